@@ -1,0 +1,129 @@
+//! Typed identifiers, one file so that none is forgotten.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::key::PublicKey;
+
+/// Why a text is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is not {wanted}")]
+pub struct ParseIdError {
+    /// What was given.
+    pub text: String,
+    /// What would have been right, with an example.
+    pub wanted: &'static str,
+}
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident, $wanted:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                text.parse().map(Self).map_err(|_| ParseIdError { text: text.into(), wanted: $wanted })
+            }
+        }
+    };
+}
+
+number_id!(
+    /// A job of one complex; counts up from 1.
+    JobId,
+    "a job number, such as 42"
+);
+number_id!(
+    /// An account of one complex; the first few are the complex's own (see `record::system`).
+    AccountId,
+    "an account number, such as 7"
+);
+number_id!(
+    /// A right to one host's resources for a time; counts up from 1 over the whole complex.
+    LeaseId,
+    "a lease number, such as 1009"
+);
+
+/// One task of a job, written `42@7`: task 7 of job 42.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// The job.
+    pub job: JobId,
+    /// The task's index in the job, from 0.
+    pub task: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.job, self.task)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let parse = || {
+            let (job, task) = text.split_once('@')?;
+            Some(Self { job: JobId(job.parse().ok()?), task: task.parse().ok()? })
+        };
+        parse().ok_or_else(|| ParseIdError { text: text.into(), wanted: "a task, such as 42@7" })
+    }
+}
+
+/// A contributed machine: the public key of its agent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(pub PublicKey);
+
+impl HostId {
+    /// The first ten characters: enough to tell hosts apart on a screen.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostId({})", self.short())
+    }
+}
+
+impl FromStr for HostId {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        text.parse().map(Self).map_err(|_| ParseIdError {
+            text: text.into(),
+            wanted: "a host key: 52 letters and digits, as `isos host list --json` prints it",
+        })
+    }
+}
+
+/// A transfer of the ledger; unique for ever, chosen by whoever asks for the transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TransferId(pub u128);
+
+impl fmt::Display for TransferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}

@@ -1,0 +1,391 @@
+//! What a buyer asks for: a program, its inputs, how many tasks, under which conditions.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::guid::Guid;
+use crate::limits;
+use crate::time::Span;
+use crate::units::{Bytes, Fuel, MicroCredits};
+
+/// An input file as the program sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Path under `/in`, relative, `/`-separated: `library.fasta`, `genes/x.fa`.
+    pub path: String,
+    /// The content.
+    pub guid: Guid,
+    /// Its length.
+    pub size: Bytes,
+}
+
+/// How results are made sure of. (Credibility, the cheaper default, comes with more history.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    /// One host's word is taken.
+    Trusted,
+    /// `agree` independent hosts must give bitwise the same result; at most `of` are asked.
+    Quorum {
+        /// Equal results needed, at least 2.
+        agree: u8,
+        /// Hosts asked at the most before the task fails.
+        of: u8,
+    },
+}
+
+impl Verify {
+    /// Executions of a task that all goes well with.
+    #[must_use]
+    pub const fn replicas(self) -> u8 {
+        match self {
+            Self::Trusted => 1,
+            Self::Quorum { agree, .. } => agree,
+        }
+    }
+
+    /// Executions of a task at the most.
+    #[must_use]
+    pub const fn replicas_max(self) -> u8 {
+        match self {
+            Self::Trusted => 1,
+            Self::Quorum { of, .. } => of,
+        }
+    }
+}
+
+/// `trusted` or `quorum=2/3`.
+impl std::fmt::Display for Verify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Trusted => f.pad("trusted"),
+            Self::Quorum { agree, of } => f.pad(&format!("quorum={agree}/{of}")),
+        }
+    }
+}
+
+impl std::str::FromStr for Verify {
+    type Err = JobError;
+    fn from_str(text: &str) -> Result<Self, JobError> {
+        let bad = || JobError::Verify { text: text.into() };
+        if text == "trusted" {
+            return Ok(Self::Trusted);
+        }
+        let (agree, of) = text
+            .strip_prefix("quorum=")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or_else(bad)?;
+        let (agree, of) = (agree.parse().map_err(|_| bad())?, of.parse().map_err(|_| bad())?);
+        let verify = Self::Quorum { agree, of };
+        verify.check()?;
+        Ok(verify)
+    }
+}
+
+impl Verify {
+    fn check(self) -> Result<(), JobError> {
+        match self {
+            Self::Quorum { agree, of }
+                if agree < 2 || of < agree || of > limits::QUORUM_VOTERS_MAX =>
+            {
+                Err(JobError::Verify { text: self.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A job as submitted. Sent once to each host that works on it, whatever the number of tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// For people; not unique.
+    pub name: String,
+    /// The WebAssembly program.
+    pub program: Guid,
+    /// Length of the program.
+    pub program_size: Bytes,
+    /// Arguments after the program's name; `{task}`, `{tasks}` and `{file}` are replaced.
+    pub args: Vec<String>,
+    /// Environment, besides `ISOS_TASK` and `ISOS_TASKS`.
+    pub env: Vec<(String, String)>,
+    /// Number of tasks, at least 1.
+    pub count: u32,
+    /// Files that every task sees.
+    pub inputs: Vec<Mount>,
+    /// One file for each task: the GUID of a [`FileList`] with `count` entries.
+    pub each: Option<Guid>,
+    /// Memory of one task.
+    pub memory: Bytes,
+    /// Fuel of one task.
+    pub fuel: Fuel,
+    /// Wall time of one task, while it is not suspended.
+    pub timeout: Span,
+    /// Output of one task.
+    pub output_max: Bytes,
+    /// CEL over `host`, true where the job may run.
+    pub constraint: Option<String>,
+    /// How results are made sure of.
+    pub verify: Verify,
+    /// Executions of a task that may fail through no fault of the program before it is given up.
+    pub attempts_max: u8,
+    /// The most that the whole job may cost; without it, what the limits above add up to.
+    pub price_max: Option<MicroCredits>,
+}
+
+/// The files of an `--each` job, in task order: an object of its own, fetched by hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FileList {
+    /// One file a task.
+    pub files: Vec<Mount>,
+}
+
+/// Why a job cannot be accepted as written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JobError {
+    /// The verification rule is not one.
+    #[error("{text:?} is no verification rule: use trusted, or quorum=M/N with 2 <= M <= N <= {}", limits::QUORUM_VOTERS_MAX)]
+    Verify {
+        /// What was given.
+        text: String,
+    },
+    /// A number is out of range.
+    #[error("{field} is {value}, but must be {wanted}")]
+    Range {
+        /// The field of [`JobSpec`].
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// The range, with its unit.
+        wanted: String,
+    },
+    /// A path that is not relative and plain.
+    #[error("input path {path:?} must be relative, without '..' or empty parts")]
+    Path {
+        /// The offending path.
+        path: String,
+    },
+    /// Two inputs under one path.
+    #[error("two inputs would both be /in/{path}")]
+    PathTwice {
+        /// The path.
+        path: String,
+    },
+}
+
+/// Whether `path` is relative, plain and cannot leave the folder it is put under.
+#[must_use]
+pub fn is_plain_path(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= 1_024
+        && !path.contains(['\0', '\\'])
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+impl JobSpec {
+    /// A job of `count` tasks of `program` with every default.
+    #[must_use]
+    pub fn new(program: Guid, program_size: Bytes, count: u32) -> Self {
+        Self {
+            name: String::new(),
+            program,
+            program_size,
+            args: Vec::new(),
+            env: Vec::new(),
+            count,
+            inputs: Vec::new(),
+            each: None,
+            memory: limits::TASK_MEMORY_DEFAULT,
+            fuel: limits::TASK_FUEL_DEFAULT,
+            timeout: limits::TASK_TIMEOUT_DEFAULT,
+            output_max: limits::OUTPUT_BYTES_DEFAULT,
+            constraint: None,
+            verify: Verify::Trusted,
+            attempts_max: 5,
+            price_max: None,
+        }
+    }
+
+    /// Checks everything that can be checked without knowing any host.
+    ///
+    /// # Errors
+    /// The first field that is out of its range.
+    pub fn check(&self) -> Result<(), JobError> {
+        let range = |ok: bool, field, value: &dyn ToString, wanted: String| {
+            if ok { Ok(()) } else { Err(JobError::Range { field, value: value.to_string(), wanted }) }
+        };
+        let upto = |max: &dyn std::fmt::Display| format!("from 1 to {max}");
+        let tasks_max = limits::JOB_TASKS_MAX;
+        range((1..=tasks_max).contains(&self.count), "count", &self.count, upto(&tasks_max))?;
+        range(
+            self.name.chars().count() <= limits::NAME_CHARS_MAX,
+            "name",
+            &self.name,
+            format!("at most {} characters", limits::NAME_CHARS_MAX),
+        )?;
+        let program_max = limits::PROGRAM_BYTES_MAX;
+        range(
+            (1..=program_max.0).contains(&self.program_size.0),
+            "program size",
+            &self.program_size,
+            upto(&program_max),
+        )?;
+        let memory_max = limits::TASK_MEMORY_MAX;
+        range(
+            (Bytes::mib(1)..=memory_max).contains(&self.memory),
+            "memory",
+            &self.memory,
+            format!("from 1 MiB to {memory_max}"),
+        )?;
+        range(
+            (1..=1_000_000_000_000_000).contains(&self.fuel.0),
+            "fuel",
+            &self.fuel,
+            "from 1 to 1000T".into(),
+        )?;
+        let timeout_max = limits::TASK_TIMEOUT_MAX;
+        range(
+            (Span::millis(10)..=timeout_max).contains(&self.timeout),
+            "timeout",
+            &self.timeout,
+            format!("from 10ms to {timeout_max}"),
+        )?;
+        let output_max = limits::OUTPUT_BYTES_MAX;
+        range(
+            (1..=output_max.0).contains(&self.output_max.0),
+            "output limit",
+            &self.output_max,
+            upto(&output_max),
+        )?;
+        range((1..=100).contains(&self.attempts_max), "attempts", &self.attempts_max, upto(&100))?;
+        range(
+            self.price_max.is_none_or(|price| price.0 >= 0),
+            "max-price",
+            &self.price_max.unwrap_or_default(),
+            "0 or more".into(),
+        )?;
+        let text = self.args.iter().map(String::len).sum::<usize>()
+            + self.env.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        range(
+            text <= limits::JOB_TEXT_BYTES_MAX,
+            "arguments and environment",
+            &format!("{text} bytes"),
+            format!("at most {} bytes", limits::JOB_TEXT_BYTES_MAX),
+        )?;
+        let clean = |text: &str| !text.contains('\0');
+        range(
+            self.args.iter().all(|arg| clean(arg))
+                && self.env.iter().all(|(k, v)| {
+                    !k.is_empty() && !k.contains('=') && clean(k) && clean(v)
+                }),
+            "arguments and environment",
+            &"text with a NUL byte, or a variable without a name",
+            "plain text".into(),
+        )?;
+        let constraint_chars = self.constraint.as_ref().map_or(0, |text| text.chars().count());
+        range(
+            constraint_chars <= limits::CONSTRAINT_CHARS_MAX,
+            "constraint",
+            &format!("{constraint_chars} characters long"),
+            format!("at most {} characters", limits::CONSTRAINT_CHARS_MAX),
+        )?;
+        range(
+            self.inputs.len() <= limits::JOB_INPUTS_MAX,
+            "inputs",
+            &self.inputs.len(),
+            format!("at most {}", limits::JOB_INPUTS_MAX),
+        )?;
+        self.verify.check()?;
+        self.check_paths()
+    }
+
+    fn check_paths(&self) -> Result<(), JobError> {
+        let mut seen = std::collections::BTreeSet::new();
+        for mount in &self.inputs {
+            if !is_plain_path(&mount.path) {
+                return Err(JobError::Path { path: mount.path.clone() });
+            }
+            if !seen.insert(&mount.path) {
+                return Err(JobError::PathTwice { path: mount.path.clone() });
+            }
+            if mount.size > limits::OBJECT_BYTES_MAX {
+                return Err(JobError::Range {
+                    field: "input size",
+                    value: format!("{} ({})", mount.size, mount.path),
+                    wanted: format!("at most {}", limits::OBJECT_BYTES_MAX),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments of one task: `{task}`, `{tasks}` and `{file}` replaced.
+    #[must_use]
+    pub fn args_of(&self, task: u32, file: Option<&str>) -> Vec<String> {
+        let fill = |arg: &String| {
+            if !arg.contains('{') {
+                return arg.clone();
+            }
+            arg.replace("{task}", &task.to_string())
+                .replace("{tasks}", &self.count.to_string())
+                .replace("{file}", &file.map(|path| format!("/in/{path}")).unwrap_or_default())
+        };
+        self.args.iter().map(fill).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> JobSpec {
+        JobSpec::new(Guid::of(b"program"), Bytes(7), 3)
+    }
+
+    #[test]
+    fn placeholders_are_replaced() {
+        let mut spec = job();
+        spec.args = vec!["--task={task}/{tasks}".into(), "{file}".into(), "{other}".into()];
+        assert_eq!(spec.args_of(2, Some("a/b.fa")), ["--task=2/3", "/in/a/b.fa", "{other}"]);
+        assert_eq!(spec.args_of(0, None)[1], "");
+    }
+
+    #[test]
+    fn a_job_outside_the_limits_is_refused_with_the_range() {
+        assert_eq!(job().check(), Ok(()));
+        let refused = |change: &dyn Fn(&mut JobSpec)| {
+            let mut spec = job();
+            change(&mut spec);
+            spec.check().unwrap_err().to_string()
+        };
+        expect_test::expect!["count is 0, but must be from 1 to 100000000"]
+            .assert_eq(&refused(&|s| s.count = 0));
+        expect_test::expect!["memory is 4 TiB, but must be from 1 MiB to 1 TiB"]
+            .assert_eq(&refused(&|s| s.memory = Bytes::gib(4096)));
+        expect_test::expect![[r#"input path "../x" must be relative, without '..' or empty parts"#]]
+            .assert_eq(&refused(&|s| {
+                let mount = Mount { path: "../x".into(), guid: s.program, size: Bytes(1) };
+                s.inputs = vec![mount];
+            }));
+        assert!(refused(&|s| s.verify = Verify::Quorum { agree: 1, of: 3 }).contains("quorum"));
+        assert!(refused(&|s| s.env = vec![("A=B".into(), "c".into())]).contains("environment"));
+    }
+
+    #[test]
+    fn verification_rules_parse_as_they_print() {
+        for text in ["trusted", "quorum=2/3"] {
+            assert_eq!(text.parse::<Verify>().unwrap().to_string(), text);
+        }
+        for bad in ["", "quorum=1/3", "quorum=3/2", "quorum=2", "quorum=2/99", "majority"] {
+            assert!(bad.parse::<Verify>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_plain_relative_paths_are_plain() {
+        assert!(is_plain_path("a/b.txt"));
+        for bad in ["", "/etc/passwd", "a/../b", "./a", "a//b", "a/", "a\0b", "a\\b"] {
+            assert!(!is_plain_path(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The vocabulary of ISOS: what every room of the house may name.
+//!
+//! Ids, keys, GUIDs, units, time, and the shapes that cross an edge: the wire between hosts and the
+//! complex, the durable records, the HTTP API. No I/O, no clock, no randomness of its own, and no
+//! decision: those live in `kernel`, `toolkit` and `drivers`.
+
+pub mod api;
+#[cfg(feature = "capability")]
+pub mod capability;
+pub mod codec;
+pub mod guid;
+pub mod host;
+pub mod ids;
+pub mod job;
+pub mod key;
+pub mod limits;
+pub mod machine;
+pub mod price;
+pub mod random;
+pub mod ranges;
+pub mod record;
+pub mod sensors;
+pub mod task;
+pub mod ticket;
+pub mod time;
+pub mod units;
+pub mod wire;
+
+pub use guid::Guid;
+pub use ids::{AccountId, HostId, JobId, LeaseId, TaskId, TransferId};
+pub use machine::Machine;
+pub use ranges::{TaskRange, TaskSet};
+pub use time::{Span, Time};
+pub use units::{Bytes, Fuel, MicroCredits};

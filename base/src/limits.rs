@@ -1,0 +1,47 @@
+//! A limit on everything, in one place, each with its reason.
+
+use crate::time::Span;
+use crate::units::{Bytes, Fuel};
+
+/// A frame on `isos/host/1`: room for a batch of 4,096 small results; one frame is held per session.
+pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Tasks of one job. A bit pair each: 25 MB of state at the most.
+pub const JOB_TASKS_MAX: u32 = 100_000_000;
+/// Arguments and environment of one job, together.
+pub const JOB_TEXT_BYTES_MAX: usize = 64 << 10;
+/// Shared inputs of one job.
+pub const JOB_INPUTS_MAX: usize = 1_024;
+/// Characters of a CEL constraint: CEL has no loops over unbounded data, but parsing recurses.
+pub const CONSTRAINT_CHARS_MAX: usize = 2_048;
+/// A program: yosys, the largest known, has 69 MB.
+pub const PROGRAM_BYTES_MAX: Bytes = Bytes::mib(128);
+/// An input object.
+pub const OBJECT_BYTES_MAX: Bytes = Bytes::gib(1);
+/// Output of one task (stdout, stderr and files together): the default and the most.
+pub const OUTPUT_BYTES_DEFAULT: Bytes = Bytes::mib(16);
+/// See [`OUTPUT_BYTES_DEFAULT`].
+pub const OUTPUT_BYTES_MAX: Bytes = Bytes::mib(256);
+/// Files of one task's output.
+pub const OUTPUT_FILES_MAX: usize = 4_096;
+/// An output no larger than this travels inside the report and lives in the database.
+pub const OUTPUT_INLINE_MAX: usize = 2_048;
+/// Memory of one task: the default.
+pub const TASK_MEMORY_DEFAULT: Bytes = Bytes::mib(256);
+/// Memory of one task: the most that may be asked for; above 4 GiB only 64-bit memories use it.
+pub const TASK_MEMORY_MAX: Bytes = Bytes::gib(1024);
+/// Fuel of one task: the default, about ten seconds of one core.
+pub const TASK_FUEL_DEFAULT: Fuel = Fuel(100_000_000_000);
+/// Wall time of one task: the default.
+pub const TASK_TIMEOUT_DEFAULT: Span = Span::secs(600);
+/// Wall time of one task: the most.
+pub const TASK_TIMEOUT_MAX: Span = Span::secs(7 * 86_400);
+/// Tasks in one lease: a batch of results must fit a frame.
+pub const LEASE_TASKS_MAX: u32 = 1_024;
+/// Ranges in one lease, one grant message stays small.
+pub const LEASE_RANGES_MAX: usize = 64;
+/// Voters of a quorum.
+pub const QUORUM_VOTERS_MAX: u8 = 9;
+/// Programs that a host's policy may name.
+pub const POLICY_PROGRAMS_MAX: usize = 256;
+/// Characters of a name (host, account, job).
+pub const NAME_CHARS_MAX: usize = 64;

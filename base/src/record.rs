@@ -1,0 +1,414 @@
+//! What the complex keeps for ever: the rows that the kernel emits and the database stores.
+//!
+//! The kernel never names SQL and the database never decides; these shapes are all they share.
+//! A [`Change`] is idempotent: applied twice it leaves the same rows.
+
+mod tables;
+
+use serde::{Deserialize, Serialize};
+
+pub use tables::Tables;
+
+use crate::guid::Guid;
+use crate::host::HostSpec;
+use crate::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use crate::job::JobSpec;
+use crate::key::PublicKey;
+use crate::price::Price;
+use crate::ranges::TaskRange;
+use crate::task::{Digest, Exit, TaskResult};
+use crate::time::Time;
+use crate::units::{Fuel, MicroCredits};
+
+/// The complex's own accounts.
+pub mod system {
+    use crate::ids::AccountId;
+
+    /// Where credits come from; the only account that may be in debt.
+    pub const MINT: AccountId = AccountId(1);
+    /// Where held money stands until it is posted on.
+    pub const ESCROW: AccountId = AccountId(2);
+    /// The complex's fee.
+    pub const FEES: AccountId = AccountId(3);
+    /// What rounding leaves.
+    pub const ROUNDING: AccountId = AccountId(4);
+    /// The first account of a person.
+    pub const FIRST_PERSON: AccountId = AccountId(100);
+}
+
+/// Tasks whose state is kept in one row.
+pub const CHUNK_TASKS: u32 = 4_096;
+
+/// One durable change. All changes of a step are committed together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Insert or replace a job.
+    Job(Box<JobRecord>),
+    /// Insert or replace the states of up to [`CHUNK_TASKS`] tasks.
+    States(StateChunk),
+    /// Append accepted results.
+    Results(ResultBatch),
+    /// Append votes that are not decided yet.
+    Votes(VoteBatch),
+    /// Forget the votes of a job, which has ended.
+    DropVotes(JobId),
+    /// Insert or replace a lease.
+    Lease(Box<LeaseRecord>),
+    /// Insert or replace a host.
+    Host(Box<HostRecord>),
+    /// Insert or replace an account.
+    Account(Box<AccountRecord>),
+    /// Append a transfer.
+    Transfer(Box<TransferRecord>),
+    /// Insert or replace a hold.
+    Hold(HoldRecord),
+    /// Remember a reply under a caller's idempotency key.
+    Idempotency(IdempotencyRecord),
+    /// A token that is good no more.
+    Revocation(Vec<u8>, Time),
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Tasks are waiting or running.
+    Active,
+    /// All tasks are done.
+    Done,
+    /// All tasks have ended, some failed.
+    Failed,
+    /// The buyer cancelled it.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Active)
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its number.
+    pub id: JobId,
+    /// Who pays.
+    pub account: AccountId,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Where it stands.
+    pub state: JobState,
+    /// The price it runs at.
+    pub price: Price,
+    /// The hold it is paid from.
+    pub hold: TransferId,
+    /// When it was submitted.
+    pub submitted: Time,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// Paid from the hold so far.
+    pub spent: MicroCredits,
+    /// Tasks done; this and the next two are exact once the job is over, and counted from the
+    /// task states while it is active.
+    pub done: u32,
+    /// Tasks whose program failed.
+    pub failed: u32,
+    /// Tasks given up.
+    pub given_up: u32,
+}
+
+/// Where a task stands: two bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum TaskState {
+    /// Not accepted yet: waiting, running, or with too few votes.
+    Open = 0,
+    /// A result with exit code 0 was accepted.
+    Done = 1,
+    /// A result was accepted that says the program failed.
+    Failed = 2,
+    /// Given up: too many faults, no agreement, cancelled.
+    GivenUp = 3,
+}
+
+impl TaskState {
+    /// From its two bits.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Open,
+            1 => Self::Done,
+            2 => Self::Failed,
+            _ => Self::GivenUp,
+        }
+    }
+}
+
+/// The states of tasks `chunk * CHUNK_TASKS ..`, two bits each, the first in the lowest bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChunk {
+    /// Of which job.
+    pub job: JobId,
+    /// Which chunk.
+    pub chunk: u32,
+    /// A quarter of a byte a task.
+    pub bits: Vec<u8>,
+}
+
+/// Accepted results, in the order of acceptance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultBatch {
+    /// Of which job.
+    pub job: JobId,
+    /// Counts up in a job.
+    pub batch: u64,
+    /// The results, each with the host that gave it.
+    pub results: Vec<Accepted>,
+}
+
+/// An accepted result, or the reason why there will be none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Index of the task.
+    pub task: u32,
+    /// What was accepted, or why the task was given up.
+    pub result: Result<TaskResult, String>,
+    /// The host it came from, first of those that agreed.
+    pub host: Option<HostId>,
+}
+
+/// Votes of one host on tasks of a quorum job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteBatch {
+    /// Of which job.
+    pub job: JobId,
+    /// Under which lease.
+    pub lease: LeaseId,
+    /// Counts up in a lease.
+    pub batch: u32,
+    /// The results as given.
+    pub results: Vec<TaskResult>,
+}
+
+/// Where a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// Tasks are out.
+    Open,
+    /// Nothing is out any more; what counts is settled when every task is decided.
+    Returned,
+    /// Settled: paid, or worth nothing.
+    Settled,
+}
+
+/// A lease of work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// Its number.
+    pub id: LeaseId,
+    /// Of which job.
+    pub job: JobId,
+    /// To which host.
+    pub host: HostId,
+    /// The account that earns.
+    pub account: AccountId,
+    /// Which tasks it was granted.
+    pub ranges: Vec<TaskRange>,
+    /// Where it stands.
+    pub state: LeaseState,
+    /// When unreported tasks go to others.
+    pub deadline: Time,
+    /// Tasks of it that were accepted.
+    pub accepted: u32,
+    /// Tasks of it that were rejected.
+    pub rejected: u32,
+    /// Fuel of the accepted ones.
+    pub fuel: Fuel,
+    /// Charged to the buyer for it.
+    pub charged: MicroCredits,
+    /// Paid to the host for it.
+    pub paid: MicroCredits,
+    /// Number of its next batch of votes.
+    pub next_votes: u32,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its key.
+    pub id: HostId,
+    /// The account that earns.
+    pub account: AccountId,
+    /// What it said of itself last.
+    pub spec: HostSpec,
+    /// Results that were accepted.
+    pub good: u64,
+    /// Results that were rejected.
+    pub bad: u64,
+    /// Tasks lost: expired, or faults.
+    pub lost: u64,
+    /// Why it may not work any more.
+    pub barred: Option<String>,
+    /// When it joined.
+    pub joined: Time,
+    /// When it last spoke.
+    pub seen: Time,
+}
+
+/// An account with its four balances (TigerBeetle's model): all are zero or more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Its number.
+    pub id: AccountId,
+    /// For people; unique.
+    pub name: String,
+    /// The key that owns it, if one was shown.
+    pub key: Option<PublicKey>,
+    /// Debits that are held.
+    pub debits_pending: MicroCredits,
+    /// Debits that are final.
+    pub debits_posted: MicroCredits,
+    /// Credits that are held.
+    pub credits_pending: MicroCredits,
+    /// Credits that are final.
+    pub credits_posted: MicroCredits,
+}
+
+/// Why money moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Credits come into being.
+    Grant(String),
+    /// Money is set aside for a job.
+    Hold(JobId),
+    /// A lease's verified work is charged to the buyer.
+    Charge(LeaseId),
+    /// A lease's verified work is paid to the host's account.
+    Pay(LeaseId),
+    /// The complex's fee on a lease.
+    Fee(LeaseId),
+    /// What rounding a lease left.
+    Rounding(LeaseId),
+    /// What is left of a job's hold goes back.
+    Release(JobId),
+    /// From one person to another.
+    Gift(String),
+}
+
+/// What a transfer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferKind {
+    /// Moves money at once.
+    Direct,
+    /// Holds money (pending on both sides).
+    Hold,
+    /// Makes a part of a hold final.
+    Post,
+    /// Gives the rest of a hold back.
+    Void,
+    /// As void, because its time ran out.
+    Expire,
+}
+
+/// A transfer: never changed, never removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// Position in the ledger, from 1, without gaps.
+    pub seq: u64,
+    /// Its id.
+    pub id: TransferId,
+    /// What it does.
+    pub kind: TransferKind,
+    /// Account that gives.
+    pub debit: AccountId,
+    /// Account that gets.
+    pub credit: AccountId,
+    /// How much; more than zero, except for voids of nothing.
+    pub amount: MicroCredits,
+    /// The hold that a post, void or expiry belongs to.
+    pub hold: Option<TransferId>,
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub at: Time,
+    /// BLAKE3 over the hash before it and everything above.
+    pub hash: Guid,
+}
+
+/// What is left of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRecord {
+    /// The transfer that made it.
+    pub id: TransferId,
+    /// Account that gives.
+    pub debit: AccountId,
+    /// Account that gets what is posted.
+    pub credit: AccountId,
+    /// Not posted yet.
+    pub remaining: MicroCredits,
+    /// When it expires by itself, if it does.
+    pub expires: Option<Time>,
+    /// Whether it has been voided, used up or has expired.
+    pub closed: bool,
+}
+
+/// A remembered reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    /// Whose key.
+    pub account: AccountId,
+    /// The key, chosen by the caller.
+    pub key: String,
+    /// Hash of the request: the same key with another request is an error.
+    pub request: Guid,
+    /// The job that the request made.
+    pub job: JobId,
+    /// When it may be forgotten.
+    pub expires: Time,
+}
+
+/// Everything that a complex starts from, in the order of ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Jobs that are not over.
+    pub jobs: Vec<JobRecord>,
+    /// Their task states.
+    pub states: Vec<StateChunk>,
+    /// Undecided votes of these jobs.
+    pub votes: Vec<VoteBatch>,
+    /// Leases of these jobs.
+    pub leases: Vec<LeaseRecord>,
+    /// All hosts.
+    pub hosts: Vec<HostRecord>,
+    /// All accounts.
+    pub accounts: Vec<AccountRecord>,
+    /// Open holds.
+    pub holds: Vec<HoldRecord>,
+    /// Remembered replies.
+    pub idempotency: Vec<IdempotencyRecord>,
+    /// Revoked tokens.
+    pub revocations: Vec<(Vec<u8>, Time)>,
+    /// The last transfer's position and hash.
+    pub ledger_head: Option<(u64, Guid)>,
+    /// Highest numbers ever used.
+    pub last_job: JobId,
+    /// See [`Snapshot::last_job`].
+    pub last_lease: LeaseId,
+    /// See [`Snapshot::last_job`].
+    pub last_account: AccountId,
+    /// Next result batch of each job.
+    pub next_batch: Vec<(JobId, u64)>,
+}
+
+/// The digest of an accepted result, for those who only compare.
+#[must_use]
+pub fn digest_of(accepted: &Accepted) -> Option<(Digest, Exit)> {
+    accepted.result.as_ref().ok().map(|result| (result.digest(), result.exit))
+}

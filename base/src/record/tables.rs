@@ -1,0 +1,98 @@
+//! The durable records in memory: what a database holds, for tests, simulation and comparison.
+
+use std::collections::BTreeMap;
+
+use super::{
+    AccountRecord, Accepted, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+};
+use crate::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use crate::time::Time;
+
+/// Every table, keyed as the database keys it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Jobs.
+    pub jobs: BTreeMap<JobId, JobRecord>,
+    /// Task states.
+    pub states: BTreeMap<(JobId, u32), StateChunk>,
+    /// Accepted results.
+    pub results: BTreeMap<(JobId, u64), ResultBatch>,
+    /// Undecided votes.
+    pub votes: BTreeMap<(JobId, LeaseId, u32), VoteBatch>,
+    /// Leases, settled ones too.
+    pub leases: BTreeMap<LeaseId, LeaseRecord>,
+    /// Hosts.
+    pub hosts: BTreeMap<HostId, HostRecord>,
+    /// Accounts.
+    pub accounts: BTreeMap<AccountId, AccountRecord>,
+    /// Transfers by position.
+    pub transfers: BTreeMap<u64, TransferRecord>,
+    /// Holds.
+    pub holds: BTreeMap<TransferId, HoldRecord>,
+    /// Remembered replies.
+    pub idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
+    /// Revoked tokens.
+    pub revocations: BTreeMap<Vec<u8>, Time>,
+}
+
+impl Tables {
+    /// Applies a change; twice is as good as once.
+    pub fn apply(&mut self, change: &Change) {
+        match change.clone() {
+            Change::Job(job) => _ = self.jobs.insert(job.id, *job),
+            Change::States(chunk) => _ = self.states.insert((chunk.job, chunk.chunk), chunk),
+            Change::Results(batch) => _ = self.results.insert((batch.job, batch.batch), batch),
+            Change::Votes(votes) => {
+                self.votes.insert((votes.job, votes.lease, votes.batch), votes);
+            }
+            Change::DropVotes(job) => self.votes.retain(|key, _| key.0 != job),
+            Change::Lease(lease) => _ = self.leases.insert(lease.id, *lease),
+            Change::Host(host) => _ = self.hosts.insert(host.id, *host),
+            Change::Account(account) => _ = self.accounts.insert(account.id, *account),
+            Change::Transfer(transfer) => _ = self.transfers.insert(transfer.seq, *transfer),
+            Change::Hold(hold) => _ = self.holds.insert(hold.id, hold),
+            Change::Idempotency(record) => {
+                self.idempotency.insert((record.account, record.key.clone()), record);
+            }
+            Change::Revocation(token, until) => _ = self.revocations.insert(token, until),
+        }
+    }
+
+    /// The accepted results of a job, in the order of acceptance.
+    pub fn results_of(&self, job: JobId) -> impl Iterator<Item = &Accepted> {
+        let batches = self.results.range((job, 0)..=(job, u64::MAX));
+        batches.flat_map(|(_, batch)| &batch.results)
+    }
+
+    /// What a complex starts from.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let active = |job: &JobId| self.jobs.get(job).is_some_and(|job| !job.state.is_over());
+        let mut next_batch = BTreeMap::new();
+        for &(job, batch) in self.results.keys().filter(|(job, _)| active(job)) {
+            next_batch.insert(job, batch + 1);
+        }
+        Snapshot {
+            jobs: self.jobs.values().filter(|job| !job.state.is_over()).cloned().collect(),
+            states: self.states.values().filter(|chunk| active(&chunk.job)).cloned().collect(),
+            votes: self.votes.values().filter(|votes| active(&votes.job)).cloned().collect(),
+            leases: self
+                .leases
+                .values()
+                .filter(|lease| active(&lease.job) && lease.state != LeaseState::Settled)
+                .cloned()
+                .collect(),
+            hosts: self.hosts.values().cloned().collect(),
+            accounts: self.accounts.values().cloned().collect(),
+            holds: self.holds.values().filter(|hold| !hold.closed).copied().collect(),
+            idempotency: self.idempotency.values().cloned().collect(),
+            revocations: self.revocations.clone().into_iter().collect(),
+            ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
+            last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
+            last_lease: self.leases.last_key_value().map_or(LeaseId(0), |(&id, _)| id),
+            last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
+            next_batch: next_batch.into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Golden bytes: whoever changes one of these changes the protocol and must raise its version.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::codec::{decode, encode};
+use crate::host::Accept;
+use crate::job::Verify;
+use crate::task::{Exit, OutputAt};
+use crate::units::{Bytes, Fuel};
+
+fn golden<M>(message: &M, bytes: Expect)
+where
+    M: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let encoded = encode(message);
+    bytes.assert_eq(&data_encoding::HEXLOWER.encode(&encoded));
+    assert_eq!(&decode::<M>(&encoded).unwrap(), message);
+}
+
+fn offer() -> Offer {
+    Offer {
+        cores: 2,
+        memory: Bytes(1024),
+        disk: Bytes(2048),
+        price_min: Price(5),
+        accept: Accept::Except(vec![Guid([9; 32])]),
+        reasons: vec!["idle".into()],
+    }
+}
+
+#[test]
+fn hello_and_offer() {
+    let spec = HostSpec {
+        name: "h".into(),
+        agent: "0.1.0".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpus: 2,
+        memory: Bytes(1024),
+        disk: Bytes(2048),
+        country: Some("FI".into()),
+        engine: "wasmtime-48".into(),
+    };
+    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0) };
+    let hello = Hello {
+        spec,
+        offer: offer(),
+        token: Some(vec![1, 2]),
+        holding: vec![LeaseId(300)],
+        room,
+    };
+    golden(&ToComplex::Hello(Box::new(hello)), expect!["00016805302e312e30056c696e7578067838365f36340280088010010246490b7761736d74696d652d343802800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c650102010201ac02020000"]);
+    golden(&ToComplex::Offer(offer()), expect!["0102800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c65"]);
+    golden(&ToComplex::Goodbye, expect!["03"]);
+}
+
+#[test]
+fn report() {
+    let result = TaskResult {
+        task: 7,
+        exit: Exit::Code(0),
+        fuel: Fuel(1_000_000),
+        output: OutputAt::Inline(vec![0, 0, 0]),
+    };
+    let stored = TaskResult {
+        exit: Exit::OutOfFuel,
+        output: OutputAt::Object(Guid([3; 32]), 5000),
+        ..result.clone()
+    };
+    let lease = LeaseReport {
+        lease: LeaseId(300),
+        results: vec![result, stored],
+        faults: vec![(9, Fault::TimedOut)],
+        returned: vec![TaskRange::new(10, 20)],
+        busy: Span::millis(40),
+    };
+    let room = Room { cores_idle: 0, tasks: 3, backlog: Span::millis(5) };
+    golden(&ToComplex::Report(Report { seq: 1, leases: vec![lease], room }), expect!["020101ac0202070000c0843d00030000000702c0843d0103030303030303030303030303030303030303030303030303030303030303038827010900010a14c0b80200038827"]);
+}
+
+#[test]
+fn orders_to_hosts() {
+    let mut spec = JobSpec::new(Guid([1; 32]), Bytes(100), 10);
+    spec.args = vec!["{task}".into()];
+    spec.verify = Verify::Quorum { agree: 2, of: 3 };
+    let job = JobOffer { job: JobId(42), spec, price: Price(100), buyer: AccountId(9) };
+    golden(&ToHost::Welcome { now: Time(1), account: AccountId(9) }, expect!["000109"]);
+    golden(&ToHost::Refused(Refusal::NoTicket), expect!["0100"]);
+    golden(&ToHost::Job(Box::new(job)), expect!["022a0001010101010101010101010101010101010101010101010101010101010101016401067b7461736b7d000a0000808080800180d0dbc3f402808c8d9e02808080080001020305006409"]);
+    let grant = Grant {
+        lease: LeaseId(300),
+        job: JobId(42),
+        ranges: vec![TaskRange::new(0, 10)],
+        deadline: Time(2),
+    };
+    golden(&ToHost::Grant(vec![grant]), expect!["0301ac022a01000a02"]);
+    golden(&ToHost::Ack { seq: 1, earned: MicroCredits(2) }, expect!["040104"]);
+    golden(&ToHost::Revoke(vec![LeaseId(1)]), expect!["050101"]);
+    golden(&ToHost::Sleep(Span::secs(1)), expect!["06c0843d"]);
+}
+
+#[test]
+fn objects() {
+    golden(&ObjectRequest::Get(Guid([1; 32])), expect!["000101010101010101010101010101010101010101010101010101010101010101"]);
+    golden(&ObjectRequest::Put { guid: Guid([1; 32]), size: 300 }, expect!["010101010101010101010101010101010101010101010101010101010101010101ac02"]);
+    golden(&ObjectAnswer::Found(300), expect!["00ac02"]);
+    golden(&ObjectAnswer::Missing, expect!["01"]);
+    golden(&ObjectAnswer::Kept, expect!["02"]);
+    golden(&ObjectAnswer::Refused("full".into()), expect!["030466756c6c"]);
+}
