@@ -1,0 +1,424 @@
+//! The server complex's machine: hosts, jobs, leases, verification and pay, in one place.
+//!
+//! It holds what is hot (jobs that are not over, leases that are not settled, hosts, accounts) and
+//! can be rebuilt from the durable [`Snapshot`] at any time. It knows no socket and no database: a
+//! shell gives it facts, makes its [`Effect::Keep`]s durable, and only then lets the messages and
+//! replies go that follow them. It is not the place for crypto: whether a token is good is decided
+//! by whoever made the [`Input`].
+
+mod explain;
+mod job;
+mod place;
+mod report;
+mod restore;
+mod session;
+mod settle;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use restore::RestoreError;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use isos_base::api::{JobView, Problem};
+use isos_base::job::JobSpec;
+use isos_base::price::Price;
+use isos_base::record::{Change, HostRecord, IdempotencyRecord};
+use isos_base::wire::{Hello, ToComplex, ToHost};
+use isos_base::{AccountId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time};
+
+use self::job::Job;
+use self::session::{Block, Session};
+use crate::constraint::{ClassId, Classes};
+use crate::lease::{Due, Lease};
+use crate::ledger::{FeeRate, Ledger};
+use crate::schedule::FairShare;
+
+/// Settings of a complex. All of them are the operator's.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The posted price of new jobs.
+    pub price: Price,
+    /// The complex's share of what a host earns, in hundredths of a percent.
+    pub fee_bps: u16,
+    /// Idle hosts that may keep their connection and get work at once. Each costs about 100 KiB.
+    pub held_hosts_max: usize,
+    /// Polls per second of all other idle hosts together.
+    pub polls_per_second_max: u32,
+    /// An idle host sleeps at least this long.
+    pub sleep_min: Span,
+    /// An idle host sleeps at most this long.
+    pub sleep_max: Span,
+    /// A host that vanished with tasks may come back within this time.
+    pub lost_after: Span,
+    /// Jobs of one account that are not over.
+    pub account_jobs_max: usize,
+    /// What an agent's engine must be: results of other engines do not compare.
+    pub engine: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            price: Price(100),
+            fee_bps: 200,
+            held_hosts_max: 256,
+            polls_per_second_max: 200,
+            sleep_min: Span::secs(2),
+            sleep_max: Span::secs(900),
+            lost_after: Span::secs(30),
+            account_jobs_max: 1_000,
+            engine: None,
+        }
+    }
+}
+
+/// One connection of a host, numbered by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A request that waits for its reply, numbered by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A host introduced itself on a new connection.
+    HostCame {
+        /// Its key, proven by the connection.
+        host: HostId,
+        /// The connection.
+        session: SessionId,
+        /// Where it comes from; nothing when it is relayed.
+        address: Option<IpAddr>,
+        /// Its first frame.
+        hello: Box<Hello>,
+        /// The account that its token names, if it showed one; checked by the shell.
+        admission: Option<Result<AccountId, String>>,
+    },
+    /// A host said something.
+    HostSaid {
+        /// The connection.
+        session: SessionId,
+        /// What.
+        frame: ToComplex,
+    },
+    /// A connection ended.
+    HostWent {
+        /// Which.
+        session: SessionId,
+    },
+    /// A person or program wants something.
+    Requested {
+        /// For the reply.
+        request: RequestId,
+        /// What.
+        call: Call,
+    },
+    /// The deadline came.
+    TimerFired,
+}
+
+/// What can be asked for. Rights have been checked by the shell.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// Run a job.
+    Submit {
+        /// Who pays.
+        account: AccountId,
+        /// What.
+        spec: Box<JobSpec>,
+        /// The caller's idempotency key.
+        key: Option<String>,
+    },
+    /// Stop a job.
+    Cancel {
+        /// Which.
+        job: JobId,
+    },
+    /// The account of this name, made if there is none.
+    OpenAccount {
+        /// Its name.
+        name: String,
+        /// Credits that a new one starts with.
+        welcome: MicroCredits,
+    },
+    /// New credits for an account, by the operator.
+    Mint {
+        /// For whom.
+        account: AccountId,
+        /// How much.
+        amount: MicroCredits,
+        /// Why, for the statement.
+        why: String,
+    },
+    /// A token is good no more.
+    RevokeToken {
+        /// Its id.
+        id: Vec<u8>,
+        /// When it would have expired anyway.
+        until: Time,
+    },
+}
+
+/// The answer to a [`Call`] that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The job.
+    Job(Box<JobView>),
+    /// The account.
+    Account(AccountId),
+    /// It is done.
+    Done,
+}
+
+/// What shall be done, in this order. Whatever stands behind a `Keep` waits until it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make this durable.
+    Keep(Change),
+    /// Send a frame.
+    Send(SessionId, ToHost),
+    /// End a connection, after the frames before it.
+    Close(SessionId),
+    /// Answer a request.
+    Answer(RequestId, Result<Reply, Problem>),
+    /// Something about this job can be seen to have changed.
+    JobMoved(JobId),
+    /// A line for the operator's log.
+    Say(String),
+}
+
+/// A host as the complex knows it.
+#[derive(Debug)]
+struct Host {
+    record: HostRecord,
+    class: ClassId,
+    block: Option<Block>,
+    session: Option<Session>,
+    leases: BTreeSet<LeaseId>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Complex {
+    config: Config,
+    now: Time,
+    ledger: Ledger,
+    fee_rate: FeeRate,
+    jobs: BTreeMap<JobId, Job>,
+    /// Views of jobs that ended lately, newest last.
+    ended: VecDeque<JobView>,
+    leases: BTreeMap<LeaseId, Lease>,
+    due: Due,
+    hosts: BTreeMap<HostId, Host>,
+    sessions: BTreeMap<SessionId, HostId>,
+    /// Hosts that vanished with tasks, by when these are given to others.
+    lost: BTreeSet<(Time, HostId)>,
+    /// Connected hosts with cores to spare that got nothing when they last asked.
+    hungry: BTreeSet<HostId>,
+    classes: Classes,
+    share: FairShare,
+    cores_offered: u32,
+    idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
+    revoked: BTreeMap<Vec<u8>, Time>,
+    last_job: JobId,
+    last_lease: LeaseId,
+    /// Written at the end of the step.
+    dirty_jobs: BTreeSet<JobId>,
+    dirty_leases: BTreeSet<LeaseId>,
+    dirty_hosts: BTreeSet<HostId>,
+    scratch: Vec<Effect>,
+}
+
+/// Ended jobs that stay in memory for those who just watched them.
+const ENDED_KEPT_MAX: usize = 256;
+
+impl Machine for Complex {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
+        let mut own = std::mem::take(&mut self.scratch);
+        match input {
+            Input::HostCame {
+                host,
+                session,
+                address,
+                hello,
+                admission,
+            } => {
+                self.host_came(host, session, address, *hello, admission, &mut own);
+            }
+            Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
+            Input::HostWent { session } => self.host_went(session),
+            Input::Requested { request, call } => {
+                let answer = self.carry_out(call, &mut own);
+                own.push(Effect::Answer(request, answer));
+            }
+            Input::TimerFired => self.expire(&mut own),
+        }
+        self.feed_hungry(&mut own);
+        self.write_dirty(&mut own);
+        // Records first: messages and replies of this step wait for them.
+        let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
+        effects.extend(own.extract_if(.., |effect| is_keep(effect)));
+        effects.append(&mut own);
+        self.scratch = own;
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let lost = self.lost.first().map(|&(at, _)| at);
+        [self.due.next(), lost, self.ledger.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn check_invariants(&self) {
+        self.ledger.check_invariants();
+        for (id, job) in &self.jobs {
+            job.check_invariants();
+            let reserved: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
+            assert_eq!(
+                reserved, job.reserved.0,
+                "job {id}: reserved money is its leases'"
+            );
+            let waits = job.waiting() > 0;
+            let queued = self.share.order().any(|queued| queued == *id);
+            assert_eq!(
+                waits, queued,
+                "job {id}: in the fair queue if and only if tasks wait"
+            );
+        }
+        for (id, lease) in &self.leases {
+            assert_eq!(*id, lease.record.id);
+            assert!(
+                !lease.out.is_empty() || lease.undecided > 0,
+                "lease {id}: a lease with nothing open must have been settled"
+            );
+            let job = self.jobs.get(&lease.record.job);
+            let job = job.expect("an unsettled lease has a job that is not over");
+            assert!(job.leases.contains(id), "lease {id}: its job knows it");
+            assert!(lease.reserved.0 >= 0);
+            for task in lease.out.iter().flat_map(isos_base::TaskRange::tasks) {
+                assert!(
+                    job.is_open(task),
+                    "lease {id}: task {task} is out but decided"
+                );
+            }
+            let host = &self.hosts[&lease.record.host];
+            assert!(host.leases.contains(id), "lease {id}: its host knows it");
+        }
+        let cores: u32 = self
+            .hosts
+            .values()
+            .filter_map(|h| h.session.as_ref())
+            .map(Session::cores)
+            .sum();
+        assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
+        for (session, host) in &self.sessions {
+            let current = self.hosts[host].session.as_ref().map(|session| session.id);
+            assert_eq!(
+                current,
+                Some(*session),
+                "a session is its host's current one"
+            );
+        }
+    }
+}
+
+impl Complex {
+    /// An empty complex.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            now: Time(0),
+            ledger: Ledger::new(),
+            fee_rate: FeeRate::new(config.fee_bps.min(10_000)).expect("at most 10,000"),
+            jobs: BTreeMap::new(),
+            ended: VecDeque::new(),
+            leases: BTreeMap::new(),
+            due: Due::default(),
+            hosts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            classes: Classes::default(),
+            share: FairShare::default(),
+            cores_offered: 0,
+            idempotency: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            last_job: JobId(0),
+            last_lease: LeaseId(0),
+            dirty_jobs: BTreeSet::new(),
+            dirty_leases: BTreeSet::new(),
+            dirty_hosts: BTreeSet::new(),
+            scratch: Vec::new(),
+            config,
+        }
+    }
+
+    fn leases_of(&self, job: &Job) -> impl Iterator<Item = &Lease> {
+        job.leases.iter().map(|id| &self.leases[id])
+    }
+
+    /// Everything that fell due: leases, lost hosts, holds, remembered replies.
+    fn expire(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(lease) = self.due.pop(self.now) {
+            let session = self.leases.get(&lease).and_then(|l| {
+                self.hosts[&l.record.host]
+                    .session
+                    .as_ref()
+                    .map(|session| session.id)
+            });
+            if let Some(session) = session {
+                effects.push(Effect::Send(session, ToHost::Revoke(vec![lease])));
+            }
+            self.return_all(lease, effects);
+        }
+        while let Some(&(at, host)) = self.lost.first() {
+            if at > self.now {
+                break;
+            }
+            self.lost.pop_first();
+            self.drop_leases(host, effects);
+        }
+        let mut changes = Vec::new();
+        self.ledger.expire(self.now, &mut changes);
+        effects.extend(changes.into_iter().map(Effect::Keep));
+        self.idempotency
+            .retain(|_, record| record.expires > self.now);
+        self.revoked.retain(|_, until| *until > self.now);
+    }
+
+    /// Writes what the step changed, each record once.
+    fn write_dirty(&mut self, effects: &mut Vec<Effect>) {
+        for id in std::mem::take(&mut self.dirty_jobs) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.write_dirty(effects);
+            }
+            effects.push(Effect::JobMoved(id));
+        }
+        for id in std::mem::take(&mut self.dirty_leases) {
+            if let Some(lease) = self.leases.get(&id) {
+                effects.push(Effect::Keep(Change::Lease(Box::new(lease.record.clone()))));
+            }
+        }
+        for id in std::mem::take(&mut self.dirty_hosts) {
+            if let Some(host) = self.hosts.get(&id) {
+                effects.push(Effect::Keep(Change::Host(Box::new(host.record.clone()))));
+            }
+        }
+    }
+}
+
+/// BLAKE3 over the request, so that a key cannot be used for another one.
+fn request_hash(spec: &JobSpec) -> Guid {
+    Guid::of(&isos_base::codec::encode(spec))
+}

@@ -1,0 +1,367 @@
+//! Why: all reasons, with the number and the remedy, from the structures that decide.
+
+use std::collections::BTreeMap;
+
+use isos_base::api::{Explanation, JobView, ReasonView};
+use isos_base::host::HostSpec;
+use isos_base::record::{Accepted, JobState, TaskState};
+use isos_base::{Bytes, HostId, JobId, TaskId};
+
+use super::Complex;
+use super::job::Job;
+use super::place::{Unfit, affordable, charge_max, unfits};
+
+/// Classes of hosts that an explanation lists, those with the most hosts first.
+const CLASSES_SHOWN_MAX: usize = 100;
+
+impl Complex {
+    /// Why a job stands where it stands. `None` if it is not known to this machine.
+    pub fn explain_job(&mut self, id: JobId) -> Option<Explanation> {
+        let view = self.job_view(id)?;
+        let Some(mut job) = self.jobs.remove(&id) else {
+            return Some(explain_ended(&view));
+        };
+        let mut reasons = Vec::new();
+        let tasks = view.tasks;
+        if job.waiting() > 0 {
+            reasons.extend(self.obstacles(&mut job));
+            reasons.extend(self.budget(&job));
+            reasons.extend(self.turn(&job));
+        }
+        for (host, (count, why)) in job.avoid.iter().filter(|(_, (count, _))| *count > 0) {
+            reasons.push(ReasonView {
+                about: format!("host {}", host.short()),
+                why: format!("{count} failed attempts in a row; the last: {why}"),
+                remedy: None,
+            });
+        }
+        let fit = self
+            .hosts
+            .values()
+            .filter(|h| unfits(&mut job, h, true).is_empty())
+            .count();
+        let verdict = if tasks.running + tasks.checking > 0 {
+            format!(
+                "running: {} of {} tasks ended, {} with {} hosts, {} waiting",
+                tasks.done + tasks.failed + tasks.given_up,
+                tasks.total,
+                tasks.running,
+                view.hosts,
+                tasks.waiting
+            )
+        } else if fit == 0 {
+            format!("waiting: none of {} hosts can run it now", self.hosts.len())
+        } else if affordable(&job, self.remaining(&job)) == 0 {
+            "waiting: what is left of its hold does not pay for one more task".into()
+        } else {
+            format!("waiting for its turn: {fit} hosts can run it")
+        };
+        self.jobs.insert(id, job);
+        Some(Explanation {
+            about: format!("job {id}"),
+            verdict,
+            reasons,
+        })
+    }
+
+    /// Hosts that cannot run a job, by class, each class with all its reasons.
+    pub(super) fn obstacles(&self, job: &mut Job) -> Vec<ReasonView> {
+        let mut groups: BTreeMap<(HostSpec, Vec<Unfit>), u32> = BTreeMap::new();
+        for host in self.hosts.values() {
+            let reasons = if let Some(why) = &host.record.barred {
+                vec![Unfit::KeepsFailing(format!("barred: {why}"))]
+            } else {
+                unfits(job, host, false)
+            };
+            if !reasons.is_empty() {
+                let class = self.classes.spec(host.class).clone();
+                *groups.entry((class, reasons)).or_default() += 1;
+            }
+        }
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(_, hosts)| std::cmp::Reverse(*hosts));
+        let mut reasons = Vec::new();
+        for ((class, unfit), hosts) in groups.into_iter().take(CLASSES_SHOWN_MAX) {
+            let about = format!(
+                "{hosts} host{} ({} {}, {} cores, {})",
+                if hosts == 1 { "" } else { "s" },
+                class.os,
+                class.arch,
+                class.cpus,
+                class.memory
+            );
+            for reason in unfit {
+                reasons.push(describe(&about, &reason, job));
+            }
+        }
+        if self.hosts.is_empty() {
+            reasons.push(ReasonView {
+                about: "hosts".into(),
+                why: "no host has joined this complex".into(),
+                remedy: Some("run `isos ticket`, and `isos join TICKET` on a machine".into()),
+            });
+        }
+        reasons
+    }
+
+    fn budget(&self, job: &Job) -> Option<ReasonView> {
+        let remaining = self.remaining(job);
+        let more = affordable(job, remaining);
+        if more >= job.waiting() {
+            return None;
+        }
+        Some(ReasonView {
+            about: "budget".into(),
+            why: format!(
+                "{} of the hold is left, {} of it set aside for running tasks; one task may cost \
+                 {}, so {more} more can start now",
+                remaining,
+                job.reserved,
+                charge_max(job)
+            ),
+            remedy: Some("lower --fuel, or submit with a higher --max-price".into()),
+        })
+    }
+
+    fn turn(&self, job: &Job) -> Option<ReasonView> {
+        let before = self
+            .share
+            .accounts()
+            .position(|account| account == job.record.account)?;
+        (before > 0).then(|| ReasonView {
+            about: "fair share".into(),
+            why: format!("{before} accounts that used less lately come first"),
+            remedy: None,
+        })
+    }
+
+    /// Why a task stands where it stands, as far as this machine knows it.
+    #[must_use]
+    pub fn explain_task(&self, id: TaskId) -> Option<Explanation> {
+        let job = self.jobs.get(&id.job)?;
+        if id.task >= job.record.spec.count {
+            return None;
+        }
+        let mut reasons = Vec::new();
+        let holders = self
+            .leases_of(job)
+            .filter(|lease| lease.out.contains(id.task));
+        for lease in holders {
+            reasons.push(ReasonView {
+                about: format!("host {}", lease.record.host.short()),
+                why: format!(
+                    "has it under lease {} until {}",
+                    lease.record.id, lease.record.deadline
+                ),
+                remedy: None,
+            });
+        }
+        if let Some(ballot) = job.ballots.get(&id.task) {
+            for vote in &ballot.votes {
+                reasons.push(ReasonView {
+                    about: format!("host {}", vote.host.short()),
+                    why: format!(
+                        "answered {}, digest {}",
+                        vote.result.exit,
+                        vote.digest.0.short()
+                    ),
+                    remedy: None,
+                });
+            }
+        }
+        if let Some(faults) = job.faults.get(&id.task) {
+            reasons.push(ReasonView {
+                about: "attempts".into(),
+                why: format!("{faults} of {} failed", job.record.spec.attempts_max),
+                remedy: None,
+            });
+        }
+        let verdict = match job.state(id.task) {
+            TaskState::Open if reasons.is_empty() => "waiting for a host".to_owned(),
+            TaskState::Open => "running or being checked".to_owned(),
+            TaskState::Done => "done".to_owned(),
+            TaskState::Failed => "the program failed".to_owned(),
+            TaskState::GivenUp => "given up".to_owned(),
+        };
+        Some(Explanation {
+            about: format!("task {id}"),
+            verdict,
+            reasons,
+        })
+    }
+
+    /// Why a host does or does not work.
+    #[must_use]
+    pub fn explain_host(&self, id: HostId) -> Option<Explanation> {
+        let host = self.hosts.get(&id)?;
+        let view = self.host_view(id)?;
+        let mut reasons = Vec::new();
+        let mut add = |about: &str, why: String, remedy: Option<&str>| {
+            reasons.push(ReasonView {
+                about: about.into(),
+                why,
+                remedy: remedy.map(Into::into),
+            });
+        };
+        if let Some(why) = &host.record.barred {
+            add(
+                "barred",
+                why.clone(),
+                Some("its unpaid work is forfeit; it cannot come back"),
+            );
+        }
+        if let Some(session) = &host.session {
+            for reason in &session.offer.reasons {
+                add("policy", reason.clone(), None);
+            }
+            let room = session.room;
+            let backlog = room.backlog;
+            add(
+                "work",
+                format!("{} tasks at hand, {backlog} of work", room.tasks),
+                None,
+            );
+        } else {
+            let seen = host.record.seen;
+            add(
+                "connection",
+                format!("not connected; last seen {seen}"),
+                None,
+            );
+        }
+        let (good, bad, lost) = (view.good, view.bad, view.lost);
+        add(
+            "history",
+            format!("{good} results accepted, {bad} rejected, {lost} tasks lost"),
+            None,
+        );
+        let verdict = format!("{:?}", view.state).to_lowercase();
+        Some(Explanation {
+            about: format!("host {}", id.short()),
+            verdict,
+            reasons,
+        })
+    }
+}
+
+fn explain_ended(view: &JobView) -> Explanation {
+    let tasks = view.tasks;
+    let verdict = match view.state {
+        JobState::Done => format!("done: all {} tasks", tasks.total),
+        JobState::Cancelled => format!(
+            "cancelled: {} of {} tasks were done",
+            tasks.done, tasks.total
+        ),
+        JobState::Failed | JobState::Active => format!(
+            "ended: {} done, {} failed, {} given up of {}",
+            tasks.done, tasks.failed, tasks.given_up, tasks.total
+        ),
+    };
+    let mut reasons = Vec::new();
+    if tasks.failed + tasks.given_up > 0 {
+        let remedy = format!("`isos job logs {}` shows why, task by task", view.id);
+        reasons.push(ReasonView {
+            about: "tasks".into(),
+            why: format!(
+                "{} programs failed, {} tasks given up",
+                tasks.failed, tasks.given_up
+            ),
+            remedy: Some(remedy),
+        });
+    }
+    Explanation {
+        about: format!("job {}", view.id),
+        verdict,
+        reasons,
+    }
+}
+
+fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
+    let spec = &job.record.spec;
+    let (why, remedy) = match reason {
+        Unfit::Offline => ("not connected".to_owned(), None),
+        Unfit::Quiet(why) if why.is_empty() => ("its owner wants quiet".to_owned(), None),
+        Unfit::Quiet(why) => (format!("its owner wants quiet: {why}"), None),
+        Unfit::Constraint => {
+            let text = spec.constraint.as_deref().unwrap_or_default();
+            (
+                format!("it does not fit --where {text:?}"),
+                Some("relax --where".to_owned()),
+            )
+        }
+        Unfit::MemoryNever { has } => (
+            format!(
+                "a task needs {} of memory, it gives {}",
+                spec.memory,
+                Bytes(*has)
+            ),
+            Some("lower --memory, or wait for a larger host".to_owned()),
+        ),
+        Unfit::MemoryNow { has } => (
+            format!(
+                "a task needs {} of memory, it gives {} now",
+                spec.memory,
+                Bytes(*has)
+            ),
+            Some("it may give more when its owner is away".to_owned()),
+        ),
+        Unfit::Price { wants } => (
+            format!(
+                "its owner wants {wants} micro-credits per gigafuel, the job pays {}",
+                job.record.price.0
+            ),
+            None,
+        ),
+        Unfit::Program => ("its owner does not allow this program".to_owned(), None),
+        Unfit::KeepsFailing(why) => (why.clone(), None),
+    };
+    ReasonView {
+        about: about.into(),
+        why,
+        remedy,
+    }
+}
+
+impl Complex {
+    /// Why a job that is over ended as it did.
+    #[must_use]
+    pub fn explain_ended(view: &JobView) -> Explanation {
+        explain_ended(view)
+    }
+
+    /// What became of a task that is decided.
+    #[must_use]
+    pub fn explain_accepted(id: TaskId, accepted: &Accepted) -> Explanation {
+        let mut reasons = Vec::new();
+        if let Some(host) = accepted.host {
+            reasons.push(ReasonView {
+                about: format!("host {}", host.short()),
+                why: "gave the accepted result".into(),
+                remedy: None,
+            });
+        }
+        let verdict = match &accepted.result {
+            Ok(result) if result.exit.is_success() => {
+                format!("done: {}, {} fuel", result.exit, result.fuel)
+            }
+            Ok(result) => format!("the program failed: {}", result.exit),
+            Err(why) => format!("given up: {why}"),
+        };
+        Explanation { about: format!("task {id}"), verdict, reasons }
+    }
+
+
+    /// Hosts whose key or name begins with `text`, at most two: enough to know whether it is one.
+    #[must_use]
+    pub fn hosts_like(&self, text: &str) -> Vec<HostId> {
+        let fits = |host: &&super::Host| {
+            host.record.id.to_string().starts_with(text) || host.record.spec.name == text
+        };
+        self.hosts
+            .values()
+            .filter(fits)
+            .map(|host| host.record.id)
+            .take(2)
+            .collect()
+    }
+}

@@ -1,0 +1,402 @@
+//! A job as the complex holds it: two bits a task, ranges that wait, ballots of what is in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isos_base::api::TaskCounts;
+use isos_base::job::Verify;
+use isos_base::record::{
+    Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState,
+};
+use isos_base::task::TaskResult;
+use isos_base::{HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
+
+use super::Effect;
+use crate::constraint::{ClassId, Constraint};
+use crate::verify::{Ballot, Verdict};
+
+/// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
+type Asked = Vec<HostId>;
+
+/// A job that is not over.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) record: JobRecord,
+    /// Two bits a task.
+    states: Vec<u8>,
+    open: u32,
+    counts: [u32; 4],
+    /// Tasks that wait for a host, by who was asked already (nobody, without a quorum).
+    pools: BTreeMap<Asked, TaskSet>,
+    waiting: u32,
+    /// Tasks of a quorum job that somebody was asked for and that are not decided.
+    pub(super) ballots: BTreeMap<u32, Ballot>,
+    /// Failed attempts, of tasks that have any.
+    pub(super) faults: BTreeMap<u32, u8>,
+    /// Hosts on which this job keeps failing, and the last reason.
+    pub(super) avoid: BTreeMap<HostId, (u32, String)>,
+    /// Hosts that say the program itself cannot run.
+    pub(super) unrunnable: BTreeMap<HostId, String>,
+    pub(super) leases: BTreeSet<LeaseId>,
+    /// Set aside from the hold for what is out or undecided.
+    pub(super) reserved: MicroCredits,
+    pub(super) constraint: Option<Constraint>,
+    /// Answers of the constraint by class.
+    pub(super) fits: BTreeMap<ClassId, bool>,
+    /// Moving mean of a task's time.
+    pub(super) task_time: Option<Span>,
+    dirty_chunks: BTreeSet<u32>,
+    accepted: Vec<Accepted>,
+    next_batch: u64,
+}
+
+impl Job {
+    /// A fresh job: all tasks wait.
+    pub(super) fn new(record: JobRecord, constraint: Option<Constraint>) -> Self {
+        let count = record.spec.count;
+        let mut job = Self {
+            states: vec![0; (count as usize).div_ceil(4)],
+            open: count,
+            counts: [count, 0, 0, 0],
+            pools: BTreeMap::new(),
+            waiting: 0,
+            ballots: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            avoid: BTreeMap::new(),
+            unrunnable: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            reserved: MicroCredits::ZERO,
+            constraint,
+            fits: BTreeMap::new(),
+            task_time: None,
+            dirty_chunks: BTreeSet::new(),
+            accepted: Vec::new(),
+            next_batch: 0,
+            record,
+        };
+        job.put(Vec::new(), TaskRange::new(0, count));
+        job
+    }
+
+    /// Takes over states and the next batch number from the database; then `waiting` holds every
+    /// open task, and the caller takes out what is with hosts.
+    pub(super) fn restore_states(&mut self, chunks: &[StateChunk], next_batch: u64) {
+        self.next_batch = next_batch;
+        for chunk in chunks {
+            let start = chunk.chunk as usize * (CHUNK_TASKS as usize / 4);
+            let end = (start + chunk.bits.len()).min(self.states.len());
+            if start < end {
+                self.states[start..end].copy_from_slice(&chunk.bits[..end - start]);
+            }
+        }
+        self.counts = [0; 4];
+        let mut open = TaskSet::new();
+        let count = self.record.spec.count;
+        let mut run = None;
+        for task in 0..count {
+            let state = self.state(task);
+            self.counts[state as usize] += 1;
+            match (state == TaskState::Open, run) {
+                (true, None) => run = Some(task),
+                (false, Some(start)) => {
+                    open.insert(TaskRange::new(start, task));
+                    run = None;
+                }
+                _ => {}
+            }
+        }
+        if let Some(start) = run {
+            open.insert(TaskRange::new(start, count));
+        }
+        self.open = self.counts[0];
+        self.waiting = open.count();
+        self.pools = BTreeMap::new();
+        if !open.is_empty() {
+            self.pools.insert(Vec::new(), open);
+        }
+    }
+
+    pub(super) fn quorum(&self) -> Option<(u8, u8)> {
+        match self.record.spec.verify {
+            Verify::Trusted => None,
+            Verify::Quorum { agree, of } => Some((agree, of)),
+        }
+    }
+
+    pub(super) fn state(&self, task: u32) -> TaskState {
+        TaskState::from_bits(self.states[task as usize / 4] >> (task % 4 * 2))
+    }
+
+    pub(super) fn is_open(&self, task: u32) -> bool {
+        task < self.record.spec.count && self.state(task) == TaskState::Open
+    }
+
+    /// Tasks not decided.
+    pub(super) const fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Executions that wait for a host. Under a quorum a task may wait for several hosts at once,
+    /// but it is in one pool.
+    pub(super) const fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    /// Whether a task of a job without quorum waits for a host.
+    pub(super) fn is_waiting(&self, task: u32) -> bool {
+        self.pools
+            .get(&Vec::new())
+            .is_some_and(|pool| pool.contains(task))
+    }
+
+    /// Where the tasks stand.
+    pub(super) fn counts(&self) -> TaskCounts {
+        let answered = self
+            .ballots
+            .values()
+            .filter(|ballot| !ballot.votes.is_empty())
+            .count();
+        let checking = answered as u32;
+        let waiting = self.pools.get(&Vec::new()).map_or(0, TaskSet::count);
+        TaskCounts {
+            total: self.record.spec.count,
+            waiting,
+            running: self.open - waiting - checking,
+            checking,
+            done: self.counts[1],
+            failed: self.counts[2],
+            given_up: self.counts[3],
+        }
+    }
+
+    fn put(&mut self, asked: Asked, range: TaskRange) {
+        if !range.is_empty() {
+            self.waiting += self.pools.entry(asked).or_default().insert(range);
+        }
+    }
+
+    fn take_out(&mut self, asked: &Asked, range: TaskRange) -> u32 {
+        let Some(pool) = self.pools.get_mut(asked) else {
+            return 0;
+        };
+        let gone = pool.remove(range);
+        if pool.is_empty() {
+            self.pools.remove(asked);
+        }
+        self.waiting -= gone;
+        gone
+    }
+
+    /// Takes up to `tasks` waiting tasks for `host`. `independent` says whether a host that was
+    /// asked already is independent of it. Tasks that others began are finished first.
+    pub(super) fn take(
+        &mut self,
+        host: HostId,
+        tasks: u32,
+        independent: impl Fn(HostId) -> bool,
+    ) -> Vec<TaskRange> {
+        const POOLS_LOOKED_AT_MAX: usize = 256;
+        let Some((agree, of)) = self.quorum() else {
+            return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
+        };
+        let mut taken = Vec::new();
+        let mut left = tasks;
+        let started: Vec<Asked> = self
+            .pools
+            .keys()
+            .rev()
+            .filter(|asked| asked.iter().all(|&other| independent(other)))
+            .take(POOLS_LOOKED_AT_MAX)
+            .cloned()
+            .collect();
+        for asked in started {
+            let room = limits::LEASE_RANGES_MAX - taken.len();
+            let ranges = self.take_from(&asked, left, room);
+            left -= ranges.iter().map(TaskRange::len).sum::<u32>();
+            taken.extend(ranges);
+            if left == 0 || taken.len() == limits::LEASE_RANGES_MAX {
+                break;
+            }
+        }
+        for task in taken.clone().into_iter().flat_map(TaskRange::tasks) {
+            let ballot = self.ballots.entry(task).or_default();
+            ballot.ask(host);
+            if let Verdict::Ask(1..) = ballot.verdict(agree, of) {
+                let asked = ballot.asked.clone();
+                self.put(asked, TaskRange::new(task, task + 1));
+            }
+        }
+        taken.sort_unstable();
+        taken
+    }
+
+    fn take_from(&mut self, asked: &Asked, tasks: u32, ranges_max: usize) -> Vec<TaskRange> {
+        let Some(pool) = self.pools.get_mut(asked) else {
+            return Vec::new();
+        };
+        let taken = pool.take_front(tasks, ranges_max);
+        if pool.is_empty() {
+            self.pools.remove(asked);
+        }
+        self.waiting -= taken.iter().map(TaskRange::len).sum::<u32>();
+        taken
+    }
+
+    /// Takes exactly these tasks out of the waiting ones, for a lease that outlived a restart.
+    pub(super) fn retake(&mut self, host: HostId, range: TaskRange) {
+        let Some((agree, of)) = self.quorum() else {
+            self.take_out(&Vec::new(), range);
+            return;
+        };
+        for task in range.tasks() {
+            self.change_ballot(task, agree, of, |ballot| ballot.ask(host));
+        }
+    }
+
+    /// A host will not answer for these tasks: they wait again.
+    pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) {
+        let Some((agree, of)) = self.quorum() else {
+            // Without a quorum nobody else holds them.
+            for task in range
+                .tasks()
+                .filter(|&task| self.is_open(task))
+                .collect::<Vec<_>>()
+            {
+                self.put(Vec::new(), TaskRange::new(task, task + 1));
+            }
+            return;
+        };
+        for task in range.tasks() {
+            if self.is_open(task) {
+                self.change_ballot(task, agree, of, |ballot| ballot.forget(host));
+            }
+        }
+    }
+
+    /// Changes who was asked or has answered, and keeps the task in the pool it then belongs to.
+    pub(super) fn change_ballot(
+        &mut self,
+        task: u32,
+        agree: u8,
+        of: u8,
+        change: impl FnOnce(&mut Ballot),
+    ) -> Verdict {
+        let mut ballot = self.ballots.remove(&task).unwrap_or_default();
+        let one = TaskRange::new(task, task + 1);
+        self.take_out(&ballot.asked, one);
+        change(&mut ballot);
+        let verdict = ballot.verdict(agree, of);
+        if let Verdict::Ask(1..) = verdict {
+            self.put(ballot.asked.clone(), one);
+        }
+        if !ballot.asked.is_empty() {
+            self.ballots.insert(task, ballot);
+        }
+        verdict
+    }
+
+    /// Decides a task. Returns its ballot, whose votes are still to be judged.
+    pub(super) fn decide(
+        &mut self,
+        task: u32,
+        result: Result<TaskResult, String>,
+        host: Option<HostId>,
+    ) -> Ballot {
+        assert!(self.is_open(task), "a task is decided once");
+        let state = match &result {
+            Ok(result) if result.exit.is_success() => TaskState::Done,
+            Ok(_) => TaskState::Failed,
+            Err(_) => TaskState::GivenUp,
+        };
+        let ballot = self.ballots.remove(&task).unwrap_or_default();
+        self.take_out(&ballot.asked, TaskRange::new(task, task + 1));
+        self.states[task as usize / 4] |= (state as u8) << (task % 4 * 2);
+        self.open -= 1;
+        self.counts[0] -= 1;
+        self.counts[state as usize] += 1;
+        self.dirty_chunks.insert(task / CHUNK_TASKS);
+        self.faults.remove(&task);
+        self.accepted.push(Accepted { task, result, host });
+        ballot
+    }
+
+    /// Notes how long tasks took; the mean follows within some tens of tasks.
+    pub(super) fn note_time(&mut self, tasks: u32, busy: Span) {
+        if tasks == 0 {
+            return;
+        }
+        let mean = busy.0 / u64::from(tasks);
+        let old = self.task_time.map_or(mean, |span| span.0);
+        let weight = u64::from(tasks.min(16));
+        self.task_time = Some(Span((old * (32 - weight) + mean * weight) / 32));
+    }
+
+    /// Tasks that are open, lowest first.
+    pub(super) fn open_tasks(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.record.spec.count).filter(|&task| self.state(task) == TaskState::Open)
+    }
+
+    /// The record with its counts brought up to date.
+    pub(super) fn full_record(&self) -> JobRecord {
+        let [_, done, failed, given_up] = self.counts;
+        JobRecord {
+            done,
+            failed,
+            given_up,
+            ..self.record.clone()
+        }
+    }
+
+    /// Emits the chunks and results that the step changed.
+    pub(super) fn write_dirty(&mut self, effects: &mut Vec<Effect>) {
+        const CHUNK_BYTES: usize = CHUNK_TASKS as usize / 4;
+        for chunk in std::mem::take(&mut self.dirty_chunks) {
+            let start = chunk as usize * CHUNK_BYTES;
+            let end = (start + CHUNK_BYTES).min(self.states.len());
+            let bits = self.states[start..end].to_vec();
+            let change = StateChunk {
+                job: self.record.id,
+                chunk,
+                bits,
+            };
+            effects.push(Effect::Keep(Change::States(change)));
+        }
+        if !self.accepted.is_empty() {
+            let results = std::mem::take(&mut self.accepted);
+            let batch = ResultBatch {
+                job: self.record.id,
+                batch: self.next_batch,
+                results,
+            };
+            self.next_batch += 1;
+            effects.push(Effect::Keep(Change::Results(batch)));
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
+        assert_eq!(waiting, self.waiting);
+        assert_eq!(self.counts.iter().sum::<u32>(), self.record.spec.count);
+        assert_eq!(self.open, self.counts[0]);
+        assert!(self.pools.values().all(|pool| !pool.is_empty()));
+        for (asked, pool) in &self.pools {
+            for task in pool.iter().flat_map(TaskRange::tasks) {
+                assert!(self.is_open(task), "task {task} waits but is decided");
+                let ballot_asked = self.ballots.get(&task).map_or(&[][..], |b| &b.asked);
+                assert_eq!(
+                    ballot_asked,
+                    asked.as_slice(),
+                    "task {task} is in its ballot's pool"
+                );
+            }
+        }
+        for (task, ballot) in &self.ballots {
+            assert!(self.is_open(*task));
+            assert!(
+                ballot
+                    .votes
+                    .iter()
+                    .all(|vote| ballot.asked.contains(&vote.host))
+            );
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Placement: which job's tasks go to a host that has room, and how many.
+
+use std::collections::BTreeSet;
+
+use isos_base::record::{LeaseRecord, LeaseState};
+use isos_base::wire::{Grant, JobOffer, ToHost};
+use isos_base::{Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
+
+use super::job::Job;
+use super::{Complex, Effect, Host};
+use crate::lease::Lease;
+use crate::schedule::BatchSize;
+
+/// Leases that one look at a host may grant.
+const GRANTS_PER_LOOK_MAX: usize = 8;
+/// Jobs that one look at a host considers.
+const JOBS_PER_LOOK_MAX: usize = 256;
+/// Time that a lease has beyond what its work should take.
+const LEASE_SLACK: Span = Span::secs(60);
+/// A host on which a job failed this often in a row gets no more of it.
+pub(super) const HOST_FAULTS_MAX: u32 = 3;
+
+/// Why a host cannot run a job now.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unfit {
+    Offline,
+    Quiet(String),
+    Constraint,
+    MemoryNever { has: u64 },
+    MemoryNow { has: u64 },
+    Price { wants: u32 },
+    Program,
+    KeepsFailing(String),
+}
+
+impl Complex {
+    /// Grants work to a host until it has enough.
+    pub(super) fn feed(&mut self, id: HostId, effects: &mut Vec<Effect>) {
+        let mut granted = Vec::new();
+        let mut offers = Vec::new();
+        let mut passed_over = BTreeSet::new();
+        while granted.len() < GRANTS_PER_LOOK_MAX {
+            let Some((job, tasks)) = self.next_job(id, &passed_over) else {
+                break;
+            };
+            match self.grant(id, job, tasks, &mut offers) {
+                Some(grant) => granted.push(grant),
+                None => _ = passed_over.insert(job),
+            }
+        }
+        let Some(session) = self.hosts.get(&id).and_then(|host| host.session.as_ref()) else {
+            return;
+        };
+        let (session_id, room, cores) = (session.id, session.room, session.cores());
+        effects.extend(
+            offers
+                .into_iter()
+                .map(|offer| Effect::Send(session_id, offer)),
+        );
+        if !granted.is_empty() {
+            effects.push(Effect::Send(session_id, ToHost::Grant(granted)));
+        }
+        if room.cores_idle > 0 && cores > 0 {
+            self.hungry.insert(id);
+        } else {
+            self.hungry.remove(&id);
+        }
+        let idle = self.hosts[&id].leases.is_empty();
+        if idle && self.idle_connected() > self.config.held_hosts_max {
+            effects.push(Effect::Send(session_id, ToHost::Sleep(self.sleep_span())));
+            effects.push(Effect::Close(session_id));
+            self.end_session(id, &mut Vec::new());
+        }
+    }
+
+    /// Connected hosts without work. Bounded below by those known hungry, which is what matters.
+    fn idle_connected(&self) -> usize {
+        if self.sessions.len() <= self.config.held_hosts_max {
+            return 0;
+        }
+        self.sessions
+            .values()
+            .filter(|id| self.hosts[id].leases.is_empty())
+            .count()
+    }
+
+    /// Offers what waits to those hosts that got nothing before.
+    pub(super) fn feed_hungry(&mut self, effects: &mut Vec<Effect>) {
+        if self.share.is_empty() || self.hungry.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.hungry) {
+            self.feed(id, effects);
+        }
+    }
+
+    /// The job whose turn it is on this host, and how many of its tasks.
+    fn next_job(&mut self, id: HostId, passed_over: &BTreeSet<JobId>) -> Option<(JobId, u32)> {
+        let host = &self.hosts[&id];
+        let session = host.session.as_ref()?;
+        if session.offer.cores == 0 {
+            return None;
+        }
+        for job_id in self.share.order().take(JOBS_PER_LOOK_MAX) {
+            let job = self
+                .jobs
+                .get_mut(&job_id)
+                .expect("the fair queue holds jobs that exist");
+            if passed_over.contains(&job_id) || unfit(job, host).is_some() {
+                continue;
+            }
+            let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
+            let size = BatchSize {
+                cores: session
+                    .offer
+                    .cores
+                    .min(u16::try_from(memory_cores).unwrap_or(u16::MAX)),
+                backlog: session.room.backlog,
+                tasks: session.room.tasks,
+                task_time: job.task_time,
+                waiting: job.waiting(),
+                cores_all: self.cores_offered,
+            };
+            let hold = self.ledger.hold(job.record.hold);
+            let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
+            let budget = affordable(job, remaining);
+            let tasks = size.tasks().min(limits::LEASE_TASKS_MAX).min(budget);
+            if tasks > 0 {
+                return Some((job_id, tasks));
+            }
+        }
+        None
+    }
+
+    /// Leases up to `tasks` tasks of a job to a host. Nothing when none of those that wait may go
+    /// there: under a quorum, a host does not check itself.
+    fn grant(
+        &mut self,
+        id: HostId,
+        job_id: JobId,
+        tasks: u32,
+        offers: &mut Vec<ToHost>,
+    ) -> Option<Grant> {
+        let (account, block) = (self.hosts[&id].record.account, self.hosts[&id].block);
+        let hosts = &self.hosts;
+        let independent = |other: HostId| {
+            hosts.get(&other).is_none_or(|other| {
+                other.record.account != account && (other.block.is_none() || other.block != block)
+            })
+        };
+        let job = self
+            .jobs
+            .get_mut(&job_id)
+            .expect("chosen from the fair queue");
+        let ranges = job.take(id, tasks, independent);
+        if ranges.is_empty() {
+            return None;
+        }
+        self.last_lease = LeaseId(self.last_lease.0 + 1);
+        let lease = self.last_lease;
+        let count: u32 = ranges.iter().map(TaskRange::len).sum();
+        let host = self.hosts.get_mut(&id).expect("it asked");
+        let session = host.session.as_mut().expect("it asked");
+        let cores = u64::from(session.offer.cores.max(1));
+        let each = job.task_time.unwrap_or(Span::ZERO);
+        let work = Span(each.0.saturating_mul(u64::from(count)) / cores);
+        let slack = job.record.spec.timeout + LEASE_SLACK;
+        let deadline = self.now + session.room.backlog + Span(work.0 * 2) + slack;
+
+        let reserved = MicroCredits(charge_max(job).0.saturating_mul(i64::from(count)));
+        job.reserved = MicroCredits(job.reserved.0 + reserved.0);
+        job.leases.insert(lease);
+        host.leases.insert(lease);
+        session.room.tasks += count;
+        session.room.backlog = session.room.backlog + work;
+        let used = u16::try_from(count).unwrap_or(u16::MAX);
+        session.room.cores_idle = session.room.cores_idle.saturating_sub(used);
+        if session.jobs_sent.insert(job_id) {
+            offers.push(ToHost::Job(Box::new(JobOffer {
+                job: job_id,
+                spec: job.record.spec.clone(),
+                price: job.record.price,
+                buyer: job.record.account,
+            })));
+        }
+        let record = LeaseRecord {
+            id: lease,
+            job: job_id,
+            host: id,
+            account,
+            ranges: ranges.clone(),
+            state: LeaseState::Open,
+            deadline,
+            accepted: 0,
+            rejected: 0,
+            fuel: Fuel(0),
+            charged: MicroCredits::ZERO,
+            paid: MicroCredits::ZERO,
+            next_votes: 0,
+        };
+        let out: TaskSet = ranges.iter().copied().collect();
+        self.leases.insert(
+            lease,
+            Lease {
+                record,
+                out,
+                undecided: 0,
+                reserved,
+            },
+        );
+        self.due.set(lease, deadline);
+        self.dirty_leases.insert(lease);
+        self.dirty_jobs.insert(job_id);
+        let buyer = job.record.account;
+        let guess = if work.0 == 0 {
+            Span::millis(u64::from(count))
+        } else {
+            work
+        };
+        self.share
+            .charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
+        self.queue_or_leave(job_id);
+        Some(Grant {
+            lease,
+            job: job_id,
+            ranges,
+            deadline,
+        })
+    }
+
+    /// Keeps a job in the fair queue while and only while tasks wait.
+    pub(super) fn queue_or_leave(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        if job.waiting() > 0 {
+            self.share.enter(job.record.account, id);
+        } else {
+            self.share.leave(job.record.account, id);
+        }
+    }
+}
+
+/// What one task can cost at the most.
+pub(super) fn charge_max(job: &Job) -> MicroCredits {
+    job.record.price.charge(job.record.spec.fuel)
+}
+
+/// How many more tasks the hold can pay for, if each uses all its fuel.
+pub(super) fn affordable(job: &Job, remaining: MicroCredits) -> u32 {
+    let free = remaining.0.saturating_sub(job.reserved.0).max(0);
+    match charge_max(job).0 {
+        0 => u32::MAX,
+        each => u32::try_from(free / each).unwrap_or(u32::MAX),
+    }
+}
+
+/// Why a host cannot run a job now, if it cannot. The first reason; `explain` asks for them all.
+pub(super) fn unfit(job: &mut Job, host: &Host) -> Option<Unfit> {
+    unfits(job, host, true).into_iter().next()
+}
+
+/// All reasons why a host cannot run a job now, or the first one.
+pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit> {
+    let mut reasons = Vec::new();
+    let spec = &job.record.spec;
+    let memory = spec.memory;
+    let mut add = |reason: Unfit| {
+        reasons.push(reason);
+        first_only
+    };
+    match &host.session {
+        None => {
+            if add(Unfit::Offline) {
+                return reasons;
+            }
+        }
+        Some(session) => {
+            let offer = &session.offer;
+            let quiet = || Unfit::Quiet(offer.reasons.first().cloned().unwrap_or_default());
+            if offer.cores == 0 && add(quiet()) {
+                return reasons;
+            }
+            if offer.price_min > job.record.price
+                && add(Unfit::Price {
+                    wants: offer.price_min.0,
+                })
+            {
+                return reasons;
+            }
+            if !offer.accept.allows(&spec.program) && add(Unfit::Program) {
+                return reasons;
+            }
+            let now_short = offer.memory < memory && host.record.spec.memory >= memory;
+            if now_short
+                && add(Unfit::MemoryNow {
+                    has: offer.memory.0,
+                })
+            {
+                return reasons;
+            }
+        }
+    }
+    if host.record.spec.memory < memory
+        && add(Unfit::MemoryNever {
+            has: host.record.spec.memory.0,
+        })
+    {
+        return reasons;
+    }
+    if let Some((count, why)) = job.avoid.get(&host.record.id)
+        && *count >= HOST_FAULTS_MAX
+        && add(Unfit::KeepsFailing(why.clone()))
+    {
+        return reasons;
+    }
+    if let Some(constraint) = &job.constraint {
+        let fits = if constraint.names_hosts() {
+            constraint.fits(&host.record.spec)
+        } else {
+            *job.fits
+                .entry(host.class)
+                .or_insert_with(|| constraint.fits(&host.record.spec))
+        };
+        if !fits {
+            add(Unfit::Constraint);
+        }
+    }
+    reasons
+}

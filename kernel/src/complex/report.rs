@@ -1,0 +1,463 @@
+//! Reports: results, faults and returned tasks, from hosts that may lie about all of them.
+
+use isos_base::task::{Digest, Fault, Output, OutputAt, TaskResult};
+use isos_base::wire::{LeaseReport, Report, ToHost};
+use isos_base::{HostId, JobId, LeaseId, TaskRange, limits};
+
+use super::job::Job;
+use super::place::charge_max;
+use super::session::believable;
+use super::{Complex, Effect, SessionId};
+use crate::verify::{Ballot, Verdict, Vote};
+use isos_base::record::{Change, VoteBatch};
+
+/// Independent hosts that must say that a program cannot run before the whole job is given up.
+const UNRUNNABLE_HOSTS: usize = 2;
+
+impl Complex {
+    pub(super) fn report(
+        &mut self,
+        host: HostId,
+        session: SessionId,
+        report: Report,
+        effects: &mut Vec<Effect>,
+    ) {
+        for news in report.leases {
+            self.lease_report(host, news, effects);
+        }
+        let Some(entry) = self
+            .hosts
+            .get_mut(&host)
+            .and_then(|host| host.session.as_mut())
+        else {
+            return; // The report got the host barred.
+        };
+        entry.room = believable(report.room, &entry.offer);
+        let ack = ToHost::Ack {
+            seq: report.seq,
+            earned: entry.earned,
+        };
+        effects.push(Effect::Send(session, ack));
+        self.feed(host, effects);
+    }
+
+    fn lease_report(&mut self, host: HostId, news: LeaseReport, effects: &mut Vec<Effect>) {
+        let id = news.lease;
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        if lease.record.host != host {
+            effects.push(Effect::Say(format!(
+                "host {} reports a lease not its own",
+                host.short()
+            )));
+            return;
+        }
+        let job_id = lease.record.job;
+        self.dirty_leases.insert(id);
+        self.dirty_jobs.insert(job_id);
+        let mut votes = Vec::new();
+        let mut reported = 0;
+        for result in news.results {
+            let lease = self.leases.get_mut(&id).expect("settled only at the end");
+            let task = result.task;
+            if lease
+                .out
+                .remove(TaskRange::new(task, task.saturating_add(1)))
+                == 0
+            {
+                continue; // Reported before, or never granted: nothing new either way.
+            }
+            let job = self
+                .jobs
+                .get_mut(&job_id)
+                .expect("an unsettled lease has a job");
+            reported += 1;
+            if let Err(why) = plausible(job, &result) {
+                self.release_one(id, job_id);
+                self.fault(job_id, host, task, Fault::SandboxDied(why), effects);
+                continue;
+            }
+            job.avoid.remove(&host);
+            let charge = job.record.price.charge(result.fuel);
+            let lease = self.leases.get_mut(&id).expect("settled only at the end");
+            let freed = charge_max(job).0 - charge.0;
+            job.reserved.0 -= freed;
+            lease.reserved.0 -= freed;
+            lease.undecided += 1;
+            if job.quorum().is_some() {
+                votes.push(result.clone());
+                self.vote(id, job_id, host, result, effects);
+            } else {
+                self.accept(job_id, task, result, host, id);
+            }
+        }
+        if !votes.is_empty() {
+            let batch = self
+                .leases
+                .get(&id)
+                .map_or(0, |lease| lease.record.next_votes);
+            if let Some(lease) = self.leases.get_mut(&id) {
+                lease.record.next_votes += 1;
+            }
+            let batch = VoteBatch {
+                job: job_id,
+                lease: id,
+                batch,
+                results: votes,
+            };
+            effects.push(Effect::Keep(Change::Votes(batch)));
+        }
+        if let Some(job) = self.jobs.get_mut(&job_id) {
+            job.note_time(reported, news.busy);
+        }
+        for (task, fault) in news.faults {
+            let Some(lease) = self.leases.get_mut(&id) else {
+                break;
+            };
+            if lease
+                .out
+                .remove(TaskRange::new(task, task.saturating_add(1)))
+                == 0
+            {
+                continue;
+            }
+            self.release_one(id, job_id);
+            self.fault(job_id, host, task, fault, effects);
+        }
+        self.take_back(id, &news.returned);
+        self.settle_if_over(id, effects);
+        self.end_if_over(job_id, effects);
+    }
+
+    /// One task of a lease costs nothing after all.
+    fn release_one(&mut self, lease: LeaseId, job: JobId) {
+        let (Some(lease), Some(job)) = (self.leases.get_mut(&lease), self.jobs.get_mut(&job))
+        else {
+            return;
+        };
+        let each = charge_max(job).0;
+        lease.reserved.0 -= each;
+        job.reserved.0 -= each;
+    }
+
+    /// Tasks of a lease that were not executed wait again.
+    pub(super) fn take_back(&mut self, id: LeaseId, ranges: &[TaskRange]) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        let (host, job_id) = (lease.record.host, lease.record.job);
+        let mut back = Vec::new();
+        for range in ranges {
+            // Only what is out: pieces of the range may have been reported already.
+            let pieces: Vec<TaskRange> = lease
+                .out
+                .iter()
+                .filter_map(|out| {
+                    let piece = TaskRange::new(out.start.max(range.start), out.end.min(range.end));
+                    (!piece.is_empty()).then_some(piece)
+                })
+                .collect();
+            for piece in pieces {
+                lease.out.remove(piece);
+                back.push(piece);
+            }
+        }
+        if back.is_empty() {
+            return;
+        }
+        let mut kept: isos_base::TaskSet = lease.record.ranges.iter().copied().collect();
+        let mut tasks = 0;
+        for &piece in &back {
+            kept.remove(piece);
+            tasks += piece.len();
+        }
+        lease.record.ranges = kept.iter().collect();
+        let job = self
+            .jobs
+            .get_mut(&job_id)
+            .expect("an unsettled lease has a job");
+        let freed = charge_max(job).0.saturating_mul(i64::from(tasks));
+        lease.reserved.0 -= freed;
+        job.reserved.0 -= freed;
+        for piece in back {
+            job.give_back(host, piece);
+        }
+        self.dirty_leases.insert(id);
+        self.dirty_jobs.insert(job_id);
+        self.queue_or_leave(job_id);
+    }
+
+    /// Takes one host's word.
+    fn accept(&mut self, job: JobId, task: u32, result: TaskResult, host: HostId, lease: LeaseId) {
+        let fuel = result.fuel;
+        let job = self.jobs.get_mut(&job).expect("checked by the caller");
+        job.decide(task, Ok(result), Some(host));
+        self.count(lease, Some(fuel));
+    }
+
+    /// Notes a vote and decides the task if it can be.
+    fn vote(
+        &mut self,
+        lease: LeaseId,
+        job_id: JobId,
+        host: HostId,
+        result: TaskResult,
+        effects: &mut Vec<Effect>,
+    ) {
+        let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+        let task = result.task;
+        if !job.is_open(task) {
+            self.count(lease, None); // Decided without it: late, neither right nor wrong.
+            return;
+        }
+        let (agree, of) = job.quorum().expect("checked by the caller");
+        let vote = Vote {
+            host,
+            lease,
+            digest: result.digest(),
+            result,
+        };
+        let verdict = job.change_ballot(task, agree, of, |ballot| ballot.votes.push(vote));
+        self.judge(job_id, task, verdict, effects);
+    }
+
+    /// Acts on a ballot's verdict.
+    pub(super) fn judge(
+        &mut self,
+        job_id: JobId,
+        task: u32,
+        verdict: Verdict,
+        effects: &mut Vec<Effect>,
+    ) {
+        match verdict {
+            Verdict::Ask(_) => self.queue_or_leave(job_id),
+            Verdict::Hopeless => {
+                let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+                let asked = job
+                    .ballots
+                    .get(&task)
+                    .map_or(0, |ballot| ballot.asked.len());
+                let why = format!("no agreement among {asked} independent hosts");
+                let ballot = job.decide(task, Err(why), None);
+                self.count_votes(ballot, None, job_id, task, effects);
+            }
+            Verdict::Agreed(digest) => {
+                let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+                let votes = &job.ballots[&task].votes;
+                let winner = votes.iter().find(|vote| vote.digest == digest);
+                let winner = winner.expect("the agreed digest is one of the votes");
+                let (result, host) = (winner.result.clone(), winner.host);
+                let ballot = job.decide(task, Ok(result), Some(host));
+                self.count_votes(ballot, Some(digest), job_id, task, effects);
+            }
+        }
+    }
+
+    /// Credits the votes that agree with the accepted digest and bars the hosts of the others.
+    fn count_votes(
+        &mut self,
+        ballot: Ballot,
+        accepted: Option<Digest>,
+        job: JobId,
+        task: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let agreeing = ballot
+            .votes
+            .iter()
+            .filter(|vote| Some(vote.digest) == accepted)
+            .count();
+        let mut wrong = Vec::new();
+        for vote in ballot.votes {
+            let right = Some(vote.digest) == accepted;
+            self.count(vote.lease, right.then_some(vote.result.fuel));
+            if right || accepted.is_none() {
+                self.settle_if_over(vote.lease, effects);
+                continue;
+            }
+            let lease = self.leases.get_mut(&vote.lease);
+            if let Some(lease) = lease {
+                lease.record.rejected += 1;
+            }
+            wrong.push(vote.host);
+        }
+        for host in wrong {
+            let why = format!(
+                "its result for task {job}@{task} differs from what {agreeing} independent hosts \
+                 agree on"
+            );
+            self.bar(host, why, effects);
+        }
+    }
+
+    /// One of a lease's undecided results is decided: it counts with its fuel, or not at all.
+    fn count(&mut self, id: LeaseId, good: Option<isos_base::Fuel>) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        lease.undecided -= 1;
+        self.dirty_leases.insert(id);
+        if let Some(host) = self.hosts.get_mut(&lease.record.host) {
+            if let Some(fuel) = good {
+                lease.record.accepted += 1;
+                lease.record.fuel += fuel;
+                host.record.good += 1;
+            }
+            // Counters are written when the lease is settled, not at every report.
+        }
+    }
+
+    /// A task failed on a host through no fault of the program, as the host says.
+    fn fault(
+        &mut self,
+        job_id: JobId,
+        host: HostId,
+        task: u32,
+        fault: Fault,
+        effects: &mut Vec<Effect>,
+    ) {
+        let known_hosts = self
+            .hosts
+            .values()
+            .filter(|host| host.session.is_some())
+            .count();
+        if let Some(entry) = self.hosts.get_mut(&host) {
+            entry.record.lost += 1;
+            self.dirty_hosts.insert(host);
+        }
+        let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+        if !job.is_open(task) {
+            return;
+        }
+        if let Fault::BadProgram(why) = &fault {
+            job.unrunnable.insert(host, short(why));
+            if job.unrunnable.len() >= UNRUNNABLE_HOSTS.min(known_hosts.max(1)) {
+                let why = format!("the program cannot run: {}", short(why));
+                self.give_up_all(job_id, &why, effects);
+                return;
+            }
+        }
+        let avoid = job.avoid.entry(host).or_default();
+        *avoid = (avoid.0 + 1, short(&fault.to_string()));
+        let faults = job.faults.entry(task).or_default();
+        *faults += 1;
+        if *faults >= job.record.spec.attempts_max {
+            let why = format!(
+                "gave up after {faults} attempts; the last: {}",
+                short(&fault.to_string())
+            );
+            let ballot = job.decide(task, Err(why), None);
+            self.count_votes(ballot, None, job_id, task, effects);
+        } else {
+            job.give_back(host, TaskRange::new(task, task + 1));
+            self.queue_or_leave(job_id);
+        }
+    }
+
+    /// Gives up every open task of a job.
+    pub(super) fn give_up_all(&mut self, job_id: JobId, why: &str, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let open: Vec<u32> = job.open_tasks().collect();
+        for task in open {
+            let job = self.jobs.get_mut(&job_id).expect("not ended here");
+            if job.is_open(task) {
+                let ballot = job.decide(task, Err(why.to_owned()), None);
+                self.count_votes(ballot, None, job_id, task, effects);
+            }
+        }
+        self.queue_or_leave(job_id);
+    }
+
+    /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
+    fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
+        let Some(host) = self.hosts.get_mut(&id) else {
+            return;
+        };
+        host.record.bad += 1;
+        self.dirty_hosts.insert(id);
+        if host.record.barred.is_some() {
+            return;
+        }
+        effects.push(Effect::Say(format!("host {} is barred: {why}", id.short())));
+        host.record.barred = Some(why.clone());
+        if let Some(session) = &host.session {
+            let refusal = isos_base::wire::Refusal::Barred(why);
+            effects.push(Effect::Send(session.id, ToHost::Refused(refusal)));
+        }
+        self.end_session(id, effects);
+        self.lost.retain(|&(_, host)| host != id);
+        self.drop_leases(id, effects);
+        // What is left of its leases are undecided votes: take them back one by one.
+        let leases = self.hosts[&id].leases.clone();
+        let mut jobs: Vec<JobId> = leases
+            .iter()
+            .filter_map(|id| self.leases.get(id))
+            .map(|l| l.record.job)
+            .collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        for job_id in jobs {
+            let job = self
+                .jobs
+                .get_mut(&job_id)
+                .expect("an unsettled lease has a job");
+            let Some((agree, of)) = job.quorum() else {
+                continue;
+            };
+            let voted: Vec<u32> = job
+                .ballots
+                .iter()
+                .filter(|(_, ballot)| ballot.votes.iter().any(|vote| vote.host == id))
+                .map(|(&task, _)| task)
+                .collect();
+            for task in voted {
+                let job = self.jobs.get_mut(&job_id).expect("not ended here");
+                let verdict = job.change_ballot(task, agree, of, |ballot| ballot.forget(id));
+                self.judge(job_id, task, verdict, effects);
+            }
+            self.dirty_jobs.insert(job_id);
+        }
+        for lease in leases {
+            if let Some(entry) = self.leases.get_mut(&lease) {
+                entry.undecided = 0;
+            }
+            self.settle_if_over(lease, effects);
+        }
+    }
+}
+
+/// What any honest host's result looks like; anything else is treated as a failed attempt.
+fn plausible(job: &Job, result: &TaskResult) -> Result<(), String> {
+    let spec = &job.record.spec;
+    if result.fuel > spec.fuel {
+        return Err(format!(
+            "it claims {} fuel of at most {}",
+            result.fuel, spec.fuel
+        ));
+    }
+    match &result.output {
+        OutputAt::Inline(bytes) if bytes.len() > limits::OUTPUT_INLINE_MAX => {
+            Err("its inline output is too long".into())
+        }
+        OutputAt::Inline(bytes) => match Output::decode(bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        },
+        // Paths and lengths of the files come on top of their content.
+        OutputAt::Object(_, size) if *size > spec.output_max.0.saturating_mul(2) + 4_096 => {
+            Err(format!(
+                "its output has {size} bytes of at most {}",
+                spec.output_max.0
+            ))
+        }
+        OutputAt::Object(..) => Ok(()),
+    }
+}
+
+/// Text of a host, cut to what fits a screen line.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}

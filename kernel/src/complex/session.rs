@@ -1,0 +1,264 @@
+//! Hosts come, say what they offer, vanish and come back.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use isos_base::host::Offer;
+use isos_base::limits;
+use isos_base::record::HostRecord;
+use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
+use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span};
+
+use super::{Complex, Effect, Host, SessionId};
+
+/// A connection of a host.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) offer: Offer,
+    pub(super) room: Room,
+    /// Jobs whose offer was sent.
+    pub(super) jobs_sent: BTreeSet<JobId>,
+    /// Earned since the session began, as told to the host.
+    pub(super) earned: MicroCredits,
+}
+
+impl Session {
+    pub(super) fn cores(&self) -> u32 {
+        u32::from(self.offer.cores)
+    }
+}
+
+/// The part of an address that one owner or site is likely to have: /24 of IPv4, /48 of IPv6.
+pub(super) type Block = [u8; 6];
+
+/// The block of an address. Loopback has none: everything on one machine shares it anyway.
+fn block_of(address: IpAddr) -> Option<Block> {
+    match address {
+        address if address.is_loopback() => None,
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            Some([4, a, b, c, 0, 0])
+        }
+        IpAddr::V6(v6) => v6.octets()[..6].try_into().ok(),
+    }
+}
+
+/// A host's word about its work, within what any host can have: deadlines are reckoned from it.
+pub(super) fn believable(room: Room, offer: &Offer) -> Room {
+    const BACKLOG_MAX: Span = Span::secs(86_400);
+    const TASKS_MAX: u32 = 1 << 20;
+    Room {
+        cores_idle: room.cores_idle.min(offer.cores),
+        tasks: room.tasks.min(TASKS_MAX),
+        backlog: room.backlog.min(BACKLOG_MAX),
+    }
+}
+
+impl Complex {
+    pub(super) fn host_came(
+        &mut self,
+        id: HostId,
+        session: SessionId,
+        address: Option<IpAddr>,
+        hello: Hello,
+        admission: Option<Result<AccountId, String>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let account = match self.admit(id, &hello, admission) {
+            Ok(account) => account,
+            Err(refusal) => {
+                effects.push(Effect::Send(session, ToHost::Refused(refusal)));
+                effects.push(Effect::Close(session));
+                return;
+            }
+        };
+        let class = self.classes.of(&hello.spec);
+        let now = self.now;
+        let host = self.hosts.entry(id).or_insert_with(|| Host {
+            record: HostRecord {
+                id,
+                account,
+                spec: hello.spec.clone(),
+                good: 0,
+                bad: 0,
+                lost: 0,
+                barred: None,
+                joined: now,
+                seen: now,
+            },
+            class,
+            block: None,
+            session: None,
+            leases: BTreeSet::new(),
+        });
+        host.record.spec = hello.spec;
+        host.record.account = account;
+        host.record.seen = now;
+        host.class = class;
+        host.block = address.and_then(block_of);
+        self.dirty_hosts.insert(id);
+        self.end_session(id, effects);
+        self.lost.retain(|&(_, host)| host != id);
+
+        let host = self.hosts.get_mut(&id).expect("inserted above");
+        let gone: Vec<LeaseId> = host
+            .leases
+            .iter()
+            .filter(|lease| !hello.holding.contains(lease))
+            .copied()
+            .collect();
+        let stray: Vec<LeaseId> = hello
+            .holding
+            .iter()
+            .filter(|lease| !host.leases.contains(lease))
+            .copied()
+            .collect();
+        let entry = Session {
+            id: session,
+            room: believable(hello.room, &hello.offer),
+            offer: hello.offer,
+            jobs_sent: BTreeSet::new(),
+            earned: MicroCredits::ZERO,
+        };
+        self.cores_offered += entry.cores();
+        host.session = Some(entry);
+        self.sessions.insert(session, id);
+        effects.push(Effect::Send(session, ToHost::Welcome { now, account }));
+        if !stray.is_empty() {
+            effects.push(Effect::Send(session, ToHost::Revoke(stray)));
+        }
+        for lease in gone {
+            self.return_all(lease, effects);
+        }
+        self.feed(id, effects);
+    }
+
+    fn admit(
+        &self,
+        id: HostId,
+        hello: &Hello,
+        admission: Option<Result<AccountId, String>>,
+    ) -> Result<AccountId, Refusal> {
+        let known = self.hosts.get(&id);
+        if let Some(why) = known.and_then(|host| host.record.barred.clone()) {
+            return Err(Refusal::Barred(why));
+        }
+        if hello.spec.name.chars().count() > limits::NAME_CHARS_MAX || hello.spec.cpus == 0 {
+            return Err(Refusal::Unfit("its description is out of bounds".into()));
+        }
+        if let Some(engine) = &self.config.engine
+            && *engine != hello.spec.engine
+        {
+            let theirs = &hello.spec.engine;
+            return Err(Refusal::Unfit(format!(
+                "its engine is {theirs}, this complex compares results of {engine}: update isos"
+            )));
+        }
+        match (known, admission) {
+            (_, Some(Ok(account))) => Ok(account),
+            (Some(host), _) => Ok(host.record.account),
+            (None, Some(Err(why))) => Err(Refusal::BadTicket(why)),
+            (None, None) => Err(Refusal::NoTicket),
+        }
+    }
+
+    pub(super) fn host_said(
+        &mut self,
+        session: SessionId,
+        frame: ToComplex,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(&id) = self.sessions.get(&session) else {
+            return;
+        };
+        match frame {
+            ToComplex::Hello(_) => {
+                effects.push(Effect::Say(format!("host {} said hello twice", id.short())));
+                effects.push(Effect::Close(session));
+            }
+            ToComplex::Offer(offer) => {
+                let host = self.hosts.get_mut(&id).expect("a session has a host");
+                if let Some(current) = host.session.as_mut() {
+                    self.cores_offered -= current.cores();
+                    current.room.cores_idle =
+                        offer.cores.saturating_sub(current.offer.cores) + current.room.cores_idle;
+                    current.room.cores_idle = current.room.cores_idle.min(offer.cores);
+                    current.offer = offer;
+                    self.cores_offered += current.cores();
+                }
+                self.feed(id, effects);
+            }
+            ToComplex::Report(report) => self.report(id, session, report, effects),
+            ToComplex::Goodbye => {
+                effects.push(Effect::Close(session));
+                self.end_session(id, effects);
+                self.drop_leases(id, effects);
+            }
+        }
+    }
+
+    pub(super) fn host_went(&mut self, session: SessionId) {
+        let Some(&id) = self.sessions.get(&session) else {
+            return;
+        };
+        self.end_session(id, &mut Vec::new());
+        let host = self.hosts.get_mut(&id).expect("a session has a host");
+        host.record.seen = self.now;
+        if !host.leases.is_empty() {
+            self.lost.insert((self.now + self.config.lost_after, id));
+        }
+    }
+
+    /// Forgets the current session, if there is one, and closes it.
+    pub(super) fn end_session(&mut self, id: HostId, effects: &mut Vec<Effect>) {
+        let Some(host) = self.hosts.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = host.session.take() {
+            self.cores_offered -= old.cores();
+            self.sessions.remove(&old.id);
+            self.hungry.remove(&id);
+            effects.push(Effect::Close(old.id));
+        }
+    }
+
+    /// Everything that a host holds goes to others.
+    pub(super) fn drop_leases(&mut self, id: HostId, effects: &mut Vec<Effect>) {
+        let leases = self
+            .hosts
+            .get(&id)
+            .map(|host| host.leases.clone())
+            .unwrap_or_default();
+        for lease in leases {
+            self.return_all(lease, effects);
+        }
+    }
+
+    /// All tasks of a lease that are still out wait again; the lease is settled when the rest is
+    /// decided.
+    pub(super) fn return_all(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.leases.get_mut(&lease) else {
+            return;
+        };
+        let ranges: Vec<_> = entry.out.iter().collect();
+        let lost: u32 = entry.out.count();
+        let host = entry.record.host;
+        if lost > 0
+            && let Some(host) = self.hosts.get_mut(&host)
+        {
+            host.record.lost += u64::from(lost);
+            self.dirty_hosts.insert(host.record.id);
+        }
+        self.take_back(lease, &ranges);
+        self.settle_if_over(lease, effects);
+    }
+
+    /// How long an idle host should sleep: all sleepers together poll at the configured rate.
+    pub(super) fn sleep_span(&self) -> Span {
+        let sleepers = self.hosts.len().saturating_sub(self.config.held_hosts_max) as u64;
+        let polls = u64::from(self.config.polls_per_second_max.max(1));
+        let span = Span(sleepers * 1_000_000 / polls);
+        span.clamp(self.config.sleep_min, self.config.sleep_max)
+    }
+}

@@ -1,0 +1,163 @@
+//! The end of leases and jobs: what was verified is paid, the rest of the hold goes back.
+
+use isos_base::api::JobView;
+use isos_base::record::{Change, JobState, LeaseState, Reason};
+use isos_base::wire::ToHost;
+use isos_base::{JobId, LeaseId, MicroCredits};
+
+use super::job::Job;
+use super::{Complex, ENDED_KEPT_MAX, Effect};
+use crate::ledger::{LeaseSettlement, LedgerError, Posting, job_release};
+
+impl Complex {
+    /// What is left in a job's hold.
+    pub(super) fn remaining(&self, job: &Job) -> MicroCredits {
+        self.ledger
+            .hold(job.record.hold)
+            .map_or(MicroCredits::ZERO, |hold| hold.remaining)
+    }
+
+    /// Settles a lease once nothing of it is out or undecided.
+    pub(super) fn settle_if_over(&mut self, id: LeaseId, effects: &mut Vec<Effect>) {
+        let Some(lease) = self.leases.get(&id) else {
+            return;
+        };
+        if lease.out.is_empty() && lease.record.state == LeaseState::Open {
+            self.due.clear(id);
+            self.dirty_leases.insert(id);
+        }
+        if !lease.out.is_empty() {
+            return;
+        }
+        if lease.undecided > 0 {
+            let lease = self.leases.get_mut(&id).expect("looked up above");
+            lease.record.state = LeaseState::Returned;
+            return;
+        }
+        let mut lease = self.leases.remove(&id).expect("looked up above");
+        self.dirty_leases.remove(&id);
+        let job_id = lease.record.job;
+        let job = self
+            .jobs
+            .get_mut(&job_id)
+            .expect("an unsettled lease has a job");
+        job.leases.remove(&id);
+        job.reserved.0 -= lease.reserved.0;
+        let price = job.record.price;
+        let hold = job.record.hold;
+        let host = self
+            .hosts
+            .get_mut(&lease.record.host)
+            .expect("hosts are never forgotten");
+        host.leases.remove(&id);
+        // A host that was caught forfeits what it has not been paid, and the buyer keeps it.
+        let worth = host.record.barred.is_none() && lease.record.accepted > 0;
+        if worth {
+            let charge = price.charge(lease.record.fuel);
+            let earning = price.earning(lease.record.fuel);
+            let fee = self.fee_rate.fee(earning);
+            let settlement = LeaseSettlement {
+                lease: id,
+                part: 0,
+                hold,
+                earner: lease.record.account,
+                charge,
+                earning,
+                fee,
+            };
+            let mut postings = Vec::new();
+            settlement
+                .postings(&mut postings)
+                .expect("charge >= earning >= fee by construction");
+            self.post_or_halt(&postings, effects);
+            lease.record.charged = charge;
+            lease.record.paid = MicroCredits(earning.0 - fee.0);
+            let job = self.jobs.get_mut(&job_id).expect("looked up above");
+            job.record.spent.0 += charge.0;
+            let host = self
+                .hosts
+                .get_mut(&lease.record.host)
+                .expect("looked up above");
+            if let Some(session) = &mut host.session {
+                session.earned.0 += lease.record.paid.0;
+            }
+        }
+        lease.record.state = LeaseState::Settled;
+        self.dirty_hosts.insert(lease.record.host);
+        self.dirty_jobs.insert(job_id);
+        effects.push(Effect::Keep(Change::Lease(Box::new(lease.record))));
+    }
+
+    /// Posts what the machine itself derived. A refusal means that the machine's own sums are
+    /// wrong, and no further decision about money may rest on them.
+    fn post_or_halt(&mut self, postings: &[Posting], effects: &mut Vec<Effect>) {
+        let mut changes = Vec::new();
+        let posted: Result<(), LedgerError> = self.ledger.post(self.now, postings, &mut changes);
+        if let Err(error) = posted {
+            panic!("the ledger refuses a settlement of reserved money: {error}");
+        }
+        effects.extend(changes.into_iter().map(Effect::Keep));
+    }
+
+    /// Ends a job once every task is decided.
+    pub(super) fn end_if_over(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        if job.open() > 0 {
+            return;
+        }
+        let state = if job.full_record().done == job.record.spec.count {
+            JobState::Done
+        } else {
+            JobState::Failed
+        };
+        self.end_job(id, state, effects);
+    }
+
+    /// Ends a job: whoever still works on it stops, every lease is settled, the hold is voided.
+    pub(super) fn end_job(&mut self, id: JobId, state: JobState, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        for lease in job.leases.clone() {
+            let entry = self.leases.get_mut(&lease).expect("a job's leases exist");
+            if !entry.out.is_empty() {
+                let host = entry.record.host;
+                let out: Vec<_> = entry.out.iter().collect();
+                if let Some(session) = self.hosts.get(&host).and_then(|host| host.session.as_ref())
+                {
+                    effects.push(Effect::Send(session.id, ToHost::Revoke(vec![lease])));
+                }
+                self.take_back(lease, &out);
+            }
+            if let Some(entry) = self.leases.get_mut(&lease) {
+                entry.undecided = 0;
+            }
+            self.settle_if_over(lease, effects);
+        }
+        let mut job = self.jobs.remove(&id).expect("looked up above");
+        self.share.leave(job.record.account, id);
+        let release = Posting::Void {
+            id: job_release(id),
+            hold: job.record.hold,
+            reason: Reason::Release(id),
+        };
+        if self.ledger.hold(job.record.hold).is_some() {
+            self.post_or_halt(&[release], effects);
+        }
+        job.record.state = state;
+        job.record.ended = Some(self.now);
+        job.write_dirty(effects);
+        if job.quorum().is_some() {
+            effects.push(Effect::Keep(Change::DropVotes(id)));
+        }
+        effects.push(Effect::Keep(Change::Job(Box::new(job.full_record()))));
+        self.dirty_jobs.insert(id);
+        if self.ended.len() == ENDED_KEPT_MAX {
+            self.ended.pop_front();
+        }
+        let view: JobView = self.view_of(&job);
+        self.ended.push_back(view);
+    }
+}

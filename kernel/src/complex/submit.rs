@@ -1,0 +1,294 @@
+//! What people ask for: jobs, accounts, credits, revocations.
+
+use isos_base::api::{Plan, Problem, ProblemCode};
+use isos_base::job::JobSpec;
+use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
+use isos_base::{AccountId, JobId, MicroCredits, Span};
+
+use super::job::Job;
+use super::{Call, Complex, Effect, Reply, request_hash};
+use crate::constraint::Constraint;
+use crate::ledger::{LedgerError, Posting, job_hold};
+
+/// How long a reply is remembered under its idempotency key.
+const IDEMPOTENCY_KEPT: Span = Span::secs(2 * 86_400);
+/// Replies remembered for all accounts together.
+const IDEMPOTENCY_MAX: usize = 1_000_000;
+/// Tasks of all jobs that are not over: 2 bits each, plus ranges.
+const TASKS_OPEN_MAX: u64 = 1_000_000_000;
+
+impl Complex {
+    pub(super) fn carry_out(
+        &mut self,
+        call: Call,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        match call {
+            Call::Submit { account, spec, key } => self.submit(account, *spec, key, effects),
+            Call::Cancel { job } => self.cancel(job, effects),
+            Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
+            Call::Mint {
+                account,
+                amount,
+                why,
+            } => {
+                self.mint(account, amount, why, effects)?;
+                Ok(Reply::Done)
+            }
+            Call::RevokeToken { id, until } => {
+                self.revoked.insert(id.clone(), until);
+                effects.push(Effect::Keep(Change::Revocation(id, until)));
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    fn submit(
+        &mut self,
+        account: AccountId,
+        spec: JobSpec,
+        key: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        let request = request_hash(&spec);
+        if let Some(key) = &key {
+            if key.is_empty() || key.len() > 128 {
+                let message = "an idempotency key has 1 to 128 characters";
+                return Err(Problem::new(ProblemCode::Usage, message));
+            }
+            if let Some(record) = self.idempotency.get(&(account, key.clone())) {
+                if record.request != request {
+                    let message = format!("key {key:?} was used for another job already");
+                    return Err(Problem::new(ProblemCode::Usage, message));
+                }
+                let view = self.job_view(record.job);
+                let gone = || Problem::new(ProblemCode::NotFound, "that job ended long ago");
+                return view.map(|view| Reply::Job(Box::new(view))).ok_or_else(gone);
+            }
+        }
+        let (constraint, hold) = self.check_job(account, &spec)?;
+        let id = JobId(self.last_job.0 + 1);
+        let posting = Posting::Hold {
+            id: job_hold(id),
+            debit: account,
+            credit: system::ESCROW,
+            amount: hold,
+            expires: None,
+            reason: Reason::Hold(id),
+        };
+        let mut changes = Vec::new();
+        self.ledger
+            .post(self.now, &[posting], &mut changes)
+            .map_err(|error| refusal(&error, hold))?;
+        self.last_job = id;
+        effects.extend(changes.into_iter().map(Effect::Keep));
+        let record = JobRecord {
+            id,
+            account,
+            spec,
+            state: JobState::Active,
+            price: self.config.price,
+            hold: job_hold(id),
+            submitted: self.now,
+            ended: None,
+            spent: MicroCredits::ZERO,
+            done: 0,
+            failed: 0,
+            given_up: 0,
+        };
+        effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
+        self.jobs.insert(id, Job::new(record, constraint));
+        self.share.enter(account, id);
+        self.dirty_jobs.insert(id);
+        if let Some(key) = key {
+            let expires = self.now + IDEMPOTENCY_KEPT;
+            let record = IdempotencyRecord {
+                account,
+                key: key.clone(),
+                request,
+                job: id,
+                expires,
+            };
+            effects.push(Effect::Keep(Change::Idempotency(record.clone())));
+            if self.idempotency.len() < IDEMPOTENCY_MAX {
+                self.idempotency.insert((account, key), record);
+            }
+        }
+        let view = self.job_view(id).expect("inserted above");
+        Ok(Reply::Job(Box::new(view)))
+    }
+
+    /// Everything that must hold before money is touched; the compiled constraint and the hold.
+    fn check_job(
+        &self,
+        account: AccountId,
+        spec: &JobSpec,
+    ) -> Result<(Option<Constraint>, MicroCredits), Problem> {
+        let usage =
+            |error: &dyn std::fmt::Display| Problem::new(ProblemCode::Usage, error.to_string());
+        spec.check().map_err(|error| usage(&error))?;
+        let constraint = spec
+            .constraint
+            .as_deref()
+            .map(Constraint::compile)
+            .transpose()
+            .map_err(|e| usage(&e))?;
+        let refuse = |message: String| Err(Problem::new(ProblemCode::Refused, message));
+        let jobs = self
+            .jobs
+            .values()
+            .filter(|job| job.record.account == account)
+            .count();
+        let jobs_max = self.config.account_jobs_max;
+        if jobs >= jobs_max {
+            return refuse(format!(
+                "account {account} has {jobs} unfinished jobs, the limit is {jobs_max}: wait for \
+                 some, or use one job with more tasks"
+            ));
+        }
+        let open: u64 = self.jobs.values().map(|job| u64::from(job.open())).sum();
+        if open + u64::from(spec.count) > TASKS_OPEN_MAX {
+            let message =
+                format!("{open} tasks are open, the limit is {TASKS_OPEN_MAX}: try later");
+            return Err(Problem::new(ProblemCode::Busy, message));
+        }
+        let hold = self.hold_for(spec);
+        let each = self.config.price.charge(spec.fuel);
+        if hold < each {
+            return refuse(format!(
+                "one task may cost {each} credits (fuel {} at {} micro-credits per G), more than \
+                 --max-price {hold}: raise it or lower --fuel",
+                spec.fuel, self.config.price.0
+            ));
+        }
+        Ok((constraint, hold))
+    }
+
+    /// The most that a job can cost.
+    pub(super) fn hold_for(&self, spec: &JobSpec) -> MicroCredits {
+        let each = i128::from(self.config.price.charge(spec.fuel).0);
+        let executions = i128::from(spec.count) * i128::from(spec.verify.replicas_max());
+        let all = MicroCredits(i64::try_from(each * executions).unwrap_or(i64::MAX));
+        spec.price_max.map_or(all, |max| max.min(all))
+    }
+
+    /// What submitting would do, without doing it.
+    ///
+    /// # Errors
+    /// As submitting, but for the balance, which is shown instead.
+    pub fn plan(&self, account: AccountId, spec: &JobSpec) -> Result<Plan, Problem> {
+        let (constraint, hold) = self.check_job(account, spec)?;
+        let record = JobRecord {
+            id: JobId(0),
+            account,
+            spec: spec.clone(),
+            state: JobState::Active,
+            price: self.config.price,
+            hold: job_hold(JobId(0)),
+            submitted: self.now,
+            ended: None,
+            spent: MicroCredits::ZERO,
+            done: 0,
+            failed: 0,
+            given_up: 0,
+        };
+        let mut job = Job::new(record, constraint);
+        let obstacles = self.obstacles(&mut job);
+        let (mut hosts, mut cores) = (0, 0);
+        for host in self.hosts.values() {
+            if host.record.barred.is_none() && super::place::unfit(&mut job, host).is_none() {
+                hosts += 1;
+                cores += host
+                    .session
+                    .as_ref()
+                    .map_or(0, super::session::Session::cores);
+            }
+        }
+        let available = self
+            .ledger
+            .account_view(account)
+            .map_or(MicroCredits::ZERO, |view| view.available);
+        Ok(Plan {
+            hosts,
+            cores,
+            price: self.config.price,
+            hold,
+            available,
+            obstacles,
+        })
+    }
+
+    fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {
+        if self.jobs.contains_key(&id) {
+            self.give_up_all(id, "cancelled", effects);
+            self.end_job(id, JobState::Cancelled, effects);
+        }
+        match self.job_view(id) {
+            Some(view) => Ok(Reply::Job(Box::new(view))),
+            None => Err(Problem::new(
+                ProblemCode::NotFound,
+                format!("there is no running job {id}"),
+            )),
+        }
+    }
+
+    fn open_account(
+        &mut self,
+        name: &str,
+        welcome: MicroCredits,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        if let Some(account) = self.ledger.account_by_name(name) {
+            if account < system::FIRST_PERSON {
+                let message = format!("{name:?} is an account of the complex itself");
+                return Err(Problem::new(ProblemCode::Refused, message));
+            }
+            return Ok(Reply::Account(account));
+        }
+        let mut changes = Vec::new();
+        let account = self
+            .ledger
+            .open_account(name, None, &mut changes)
+            .map_err(|error| Problem::new(ProblemCode::Usage, error.to_string()))?;
+        effects.extend(changes.into_iter().map(Effect::Keep));
+        if welcome > MicroCredits::ZERO {
+            self.mint(account, welcome, "welcome".into(), effects)?;
+        }
+        Ok(Reply::Account(account))
+    }
+
+    fn mint(
+        &mut self,
+        account: AccountId,
+        amount: MicroCredits,
+        why: String,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Problem> {
+        let (seq, _) = self.ledger.head();
+        let posting = Posting::Direct {
+            id: crate::ledger::asked(system::MINT, &format!("mint {}", seq + 1)),
+            debit: system::MINT,
+            credit: account,
+            amount,
+            reason: Reason::Grant(why),
+        };
+        let mut changes = Vec::new();
+        let posted = self.ledger.post(self.now, &[posting], &mut changes);
+        posted.map_err(|error| Problem::new(ProblemCode::Usage, error.to_string()))?;
+        effects.extend(changes.into_iter().map(Effect::Keep));
+        Ok(())
+    }
+}
+
+fn refusal(error: &LedgerError, hold: MicroCredits) -> Problem {
+    let message = match error {
+        LedgerError::InsufficientFunds {
+            account, available, ..
+        } => format!(
+            "the job may cost up to {hold} credits, account {account} has {available}: lower \
+             --fuel or --count, or set --max-price"
+        ),
+        other => other.to_string(),
+    };
+    Problem::new(ProblemCode::Refused, message)
+}

@@ -1,0 +1,81 @@
+//! Where transfer ids come from: from what they are about, so that doing a thing twice pays once.
+//!
+//! A transfer id is 128 bits: a tag in the top 8, and below it
+//!
+//! | tag | bits 119..96 | bits 95..64 | bits 63..0 | transfer |
+//! |---|---|---|---|---|
+//! | `01` | 0 | 0 | job | the hold of a job |
+//! | `02` | 0 | 0 | job | the release of what is left of it |
+//! | `10` | 0 | part | lease | charge from the hold to escrow |
+//! | `11` | 0 | part | lease | pay from escrow to the host's account |
+//! | `12` | 0 | part | lease | fee from escrow |
+//! | `13` | 0 | part | lease | rounding from escrow |
+//! | `20` | 120 bits of BLAKE3 of the hold's id ||| expiry of a hold |
+//! | `30` | 120 bits of BLAKE3 of account and key ||| what a person asked for under a key |
+//!
+//! 120 bits of a hash do not collide before 2^60 transfers.
+
+use isos_base::{AccountId, JobId, LeaseId, TransferId};
+
+use super::chain::fingerprint;
+
+const TAG_SHIFT: u32 = 120;
+const PART_SHIFT: u32 = 64;
+
+const JOB_HOLD: u8 = 0x01;
+const JOB_RELEASE: u8 = 0x02;
+const EXPIRY: u8 = 0x20;
+const ASKED: u8 = 0x30;
+
+/// The four steps of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Charge = 0x10,
+    Pay = 0x11,
+    Fee = 0x12,
+    Rounding = 0x13,
+}
+
+const fn tagged(tag: u8, rest: u128) -> TransferId {
+    TransferId((tag as u128) << TAG_SHIFT | rest)
+}
+
+fn hashed(tag: u8, hash: isos_base::Guid) -> TransferId {
+    let mut low = [0; 16];
+    low.copy_from_slice(&hash.0[..16]);
+    tagged(tag, u128::from_le_bytes(low) & ((1 << TAG_SHIFT) - 1))
+}
+
+/// The hold of a job.
+#[must_use]
+pub const fn job_hold(job: JobId) -> TransferId {
+    tagged(JOB_HOLD, job.0 as u128)
+}
+
+/// The release of what is left of a job's hold.
+#[must_use]
+pub const fn job_release(job: JobId) -> TransferId {
+    tagged(JOB_RELEASE, job.0 as u128)
+}
+
+/// What `account` asked for under a key of its own choice: a grant, a gift.
+#[must_use]
+pub fn asked(account: AccountId, key: &str) -> TransferId {
+    hashed(ASKED, fingerprint(&(ASKED, account, key)))
+}
+
+/// A step of the settlement of a part of a lease.
+pub(super) const fn lease_step(step: Step, lease: LeaseId, part: u32) -> TransferId {
+    tagged(step as u8, (part as u128) << PART_SHIFT | lease.0 as u128)
+}
+
+/// The expiry of a hold.
+pub(super) fn expiry(hold: TransferId) -> TransferId {
+    hashed(EXPIRY, fingerprint(&(EXPIRY, hold)))
+}
+
+/// The job whose hold this is, if it is one.
+pub(super) fn job_of_hold(hold: TransferId) -> Option<JobId> {
+    let job = JobId(u64::try_from(hold.0 & u128::from(u64::MAX)).ok()?);
+    (job_hold(job) == hold).then_some(job)
+}

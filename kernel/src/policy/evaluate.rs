@@ -1,0 +1,359 @@
+//! From policy, sensors and time to what is allowed now.
+
+use isos_base::host::Offer;
+use isos_base::price::Price;
+use isos_base::sensors::{Power, Reading, Sensors};
+use isos_base::{Bytes, Time};
+
+use super::calendar::{Moment, Slot};
+use super::reason::Reason;
+use super::value::Percent;
+use super::{Idle, MachineCaps, Override, Policy, Window};
+
+/// With less memory than this nothing is started: the sandbox itself needs most of it.
+pub const MEMORY_LEAST: Bytes = Bytes::mib(64);
+/// With less disk than this nothing is started.
+pub(super) const DISK_LEAST: Bytes = Bytes::mib(16);
+/// Once stopped for the load of others, work starts again below this part of the limit, so that a
+/// load around the limit does not make it stop and go.
+const LOAD_RESUME_PART: f32 = 0.8;
+/// Reasons in an offer: "a few lines".
+const OFFER_REASONS_MAX: usize = 8;
+
+/// Whether work may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Within the allowance.
+    Full,
+    /// Not at all: everything is frozen.
+    Suspended,
+}
+
+/// What is allowed now, for all work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Whole cores; 0 exactly when suspended.
+    pub cores: u16,
+    /// Memory, also for work that is frozen: what is above must go.
+    pub memory: Bytes,
+    /// Disk, also while suspended.
+    pub disk: Bytes,
+    /// The least price of new work.
+    pub price_min: Price,
+    /// Whether anything runs.
+    pub run: Run,
+}
+
+/// What stands when a policy is evaluated: what our own work already uses, and what was decided
+/// last. The default is an agent that has just begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Memory that our work uses now. It is not free, but it is ours.
+    pub memory: Bytes,
+    /// Disk that our work uses now.
+    pub disk: Bytes,
+    /// [`Decision::load_blocked`] of the last decision.
+    pub load_blocked: bool,
+}
+
+/// What a policy decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What is allowed.
+    pub allowance: Allowance,
+    /// Why: all that block first, then what explains.
+    pub reasons: Vec<Reason>,
+    /// When time alone changes the decision or its reasons: a window or a pause ends, or the
+    /// machine will have been idle for long enough. Other sensors report by themselves.
+    pub next_change: Option<Time>,
+    /// Whether the load of others blocks; to be given back in [`Standing`].
+    pub load_blocked: bool,
+}
+
+impl Decision {
+    /// All reasons that stop work.
+    pub fn blockers(&self) -> impl Iterator<Item = &Reason> {
+        self.reasons.iter().filter(|reason| reason.blocks())
+    }
+}
+
+impl Policy {
+    /// What is allowed now.
+    ///
+    /// `machine` is what the machine has, `standing` what our work already uses of it and what was
+    /// decided last. No sensor reading, however odd, makes this panic or exceed the policy.
+    #[must_use]
+    pub fn evaluate(
+        &self,
+        sensors: &Sensors,
+        now: Time,
+        word: &Override,
+        machine: &MachineCaps,
+        standing: &Standing,
+    ) -> Decision {
+        let slot = self.calendar.at(now, sensors.clock);
+        let window = slot.window.map(|index| &self.windows[index]);
+        let mut look =
+            Look { policy: self, sensors, now, reasons: Vec::new(), changes: Vec::new() };
+        look.word(word);
+        look.window(window, &slot);
+        let (in_use, share) = look.cpu(window, &slot);
+        let cores = look.cores(share, machine.cpus);
+        let load_blocked = look.load(machine.cpus, standing.load_blocked);
+        look.power();
+        look.network();
+        let frozen = share == Percent::NONE;
+        let memory = look.memory(in_use, frozen, machine.memory, standing.memory);
+        let disk = look.disk(machine.disk, standing.disk);
+
+        let Look { mut reasons, changes, .. } = look;
+        // Stable: blockers keep their order.
+        reasons.sort_by_key(|reason| !reason.blocks());
+        let blocked = reasons.first().is_some_and(Reason::blocks);
+        let allowance = Allowance {
+            cores: if blocked { 0 } else { cores },
+            memory,
+            disk,
+            price_min: window.map_or(self.price_min, |window| window.price_min),
+            run: if blocked { Run::Suspended } else { Run::Full },
+        };
+        if !blocked {
+            reasons.push(Reason::Given { cores, cpus: machine.cpus, share });
+        }
+        Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked }
+    }
+
+    /// The decision as it is told to the complex.
+    #[must_use]
+    pub fn offer(&self, decision: &Decision) -> Offer {
+        let Allowance { cores, memory, disk, price_min, .. } = decision.allowance;
+        let reasons = decision.reasons.iter().take(OFFER_REASONS_MAX);
+        Offer {
+            cores,
+            memory,
+            disk,
+            price_min,
+            accept: self.accept(),
+            reasons: reasons.map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The share in use and the share when idle, in a window or outside of all.
+    pub(super) fn shares(&self, window: Option<&Window>) -> (Percent, Percent) {
+        let of =
+            |given: fn(&Window) -> Option<Percent>, base| window.and_then(given).unwrap_or(base);
+        let idle = of(|window| window.share_idle, self.share_idle);
+        let in_use = of(|window| window.share_in_use, self.share_in_use);
+        (in_use.min(idle), idle)
+    }
+
+    /// Whole cores for a share of them.
+    pub(super) fn cores_of(&self, share: Percent, cpus: u16) -> u16 {
+        let whole = share.of(u64::from(cpus)) as u16;
+        whole.min(self.cores_max.unwrap_or(u16::MAX))
+    }
+
+    /// The limit on memory, before what is free is looked at.
+    pub(super) fn memory_limit(&self, in_use: bool, memory: Bytes) -> Bytes {
+        let idle = self.memory_idle.of(memory);
+        let now = if in_use { self.memory_in_use.of(memory).min(idle) } else { idle };
+        now.min(self.memory_max.of(memory))
+    }
+}
+
+/// One evaluation on its way.
+struct Look<'a> {
+    policy: &'a Policy,
+    sensors: &'a Sensors,
+    now: Time,
+    reasons: Vec<Reason>,
+    changes: Vec<Time>,
+}
+
+impl Look<'_> {
+    fn moment(&self, at: Time) -> Moment {
+        Moment { at, now: self.now, clock: self.sensors.clock }
+    }
+
+    fn word(&mut self, word: &Override) {
+        match *word {
+            Override::Paused { until: Some(until) } if until > self.now => {
+                self.changes.push(until);
+                self.reasons.push(Reason::Paused { until: Some(self.moment(until)) });
+            }
+            Override::Paused { until: None } => self.reasons.push(Reason::Paused { until: None }),
+            Override::Paused { until: Some(_) } | Override::None => {}
+        }
+    }
+
+    fn window(&mut self, window: Option<&Window>, slot: &Slot) {
+        self.changes.extend(slot.ends);
+        if let Some(window) = window {
+            let until = slot.ends.map(|ends| self.moment(ends));
+            let window_name = window.name.clone();
+            self.reasons.push(if window.allow {
+                Reason::Allowed { window: window_name, until }
+            } else {
+                Reason::Forbidden { window: window_name, until }
+            });
+        }
+    }
+
+    /// Whether the machine counts as in use, and the share that follows.
+    fn cpu(&mut self, window: Option<&Window>, slot: &Slot) -> (bool, Percent) {
+        let (share_in_use, share_idle) = self.policy.shares(window);
+        let after = self.policy.idle_after;
+        let (in_use, reason) = match &self.sensors.idle {
+            Reading::Known(idle) if *idle >= after => (false, Reason::Idle { since: Some(*idle) }),
+            Reading::Known(idle) => {
+                let rest = isos_base::Span(after.0 - idle.0);
+                self.changes.push(self.now + rest);
+                (true, Reason::InUse { idle: *idle, after, share: share_in_use })
+            }
+            Reading::Unknown(_) if self.policy.idle_unknown == Idle::Assumed => {
+                (false, Reason::Idle { since: None })
+            }
+            Reading::Unknown(why) => {
+                (true, Reason::IdleUnknown { why: why.clone(), share: share_in_use })
+            }
+        };
+        if share_idle == Percent::NONE {
+            // Being idle would not help, so being in use is not the reason.
+            let said_here = window.filter(|window| window.share_idle.is_some());
+            let until = slot.ends.map(|ends| self.moment(ends));
+            let window = said_here.map(|window| window.name.clone());
+            self.reasons.push(Reason::NoShare { window, until });
+        } else {
+            self.reasons.push(reason);
+        }
+        (in_use, if in_use { share_in_use } else { share_idle })
+    }
+
+    fn cores(&mut self, share: Percent, cpus: u16) -> u16 {
+        let cores = self.policy.cores_of(share, cpus);
+        if cores == 0 && share > Percent::NONE {
+            self.reasons.push(Reason::ShareTooSmall { share, cpus });
+        }
+        cores
+    }
+
+    fn load(&mut self, cpus: u16, was_blocked: bool) -> bool {
+        if self.policy.other_max == super::Cores::Share(Percent::ALL) {
+            return false;
+        }
+        let max = self.policy.other_max.of(cpus) * if was_blocked { LOAD_RESUME_PART } else { 1.0 };
+        match &self.sensors.other_load {
+            Reading::Known(other) if other.is_nan() => {
+                self.reasons.push(Reason::LoadUnknown { why: "the sensor reads no number".into() });
+                false
+            }
+            Reading::Known(other) if *other > max => {
+                self.reasons.push(Reason::Load { other: *other, max });
+                true
+            }
+            Reading::Known(_) => false,
+            Reading::Unknown(why) => {
+                self.reasons.push(Reason::LoadUnknown { why: why.clone() });
+                false
+            }
+        }
+    }
+
+    fn power(&mut self) {
+        let policy = self.policy;
+        let min = policy.battery_min;
+        match &self.sensors.power {
+            Reading::Known(Power::Mains) => {}
+            Reading::Known(Power::Battery(charge)) => {
+                // A charge that is no number counts as none.
+                let charge = if charge.is_nan() { 0.0 } else { *charge };
+                if !policy.on_battery {
+                    self.reasons.push(Reason::OnBattery { charge });
+                } else if charge < f32::from(min.get()) {
+                    self.reasons.push(Reason::BatteryLow { charge, min });
+                }
+            }
+            Reading::Unknown(why) => {
+                let any_battery_will_do = policy.on_battery && min == Percent::NONE;
+                let why = why.clone();
+                if policy.power_unknown_is_battery && !any_battery_will_do {
+                    self.reasons.push(Reason::PowerUnknown { why });
+                } else if !any_battery_will_do {
+                    self.reasons.push(Reason::Assumed { sensor: "power", assumed: "mains", why });
+                }
+            }
+        }
+    }
+
+    fn network(&mut self) {
+        if self.policy.metered {
+            return;
+        }
+        match &self.sensors.metered {
+            Reading::Known(false) => {}
+            Reading::Known(true) => self.reasons.push(Reason::Metered),
+            Reading::Unknown(why) => {
+                let why = why.clone();
+                self.reasons.push(if self.policy.network_unknown_is_metered {
+                    Reason::NetworkUnknown { why }
+                } else {
+                    Reason::Assumed { sensor: "network", assumed: "unmetered", why }
+                });
+            }
+        }
+    }
+
+    fn memory(&mut self, in_use: bool, frozen: bool, memory: Bytes, ours: Bytes) -> Bytes {
+        let limit = self.policy.memory_limit(in_use, memory);
+        let floor = self.policy.memory_floor.of(memory);
+        let reading = &self.sensors.memory_free;
+        let room = room(reading, floor, ours);
+        let given = limit.min(room);
+        if frozen && limit < MEMORY_LEAST {
+            // Work that is frozen for the owner needs none; its share is the reason that matters.
+            return given;
+        }
+        match reading {
+            Reading::Unknown(why) if room < limit => {
+                self.reasons.push(Reason::MemoryUnknown { why: why.clone(), given });
+            }
+            _ if given < MEMORY_LEAST => {
+                let free = reading.known().copied();
+                self.reasons.push(Reason::MemoryShort { free, floor, limit });
+            }
+            _ if room < limit => self.reasons.push(Reason::MemoryCut { given, limit, floor }),
+            _ => {}
+        }
+        given
+    }
+
+    fn disk(&mut self, disk: Bytes, ours: Bytes) -> Bytes {
+        let limit = self.policy.disk_max.of(disk);
+        let floor = self.policy.disk_floor.of(disk);
+        let reading = &self.sensors.disk_free;
+        let room = room(reading, floor, ours);
+        let given = limit.min(room);
+        match reading {
+            Reading::Unknown(why) if room < limit => {
+                self.reasons.push(Reason::DiskUnknown { why: why.clone(), given });
+            }
+            _ if given < DISK_LEAST => {
+                let free = reading.known().copied();
+                self.reasons.push(Reason::DiskShort { free, floor, limit });
+            }
+            _ if room < limit => self.reasons.push(Reason::DiskCut { given, limit, floor }),
+            _ => {}
+        }
+        given
+    }
+}
+
+/// What our work may use so that the floor stays free: what is free and what it already uses, less
+/// the floor. Without a sensor it may keep what it has and take no more; without a floor, anything.
+fn room(free: &Reading<Bytes>, floor: Bytes, ours: Bytes) -> Bytes {
+    match free {
+        _ if floor == Bytes::ZERO => Bytes(u64::MAX),
+        Reading::Known(free) => (*free + ours) - floor,
+        Reading::Unknown(_) => ours,
+    }
+}

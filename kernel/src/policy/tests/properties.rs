@@ -1,0 +1,337 @@
+//! For any policy, any sensors and any time: no limit of the policy is ever exceeded. The windows
+//! are read a second time here, by code that shares nothing with the calendar.
+
+use isos_base::sensors::{LocalClock, Power, Reading, Sensors};
+use proptest::prelude::*;
+
+use crate::policy::{
+    Allowance, Bytes, Decision, MachineCaps, Override, Policy, Reason, Run, Span, Standing, Time,
+};
+
+/// A policy as numbers, beside its text.
+#[derive(Debug, Clone)]
+struct Plain {
+    share_in_use: u8,
+    share_idle: u8,
+    cores_max: Option<u16>,
+    after_secs: u64,
+    load_max: Option<u8>,
+    memory_idle: u8,
+    memory_floor_mib: u64,
+    disk_max_gib: u64,
+    disk_floor_gib: u64,
+    on_battery: bool,
+    metered: bool,
+    windows: Vec<PlainWindow>,
+}
+
+#[derive(Debug, Clone)]
+struct PlainWindow {
+    first_day: usize,
+    days: usize,
+    start: u64,
+    end: u64,
+    allow: bool,
+    share_idle: Option<u8>,
+    times: u32,
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+impl Plain {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "price_min = 7\n\
+             cpu.share_in_use = \"{}%\"\ncpu.share_idle = \"{}%\"\nidle.after = \"{}s\"\n\
+             memory.idle = \"{}%\"\nmemory.free_floor = \"{}MiB\"\n\
+             disk.max = \"{}GiB\"\ndisk.free_floor = \"{}GiB\"\n\
+             power.on_battery = {}\nnetwork.metered = {}\n",
+            self.share_in_use,
+            self.share_idle,
+            self.after_secs,
+            self.memory_idle,
+            self.memory_floor_mib,
+            self.disk_max_gib,
+            self.disk_floor_gib,
+            self.on_battery,
+            self.metered,
+        );
+        if let Some(cores) = self.cores_max {
+            text += &format!("cpu.cores_max = {cores}\n");
+        }
+        match self.load_max {
+            Some(max) => text += &format!("load.other_max = {max}\n"),
+            None => text += "load.other_max = \"100%\"\n",
+        }
+        for window in &self.windows {
+            let last = (window.first_day + window.days) % 7;
+            let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
+            text += &format!(
+                "[[window]]\ndays = \"{}-{}\"\nhours = \"{}-{}\"\n",
+                DAYS[window.first_day],
+                DAYS[last],
+                clock(window.start),
+                clock(window.end),
+            );
+            if window.allow {
+                text += &format!("price_min = \"{}x\"\n", window.times);
+                if let Some(share) = window.share_idle {
+                    text += &format!("share_idle = \"{share}%\"\n");
+                }
+            } else {
+                text += "allow = false\n";
+            }
+        }
+        text
+    }
+
+    /// The window at a moment: asks each for today and, past midnight, for yesterday.
+    fn window(&self, now: Time, clock: LocalClock) -> Option<&PlainWindow> {
+        let secs = now.unix_secs() as i64 + i64::from(clock.utc_offset_secs);
+        let (day, minute) = (secs.div_euclid(86_400), secs.rem_euclid(86_400) as u64 / 60);
+        // Day 4 was a Monday.
+        let weekday = (day - 4).rem_euclid(7) as usize;
+        self.windows.iter().find(|window| {
+            let begins_on = |day: usize| (day + 7 - window.first_day) % 7 <= window.days;
+            if window.start < window.end {
+                begins_on(weekday) && (window.start..window.end).contains(&minute)
+            } else {
+                (begins_on(weekday) && minute >= window.start)
+                    || (begins_on((weekday + 6) % 7) && minute < window.end)
+            }
+        })
+    }
+}
+
+fn window() -> impl Strategy<Value = PlainWindow> {
+    let minutes = (0u64..1_440, 0u64..=1_440).prop_filter("empty", |(start, end)| start != end);
+    let share = proptest::option::of(0u8..=100);
+    (0usize..7, 0usize..7, minutes, any::<bool>(), share, 1u32..30).prop_map(
+        |(first_day, days, (start, end), allow, share_idle, times)| PlainWindow {
+            first_day,
+            days,
+            start,
+            end,
+            allow,
+            share_idle,
+            times,
+        },
+    )
+}
+
+fn plain() -> impl Strategy<Value = Plain> {
+    let cpu = (0u8..=100, 0u8..=100, proptest::option::of(1u16..8));
+    let limits = (1u8..=100, 0u64..4_096, 1u64..100, 0u64..100);
+    let flags = (any::<bool>(), any::<bool>(), proptest::option::of(0u8..8), 1u64..900);
+    (cpu, limits, flags, proptest::collection::vec(window(), 0..4)).prop_map(
+        |(
+            (a, b, cores_max),
+            (memory_idle, memory_floor_mib, disk_max_gib, disk_floor_gib),
+            flags,
+            windows,
+        )| {
+            let (on_battery, metered, load_max, after_secs) = flags;
+            Plain {
+                share_in_use: a.min(b),
+                share_idle: a.max(b),
+                cores_max,
+                after_secs,
+                load_max,
+                memory_idle,
+                memory_floor_mib,
+                disk_max_gib,
+                disk_floor_gib,
+                on_battery,
+                metered,
+                windows,
+            }
+        },
+    )
+}
+
+fn reading<T: std::fmt::Debug + Clone>(
+    known: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Reading<T>> {
+    proptest::option::weighted(0.8, known)
+        .prop_map(|it| it.map_or_else(|| Reading::Unknown("none".into()), Reading::Known))
+}
+
+fn sensors() -> impl Strategy<Value = Sensors> {
+    let odd = proptest::sample::select(vec![f32::NAN, f32::INFINITY, -1.0, 0.0, 0.5, 2.0, 6.5]);
+    let power = prop_oneof![
+        3 => Just(Power::Mains),
+        1 => (0.0f32..100.0).prop_map(Power::Battery),
+        1 => Just(Power::Battery(f32::NAN)),
+    ];
+    let offset = prop_oneof![4 => -50_400i32..=50_400, 1 => any::<i32>()];
+    (
+        reading((0u64..1_200).prop_map(Span::secs)),
+        reading(odd),
+        reading((0u64..20_000).prop_map(Bytes::mib)),
+        reading((0u64..200).prop_map(Bytes::gib)),
+        reading(power),
+        reading(any::<bool>()),
+        offset,
+    )
+        .prop_map(|(idle, other_load, memory_free, disk_free, power, metered, offset)| {
+            Sensors {
+                idle,
+                other_load,
+                memory_free,
+                disk_free,
+                power,
+                metered,
+                clock: LocalClock { utc_offset_secs: offset },
+            }
+        })
+}
+
+fn machine() -> impl Strategy<Value = MachineCaps> {
+    (0u16..70, 0u64..40_000, 0u64..300).prop_map(|(cpus, memory, disk)| MachineCaps {
+        cpus,
+        memory: Bytes::mib(memory),
+        disk: Bytes::gib(disk),
+    })
+}
+
+fn moment() -> impl Strategy<Value = Time> {
+    // Two weeks at any microsecond, from 1970 (where local time may be before it) and from 2026.
+    let two_weeks = 14 * 86_400 * 1_000_000u64;
+    prop_oneof![1 => 0..two_weeks, 4 => (0..two_weeks).prop_map(|it| it + 1_794_873_600_000_000)]
+        .prop_map(Time)
+}
+
+fn word(now: Time) -> impl Strategy<Value = Override> {
+    prop_oneof![
+        6 => Just(Override::None),
+        1 => Just(Override::Paused { until: None }),
+        1 => (0u64..100).prop_map(move |secs| {
+            Override::Paused { until: Some(now + Span::secs(secs) - Span::secs(50)) }
+        }),
+    ]
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    (0u64..8_000, 0u64..20, any::<bool>()).prop_map(|(memory, disk, load_blocked)| Standing {
+        memory: Bytes::mib(memory),
+        disk: Bytes::gib(disk),
+        load_blocked,
+    })
+}
+
+type Case = (Plain, Sensors, Time, Override, MachineCaps, Standing);
+
+fn case() -> impl Strategy<Value = Case> {
+    let rest = moment().prop_flat_map(|now| (Just(now), word(now)));
+    (plain(), sensors(), rest, machine(), standing()).prop_map(
+        |(plain, sensors, (now, word), machine, standing)| {
+            (plain, sensors, now, word, machine, standing)
+        },
+    )
+}
+
+/// What must not run, read off the numbers.
+fn must_not_run(plain: &Plain, sensors: &Sensors, now: Time, word: &Override, cpus: u16) -> bool {
+    let window = plain.window(now, sensors.clock);
+    let paused = matches!(word, Override::Paused { until } if until.is_none_or(|it| it > now));
+    let forbidden = window.is_some_and(|window| !window.allow);
+    let loaded = matches!((&sensors.other_load, plain.load_max), (Reading::Known(load), Some(max))
+        if *load > f32::from(max));
+    let battery = !plain.on_battery && matches!(sensors.power, Reading::Known(Power::Battery(_)));
+    let metered = !plain.metered && matches!(sensors.metered, Reading::Known(true));
+    let no_core = share(plain, sensors, now) * u64::from(cpus) / 100 == 0;
+    paused || forbidden || loaded || battery || metered || no_core
+}
+
+fn share(plain: &Plain, sensors: &Sensors, now: Time) -> u64 {
+    let window = plain.window(now, sensors.clock);
+    let idle = window.and_then(|window| window.share_idle.filter(|_| window.allow));
+    let idle = u64::from(idle.unwrap_or(plain.share_idle));
+    match &sensors.idle {
+        Reading::Known(span) if *span >= Span::secs(plain.after_secs) => idle,
+        _ => idle.min(u64::from(plain.share_in_use)),
+    }
+}
+
+/// The reasons without what moves with the clock.
+fn essence(decision: &Decision) -> Vec<String> {
+    let of = |reason: &Reason| match reason {
+        Reason::Paused { until } => format!("paused {:?}", until.map(|until| until.at)),
+        Reason::Allowed { window, until } | Reason::Forbidden { window, until } => {
+            format!("{window} {:?}", until.map(|until| until.at))
+        }
+        other => format!("{:?}", std::mem::discriminant(other)),
+    };
+    decision.reasons.iter().map(of).collect()
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 3_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn no_limit_is_ever_exceeded((plain, sensors, now, word, machine, standing) in case()) {
+        // Some random policies contradict themselves, which is another test's matter.
+        let Ok(policy) = Policy::parse(&plain.text()) else { return Ok(()) };
+        let decision = policy.evaluate(&sensors, now, &word, &machine, &standing);
+        let Allowance { cores, memory, disk, price_min, run } = decision.allowance;
+
+        prop_assert_eq!(run == Run::Suspended, cores == 0);
+        prop_assert_eq!(run == Run::Suspended, decision.blockers().next().is_some());
+        prop_assert!(!decision.reasons.is_empty());
+        if must_not_run(&plain, &sensors, now, &word, machine.cpus) {
+            prop_assert_eq!(run, Run::Suspended);
+        }
+        let share = share(&plain, &sensors, now);
+        prop_assert!(u64::from(cores) * 100 <= share * u64::from(machine.cpus));
+        prop_assert!(cores <= plain.cores_max.unwrap_or(u16::MAX));
+
+        prop_assert!(memory.0 * 100 <= machine.memory.0 * u64::from(plain.memory_idle));
+        let floor = Bytes::mib(plain.memory_floor_mib).0.min(machine.memory.0);
+        if let Reading::Known(free) = sensors.memory_free && floor > 0 {
+            prop_assert!(memory.0 == 0 || memory.0 + floor <= free.0 + standing.memory.0);
+        }
+        prop_assert!(disk.0 <= Bytes::gib(plain.disk_max_gib).0 && disk.0 <= machine.disk.0);
+        let floor = Bytes::gib(plain.disk_floor_gib).0.min(machine.disk.0);
+        if let Reading::Known(free) = sensors.disk_free && floor > 0 {
+            prop_assert!(disk.0 == 0 || disk.0 + floor <= free.0 + standing.disk.0);
+        }
+        let window = plain.window(now, sensors.clock);
+        let times = window.filter(|window| window.allow).map_or(1, |window| window.times);
+        prop_assert_eq!(price_min.0, 7 * times);
+    }
+
+    /// A shell that sleeps until `next_change` misses nothing.
+    #[test]
+    fn nothing_changes_by_time_alone_before_the_next_change(
+        (plain, sensors, now, word, machine, standing) in case(),
+        part in 0.0f64..1.0,
+    ) {
+        let Ok(policy) = Policy::parse(&plain.text()) else { return Ok(()) };
+        // The owner stays away: idle time goes on with the clock.
+        let decide = |at: Time| {
+            let mut sensors = sensors.clone();
+            if let Reading::Known(idle) = &mut sensors.idle {
+                *idle = *idle + at.since(now);
+            }
+            policy.evaluate(&sensors, at, &word, &machine, &standing)
+        };
+        let start = decide(now);
+        let next = start.next_change;
+        prop_assert!(next.is_none_or(|next| next > now));
+        let until = next.map_or(Span::secs(30 * 86_400), |next| next.since(now));
+        let elapsed = (until.0 as f64 * part) as u64;
+        let between = decide(now + Span(elapsed.min(until.0.saturating_sub(1))));
+        prop_assert_eq!(between.allowance, start.allowance);
+        prop_assert_eq!(between.next_change, next);
+        prop_assert_eq!(essence(&between), essence(&start));
+        if let Some(next) = next {
+            let then = decide(next);
+            prop_assert!(then.next_change != Some(next));
+            prop_assert_ne!(essence(&then), essence(&start));
+        }
+    }
+}
