@@ -1,1 +1,228 @@
-//! isos-db
+//! The complex's database: [`Change`]s in, a [`Snapshot`] out. The only crate that names SQL.
+//!
+//! It keeps the shapes of `isos_base::record` and decides nothing: what a change means is the
+//! kernel's business. One writer commits everything that waits in one transaction (group commit)
+//! and answers when it is on the disk; readers have connections of their own and never hold the
+//! writer up. SQLite today; the SQL is written so that PostgreSQL can follow.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use isos_base::record::Change;
+//! use isos_base::time::Time;
+//!
+//! let db = isos_db::Db::open("sqlite::memory:").await?;
+//! let writer = db.writer();
+//! writer.submit(vec![Change::Revocation(vec![1, 2, 3], Time(9))]).await?;
+//! assert_eq!(db.load().await?.revocations, [(vec![1, 2, 3], Time(9))]);
+//! db.close().await?;
+//! # Ok(()) }
+//! ```
+
+mod cells;
+mod commit;
+mod error;
+mod group;
+mod load;
+mod place;
+mod read;
+mod rows;
+mod schema;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isos_base::record::{Change, Snapshot};
+use isos_base::time::Time;
+use isos_base::units::Bytes;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub use cells::{BadRow, BadValue};
+pub use error::{Cause, CommitError, OpenError, ReadError};
+pub use read::{LeasesOf, PAGE_ROWS_MAX, RESULTS_PAGE_BYTES_MAX};
+pub use writer::{Commit, SUBMISSIONS_MAX, Writer};
+
+use place::{Lock, Place};
+use sql::Readers;
+
+/// Connections for readers.
+const READERS_MAX: u32 = 4;
+/// How long a reader waits for a connection before it is an error.
+const READER_WAIT: Duration = Duration::from_secs(10);
+/// Prepared statements of the writer: 12 tables with up to nine sizes of batch each.
+const STATEMENTS_MAX: usize = 128;
+/// Pages of log after which it is written back: 32 MiB, so that a busy server does it rarely.
+const LOG_PAGES: &str = "8192";
+/// Pages that the writer keeps in memory, in KiB below zero: the upper parts of all indexes.
+const CACHE: &str = "-65536";
+/// Bytes that the log keeps on disk once it was written back.
+const LOG_BYTES_KEPT: &str = "67108864";
+
+/// An open database. Clones are handles to the same one.
+///
+/// SQLite files are locked against a second server until [`Db::close`], or until the last handle
+/// and the last [`Writer`] are gone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    place: Place,
+    readers: Readers,
+    writer: Writer,
+}
+
+/// What only tests set.
+#[derive(Debug, Clone, Copy, Default)]
+struct Settings {
+    /// Pages that the file may have: a disk that is full.
+    pages_max: Option<u32>,
+}
+
+impl Db {
+    /// Opens the database, creates it if there is none, and brings its schema up to date.
+    ///
+    /// `url` is `sqlite:///path/complex.db`, a plain path, or `sqlite::memory:` for tests. The
+    /// folder must exist; a new file is readable by its owner only. Must be called on a tokio
+    /// runtime, which then runs the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`], for instance if another server has it open or a later program wrote it.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(url, Settings::default()).await
+    }
+
+    async fn open_with(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        let place = Place::parse(url)?;
+        let lock = match &place {
+            Place::File(path) => {
+                place::create(path)
+                    .map_err(|source| OpenError::File { path: path.clone(), source })?;
+                Some(Lock::take(path)?)
+            }
+            Place::Memory => None,
+        };
+        let options = options(&place);
+        let mut connection = options
+            .writer(settings)
+            .connect()
+            .await
+            .map_err(|source| OpenError::sql(&place, source))?;
+        schema::migrate(&mut connection).await.map_err(|error| OpenError::schema(&place, error))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(READER_WAIT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.reader());
+        let writer = Writer::start(connection, lock, place.clone());
+        Ok(Self { inner: Arc::new(Inner { place, readers, writer }) })
+    }
+
+    /// Everything that the kernel starts from, as of one moment.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the file is damaged or has a row that makes no sense.
+    pub async fn load(&self) -> Result<Snapshot, ReadError> {
+        load::load(&self.inner.readers, &self.inner.place).await
+    }
+
+    /// Commits these changes, all or none, after everything that was submitted before.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the writer takes nothing more then.
+    pub async fn commit(&self, changes: &[Change]) -> Result<(), CommitError> {
+        self.inner.writer.submit(changes.to_vec()).await
+    }
+
+    /// Deletes remembered replies and revocations that have expired at `now`.
+    ///
+    /// # Errors
+    /// As [`Db::commit`].
+    pub async fn forget_expired(&self, now: Time) -> Result<(), CommitError> {
+        self.inner.writer.forget(now).await
+    }
+
+    /// The one writer.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        self.inner.writer.clone()
+    }
+
+    /// The file, or `sqlite::memory:`.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.place.name()
+    }
+
+    /// Bytes on disk, with the log; 0 in memory.
+    #[must_use]
+    pub fn size(&self) -> Bytes {
+        self.inner.place.size()
+    }
+
+    /// Waits until everything submitted so far is kept, then closes the file for all handles.
+    ///
+    /// # Errors
+    /// [`CommitError::Stopped`] if a commit had failed: then not everything was kept.
+    pub async fn close(&self) -> Result<(), CommitError> {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await
+    }
+}
+
+/// How the writer and the readers connect.
+struct Options {
+    base: SqliteConnectOptions,
+    in_file: bool,
+}
+
+fn options(place: &Place) -> Options {
+    let base = SqliteConnectOptions::new()
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .row_buffer_size(1_024)
+        // What cannot be trusted is the file: these find damage earlier.
+        .pragma("cell_size_check", "ON")
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging();
+    match place {
+        Place::File(path) => Options { base: base.filename(path), in_file: true },
+        Place::Memory => {
+            // A name that connections of this process share, and nobody else has.
+            use std::sync::atomic::{AtomicU64, Ordering};
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            let name = format!("/isos-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+            Options { base: base.filename(name).vfs("memdb"), in_file: false }
+        }
+    }
+}
+
+impl Options {
+    fn writer(&self, settings: Settings) -> SqliteConnectOptions {
+        let mut options = self.base.clone().create_if_missing(!self.in_file);
+        if self.in_file {
+            options = options
+                .journal_mode(SqliteJournalMode::Wal)
+                // FULL: the log is on the disk before a commit is answered.
+                .synchronous(SqliteSynchronous::Full)
+                .pragma("cache_size", CACHE)
+                .pragma("wal_autocheckpoint", LOG_PAGES)
+                .pragma("journal_size_limit", LOG_BYTES_KEPT);
+        }
+        if let Some(pages) = settings.pages_max {
+            options = options.pragma("max_page_count", pages.to_string());
+        }
+        options
+    }
+
+    fn reader(&self) -> SqliteConnectOptions {
+        self.base.clone().read_only(self.in_file).pragma("query_only", "ON")
+    }
+}

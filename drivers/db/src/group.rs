@@ -1,0 +1,127 @@
+//! Changes that will be committed together, each row once.
+//!
+//! Pure. Of several records with one key the last counts; of appended ones there may be only one,
+//! and a different one under the same key is an error. Within a transaction the order between
+//! tables does not show, so it is not kept; appended rows go in the order of their keys, which is
+//! the order in which the kernel counted.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::record::{
+    AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, LeaseRecord,
+    ResultBatch, StateChunk, TransferRecord, VoteBatch,
+};
+use isos_base::time::Time;
+
+/// Something was appended twice and differently. The text names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Conflict(pub(crate) String);
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) accounts: BTreeMap<AccountId, AccountRecord>,
+    pub(crate) hosts: BTreeMap<HostId, HostRecord>,
+    pub(crate) jobs: BTreeMap<JobId, JobRecord>,
+    pub(crate) states: BTreeMap<(JobId, u32), StateChunk>,
+    pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
+    pub(crate) holds: BTreeMap<TransferId, HoldRecord>,
+    pub(crate) transfers: BTreeMap<u64, TransferRecord>,
+    /// Deleted before `votes` are written.
+    pub(crate) votes_dropped: BTreeSet<JobId>,
+    pub(crate) votes: BTreeMap<(LeaseId, u32), VoteBatch>,
+    pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
+    pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
+    pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
+    /// What has expired by then is deleted, last of all.
+    pub(crate) forget: Option<Time>,
+}
+
+impl Group {
+    /// Takes one more change, which happens after all before it.
+    pub(crate) fn add(&mut self, change: Change) -> Result<(), Conflict> {
+        match change {
+            Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
+            Change::States(chunk) => drop(self.states.insert((chunk.job, chunk.chunk), chunk)),
+            Change::Results(batch) => {
+                append(&mut self.results, (batch.job, batch.batch), batch, |batch| {
+                    format!("result batch {} of job {}", batch.batch, batch.job)
+                })?;
+            }
+            Change::Votes(batch) => {
+                append(&mut self.votes, (batch.lease, batch.batch), batch, |batch| {
+                    format!("vote batch {} of lease {}", batch.batch, batch.lease)
+                })?;
+            }
+            Change::DropVotes(job) => {
+                self.votes.retain(|_, batch| batch.job != job);
+                self.votes_dropped.insert(job);
+            }
+            Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
+            Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
+            Change::Account(account) => drop(self.accounts.insert(account.id, *account)),
+            Change::Transfer(transfer) => {
+                append(&mut self.transfers, transfer.seq, *transfer, |transfer| {
+                    format!("transfer {}", transfer.seq)
+                })?;
+            }
+            Change::Hold(hold) => drop(self.holds.insert(hold.id, hold)),
+            Change::Idempotency(reply) => {
+                let key = (reply.account, reply.key.clone());
+                self.idempotency.insert(key, reply);
+            }
+            Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            accounts,
+            hosts,
+            jobs,
+            states,
+            leases,
+            holds,
+            transfers,
+            votes_dropped,
+            votes,
+            results,
+            idempotency,
+            revocations,
+            forget,
+        } = self;
+        accounts.is_empty()
+            && hosts.is_empty()
+            && jobs.is_empty()
+            && states.is_empty()
+            && leases.is_empty()
+            && holds.is_empty()
+            && transfers.is_empty()
+            && votes_dropped.is_empty()
+            && votes.is_empty()
+            && results.is_empty()
+            && idempotency.is_empty()
+            && revocations.is_empty()
+            && forget.is_none()
+    }
+}
+
+fn append<K: Ord, R: PartialEq>(
+    rows: &mut BTreeMap<K, R>,
+    key: K,
+    record: R,
+    name: impl Fn(&R) -> String,
+) -> Result<(), Conflict> {
+    match rows.entry(key) {
+        Entry::Vacant(entry) => {
+            entry.insert(record);
+            Ok(())
+        }
+        Entry::Occupied(entry) if *entry.get() == record => Ok(()),
+        Entry::Occupied(entry) => Err(Conflict(name(entry.get()))),
+    }
+}

@@ -1,0 +1,55 @@
+//! What a complex starts from, read in one go as of one moment.
+
+use isos_base::ids::{AccountId, JobId, LeaseId};
+use isos_base::record::{AccountRecord, JobRecord, LeaseRecord, Snapshot};
+use sqlx::AssertSqlSafe;
+
+use crate::error::ReadError;
+use crate::place::Place;
+use crate::read::{Lookup, Source};
+use crate::rows::{Record, highest, last_batch, ledger_head};
+use crate::sql::{BEGIN_READ, Readers, Table};
+
+/// Rows of jobs that are not over.
+const OF_ACTIVE_JOBS: &str = "WHERE job IN (SELECT id FROM jobs WHERE state = 'active')";
+
+pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, ReadError> {
+    let begun = readers.begin_with(BEGIN_READ).await;
+    let mut transaction = begun.map_err(|error| ReadError::sql(place, error))?;
+    let mut from = Source { connection: &mut transaction, place };
+    let rest = |order: &str| format!("{OF_ACTIVE_JOBS} ORDER BY {order}");
+    let snapshot = Snapshot {
+        jobs: from.all("WHERE state = 'active' ORDER BY id").await?,
+        states: from.all(&rest("job, chunk")).await?,
+        votes: from.all(&rest("lease, batch")).await?,
+        leases: from.all(&rest("id")).await?,
+        hosts: from.all("ORDER BY id").await?,
+        accounts: from.all("ORDER BY id").await?,
+        holds: from.all("WHERE NOT closed ORDER BY id").await?,
+        idempotency: from.all("ORDER BY account, key").await?,
+        revocations: from.all("ORDER BY id").await?,
+        ledger_head: {
+            let sql = "SELECT seq, hash FROM transfers ORDER BY seq DESC LIMIT 1";
+            from.rows(sql, Lookup::default(), ledger_head).await?.pop()
+        },
+        last_job: JobId(last(&mut from, JobRecord::TABLE).await?),
+        last_lease: LeaseId(last(&mut from, LeaseRecord::TABLE).await?),
+        last_account: AccountId(last(&mut from, AccountRecord::TABLE).await?),
+        next_batch: {
+            // One look into the index for each job, not a walk over all batches.
+            let sql = "SELECT id, (SELECT max(batch) FROM results WHERE job = jobs.id) \
+                       FROM jobs WHERE state = 'active' ORDER BY id";
+            let last = from.rows(sql, Lookup::default(), last_batch).await?;
+            last.into_iter().map(|(job, batch)| (job, batch.map_or(0, |batch| batch + 1))).collect()
+        },
+    };
+    let ended = transaction.rollback().await;
+    ended.map_err(|error| ReadError::sql(place, error))?;
+    Ok(snapshot)
+}
+
+async fn last(from: &mut Source<'_>, table: Table) -> Result<u64, ReadError> {
+    let sql = AssertSqlSafe(format!("SELECT max(id) FROM {}", table.name));
+    let found = from.rows(sql, Lookup::default(), |row| highest(table, row)).await?;
+    Ok(found.first().copied().unwrap_or(0))
+}

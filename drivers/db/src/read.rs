@@ -1,0 +1,379 @@
+//! What people and the server ask for: pages of rows, each bounded, in the order of their keys.
+//!
+//! Readers see what was committed when they began and never hold the writer up. Not a search: only
+//! questions that an index answers.
+
+use std::ops::ControlFlow;
+
+use futures_util::TryStreamExt;
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
+use isos_base::key::PublicKey;
+use isos_base::record::{
+    Accepted, AccountRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch, StateChunk,
+    TransferRecord,
+};
+use sqlx::{Arguments as _, Row as _, SqlSafeStr};
+
+use crate::Db;
+use crate::cells::BadRow;
+use crate::error::ReadError;
+use crate::place::Place;
+use crate::rows::Record;
+use crate::sql::{Arguments, Connected, Engine, Row};
+
+/// Rows of one page at the most, whatever was asked for.
+pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// A page of results ends with the batch that brings it above so many packed bytes.
+pub const RESULTS_PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Whose leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeasesOf {
+    /// Of a job.
+    Job(JobId),
+    /// Of a host.
+    Host(HostId),
+}
+
+/// The values of a question, in order.
+#[derive(Default)]
+pub(crate) struct Lookup(Arguments);
+
+impl Lookup {
+    fn value<'t, T>(mut self, value: T) -> Self
+    where
+        T: sqlx::Encode<'t, Engine> + sqlx::Type<Engine>,
+    {
+        self.0.add(value).expect("numbers, text and bytes always fit a statement");
+        self
+    }
+
+    /// No row has a number above what SQL can hold, so a larger one asks for the largest.
+    fn number(self, number: u64) -> Self {
+        self.value(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+
+    fn limit(self, rows: u32) -> Self {
+        self.number(rows.min(PAGE_ROWS_MAX).into())
+    }
+}
+
+/// A connection to read from.
+pub(crate) struct Source<'c> {
+    pub(crate) connection: &'c mut Connected,
+    pub(crate) place: &'c Place,
+}
+
+impl Source<'_> {
+    /// All records that `rest`, without values, selects.
+    pub(crate) async fn all<R: Record>(&mut self, rest: &str) -> Result<Vec<R>, ReadError> {
+        self.rows(R::TABLE.select(rest), Lookup::default(), R::of).await
+    }
+
+    /// What `read` makes of each row.
+    pub(crate) async fn rows<T>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Lookup,
+        read: impl Fn(&Row) -> Result<T, BadRow>,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut found = Vec::new();
+        let visit = |row: &Row| {
+            found.push(read(row)?);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(found)
+    }
+
+    /// Shows each row until `visit` has seen enough.
+    async fn visit(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Lookup,
+        mut visit: impl FnMut(&Row) -> Result<ControlFlow<()>, BadRow>,
+    ) -> Result<(), ReadError> {
+        let place = self.place;
+        let mut rows = sqlx::query_with::<Engine, _>(sql, values.0).fetch(&mut *self.connection);
+        while let Some(row) = rows.try_next().await.map_err(|e| ReadError::sql(place, e))? {
+            if visit(&row).map_err(|error| ReadError::row(place, error))?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Jobs, the newest first: of one account or all, with numbers below `before`.
+    ///
+    /// # Errors
+    /// [`ReadError`], as all questions.
+    pub async fn jobs(
+        &self,
+        account: Option<AccountId>,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<JobRecord>, ReadError> {
+        let before = before.map_or(u64::MAX, |job| job.0);
+        match account {
+            None => {
+                let values = Lookup::default().number(before).limit(limit);
+                self.page("WHERE id < $1 ORDER BY id DESC LIMIT $2", values).await
+            }
+            Some(AccountId(account)) => {
+                let values = Lookup::default().number(account).number(before).limit(limit);
+                let rest = "WHERE account = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+                self.page(rest, values).await
+            }
+        }
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError> {
+        self.one("WHERE id = $1", Lookup::default().number(id.0)).await
+    }
+
+    /// The states of a job's tasks, in order; chunks that were never written are missing.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn states(&self, job: JobId) -> Result<Vec<StateChunk>, ReadError> {
+        self.page("WHERE job = $1 ORDER BY chunk", Lookup::default().number(job.0)).await
+    }
+
+    /// Result batches of a job, in order, with numbers above `after`.
+    ///
+    /// A page ends after `limit` batches or [`RESULTS_PAGE_BYTES_MAX`]; an empty one is the end.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn results(
+        &self,
+        job: JobId,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ResultBatch>, ReadError> {
+        // Batches count from 0, so "after none" is after -1.
+        let after = after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX));
+        let values = Lookup::default().number(job.0).value(after).limit(limit);
+        let sql =
+            ResultBatch::TABLE.select("WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3");
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        let visit = |row: &Row| {
+            page.push(ResultBatch::of(row)?);
+            bytes += packed_bytes(row);
+            let enough = bytes >= RESULTS_PAGE_BYTES_MAX;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(page)
+    }
+
+    /// The accepted result of one task, if there is one yet.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn result_of(&self, job: JobId, task: u32) -> Result<Option<Accepted>, ReadError> {
+        let values = Lookup::default().number(job.0).number(task.into());
+        let sql = ResultBatch::TABLE
+            .select("WHERE job = $1 AND first_task <= $2 AND last_task >= $2 ORDER BY batch");
+        let mut found = None;
+        let visit = |row: &Row| {
+            let batch = ResultBatch::of(row)?;
+            found = batch.results.into_iter().find(|accepted| accepted.task == task);
+            Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(found)
+    }
+
+    /// Leases of a job or host, in order, with numbers above `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn leases(
+        &self,
+        of: LeasesOf,
+        after: Option<LeaseId>,
+        limit: u32,
+    ) -> Result<Vec<LeaseRecord>, ReadError> {
+        let after = after.map_or(0, |lease| lease.0);
+        let (rest, values) = match of {
+            LeasesOf::Job(job) => {
+                ("WHERE job = $1 AND id > $2 ORDER BY id LIMIT $3", Lookup::default().number(job.0))
+            }
+            LeasesOf::Host(host) => (
+                "WHERE host = $1 AND id > $2 ORDER BY id LIMIT $3",
+                Lookup::default().value(host.0.0.to_vec()),
+            ),
+        };
+        self.page(rest, values.number(after).limit(limit)).await
+    }
+
+    /// A lease.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, ReadError> {
+        self.one("WHERE id = $1", Lookup::default().number(id.0)).await
+    }
+
+    /// Transfers, the oldest first, above the position `after`: those that one account gives or
+    /// gets, or all. From 0 this streams the whole ledger, page by page, to check its hashes.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn transfers(
+        &self,
+        account: Option<AccountId>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<TransferRecord>, ReadError> {
+        let Some(AccountId(account)) = account else {
+            let values = Lookup::default().number(after).limit(limit);
+            return self.page("WHERE seq > $1 ORDER BY seq LIMIT $2", values).await;
+        };
+        // Each half walks one index and stops at the limit; an OR would sort the whole account.
+        let values = Lookup::default().number(account).number(after).limit(limit);
+        let rest = "WHERE seq IN (SELECT seq FROM \
+                    (SELECT seq FROM transfers WHERE debit = $1 AND seq > $2 \
+                     ORDER BY seq LIMIT $3) AS gives \
+                    UNION SELECT seq FROM \
+                    (SELECT seq FROM transfers WHERE credit = $1 AND seq > $2 \
+                     ORDER BY seq LIMIT $3) AS gets) \
+                    ORDER BY seq LIMIT $3";
+        self.page(rest, values).await
+    }
+
+    /// Shows every transfer above the position `after`, in order, until `visit` breaks.
+    ///
+    /// Goes page by page, so that the log can be written back meanwhile: transfers never change, so
+    /// the pages belong together all the same.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn each_transfer(
+        &self,
+        mut after: u64,
+        mut visit: impl FnMut(&TransferRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        loop {
+            let page = self.transfers(None, after, PAGE_ROWS_MAX).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.seq;
+            if page.iter().try_for_each(&mut visit).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hosts in the order of their keys, above `after`: of one account or all.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn hosts(
+        &self,
+        account: Option<AccountId>,
+        after: Option<HostId>,
+        limit: u32,
+    ) -> Result<Vec<HostRecord>, ReadError> {
+        // The empty key comes before all others.
+        let after = after.map_or(Vec::new(), |host| host.0.0.to_vec());
+        match account {
+            None => {
+                let values = Lookup::default().value(after).limit(limit);
+                self.page("WHERE id > $1 ORDER BY id LIMIT $2", values).await
+            }
+            Some(AccountId(account)) => {
+                let values = Lookup::default().number(account).value(after).limit(limit);
+                let rest = "WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
+                self.page(rest, values).await
+            }
+        }
+    }
+
+    /// A host.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn host(&self, id: HostId) -> Result<Option<HostRecord>, ReadError> {
+        self.one("WHERE id = $1", Lookup::default().value(id.0.0.to_vec())).await
+    }
+
+    /// Accounts in the order of their numbers, above `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn accounts(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<AccountRecord>, ReadError> {
+        let values = Lookup::default().number(after.map_or(0, |account| account.0)).limit(limit);
+        self.page("WHERE id > $1 ORDER BY id LIMIT $2", values).await
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn account(&self, id: AccountId) -> Result<Option<AccountRecord>, ReadError> {
+        self.one("WHERE id = $1", Lookup::default().number(id.0)).await
+    }
+
+    /// The account of this name.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn account_by_name(&self, name: &str) -> Result<Option<AccountRecord>, ReadError> {
+        self.one("WHERE name = $1", Lookup::default().value(name.to_owned())).await
+    }
+
+    /// The first account that this key owns.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn account_by_key(
+        &self,
+        key: &PublicKey,
+    ) -> Result<Option<AccountRecord>, ReadError> {
+        let values = Lookup::default().value(key.0.to_vec());
+        self.one("WHERE key = $1 ORDER BY id LIMIT 1", values).await
+    }
+
+    async fn one<R: Record>(&self, rest: &str, values: Lookup) -> Result<Option<R>, ReadError> {
+        Ok(self.page(rest, values).await?.pop())
+    }
+
+    async fn page<R: Record>(&self, rest: &str, values: Lookup) -> Result<Vec<R>, ReadError> {
+        let mut page = Vec::new();
+        let visit = |row: &Row| {
+            page.push(R::of(row)?);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(R::TABLE.select(rest), values, visit).await?;
+        Ok(page)
+    }
+
+    async fn visit(
+        &self,
+        sql: impl SqlSafeStr,
+        values: Lookup,
+        visit: impl FnMut(&Row) -> Result<ControlFlow<()>, BadRow>,
+    ) -> Result<(), ReadError> {
+        let place = &self.inner.place;
+        let connection = self.inner.readers.acquire().await;
+        let mut connection = connection.map_err(|error| ReadError::sql(place, error))?;
+        Source { connection: &mut connection, place }.visit(sql, values, visit).await
+    }
+}
+
+/// The length of the packed column of a result batch, which was read already.
+fn packed_bytes(row: &Row) -> usize {
+    let column = ResultBatch::TABLE.columns.len() - 1;
+    row.try_get::<&[u8], _>(column).map_or(0, <[u8]>::len)
+}

@@ -1,0 +1,105 @@
+//! What the database should hold, as plain maps, changed one change at a time.
+
+use std::collections::BTreeMap;
+
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::record::{
+    AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, JobState,
+    LeaseRecord, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+};
+use isos_base::time::Time;
+
+use crate::Db;
+use crate::read::Source;
+
+/// Every row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Model {
+    jobs: BTreeMap<JobId, JobRecord>,
+    states: BTreeMap<(JobId, u32), StateChunk>,
+    results: BTreeMap<(JobId, u64), ResultBatch>,
+    votes: BTreeMap<(LeaseId, u32), VoteBatch>,
+    leases: BTreeMap<LeaseId, LeaseRecord>,
+    hosts: BTreeMap<HostId, HostRecord>,
+    accounts: BTreeMap<AccountId, AccountRecord>,
+    transfers: BTreeMap<u64, TransferRecord>,
+    holds: BTreeMap<TransferId, HoldRecord>,
+    idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
+    revocations: BTreeMap<Vec<u8>, Time>,
+}
+
+impl Model {
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change.clone() {
+            Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
+            Change::States(chunk) => drop(self.states.insert((chunk.job, chunk.chunk), chunk)),
+            Change::Results(batch) => drop(self.results.insert((batch.job, batch.batch), batch)),
+            Change::Votes(batch) => drop(self.votes.insert((batch.lease, batch.batch), batch)),
+            Change::DropVotes(job) => self.votes.retain(|_, votes| votes.job != job),
+            Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
+            Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
+            Change::Account(account) => drop(self.accounts.insert(account.id, *account)),
+            Change::Transfer(it) => drop(self.transfers.insert(it.seq, *it)),
+            Change::Hold(hold) => drop(self.holds.insert(hold.id, hold)),
+            Change::Idempotency(reply) => {
+                drop(self.idempotency.insert((reply.account, reply.key.clone()), reply));
+            }
+            Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Time) {
+        self.idempotency.retain(|_, reply| reply.expires > now);
+        self.revocations.retain(|_, expires| *expires > now);
+    }
+
+    /// What a complex would start from.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let active =
+            |job: JobId| self.jobs.get(&job).is_some_and(|record| record.state == JobState::Active);
+        let next = |job: JobId| {
+            let of_job = self.results.range((job, 0)..=(job, u64::MAX));
+            of_job.last().map_or(0, |((_, batch), _)| batch + 1)
+        };
+        let jobs: Vec<_> = self.jobs.values().filter(|job| active(job.id)).cloned().collect();
+        let holds = self.holds.values().filter(|hold| !hold.closed);
+        Snapshot {
+            states: self.states.values().filter(|it| active(it.job)).cloned().collect(),
+            votes: self.votes.values().filter(|it| active(it.job)).cloned().collect(),
+            leases: self.leases.values().filter(|it| active(it.job)).cloned().collect(),
+            hosts: self.hosts.values().cloned().collect(),
+            accounts: self.accounts.values().cloned().collect(),
+            holds: holds.copied().collect(),
+            idempotency: self.idempotency.values().cloned().collect(),
+            revocations: self.revocations.clone().into_iter().collect(),
+            ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
+            last_job: self.jobs.keys().last().copied().unwrap_or_default(),
+            last_lease: self.leases.keys().last().copied().unwrap_or_default(),
+            last_account: self.accounts.keys().last().copied().unwrap_or_default(),
+            next_batch: jobs.iter().map(|job| (job.id, next(job.id))).collect(),
+            jobs,
+        }
+    }
+
+    /// Every row that is really there.
+    pub(super) async fn of(db: &Db) -> Self {
+        let mut connection = db.inner.readers.acquire().await.unwrap();
+        let mut from = Source { connection: &mut connection, place: &db.inner.place };
+        let mut model = Self::default();
+        let mut changes: Vec<Change> = Vec::new();
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Job));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::States));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Results));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Votes));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Lease));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Host));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Account));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Transfer));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Hold));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Idempotency));
+        let revocations: Vec<(Vec<u8>, Time)> = from.all("").await.unwrap();
+        changes.extend(revocations.into_iter().map(|(id, time)| Change::Revocation(id, time)));
+        changes.iter().for_each(|change| model.apply(change));
+        model
+    }
+}

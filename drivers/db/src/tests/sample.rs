@@ -1,0 +1,252 @@
+//! Random records in a small space of keys, so that they meet.
+
+use isos_base::guid::Guid;
+use isos_base::host::HostSpec;
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::job::{JobSpec, Mount, Verify};
+use isos_base::key::PublicKey;
+use isos_base::price::Price;
+use isos_base::random::Random;
+use isos_base::ranges::TaskRange;
+use isos_base::record::{
+    Accepted, AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
+    TransferRecord, VoteBatch,
+};
+use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
+use isos_base::time::Time;
+use isos_base::units::{Bytes, Fuel, MicroCredits};
+
+/// Kinds of change.
+pub(super) const KINDS: u64 = 12;
+
+/// A change of the given kind. What is appended follows from its key, so that the same key never
+/// has two contents; everything else differs each time.
+pub(super) fn change(kind: u64, random: &mut Random) -> Change {
+    match kind {
+        0 => Change::Job(Box::new(job(random))),
+        1 => Change::States(StateChunk {
+            job: JobId(1 + random.below(4)),
+            chunk: random.below(3) as u32,
+            bits: (0..random.below(1_025)).map(|_| random.below(256) as u8).collect(),
+        }),
+        2 => Change::Results(results(1 + random.below(4), random.below(20))),
+        3 => Change::Votes(votes(1 + random.below(9), random.below(4) as u32)),
+        4 => Change::DropVotes(JobId(1 + random.below(4))),
+        5 => Change::Lease(Box::new(lease(random))),
+        6 => Change::Host(Box::new(host(random))),
+        7 => Change::Account(Box::new(account(random))),
+        8 => Change::Transfer(Box::new(transfer(1 + random.below(50)))),
+        9 => Change::Hold(HoldRecord {
+            id: TransferId(u128::MAX - u128::from(random.below(5))),
+            debit: AccountId(random.below(9)),
+            credit: AccountId(2),
+            remaining: money(random),
+            expires: maybe_time(random),
+            closed: random.one_in(2),
+        }),
+        10 => Change::Idempotency(IdempotencyRecord {
+            account: AccountId(random.below(3)),
+            key: format!("key {}", random.below(5)),
+            request: guid(random),
+            job: JobId(random.below(5)),
+            expires: Time(random.below(100)),
+        }),
+        _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
+    }
+}
+
+pub(super) fn job(random: &mut Random) -> JobRecord {
+    let mut spec = JobSpec::new(guid(random), Bytes(random.below(99)), 1 + random.below(9) as u32);
+    spec.name = format!("job {}", random.below(9));
+    spec.args = vec!["{task}".into(), "ä ö".into()];
+    spec.env = vec![("A".into(), "b".into())];
+    spec.inputs = vec![Mount { path: "a/b".into(), guid: guid(random), size: Bytes(7) }];
+    spec.each = random.one_in(2).then(|| guid(random));
+    spec.constraint = random.one_in(2).then(|| "host.cpus > 1".into());
+    spec.verify =
+        if random.one_in(2) { Verify::Trusted } else { Verify::Quorum { agree: 2, of: 3 } };
+    spec.price_max = random.one_in(2).then(|| money(random));
+    JobRecord {
+        id: JobId(1 + random.below(4)),
+        account: AccountId(100 + random.below(3)),
+        spec,
+        state: pick(
+            random,
+            &[
+                JobState::Active,
+                JobState::Active,
+                JobState::Active,
+                JobState::Done,
+                JobState::Failed,
+                JobState::Cancelled,
+            ],
+        ),
+        price: Price(random.next_u64() as u32),
+        hold: TransferId(random.next_u64().into()),
+        submitted: Time(random.below(1 << 60)),
+        ended: maybe_time(random),
+        spent: money(random),
+        done: random.next_u64() as u32,
+        failed: random.below(9) as u32,
+        given_up: u32::MAX,
+    }
+}
+
+pub(super) fn lease(random: &mut Random) -> LeaseRecord {
+    LeaseRecord {
+        id: LeaseId(1 + random.below(9)),
+        job: JobId(1 + random.below(4)),
+        host: host_id(random.below(3)),
+        account: AccountId(random.below(9)),
+        ranges: vec![TaskRange::new(0, 5), TaskRange::new(u32::MAX - 1, u32::MAX)],
+        state: pick(random, &[LeaseState::Open, LeaseState::Returned, LeaseState::Settled]),
+        deadline: Time(random.below(1 << 60)),
+        accepted: random.next_u64() as u32,
+        rejected: random.below(9) as u32,
+        fuel: Fuel(random.below(1 << 63)),
+        charged: money(random),
+        paid: money(random),
+        next_votes: u32::MAX,
+    }
+}
+
+pub(super) fn host(random: &mut Random) -> HostRecord {
+    HostRecord {
+        id: host_id(random.below(3)),
+        account: AccountId(100 + random.below(2)),
+        spec: HostSpec {
+            name: format!("host {}", random.below(9)),
+            agent: "0.1.0".into(),
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            cpus: random.below(99) as u16,
+            memory: Bytes(u64::MAX),
+            disk: Bytes(random.next_u64()),
+            country: random.one_in(2).then(|| "FI".into()),
+            engine: "wasmtime-48".into(),
+        },
+        good: random.below(1 << 63),
+        bad: random.below(9),
+        lost: random.below(9),
+        barred: random.one_in(2).then(|| "it lied".into()),
+        joined: Time(random.below(99)),
+        seen: Time(random.below(99)),
+    }
+}
+
+pub(super) fn account(random: &mut Random) -> AccountRecord {
+    let id = 1 + random.below(5);
+    AccountRecord {
+        id: AccountId(id),
+        name: format!("account {id}"),
+        key: random.one_in(2).then_some(PublicKey([id as u8; 32])),
+        debits_pending: money(random),
+        debits_posted: money(random),
+        credits_pending: money(random),
+        credits_posted: money(random),
+    }
+}
+
+/// The transfer at this position.
+pub(super) fn transfer(seq: u64) -> TransferRecord {
+    let random = &mut Random::new(seq);
+    let (job, lease) = (JobId(random.below(9)), LeaseId(random.below(9)));
+    TransferRecord {
+        seq,
+        id: TransferId(u128::from(seq) << 64),
+        kind: pick(
+            random,
+            &[
+                TransferKind::Direct,
+                TransferKind::Hold,
+                TransferKind::Post,
+                TransferKind::Void,
+                TransferKind::Expire,
+            ],
+        ),
+        debit: AccountId(random.below(5)),
+        credit: AccountId(random.below(5)),
+        amount: money(random),
+        hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
+        reason: match seq % 8 {
+            0 => Reason::Grant("welcome".into()),
+            1 => Reason::Hold(job),
+            2 => Reason::Charge(lease),
+            3 => Reason::Pay(lease),
+            4 => Reason::Fee(lease),
+            5 => Reason::Rounding(lease),
+            6 => Reason::Release(job),
+            _ => Reason::Gift(String::new()),
+        },
+        at: Time(random.below(1 << 50)),
+        hash: Guid::of(&seq.to_le_bytes()),
+    }
+}
+
+/// The batch with this number: tasks `10 * batch ..`.
+pub(super) fn results(job: u64, batch: u64) -> ResultBatch {
+    let random = &mut Random::new(job << 32 | batch);
+    let accepted = |n: u64| Accepted {
+        task: (batch * 10 + n) as u32,
+        result: if random.one_in(4) {
+            Err("no agreement".into())
+        } else {
+            Ok(result((batch * 10 + n) as u32, random))
+        },
+        host: random.one_in(2).then(|| host_id(n)),
+    };
+    ResultBatch { job: JobId(job), batch, results: (0..batch % 4).map(accepted).collect() }
+}
+
+/// A lease has one job.
+pub(super) fn votes(lease: u64, batch: u32) -> VoteBatch {
+    let random = &mut Random::new(lease << 32 | u64::from(batch));
+    VoteBatch {
+        job: JobId(1 + lease % 4),
+        lease: LeaseId(lease),
+        batch,
+        results: (0..3).map(|task| result(task, random)).collect(),
+    }
+}
+
+fn result(task: u32, random: &mut Random) -> TaskResult {
+    TaskResult {
+        task,
+        exit: pick(
+            random,
+            &[
+                Exit::Code(-1),
+                Exit::Trap(Trap::StackOverflow),
+                Exit::OutOfFuel,
+                Exit::OutputTooLarge,
+            ],
+        ),
+        fuel: Fuel(random.next_u64()),
+        output: if random.one_in(2) {
+            OutputAt::Inline(vec![7; random.below(99) as usize])
+        } else {
+            OutputAt::Object(guid(random), random.next_u64())
+        },
+    }
+}
+
+pub(super) fn host_id(n: u64) -> HostId {
+    HostId(PublicKey(Guid::of(&n.to_le_bytes()).0))
+}
+
+fn guid(random: &mut Random) -> Guid {
+    Guid::of(&random.next_u64().to_le_bytes())
+}
+
+fn money(random: &mut Random) -> MicroCredits {
+    MicroCredits(random.below(1 << 63) as i64)
+}
+
+fn maybe_time(random: &mut Random) -> Option<Time> {
+    random.one_in(2).then(|| Time(random.below(1 << 60)))
+}
+
+fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
+    from[random.below(from.len() as u64) as usize]
+}

@@ -1,0 +1,80 @@
+//! A limit on everything that a peer can make this crate hold or wait for, each with its reason.
+
+use std::time::Duration;
+
+/// A dial that has not succeeded by then has failed: a relayed handshake over a poor mobile network
+/// takes about 3 s, and a person waits for the answer.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An incoming handshake that takes longer is given up: it holds one of few places.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
+/// A held connection sends something at least this often, so that a dead peer shows. Two may be
+/// lost before [`IDLE_TIMEOUT`] strikes.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// A connection on which nothing arrives for this long is dead. A killed peer is noticed after
+/// `IDLE_TIMEOUT`, or at most `KEEP_ALIVE + IDLE_TIMEOUT` = 9.5 s; shorter would break connections
+/// whenever a laptop changes its wireless network (2 to 5 s).
+pub const IDLE_TIMEOUT: Duration = Duration::from_millis(6_500);
+/// How long a new endpoint waits to learn the machine's own addresses; it takes milliseconds.
+pub const LOCAL_ADDRESSES_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long [`crate::Endpoint::online`] waits for a relay: 0.2 s on a good network.
+pub const ONLINE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Streams that one peer may have open at once on one connection.
+pub const STREAMS_MAX: u32 = 128;
+/// Bytes in flight on one stream: 40 MB/s at 50 ms round trip.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// Bytes that one connection may make this side hold unread, over all its streams.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that this side holds unacknowledged for one connection; writers wait above it.
+pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
+/// Incoming connections that are held at once: about 100 KiB each, 1.6 GB in all.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Handshakes in progress at once, accepted ones that nobody has fetched included. Each costs
+/// 0.7 ms of CPU; more are refused, and the caller comes back later.
+pub const HANDSHAKES_MAX: usize = 512;
+/// Above this many handshakes, a caller must first prove that its address is its own.
+pub const HANDSHAKES_UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
+/// Handshakes in progress from one address (IPv4), one /64 (IPv6) or one relayed key. Many hosts
+/// can share one address, and a handshake lasts a round trip: this is some 1,000 a second.
+pub const ADDRESS_HANDSHAKES_MAX: usize = 128;
+/// Those of them whose address is not proven; others cannot fill the places with forged packets.
+pub const ADDRESS_HANDSHAKES_UNPROVEN_MAX: usize = ADDRESS_HANDSHAKES_MAX / 2;
+/// Addresses that are tried for one peer, and that [`crate::Endpoint::addresses`] gives.
+pub const ADDRESSES_MAX: usize = 16;
+/// Attempts to reach a peer when another key answers at one of several addresses.
+pub const ATTEMPTS_MAX: usize = 4;
+/// Relays that one endpoint knows.
+pub const RELAYS_MAX: usize = 16;
+
+/// A write on which nothing moves for this long has failed: the peer lives but does not read. (Our
+/// own tests have no 20 s.)
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// An object transfer must move this much in each [`STALL_TIMEOUT`], so that a trickle does not
+/// hold a stream for ever: 3.2 KiB/s.
+pub const STALL_BYTES_MIN: u64 = 64 << 10;
+/// How long a request for an object may go without an answer. Storing answers after the disk has
+/// it, and a slow disk needs its time.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Frames that talk about objects are short.
+pub const OBJECT_FRAME_BYTES_MAX: usize = 4 << 10;
+/// Objects that one connection may have served to it at once.
+pub const OBJECTS_AT_ONCE_MAX: usize = 16;
+/// Buffer of one object transfer.
+pub const OBJECT_CHUNK_BYTES: usize = 128 << 10;
+
+/// First size of a receiver's buffer; idle sessions hold no more.
+pub const BUFFER_BYTES_FIRST: usize = 4 << 10;
+/// Size that a buffer keeps after a long frame.
+pub const BUFFER_BYTES_KEPT: usize = 64 << 10;
+/// A batch is written in pieces of about this size.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// Characters that are kept of a text which a peer chose.
+pub const PEER_TEXT_CHARS_MAX: usize = 512;
+
+/// Clients of one relay. Each holds a TCP connection and its queues.
+pub const RELAY_CLIENTS_MAX: usize = 16_384;
+/// Bytes per second that a relay takes from one client: relaying costs five times the CPU of a
+/// direct path, and is for finding each other and for small frames.
+pub const RELAY_CLIENT_BYTES_PER_SECOND: u32 = 32 << 20;
+/// Bytes that a client may send at once above that rate.
+pub const RELAY_CLIENT_BURST_BYTES: u32 = 8 << 20;

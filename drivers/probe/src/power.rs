@@ -1,0 +1,96 @@
+//! Mains or battery, from `/sys/class/power_supply`.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use isos_base::sensors::{Power, Reading};
+
+use crate::files;
+
+/// Batteries answer slowly (some take 20 ms) and change slowly.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// One folder of `/sys/class/power_supply`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Supply {
+    /// `Mains`, `USB`, `Battery`, `UPS`.
+    pub(crate) kind: String,
+    /// `Device` for the battery of a mouse.
+    pub(crate) scope: String,
+    /// Whether mains has current.
+    pub(crate) online: bool,
+    /// Whether a battery is in its bay.
+    pub(crate) present: bool,
+    /// `Charging`, `Discharging`, `Full`, `Not charging`, `Unknown`.
+    pub(crate) status: String,
+    /// Per cent.
+    pub(crate) capacity: Option<f32>,
+}
+
+/// What a machine with these supplies lives on.
+pub(crate) fn judge(supplies: &[Supply]) -> Reading<Power> {
+    let is_mains = |supply: &&Supply| ["Mains", "USB", "Wireless"].contains(&supply.kind.as_str());
+    let batteries: Vec<&Supply> = supplies
+        .iter()
+        .filter(|supply| ["Battery", "UPS"].contains(&supply.kind.as_str()))
+        .filter(|supply| supply.present && supply.scope != "Device")
+        .collect();
+    let plugged = supplies.iter().filter(is_mains).any(|supply| supply.online);
+    let socket = supplies.iter().any(|supply| is_mains(&supply));
+    let status = |wanted: &str| batteries.iter().any(|battery| battery.status == wanted);
+    // Some batteries report no status; then an empty socket decides.
+    let on_battery = !plugged && (status("Discharging") || socket && !status("Charging"));
+    if batteries.is_empty() || !on_battery {
+        return Reading::Known(Power::Mains);
+    }
+    let charges: Vec<f32> = batteries
+        .iter()
+        .filter_map(|battery| battery.capacity)
+        .filter(|charge| (0.0..=100.0).contains(charge))
+        .collect();
+    if charges.is_empty() {
+        return Reading::Unknown("on battery, which does not tell its charge".into());
+    }
+    Reading::Known(Power::Battery(charges.iter().sum::<f32>() / charges.len() as f32))
+}
+
+/// Reads the supplies now and then.
+#[derive(Debug)]
+pub(crate) struct PowerMeter {
+    folder: PathBuf,
+    last: Option<(Instant, Reading<Power>)>,
+}
+
+impl PowerMeter {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { folder: root.join("sys/class/power_supply"), last: None }
+    }
+
+    /// At most ten seconds old.
+    pub(crate) fn read(&mut self, now: Instant) -> Reading<Power> {
+        if let Some((at, reading)) = &self.last
+            && now.duration_since(*at) < EVERY
+        {
+            return reading.clone();
+        }
+        let reading = if self.folder.is_dir() {
+            judge(&files::entries(&self.folder).map(|(_, path)| supply(&path)).collect::<Vec<_>>())
+        } else {
+            Reading::Unknown("no /sys/class/power_supply here".into())
+        };
+        self.last = Some((now, reading.clone()));
+        reading
+    }
+}
+
+fn supply(folder: &Path) -> Supply {
+    let field = |name| files::line(&folder.join(name));
+    Supply {
+        kind: field("type").unwrap_or_default(),
+        scope: field("scope").unwrap_or_default(),
+        online: field("online").is_some_and(|text| text != "0"),
+        present: field("present").is_none_or(|text| text != "0"),
+        status: field("status").unwrap_or_default(),
+        capacity: field("capacity").and_then(|text| text.parse().ok()),
+    }
+}
