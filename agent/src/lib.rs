@@ -1,1 +1,260 @@
-//! isos-agent
+//! The agent: it gives a machine's idle resources as its owner's policy allows, and gets out of the
+//! way at once when the owner returns.
+//!
+//! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
+//! report; the modules here do it. Nothing here listens to the network: the agent only calls out,
+//! and takes its owner's words on a socket in its own folder.
+
+mod chamber;
+mod clock;
+pub mod control;
+mod core;
+mod objects;
+mod owner;
+mod session;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use isos_base::host::HostSpec;
+use isos_base::key::SecretKey;
+use isos_base::ticket::Ticket;
+use isos_base::{Bytes, limits};
+use isos_disk::{Durability, Home, HomeError, ShelfError, ShelfLimits};
+use isos_kernel::host::Host;
+use isos_kernel::policy::{Policy, PolicyError};
+use isos_net::{Endpoint, EndpointConfig, PeerAddr, RelayAddr};
+use isos_probe::{Probe, ProbeConfig};
+use isos_sandbox::{Sandbox, SandboxConfig};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use control::{AgentStatus, Order, ask};
+
+/// What an agent is started with.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Its folder: key, ticket, policy, objects, compiled programs.
+    pub home: PathBuf,
+    /// Where the complex is and the right to join it; remembered in the home for later starts.
+    pub ticket: Option<Ticket>,
+    /// The text of the policy to use from now on; remembered in the home.
+    pub policy: Option<String>,
+    /// The owner's name for the machine; without it, the machine's own.
+    pub name: Option<String>,
+    /// How to start a sandboxed child: this program, with the arguments that make it one.
+    pub child: (PathBuf, Vec<std::ffi::OsString>),
+    /// A file that overrides sensors: how tests play the owner.
+    pub sensors_file: Option<PathBuf>,
+    /// Whether to reach others directly; else through the relay alone.
+    pub direct: bool,
+    /// Answer wrongly, to see that it is found out. Joins nothing but a test world.
+    pub alter_results_in_test_world: bool,
+}
+
+impl AgentConfig {
+    /// An agent in `home` that joins by `ticket`, with the policy that is there.
+    #[must_use]
+    pub fn new(
+        home: PathBuf,
+        ticket: Option<Ticket>,
+        child: (PathBuf, Vec<std::ffi::OsString>),
+    ) -> Self {
+        Self {
+            home,
+            ticket,
+            policy: None,
+            name: None,
+            child,
+            sensors_file: None,
+            direct: true,
+            alter_results_in_test_world: false,
+        }
+    }
+}
+
+/// Why an agent did not start.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The shelf.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The policy's text.
+    #[error("the policy cannot be used")]
+    Policy(#[from] PolicyError),
+    /// No ticket was ever given.
+    #[error("this agent has never joined a complex: run `isos join TICKET`")]
+    NoTicket,
+    /// What was remembered is no ticket.
+    #[error("the remembered ticket is damaged: run `isos join TICKET` again")]
+    BadTicket(#[from] isos_base::ticket::TicketError),
+    /// The ticket's time is over.
+    #[error("the ticket expired at {0}: ask the operator for a new one (`isos ticket`)")]
+    Expired(isos_base::Time),
+    /// The liar's place is a test.
+    #[error("an agent that alters results joins nothing but a test world")]
+    NotATestWorld,
+    /// The socket.
+    #[error(transparent)]
+    Endpoint(#[from] isos_net::BindError),
+    /// Folders, sockets, threads.
+    #[error("cannot {what}")]
+    Io {
+        /// What failed.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+const TICKET_FILE: &str = "ticket";
+const POLICY_FILE: &str = "policy.toml";
+const CHAMBERS_DIR: &str = "chambers";
+/// Room for programs, inputs and outputs at the most, whatever the policy allows.
+const SHELF_MAX: Bytes = Bytes::gib(64);
+
+/// What the parts of a running agent share.
+pub(crate) struct Shared {
+    pub(crate) home: Home,
+    pub(crate) shelf: isos_disk::Shelf,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) complex: PeerAddr,
+    pub(crate) objects: objects::Objects,
+    pub(crate) policy: Policy,
+    pub(crate) alter_results: bool,
+}
+
+/// A running agent.
+pub struct Agent {
+    core: core::Core,
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Agent {
+    /// Starts an agent. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AgentError`]; nothing is left running then.
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let home = Home::open(&config.home)?;
+        let ticket = remembered_ticket(&home, config.ticket)?;
+        if config.alter_results_in_test_world && !ticket.test_world {
+            return Err(AgentError::NotATestWorld);
+        }
+        let policy = remembered_policy(&home, config.policy.as_deref())?;
+        let key = SecretKey::from_bytes(&home.key("agent.key")?);
+        let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: Bytes::mib(256) };
+        let shelf = home.shelf(shelf_limits, Durability::Cache)?;
+        let io = |what| move |source| AgentError::Io { what, source };
+        let chambers = home.dir().join(CHAMBERS_DIR);
+        // What an earlier run left of its inputs is of no use.
+        if chambers.exists() {
+            std::fs::remove_dir_all(&chambers).map_err(io("clear the folder of inputs"))?;
+        }
+        std::fs::create_dir_all(&chambers).map_err(io("make the folder of inputs"))?;
+        let (exe, child_args) = config.child;
+        let sandbox = SandboxConfig::new(exe, child_args, home.dir().join("compiled"));
+        let sandbox = Sandbox::new(sandbox).map_err(io("prepare the sandbox"))?;
+        let relay = ticket.relay.clone().map(|url| RelayAddr { url, token: None });
+        let endpoint = Endpoint::bind(EndpointConfig {
+            relay,
+            direct: config.direct,
+            ..EndpointConfig::new(key)
+        })
+        .await?;
+        let probe = Probe::new(ProbeConfig {
+            disk_path: home.dir().to_owned(),
+            sensors_file: config.sensors_file,
+        });
+        let facts = probe.describe();
+        let spec = HostSpec {
+            name: config.name.unwrap_or(facts.hostname).chars().take(limits::NAME_CHARS_MAX).collect(),
+            agent: env!("CARGO_PKG_VERSION").into(),
+            os: facts.os.clone(),
+            arch: facts.arch.clone(),
+            cpus: facts.cpus,
+            memory: facts.memory.known().copied().unwrap_or(Bytes::ZERO),
+            disk: facts.disk.known().copied().unwrap_or(Bytes::ZERO),
+            country: None,
+            engine: Sandbox::engine().into(),
+        };
+        let complex = PeerAddr::from(&ticket);
+        let shared = Arc::new(Shared {
+            shelf,
+            sandbox,
+            complex: complex.clone(),
+            objects: objects::Objects::new(endpoint.clone(), complex),
+            endpoint,
+            home,
+            policy: policy.clone(),
+            alter_results: config.alter_results_in_test_world,
+        });
+        let seed = getrandom::u64().unwrap_or(0x15_05);
+        let machine = Host::new(spec.clone(), Some(ticket.token), seed);
+        let (core, ended) = core::Core::start(machine, shared.clone());
+        owner::watch(core.clone(), shared.clone(), probe, policy, &spec);
+        control::listen(core.clone(), &shared).map_err(io("listen for the owner"))?;
+        Ok(Self { core, shared, ended })
+    }
+
+    /// The host's key.
+    #[must_use]
+    pub fn id(&self) -> isos_base::HostId {
+        isos_base::HostId(self.shared.endpoint.public())
+    }
+
+    /// How it stands.
+    pub async fn status(&self) -> Option<AgentStatus> {
+        self.core.status().await
+    }
+
+    /// Waits until the agent has come to its end by itself.
+    pub async fn ended(&mut self) {
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Gives everything back and stops.
+    pub async fn stop(mut self) {
+        /// The last frames have this long to leave.
+        const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+        self.core.stop().await;
+        let _ = tokio::time::timeout(GRACE, self.ended()).await;
+        let _ = tokio::time::timeout(GRACE, self.shared.endpoint.close()).await;
+    }
+}
+
+fn remembered_ticket(home: &Home, given: Option<Ticket>) -> Result<Ticket, AgentError> {
+    let ticket = match given {
+        Some(ticket) => {
+            if ticket.is_expired(clock::now()) {
+                return Err(AgentError::Expired(ticket.expires));
+            }
+            home.write(TICKET_FILE, ticket.to_string().as_bytes())?;
+            ticket
+        }
+        None => {
+            let text = home.read(TICKET_FILE)?.ok_or(AgentError::NoTicket)?;
+            // A host that has joined is known by its key: an old ticket still says where to call.
+            String::from_utf8_lossy(&text).parse()?
+        }
+    };
+    Ok(ticket)
+}
+
+fn remembered_policy(home: &Home, given: Option<&str>) -> Result<Policy, AgentError> {
+    if let Some(text) = given {
+        let policy = Policy::parse(text)?;
+        home.write(POLICY_FILE, text.as_bytes())?;
+        return Ok(policy);
+    }
+    match home.read(POLICY_FILE)? {
+        Some(text) => Ok(Policy::parse(&String::from_utf8_lossy(&text))?),
+        None => Ok(Policy::default()),
+    }
+}

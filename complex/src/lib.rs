@@ -1,1 +1,17 @@
-//! isos-complex
+//! A server of the complex: the kernel's machine between a database, a transport and an HTTP API.
+//!
+//! This is the shell where deciding and doing meet. It translates: a frame or request becomes an
+//! input, an effect becomes a record, a frame or a reply, and whatever leaves waits until the
+//! records before it are on the disk. It decides nothing that the kernel could decide.
+
+mod auth;
+mod clock;
+mod core;
+mod hosts;
+mod http;
+mod objects;
+mod server;
+mod statement;
+
+pub use auth::MintError;
+pub use server::{OpenServer, Server, ServerConfig, ServerError, Stopped};

@@ -1,0 +1,138 @@
+//! The owner's word to a running agent: a socket in the agent's folder, one JSON line each way.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use isos_base::host::Offer;
+use isos_base::key::PublicKey;
+use isos_base::{Bytes, HostId, Span, Time};
+use isos_kernel::host::HostStatus;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::core::Core;
+use crate::{Shared, clock};
+pub use crate::owner::Said;
+
+const SOCKET: &str = "agent.sock";
+/// A line has at most this many bytes.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+/// An answer takes at most this long.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an owner can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Say how it stands.
+    Status,
+    /// Stand still, for this time or until resumed.
+    Pause(Option<Span>),
+    /// Go by the policy again.
+    Resume,
+    /// Give everything back and end.
+    Stop,
+}
+
+/// How an agent stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// The host's key.
+    pub host: HostId,
+    /// The agent's version.
+    pub version: String,
+    /// The complex it works for.
+    pub complex: PublicKey,
+    /// The agent's clock.
+    pub now: Time,
+    /// What the owner said last.
+    pub owner: Said,
+    /// The machine's own account of itself.
+    pub host_status: HostStatus,
+    /// What is offered now, and why.
+    pub offer: Offer,
+    /// The walls around running programs.
+    pub walls: Vec<String>,
+    /// Room that objects take.
+    pub objects: Bytes,
+}
+
+/// Why an agent could not be asked.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// No agent runs in this folder.
+    #[error("no agent runs in {home}: start one with `isos join`")]
+    NotRunning {
+        /// The folder.
+        home: String,
+    },
+    /// It did not answer as it should.
+    #[error("the agent does not answer")]
+    Talk(#[source] io::Error),
+}
+
+/// Asks the agent that runs in `home`.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
+    let talk = async {
+        let Ok(mut stream) = UnixStream::connect(home.join(SOCKET)).await else {
+            return Err(AskError::NotRunning { home: home.display().to_string() });
+        };
+        let mut line = serde_json::to_vec(&order).map_err(|error| AskError::Talk(error.into()))?;
+        line.push(b'\n');
+        stream.write_all(&line).await.map_err(AskError::Talk)?;
+        let mut answer = Vec::new();
+        stream.take(LINE_BYTES_MAX).read_to_end(&mut answer).await.map_err(AskError::Talk)?;
+        serde_json::from_slice(&answer).map_err(|error| AskError::Talk(error.into()))
+    };
+    match tokio::time::timeout(TIMEOUT, talk).await {
+        Ok(answer) => answer,
+        Err(_) => Err(AskError::Talk(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Listens for the owner for as long as the agent lives.
+pub(crate) fn listen(core: Core, shared: &Shared) -> io::Result<()> {
+    let path = shared.home.dir().join(SOCKET);
+    // The folder's lock is ours, so a socket that is there was left by one that is gone.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answered = tokio::time::timeout(TIMEOUT, answer(&core, stream)).await;
+            if let Ok(Err(error)) = answered {
+                tracing::debug!("an owner's word was lost: {error}");
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn answer(core: &Core, mut stream: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut line = String::new();
+    BufReader::new(reader.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
+    let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
+    match order {
+        Order::Status => {}
+        Order::Pause(span) => {
+            let until = span.map(|span| clock::now() + span);
+            core.owner_said(Said::Paused { until }).await;
+        }
+        Order::Resume => core.owner_said(Said::Auto).await,
+        Order::Stop => {}
+    }
+    let status = core.status().await.ok_or_else(|| io::Error::other("the agent is stopping"))?;
+    let answer = serde_json::to_vec(&status)?;
+    writer.write_all(&answer).await?;
+    writer.shutdown().await?;
+    if order == Order::Stop {
+        core.stop().await;
+    }
+    Ok(())
+}

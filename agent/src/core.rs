@@ -1,0 +1,204 @@
+//! The core: one task that owns the host machine and carries out its effects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use isos_base::Machine;
+use isos_base::wire::ToComplex;
+use isos_kernel::host::{ChamberId, Effect, Host, Input, SessionId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::chamber::{self, Running};
+use crate::control::AgentStatus;
+use crate::{Shared, clock, session};
+
+/// Inputs that wait for the core.
+const INPUTS_MAX: usize = 1_024;
+
+enum Message {
+    Input(Input),
+    Status(oneshot::Sender<AgentStatus>),
+    Owner(crate::owner::Said),
+}
+
+/// A handle of the core.
+#[derive(Clone)]
+pub(crate) struct Core {
+    messages: mpsc::Sender<Message>,
+    owner: watch::Sender<crate::owner::Said>,
+    /// Processes of our own: what is not the load of others.
+    processes: watch::Sender<Vec<u32>>,
+}
+
+impl Core {
+    pub(crate) fn start(machine: Host, shared: Arc<Shared>) -> (Self, watch::Receiver<bool>) {
+        let (messages, inbox) = mpsc::channel(INPUTS_MAX);
+        let (ended, has_ended) = watch::channel(false);
+        let owner = watch::channel(crate::owner::Said::Auto).0;
+        let processes = watch::channel(Vec::new()).0;
+        let core = Self { messages, owner, processes };
+        let task = Task {
+            machine,
+            shared,
+            core: core.clone(),
+            sessions: BTreeMap::new(),
+            chambers: BTreeMap::new(),
+            frozen: Arc::new(AtomicBool::new(false)),
+        };
+        tokio::spawn(async move {
+            task.run(inbox).await;
+            let _ = ended.send(true);
+        });
+        (core, has_ended)
+    }
+
+    /// Gives a fact to the machine.
+    pub(crate) async fn input(&self, input: Input) {
+        let _ = self.messages.send(Message::Input(input)).await;
+    }
+
+    pub(crate) async fn status(&self) -> Option<AgentStatus> {
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Status(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// The owner pauses or resumes.
+    pub(crate) async fn owner_said(&self, said: crate::owner::Said) {
+        let _ = self.messages.send(Message::Owner(said)).await;
+    }
+
+    /// What the owner said last.
+    pub(crate) fn owner(&self) -> watch::Receiver<crate::owner::Said> {
+        self.owner.subscribe()
+    }
+
+    /// Processes that run tasks.
+    pub(crate) fn processes(&self) -> watch::Receiver<Vec<u32>> {
+        self.processes.subscribe()
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.input(Input::Stopping).await;
+    }
+}
+
+struct Task {
+    machine: Host,
+    shared: Arc<Shared>,
+    core: Core,
+    sessions: BTreeMap<SessionId, mpsc::UnboundedSender<ToComplex>>,
+    chambers: BTreeMap<ChamberId, Running>,
+    /// The owner is back: chambers that open now are frozen before they start.
+    frozen: Arc<AtomicBool>,
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut messages = Vec::new();
+        let mut effects = Vec::new();
+        let mut stopping = false;
+        while !stopping {
+            let deadline = self.machine.deadline();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep(at.since(clock::now()).to_std()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = inbox.recv_many(&mut messages, 256) => if count == 0 { return },
+                () = timer => {}
+            }
+            for message in messages.drain(..) {
+                match message {
+                    Message::Input(input) => {
+                        stopping |= matches!(input, Input::Stopping);
+                        self.machine.step(clock::now(), input, &mut effects);
+                    }
+                    Message::Status(answer) => _ = answer.send(self.status()),
+                    Message::Owner(said) => _ = self.core.owner.send(said),
+                }
+            }
+            let now = clock::now();
+            if self.machine.deadline().is_some_and(|at| at <= now) {
+                self.machine.step(now, Input::TimerFired, &mut effects);
+            }
+            for effect in effects.drain(..) {
+                self.carry_out(effect);
+            }
+            self.tell_processes();
+        }
+        // Chambers die with their handles; the sessions flush what they have.
+        let sessions: Vec<_> = std::mem::take(&mut self.sessions).into_values().collect();
+        for session in &sessions {
+            session.closed().await;
+        }
+    }
+
+    fn status(&self) -> AgentStatus {
+        AgentStatus {
+            host: isos_base::HostId(self.shared.endpoint.public()),
+            version: env!("CARGO_PKG_VERSION").into(),
+            complex: self.shared.complex.key,
+            now: clock::now(),
+            owner: *self.core.owner.borrow(),
+            host_status: self.machine.status(),
+            offer: self.machine.offer().clone(),
+            walls: self.chambers.values().find_map(Running::walls).unwrap_or_default(),
+            objects: self.shared.shelf.used(),
+        }
+    }
+
+    fn tell_processes(&self) {
+        let processes: Vec<u32> =
+            self.chambers.values().filter_map(Running::process_id).collect();
+        self.core.processes.send_if_modified(|known| {
+            let changed = *known != processes;
+            *known = processes;
+            changed
+        });
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect { session } => {
+                // Bounded by the machine: two unacknowledged reports and a few offers.
+                let (outbox, frames) = mpsc::unbounded_channel();
+                self.sessions.insert(session, outbox);
+                let (shared, core) = (self.shared.clone(), self.core.clone());
+                tokio::spawn(session::run(shared, core, session, frames));
+            }
+            Effect::Disconnect { session } => _ = self.sessions.remove(&session),
+            Effect::Send { session, frame } => {
+                if let Some(outbox) = self.sessions.get(&session) {
+                    let _ = outbox.send(frame);
+                }
+            }
+            Effect::Prepare { chamber, offer, threads } => {
+                let (shared, core) = (self.shared.clone(), self.core.clone());
+                let frozen = self.frozen.clone();
+                let running = chamber::start(shared, core, chamber, *offer, threads, frozen);
+                self.chambers.insert(chamber, running);
+            }
+            Effect::Start { chamber, tasks } => {
+                if let Some(running) = self.chambers.get(&chamber) {
+                    running.order(tasks);
+                }
+            }
+            Effect::Stop { chamber } | Effect::Drop { chamber } => {
+                _ = self.chambers.remove(&chamber);
+            }
+            Effect::Suspend => {
+                self.frozen.store(true, Ordering::SeqCst);
+                self.chambers.values().for_each(Running::suspend);
+            }
+            Effect::Resume => {
+                self.frozen.store(false, Ordering::SeqCst);
+                self.chambers.values().for_each(Running::resume);
+            }
+            Effect::Say(event) => tracing::info!("{event}"),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! One session with the complex: frames both ways over one stream.
+
+use std::sync::Arc;
+
+use isos_base::wire::{HOST_ALPN, ToComplex, ToHost};
+use isos_kernel::host::{Input, SessionId};
+use isos_net::{FrameReceiver, FrameSender, code};
+use tokio::sync::mpsc;
+
+use crate::Shared;
+use crate::core::Core;
+
+/// Frames sent in one write.
+const FRAMES_AT_ONCE: usize = 64;
+
+/// Connects, and carries frames until one side ends it.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    core: Core,
+    session: SessionId,
+    outbox: mpsc::UnboundedReceiver<ToComplex>,
+) {
+    let why = match connected(&shared, &core, session, outbox).await {
+        Ok(why) | Err(why) => why,
+    };
+    core.input(Input::Disconnected { session, why }).await;
+}
+
+async fn connected(
+    shared: &Shared,
+    core: &Core,
+    session: SessionId,
+    outbox: mpsc::UnboundedReceiver<ToComplex>,
+) -> Result<String, String> {
+    let connect = shared.endpoint.connect(&shared.complex, HOST_ALPN).await;
+    let connection = connect.map_err(|error| error.to_string())?;
+    let stream = connection.open().await.map_err(|error| error.to_string())?;
+    core.input(Input::Connected { session }).await;
+    shared.objects.session_began();
+    let why = tokio::select! {
+        why = listen(core, session, stream.receiver) => why,
+        why = talk(stream.sender, outbox) => why,
+    };
+    shared.objects.session_ended();
+    connection.close(code::DONE, "bye");
+    Ok(why)
+}
+
+async fn listen(core: &Core, session: SessionId, mut receiver: FrameReceiver) -> String {
+    loop {
+        match receiver.recv::<ToHost>().await {
+            Ok(Some(frame)) => core.input(Input::FrameArrived { session, frame }).await,
+            Ok(None) => return "the complex ended the session".into(),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Writes frames until the machine drops the session; then what was written is delivered first.
+async fn talk(
+    mut sender: FrameSender,
+    mut outbox: mpsc::UnboundedReceiver<ToComplex>,
+) -> String {
+    /// The complex has this long to take the last frame.
+    const LAST_FRAME: std::time::Duration = std::time::Duration::from_secs(2);
+    let mut frames = Vec::new();
+    while outbox.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+        if let Err(error) = sender.send_all(&frames).await {
+            return error.to_string();
+        }
+        frames.clear();
+    }
+    let last = async {
+        sender.finish().await?;
+        sender.delivered().await
+    };
+    let _ = tokio::time::timeout(LAST_FRAME, last).await;
+    "closed".into()
+}

@@ -1,0 +1,68 @@
+//! Tokens: who asks, and what they may.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::capability::{self, Holder, Right};
+use isos_base::key::SecretKey;
+use isos_base::{AccountId, Guid, Time};
+
+/// Checked tokens that are remembered: a check costs signatures and Datalog.
+const CACHE_MAX: usize = 4_096;
+/// How long a check is good: revocations take effect within it.
+const CACHE_FOR: isos_base::Span = isos_base::Span::secs(30);
+
+/// Checks tokens of this complex, and makes them.
+pub(crate) struct Tokens {
+    key: SecretKey,
+    checked: Mutex<HashMap<Guid, (Holder, Time)>>,
+}
+
+/// A token could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a token")]
+pub struct MintError(#[source] capability::TokenError);
+
+impl Tokens {
+    pub(crate) fn new(key: SecretKey) -> Self {
+        Self { key, checked: Mutex::new(HashMap::new()) }
+    }
+
+    pub(crate) fn issue(
+        &self,
+        account: AccountId,
+        rights: &[Right],
+        expires: Time,
+    ) -> Result<Vec<u8>, MintError> {
+        capability::issue(&self.key, account, rights, expires).map_err(MintError)
+    }
+
+    /// Who holds this token. Whether it was revoked is the caller's to ask the machine.
+    pub(crate) fn check(&self, token: &[u8], now: Time) -> Result<Holder, capability::TokenError> {
+        let name = Guid::of(token);
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((holder, until)) = checked.get(&name)
+            && now < *until
+        {
+            return Ok(holder.clone());
+        }
+        drop(checked);
+        let holder = capability::check(&self.key.public(), token, now)?;
+        checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.len() >= CACHE_MAX {
+            checked.clear();
+        }
+        checked.insert(name, (holder.clone(), (now + CACHE_FOR).min(holder.expires)));
+        Ok(holder)
+    }
+}
+
+/// The problem of one who lacks a right.
+pub(crate) fn lacks(right: Right) -> Problem {
+    let message = format!(
+        "the token does not have the right {:?}; ask the operator for a ticket that has it",
+        right.name()
+    );
+    Problem::new(ProblemCode::Unauthorised, message)
+}

@@ -1,0 +1,291 @@
+//! The core: one task that owns the machine, one that lets effects go once they are durable.
+//!
+//! Inputs are taken in batches; each batch becomes one submission to the database's writer, which
+//! commits all submissions that wait in one transaction. Frames, replies and answers to queries
+//! stand in one queue behind their batch's commit, so nobody ever sees what a crash could undo.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::record::Change;
+use isos_base::wire::ToHost;
+use isos_base::{JobId, Machine, Time};
+use isos_db::{Commit, Writer};
+use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SessionId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+
+/// Inputs that wait for the core. Beyond it, senders wait: hosts and requests slow down.
+const INPUTS_MAX: usize = 4_096;
+/// Inputs stepped before their changes are handed to the writer.
+const BATCH_INPUTS_MAX: usize = 512;
+/// Batches on their way to the disk.
+const BATCHES_MAX: usize = 32;
+/// Frames that wait for one host; a host that reads slower than this is disconnected.
+pub(crate) const HOST_FRAMES_MAX: usize = 1_024;
+
+/// What releases the answer to a query, once what it saw is durable.
+type Release = Box<dyn FnOnce() + Send>;
+/// Looks at the machine and says how its answer is to be released.
+type Query = Box<dyn FnOnce(&mut Complex, Time) -> Release + Send>;
+
+enum Message {
+    Input(Input),
+    Call(Call, oneshot::Sender<Result<Reply, Problem>>),
+    Query(Query),
+}
+
+/// What leaves a batch once it is durable.
+enum Outgoing {
+    Send(SessionId, ToHost),
+    Close(SessionId),
+    Answer(RequestId, Result<Reply, Problem>),
+    JobMoved(JobId),
+    Release(Release),
+}
+
+struct Batch {
+    /// Resolves when everything before is on the disk.
+    commit: Commit,
+    outgoing: Vec<Outgoing>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Registry {
+    sessions: HashMap<SessionId, mpsc::Sender<ToHost>>,
+    requests: HashMap<RequestId, oneshot::Sender<Result<Reply, Problem>>>,
+    watched: HashMap<JobId, watch::Sender<u64>>,
+    next_session: u64,
+}
+
+/// A handle of the core. Clones are handles of the same one.
+#[derive(Clone)]
+pub(crate) struct Core {
+    messages: mpsc::Sender<Message>,
+    registry: Arc<Mutex<Registry>>,
+}
+
+fn stopping() -> Problem {
+    Problem::new(ProblemCode::Busy, "the server is stopping: try again in a moment")
+}
+
+impl Core {
+    /// Starts the core over a machine. `failed` is told why, if the database fails: then nothing is
+    /// acknowledged any more and the server must stop.
+    pub(crate) fn start(
+        machine: Complex,
+        effects: Vec<Effect>,
+        writer: Writer,
+        failed: mpsc::Sender<String>,
+    ) -> Self {
+        let (messages, inbox) = mpsc::channel(INPUTS_MAX);
+        let (batches, outbox) = mpsc::channel(BATCHES_MAX);
+        let registry = Arc::new(Mutex::new(Registry::default()));
+        let task = Task { machine, writer, batches, registry: registry.clone(), requests: 0 };
+        tokio::spawn(task.run(inbox, effects));
+        tokio::spawn(release(outbox, registry.clone(), failed));
+        Self { messages, registry }
+    }
+
+    /// Gives a fact to the machine; waits while too many others do.
+    pub(crate) async fn input(&self, input: Input) {
+        let _ = self.messages.send(Message::Input(input)).await;
+    }
+
+    /// Asks for something; the reply comes when it is durable.
+    pub(crate) async fn call(&self, call: Call) -> Result<Reply, Problem> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.messages.send(Message::Call(call, answer)).await;
+        sent.map_err(|_| stopping())?;
+        answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Looks at the machine. What it saw is durable when the answer comes.
+    pub(crate) async fn query<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Complex, Time) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (answer, answered) = oneshot::channel();
+        let query: Query = Box::new(move |machine, now| {
+            let seen = look(machine, now);
+            Box::new(move || _ = answer.send(seen))
+        });
+        self.messages.send(Message::Query(query)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
+    }
+
+    /// A number for a new connection, and what the machine sends to it.
+    pub(crate) fn open_session(&self) -> (SessionId, mpsc::Receiver<ToHost>) {
+        let (sender, receiver) = mpsc::channel(HOST_FRAMES_MAX);
+        let mut registry = lock(&self.registry);
+        registry.next_session += 1;
+        let session = SessionId(registry.next_session);
+        registry.sessions.insert(session, sender);
+        (session, receiver)
+    }
+
+    /// The connection is gone.
+    pub(crate) fn close_session(&self, session: SessionId) {
+        lock(&self.registry).sessions.remove(&session);
+    }
+
+    /// Ticks whenever something about the job can be seen to have changed.
+    pub(crate) fn watch(&self, job: JobId) -> watch::Receiver<u64> {
+        let mut registry = lock(&self.registry);
+        let sender = registry.watched.entry(job).or_insert_with(|| watch::channel(0).0);
+        sender.subscribe()
+    }
+}
+
+fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {
+    // Every holder leaves the maps whole between statements, so a poisoned lock is still good.
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Task {
+    machine: Complex,
+    writer: Writer,
+    batches: mpsc::Sender<Batch>,
+    registry: Arc<Mutex<Registry>>,
+    requests: u64,
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut effects: Vec<Effect>) {
+        let mut messages = Vec::with_capacity(BATCH_INPUTS_MAX);
+        let mut releases = Vec::new();
+        if !self.hand_over(&mut effects, &mut releases).await {
+            return;
+        }
+        loop {
+            let deadline = self.machine.deadline();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep(at.since(clock::now()).to_std()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = inbox.recv_many(&mut messages, BATCH_INPUTS_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = timer => {}
+            }
+            let now = clock::now();
+            for message in messages.drain(..) {
+                self.take(now, message, &mut effects, &mut releases);
+            }
+            if self.machine.deadline().is_some_and(|at| at <= now) {
+                self.machine.step(now, Input::TimerFired, &mut effects);
+            }
+            if !self.hand_over(&mut effects, &mut releases).await {
+                return;
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: Time,
+        message: Message,
+        effects: &mut Vec<Effect>,
+        releases: &mut Vec<Release>,
+    ) {
+        match message {
+            Message::Input(input) => self.machine.step(now, input, effects),
+            Message::Call(call, answer) => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                lock(&self.registry).requests.insert(request, answer);
+                self.machine.step(now, Input::Requested { request, call }, effects);
+            }
+            Message::Query(query) => releases.push(query(&mut self.machine, now)),
+        }
+    }
+
+    /// Sorts a batch's effects into what is kept and what leaves. False when the server ends.
+    async fn hand_over(
+        &mut self,
+        effects: &mut Vec<Effect>,
+        releases: &mut Vec<Release>,
+    ) -> bool {
+        if effects.is_empty() && releases.is_empty() {
+            return true;
+        }
+        let mut changes: Vec<Change> = Vec::new();
+        let mut outgoing = Vec::new();
+        let mut moved = std::collections::BTreeSet::new();
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Keep(change) => changes.push(change),
+                Effect::Send(session, frame) => outgoing.push(Outgoing::Send(session, frame)),
+                Effect::Close(session) => outgoing.push(Outgoing::Close(session)),
+                Effect::Answer(request, reply) => outgoing.push(Outgoing::Answer(request, reply)),
+                Effect::JobMoved(job) => _ = moved.insert(job),
+                Effect::Say(text) => tracing::info!("{text}"),
+            }
+        }
+        outgoing.extend(moved.into_iter().map(Outgoing::JobMoved));
+        outgoing.extend(releases.drain(..).map(Outgoing::Release));
+        let commit = self.writer.submit(changes);
+        self.batches.send(Batch { commit, outgoing }).await.is_ok()
+    }
+}
+
+/// Lets effects go, batch by batch, each behind its commit.
+async fn release(
+    mut batches: mpsc::Receiver<Batch>,
+    registry: Arc<Mutex<Registry>>,
+    failed: mpsc::Sender<String>,
+) {
+    while let Some(batch) = batches.recv().await {
+        if let Err(error) = batch.commit.await {
+            let _ = failed.send(report(&error)).await;
+            return;
+        }
+        let mut registry = lock(&registry);
+        for outgoing in batch.outgoing {
+            match outgoing {
+                Outgoing::Send(session, frame) => {
+                    let full = |sender: &mpsc::Sender<ToHost>| sender.try_send(frame).is_err();
+                    if registry.sessions.get(&session).is_some_and(full) {
+                        tracing::warn!(session = session.0, "a host reads too slowly: closed");
+                        registry.sessions.remove(&session);
+                    }
+                }
+                Outgoing::Close(session) => _ = registry.sessions.remove(&session),
+                Outgoing::Answer(request, reply) => {
+                    if let Some(answer) = registry.requests.remove(&request) {
+                        let _ = answer.send(reply);
+                    }
+                }
+                Outgoing::JobMoved(job) => {
+                    if let Some(watched) = registry.watched.get(&job) {
+                        watched.send_modify(|count| *count += 1);
+                        if watched.receiver_count() == 0 {
+                            registry.watched.remove(&job);
+                        }
+                    }
+                }
+                Outgoing::Release(release) => release(),
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,182 @@
+//! The HTTP API: the same router on a TCP socket for this machine and on QUIC streams for others.
+
+mod jobs;
+mod objects;
+mod others;
+mod pages;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
+use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::capability::{self, Holder, Right};
+use isos_net::Connection;
+use tokio::net::TcpListener;
+
+use crate::auth::lacks;
+use crate::clock;
+use crate::server::Shared;
+
+/// A JSON body may have this many bytes: a job with a thousand inputs fits.
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// Requests served at once on one QUIC connection.
+const STREAMS_MAX: usize = 64;
+
+type App = Arc<Shared>;
+
+/// Everything under `/`.
+fn router(shared: App) -> Router {
+    Router::new()
+        .route("/v1/status", get(others::status))
+        .route("/v1/whoami", get(others::whoami))
+        .route("/v1/objects/{guid}", get(objects::get).put(objects::put))
+        .route("/v1/jobs", get(jobs::list).post(jobs::submit))
+        .route("/v1/jobs/plan", post(jobs::plan))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
+        .route("/v1/jobs/{id}/events", get(jobs::events))
+        .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
+        .route("/v1/jobs/{id}/results", get(jobs::results))
+        .route("/v1/jobs/{id}/leases", get(jobs::leases))
+        .route("/v1/hosts", get(others::hosts))
+        .route("/v1/hosts/{host}", get(others::host))
+        .route("/v1/accounts", get(others::accounts))
+        .route("/v1/accounts/{account}", get(others::account))
+        .route("/v1/accounts/{account}/statement", get(others::statement))
+        .route("/v1/accounts/{account}/credits", post(others::credits))
+        .route("/v1/tickets", post(others::ticket))
+        .route("/v1/explain/{what}", get(others::explain))
+        .route("/healthz", get(pages::healthz))
+        .route("/readyz", get(pages::readyz))
+        .route("/metrics", get(pages::metrics))
+        .route("/", get(pages::dashboard))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+/// Serves the TCP socket until the server stops.
+pub(crate) async fn serve_tcp(shared: App, listener: TcpListener) {
+    let mut stopping = shared.stopping.clone();
+    let serve = axum::serve(listener, router(shared))
+        .with_graceful_shutdown(async move { _ = stopping.wait_for(|stop| *stop).await });
+    if let Err(error) = serve.await {
+        tracing::error!("the HTTP API ended: {error}");
+    }
+}
+
+/// Serves one client's QUIC connection: each stream is an HTTP/1.1 connection.
+pub(crate) async fn serve_quic(shared: App, connection: Connection) {
+    let streams = Arc::new(tokio::sync::Semaphore::new(STREAMS_MAX));
+    let router = router(shared);
+    while let Some(stream) = connection.accept().await {
+        let Ok(place) = streams.clone().acquire_owned().await else { return };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            if let Ok(raw) = stream.into_raw().await {
+                let http = hyper::server::conn::http1::Builder::new();
+                let _ = http.serve_connection(TokioIo::new(raw), service).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+/// A problem as a response.
+pub(crate) struct Failure(Problem);
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(&self.0)).into_response();
+        if self.0.code == ProblemCode::Busy {
+            let after = header::HeaderValue::from_static("2");
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}
+
+type Answer<T> = Result<T, Failure>;
+
+/// A fault of ours.
+pub(crate) fn internal(message: &str) -> Problem {
+    tracing::error!("{message}");
+    Problem::new(ProblemCode::Internal, message)
+}
+
+/// There is no such thing.
+fn not_found(what: impl std::fmt::Display) -> Failure {
+    Failure(Problem::new(ProblemCode::NotFound, format!("there is no {what}")))
+}
+
+/// The request makes no sense.
+fn usage(message: impl Into<String>) -> Failure {
+    Failure(Problem::new(ProblemCode::Usage, message))
+}
+
+/// The database could not be read.
+fn unreadable(error: &isos_db::ReadError) -> Failure {
+    Failure(internal(&crate::core::report(error)))
+}
+
+/// Whoever sent a good token.
+struct Who(Holder);
+
+impl FromRequestParts<App> for Who {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &App) -> Answer<Self> {
+        shared.counters.request();
+        let unauthorised = |message: &str| Failure(Problem::new(ProblemCode::Unauthorised, message));
+        let token = bearer(&parts.headers).ok_or_else(|| {
+            unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket")
+        })?;
+        let holder = shared
+            .tokens
+            .check(&token, clock::now())
+            .map_err(|error| unauthorised(&error.to_string()))?;
+        let ids = holder.revocation_ids.clone();
+        let revoked = shared
+            .core
+            .query(move |complex, _| ids.iter().any(|id| complex.is_revoked(id)))
+            .await?;
+        if revoked {
+            return Err(unauthorised("the token was revoked"));
+        }
+        Ok(Self(holder))
+    }
+}
+
+impl Who {
+    fn needs(&self, right: Right) -> Answer<()> {
+        if self.0.may(right) { Ok(()) } else { Err(Failure(lacks(right))) }
+    }
+
+    fn is_operator(&self) -> bool {
+        self.0.may(Right::Operate)
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    capability::from_text(value.strip_prefix("Bearer ")?)
+}
+
+/// How often an event stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The shared state, for handlers.
+type AppState = State<App>;

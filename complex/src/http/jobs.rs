@@ -1,0 +1,362 @@
+//! Jobs: submit, watch, cancel, results.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes as Buffer;
+use futures_util::Stream;
+use isos_base::api::{
+    JobView, LeaseView, Plan, Problem, ProblemCode, RESULT_STREAM_TYPE, ResultEntry,
+    SubmitRequest, TaskView,
+};
+use isos_base::capability::Right;
+use isos_base::job::FileList;
+use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
+use isos_base::task::OutputAt;
+use isos_base::{Bytes, Guid, JobId, codec, limits};
+use isos_db::LeasesOf;
+use isos_kernel::complex::{Call, Complex, Reply};
+use serde::Deserialize;
+
+use super::{Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage};
+use crate::objects::blocking;
+
+/// Rows of one page.
+const PAGE_MAX: u32 = 1_000;
+/// Progress is told at most this often.
+const EVENT_PERIOD: Duration = Duration::from_millis(100);
+
+pub(super) async fn submit(
+    State(shared): AppState,
+    who: Who,
+    Json(request): Json<SubmitRequest>,
+) -> Answer<Json<JobView>> {
+    who.needs(Right::Submit)?;
+    check_objects(&shared, &request).await?;
+    let account = who.0.account;
+    let call = Call::Submit { account, spec: Box::new(request.spec), key: request.key };
+    match shared.core.call(call).await? {
+        Reply::Job(view) => Ok(Json(*view)),
+        _ => Err(Failure(internal("the kernel gave another reply"))),
+    }
+}
+
+pub(super) async fn plan(
+    State(shared): AppState,
+    who: Who,
+    Json(request): Json<SubmitRequest>,
+) -> Answer<Json<Plan>> {
+    who.needs(Right::Submit)?;
+    let account = who.0.account;
+    let plan = shared.core.query(move |complex, _| complex.plan(account, &request.spec)).await??;
+    Ok(Json(plan))
+}
+
+/// The program and inputs must be here, as long as the job says, before it is accepted.
+async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
+    let spec = &request.spec;
+    let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.size(guid) {
+        None => Err(usage(format!("{what} {} has not been uploaded", guid.short()))),
+        Some(real) if real != size => {
+            Err(usage(format!("{what} {} has {real}, the job says {size}", guid.short())))
+        }
+        Some(_) => Ok(()),
+    };
+    here(&spec.program, spec.program_size, "the program")?;
+    for input in &spec.inputs {
+        here(&input.guid, input.size, &format!("input {}", input.path))?;
+    }
+    let Some(list) = spec.each else { return Ok(()) };
+    let shelf = shared.shelf.clone();
+    let read = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await;
+    let bytes = read
+        .map_err(|error| Failure(internal(&error.to_string())))?
+        .map_err(|error| usage(format!("the list of files: {error}")))?;
+    let list: FileList =
+        codec::decode(&bytes).map_err(|error| usage(format!("the list of files: {error}")))?;
+    if list.files.len() != spec.count as usize {
+        let (files, count) = (list.files.len(), spec.count);
+        return Err(usage(format!("the list has {files} files for {count} tasks")));
+    }
+    for file in &list.files {
+        if !isos_base::job::is_plain_path(&file.path) {
+            return Err(usage(format!("{:?} is no plain relative path", file.path)));
+        }
+        here(&file.guid, file.size, &format!("file {}", file.path))?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<u32>,
+    before: Option<u64>,
+}
+
+pub(super) async fn list(
+    State(shared): AppState,
+    who: Who,
+    Query(query): Query<ListQuery>,
+) -> Answer<Json<Vec<JobView>>> {
+    who.needs(Right::Read)?;
+    let account = if who.is_operator() { None } else { Some(who.0.account) };
+    let limit = query.limit.unwrap_or(50).min(PAGE_MAX);
+    let before = query.before.map(JobId);
+    let records =
+        shared.db.jobs(account, before, limit).await.map_err(|error| unreadable(&error))?;
+    let fill = move |complex: &mut Complex, _| {
+        let fresh = |record: JobRecord| {
+            complex.job_view(record.id).unwrap_or_else(|| Complex::ended_view(record))
+        };
+        records.into_iter().map(fresh).collect()
+    };
+    Ok(Json(shared.core.query(fill).await?))
+}
+
+/// A job that this token may see.
+async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
+    who.needs(Right::Read)?;
+    let id = JobId(id);
+    let view = match shared.core.query(move |complex, _| complex.job_view(id)).await? {
+        Some(view) => Some(view),
+        None => {
+            let record = shared.db.job(id).await.map_err(|error| unreadable(&error))?;
+            record.map(Complex::ended_view)
+        }
+    };
+    // Whether somebody else's job exists is nobody's business.
+    view.filter(|view| who.is_operator() || view.account == who.0.account)
+        .ok_or_else(|| not_found(format!("job {id}")))
+}
+
+pub(super) async fn show(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+) -> Answer<Json<JobView>> {
+    find(&shared, &who, id).await.map(Json)
+}
+
+pub(super) async fn cancel(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+) -> Answer<Json<JobView>> {
+    who.needs(Right::Submit)?;
+    let view = find(&shared, &who, id).await?;
+    if view.state.is_over() {
+        return Ok(Json(view));
+    }
+    match shared.core.call(Call::Cancel { job: JobId(id) }).await? {
+        Reply::Job(view) => Ok(Json(*view)),
+        _ => Err(Failure(internal("the kernel gave another reply"))),
+    }
+}
+
+pub(super) async fn events(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let first = find(&shared, &who, id).await?;
+    let moved = shared.core.watch(JobId(id));
+    let stopping = shared.stopping.clone();
+    let start = (shared, moved, stopping, Some(first), false);
+    let stream = futures_util::stream::unfold(
+        start,
+        move |(shared, mut moved, mut stopping, first, over)| async move {
+            if over {
+                return None;
+            }
+            let view = match first {
+                Some(view) => view,
+                None => {
+                    tokio::select! {
+                        changed = moved.changed() => changed.ok()?,
+                        _ = stopping.wait_for(|stop| *stop) => return None,
+                    }
+                    tokio::time::sleep(EVENT_PERIOD).await;
+                    let look = move |complex: &mut Complex, _| complex.job_view(JobId(id));
+                    shared.core.query(look).await.ok()??
+                }
+            };
+            let over = view.state.is_over();
+            let event = Event::default().json_data(&view).ok()?;
+            Some((Ok(event), (shared, moved, stopping, None, over)))
+        },
+    );
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TasksQuery {
+    from: Option<u32>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn tasks(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+    Query(query): Query<TasksQuery>,
+) -> Answer<Json<Vec<TaskView>>> {
+    find(&shared, &who, id).await?;
+    let from = query.from.unwrap_or(0);
+    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
+    // Results lie in the order of acceptance; the page is the lowest tasks of all of them.
+    let mut page = std::collections::BTreeMap::new();
+    let mut after = None;
+    loop {
+        let batches = shared.db.results(JobId(id), after, PAGE_MAX).await;
+        let batches = batches.map_err(|error| unreadable(&error))?;
+        let Some(last) = batches.last() else { break };
+        after = Some(last.batch);
+        for accepted in batches.into_iter().flat_map(|batch| batch.results) {
+            if accepted.task >= from {
+                page.insert(accepted.task, task_view(accepted));
+                if page.len() > limit {
+                    page.pop_last();
+                }
+            }
+        }
+    }
+    Ok(Json(page.into_values().collect()))
+}
+
+fn task_view(accepted: Accepted) -> TaskView {
+    let Accepted { task, result, host } = accepted;
+    match result {
+        Ok(result) => TaskView {
+            task,
+            state: if result.exit.is_success() { TaskState::Done } else { TaskState::Failed },
+            exit: Some(result.exit),
+            why: None,
+            fuel: result.fuel,
+            host,
+            output: Some(result.output.guid()),
+        },
+        Err(why) => TaskView {
+            task,
+            state: TaskState::GivenUp,
+            exit: None,
+            why: Some(why),
+            fuel: isos_base::Fuel(0),
+            host,
+            output: None,
+        },
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultsQuery {
+    #[serde(default)]
+    output: bool,
+    task: Option<u32>,
+}
+
+pub(super) async fn results(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+    Query(query): Query<ResultsQuery>,
+) -> Answer<Response> {
+    find(&shared, &who, id).await?;
+    let job = JobId(id);
+    let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
+    if let Some(task) = query.task {
+        let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
+        let accepted = found.ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
+        let mut frame = Vec::new();
+        put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
+        return Ok((headers, frame).into_response());
+    }
+    // A page of batches at a time, so that a job of any size streams in bounded memory.
+    let stream = futures_util::stream::unfold(Some(None), move |after| {
+        let shared = shared.clone();
+        async move {
+            let after: Option<u64> = after?;
+            let page = async {
+                let batches =
+                    shared.db.results(job, after, 16).await.map_err(|error| error.to_string())?;
+                let Some(last) = batches.last().map(|batch| batch.batch) else { return Ok(None) };
+                let mut frames = Vec::new();
+                for accepted in batches.into_iter().flat_map(|batch| batch.results) {
+                    let put = put_entry(&shared, accepted, query.output, &mut frames).await;
+                    put.map_err(|problem| problem.message)?;
+                }
+                Ok(Some((Buffer::from(frames), last)))
+            };
+            match page.await {
+                Ok(None) => None,
+                Ok(Some((frames, last))) => Some((Ok(frames), Some(Some(last)))),
+                Err(why) => {
+                    let error: String = why;
+                    Some((Err(std::io::Error::other(error)), None))
+                }
+            }
+        }
+    });
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+async fn put_entry(
+    shared: &App,
+    accepted: Accepted,
+    with_output: bool,
+    frames: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let output = match accepted.result.as_ref().map(|result| &result.output) {
+        Ok(OutputAt::Inline(bytes)) if with_output => Some(bytes.clone()),
+        Ok(OutputAt::Object(guid, _)) if with_output => {
+            let (shelf, guid) = (shared.shelf.clone(), *guid);
+            let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2);
+            let read = blocking(move || shelf.read(&guid, max)).await;
+            let read = read.map_err(|error| internal(&error.to_string()))?;
+            Some(read.map_err(|error| {
+                let why = crate::core::report(&error);
+                Problem::new(ProblemCode::Verification, format!("an output is lost: {why}"))
+            })?)
+        }
+        _ => None,
+    };
+    codec::put_frame(&ResultEntry { accepted, output }, frames);
+    Ok(())
+}
+
+pub(super) async fn leases(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+) -> Answer<Json<Vec<LeaseView>>> {
+    find(&shared, &who, id).await?;
+    let mut views = Vec::new();
+    let mut after = None;
+    loop {
+        let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, PAGE_MAX).await;
+        let page = page.map_err(|error| unreadable(&error))?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        views.extend(page.iter().map(lease_view));
+    }
+    Ok(Json(views))
+}
+
+fn lease_view(lease: &LeaseRecord) -> LeaseView {
+    LeaseView {
+        id: lease.id,
+        job: lease.job,
+        host: lease.host,
+        state: lease.state,
+        accepted: lease.accepted,
+        rejected: lease.rejected,
+        fuel: lease.fuel,
+        charged: lease.charged,
+        paid: lease.paid,
+    }
+}

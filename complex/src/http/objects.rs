@@ -1,0 +1,94 @@
+//! Objects by GUID: programs and inputs come in, outputs go out.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::capability::Right;
+use isos_base::{Bytes, Guid, limits};
+use tokio_util::io::ReaderStream;
+
+use super::{Answer, AppState, Failure, Who, internal, not_found, usage};
+use crate::objects::blocking;
+
+fn guid(text: &str) -> Answer<Guid> {
+    text.parse().map_err(|error: isos_base::ids::ParseIdError| usage(error.to_string()))
+}
+
+pub(super) async fn get(
+    State(shared): AppState,
+    who: Who,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    who.needs(Right::Read)?;
+    let guid = guid(&name)?;
+    if !shared.shelf.contains(&guid) {
+        return Err(not_found(format!("object {name}")));
+    }
+    let shelf = shared.shelf.clone();
+    let opened = blocking(move || shelf.open_object(&guid)).await.map_err(io)?;
+    let (file, size) = opened.map_err(|error| shelf_failure(&error))?;
+    let body = Body::from_stream(ReaderStream::with_capacity(file_of(file), 64 << 10));
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, size.0.to_string()),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn file_of(file: std::fs::File) -> tokio::fs::File {
+    tokio::fs::File::from_std(file)
+}
+
+pub(super) async fn put(
+    State(shared): AppState,
+    who: Who,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<StatusCode> {
+    who.needs(Right::Submit)?;
+    let guid = guid(&name)?;
+    if shared.shelf.contains(&guid) {
+        return Ok(StatusCode::OK);
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let Some(size) = length.and_then(|text| text.parse::<u64>().ok()) else {
+        return Err(usage("an upload needs its Content-Length"));
+    };
+    if size > limits::OBJECT_BYTES_MAX.0 {
+        let max = limits::OBJECT_BYTES_MAX;
+        return Err(usage(format!("{} is too large, an object has at most {max}", Bytes(size))));
+    }
+    let shelf = shared.shelf.clone();
+    let writer = blocking(move || shelf.writer(guid, Bytes(size))).await.map_err(io)?;
+    let mut writer = writer.map_err(|error| shelf_failure(&error))?;
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| usage(format!("the upload broke off: {error}")))?;
+        // Pieces go to the page cache: short enough to write in place.
+        writer.write(&piece).map_err(|error| shelf_failure(&error))?;
+    }
+    let finished = blocking(move || writer.finish()).await.map_err(io)?;
+    finished.map_err(|error| shelf_failure(&error))?;
+    Ok(StatusCode::OK)
+}
+
+fn io(error: std::io::Error) -> Failure {
+    Failure(internal(&format!("a disk thread ended: {error}")))
+}
+
+fn shelf_failure(error: &isos_disk::ShelfError) -> Failure {
+    use isos_disk::ShelfError as E;
+    let code = match error {
+        E::TooLarge { .. } => ProblemCode::Usage,
+        E::WrongBytes { .. } | E::WrongSize { .. } | E::Damaged { .. } => {
+            ProblemCode::Verification
+        }
+        E::Missing { .. } => ProblemCode::NotFound,
+        _ => ProblemCode::Refused,
+    };
+    Failure(Problem::new(code, crate::core::report(error)))
+}

@@ -1,0 +1,218 @@
+//! Hosts, accounts, tickets, explanations.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use isos_base::api::{
+    AccountView, ComplexStatus, Explanation, HostView, Statement, TicketReply, TicketRequest,
+    WhoAmI,
+};
+use isos_base::capability::Right;
+use isos_base::{AccountId, HostId, JobId, MicroCredits, Span, TaskId};
+use isos_kernel::complex::{Call, Complex};
+use serde::Deserialize;
+
+use super::{Answer, App, AppState, Who, not_found, unreadable, usage};
+use crate::server::make_ticket;
+use crate::statement;
+
+/// A ticket lasts this long at the most.
+const TICKET_FOR_MAX: Span = Span::secs(366 * 86_400);
+/// Lines of a statement that are sent at once.
+const LINES_MAX: u32 = 10_000;
+
+pub(super) async fn status(State(shared): AppState, _: Who) -> Answer<Json<ComplexStatus>> {
+    let (key, started) = (shared.key, shared.started);
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(shared.core.query(move |complex, _| complex.status(key, version, started)).await?))
+}
+
+pub(super) async fn whoami(State(shared): AppState, who: Who) -> Answer<Json<WhoAmI>> {
+    let account = who.0.account;
+    let view = shared.core.query(move |complex, _| complex.account_view(account)).await?;
+    let account = view.ok_or_else(|| not_found(format!("account {account}")))?;
+    let rights = who.0.rights.iter().map(|right| right.name().to_owned()).collect();
+    Ok(Json(WhoAmI { account, rights, expires: Some(who.0.expires) }))
+}
+
+pub(super) async fn hosts(State(shared): AppState, who: Who) -> Answer<Json<Vec<HostView>>> {
+    who.needs(Right::Read)?;
+    Ok(Json(shared.core.query(|complex, _| complex.host_views().collect()).await?))
+}
+
+/// The one host with this key, key prefix or name.
+fn host_id(complex: &Complex, text: &str) -> Result<HostId, super::Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    match complex.hosts_like(text)[..] {
+        [id] => Ok(id),
+        [] => Err(not_found(format!("host {text:?}; `isos host list` shows them"))),
+        _ => Err(usage(format!("{text:?} fits several hosts: give more of the key"))),
+    }
+}
+
+pub(super) async fn host(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+) -> Answer<Json<HostView>> {
+    who.needs(Right::Read)?;
+    let look = move |complex: &mut Complex, _| {
+        let id = host_id(complex, &text)?;
+        complex.host_view(id).ok_or_else(|| not_found(format!("host {text}")))
+    };
+    Ok(Json(shared.core.query(look).await??))
+}
+
+pub(super) async fn accounts(State(shared): AppState, who: Who) -> Answer<Json<Vec<AccountView>>> {
+    who.needs(Right::Operate)?;
+    Ok(Json(shared.core.query(|complex, _| complex.account_views().collect()).await?))
+}
+
+/// The account that `text` names, if this token may see it.
+async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
+    who.needs(Right::Read)?;
+    let id = match (text, text.parse()) {
+        ("me", _) => Some(who.0.account),
+        (_, Ok(number)) => Some(AccountId(number)),
+        _ => {
+            let name = text.to_owned();
+            shared.core.query(move |complex, _| complex.account_named(&name)).await?
+        }
+    };
+    id.filter(|id| who.is_operator() || *id == who.0.account)
+        .ok_or_else(|| not_found(format!("account {text:?}")))
+}
+
+pub(super) async fn account(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+) -> Answer<Json<AccountView>> {
+    let id = account_id(&shared, &who, &text).await?;
+    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
+    view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StatementQuery {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn statement(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+    Query(query): Query<StatementQuery>,
+) -> Answer<Json<Statement>> {
+    let id = account_id(&shared, &who, &text).await?;
+    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
+    let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
+    let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
+    let wanted = query.after.unwrap_or(0);
+    // The balance is carried from the first transfer, whatever part is asked for.
+    let (mut lines, mut balance, mut after) = (Vec::new(), MicroCredits::ZERO, 0);
+    'pages: loop {
+        let page = shared.db.transfers(Some(id), after, 1_000).await;
+        let page = page.map_err(|error| unreadable(&error))?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for transfer in &page {
+            let line = statement::line(id, transfer, &mut balance);
+            if transfer.seq > wanted {
+                lines.push(line);
+            }
+            if lines.len() == limit {
+                break 'pages;
+            }
+        }
+    }
+    Ok(Json(Statement { account, lines }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credits {
+    amount: MicroCredits,
+    why: String,
+}
+
+pub(super) async fn credits(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+    Json(credits): Json<Credits>,
+) -> Answer<Json<AccountView>> {
+    who.needs(Right::Operate)?;
+    let account = account_id(&shared, &who, &text).await?;
+    let Credits { amount, why } = credits;
+    shared.core.call(Call::Mint { account, amount, why }).await?;
+    let view = shared.core.query(move |complex, _| complex.account_view(account)).await?;
+    view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
+}
+
+pub(super) async fn ticket(
+    State(shared): AppState,
+    who: Who,
+    Json(request): Json<TicketRequest>,
+) -> Answer<Json<TicketReply>> {
+    who.needs(Right::Operate)?;
+    let rights: Result<Vec<Right>, _> = request.rights.iter().map(|text| text.parse()).collect();
+    let rights = rights.map_err(|error: isos_base::ids::ParseIdError| usage(error.to_string()))?;
+    if rights.is_empty() {
+        return Err(usage("a ticket needs at least one right: join, submit, read, operate"));
+    }
+    if request.valid == Span::ZERO || request.valid > TICKET_FOR_MAX {
+        return Err(usage(format!("a ticket is valid for 1s to {TICKET_FOR_MAX}")));
+    }
+    Ok(Json(make_ticket(&shared, &request.account, &rights, request.valid).await?))
+}
+
+pub(super) async fn explain(
+    State(shared): AppState,
+    who: Who,
+    Path(what): Path<String>,
+) -> Answer<Json<Explanation>> {
+    who.needs(Right::Read)?;
+    if let Ok(task) = what.parse::<TaskId>() {
+        return explain_task(&shared, &who, task).await.map(Json);
+    }
+    if let Ok(job) = what.parse::<JobId>() {
+        let (mine, operator) = (who.0.account, who.is_operator());
+        let look = move |complex: &mut Complex, _| {
+            let may = complex.job_view(job).is_some_and(|view| operator || view.account == mine);
+            if may { complex.explain_job(job) } else { None }
+        };
+        if let Some(explanation) = shared.core.query(look).await? {
+            return Ok(Json(explanation));
+        }
+        let record = shared.db.job(job).await.map_err(|error| unreadable(&error))?;
+        let record = record.filter(|record| operator || record.account == mine);
+        let record = record.ok_or_else(|| not_found(format!("job {job}")))?;
+        return Ok(Json(Complex::explain_ended(&Complex::ended_view(record))));
+    }
+    let look = move |complex: &mut Complex, _| {
+        let id = host_id(complex, &what)?;
+        complex.explain_host(id).ok_or_else(|| not_found(format!("host {what}")))
+    };
+    Ok(Json(shared.core.query(look).await??))
+}
+
+async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanation> {
+    let (mine, operator) = (who.0.account, who.is_operator());
+    let look = move |complex: &mut Complex, _| {
+        let may = complex.job_view(task.job).is_some_and(|view| operator || view.account == mine);
+        if may { complex.explain_task(task) } else { None }
+    };
+    let explanation = shared.core.query(look).await?;
+    let decided = shared.db.result_of(task.job, task.task).await;
+    let decided = decided.map_err(|error| unreadable(&error))?;
+    let record = shared.db.job(task.job).await.map_err(|error| unreadable(&error))?;
+    let allowed = record.is_some_and(|record| operator || record.account == mine);
+    match (explanation, decided) {
+        (_, Some(accepted)) if allowed => Ok(Complex::explain_accepted(task, &accepted)),
+        (Some(explanation), _) => Ok(explanation),
+        _ => Err(not_found(format!("task {task}"))),
+    }
+}

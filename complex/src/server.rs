@@ -1,0 +1,349 @@
+//! Starting and stopping a server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use isos_base::api::{Problem, TicketReply};
+use isos_base::capability::Right;
+use isos_base::key::{PublicKey, SecretKey};
+use isos_base::ticket::Ticket;
+use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
+use isos_base::{AccountId, Bytes, MicroCredits, Span, Time};
+use isos_db::Db;
+use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
+use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
+use isos_net::{Endpoint, EndpointConfig, Relay};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::auth::{MintError, Tokens};
+use crate::clock;
+use crate::core::{Core, report};
+use crate::hosts;
+use crate::http;
+use crate::objects::{Members, Store};
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Its folder: key, database, objects.
+    pub home: PathBuf,
+    /// The database; without it, a file in the home.
+    pub database: Option<String>,
+    /// UDP address for hosts and clients.
+    pub listen: SocketAddr,
+    /// TCP address of the HTTP API. Loopback, unless something in front of it adds TLS.
+    pub http: SocketAddr,
+    /// TCP address of the relay, if there is to be one.
+    pub relay: Option<SocketAddr>,
+    /// Address under which others reach this machine, where it differs from what it listens on.
+    pub public_address: Option<SocketAddr>,
+    /// Credits that a new account starts with.
+    pub welcome: MicroCredits,
+    /// Room for objects.
+    pub objects_max: Bytes,
+    /// Whether this is a world of `isos tour`, `isos dev` or a test.
+    pub test_world: bool,
+    /// The kernel's settings.
+    pub kernel: Config,
+}
+
+impl ServerConfig {
+    /// A server on loopback with free ports, everything under `home`.
+    #[must_use]
+    pub fn local(home: PathBuf) -> Self {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            home,
+            database: None,
+            listen: any_port,
+            http: any_port,
+            relay: None,
+            public_address: None,
+            welcome: MicroCredits::ZERO,
+            objects_max: Bytes::gib(100),
+            test_world: false,
+            kernel: Config::default(),
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The shelf of objects.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The database did not open.
+    #[error(transparent)]
+    Database(#[from] isos_db::OpenError),
+    /// The database could not be read.
+    #[error(transparent)]
+    Load(#[from] isos_db::ReadError),
+    /// What the database holds makes no complex.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The UDP socket.
+    #[error(transparent)]
+    Endpoint(#[from] isos_net::BindError),
+    /// The relay.
+    #[error(transparent)]
+    Relay(#[from] isos_net::RelaySpawnError),
+    /// The HTTP socket.
+    #[error("cannot listen on http://{address}: is another program using the port?")]
+    Http {
+        /// The wanted address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operator's account or token.
+    #[error("cannot set up the operator's account: {0}")]
+    Operator(String),
+    /// A thread of the runtime is gone.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Counters for `/metrics`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    frames: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn frames_in(&self) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.frames.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
+    }
+}
+
+/// What all parts of a running server share.
+pub(crate) struct Shared {
+    pub(crate) core: Core,
+    pub(crate) db: Db,
+    pub(crate) shelf: Shelf,
+    pub(crate) store: Arc<Store>,
+    pub(crate) admitted: Arc<Members>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tokens: Tokens,
+    pub(crate) counters: Counters,
+    pub(crate) key: PublicKey,
+    pub(crate) started: Time,
+    pub(crate) http: SocketAddr,
+    pub(crate) relay_url: Option<String>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) welcome: MicroCredits,
+    pub(crate) test_world: bool,
+    /// Ends event streams when the server stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// A running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    relay: Option<Relay>,
+    operator_token: Vec<u8>,
+    failed: mpsc::Receiver<String>,
+    stop: watch::Sender<bool>,
+    _home: Home,
+}
+
+/// Why a server stopped by itself.
+#[derive(Debug, Error)]
+#[error("the database failed, nothing is acknowledged any more: {0}")]
+pub struct Stopped(String);
+
+/// The addresses of a running server, for those who started it.
+#[derive(Debug, Clone)]
+pub struct OpenServer {
+    /// Its key.
+    pub key: PublicKey,
+    /// Base of the HTTP API.
+    pub api: String,
+    /// UDP addresses.
+    pub addresses: Vec<SocketAddr>,
+    /// The relay.
+    pub relay: Option<String>,
+    /// The operator's token.
+    pub operator_token: Vec<u8>,
+}
+
+/// The operator's token of a home lasts this long; every start makes a new one.
+const OPERATOR_TOKEN_FOR: Span = Span::secs(365 * 86_400);
+/// The account of whoever runs the complex.
+const OPERATOR: &str = "operator";
+
+impl Server {
+    /// Starts a server; it answers when this returns. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError`]; nothing is left running then.
+    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let dir = config.home.clone();
+        let home = tokio::task::spawn_blocking(move || Home::open(&dir))
+            .await
+            .map_err(|error| ServerError::Thread(std::io::Error::other(error)))??;
+        let key = SecretKey::from_bytes(&home.key("complex.key")?);
+        let limits = ShelfLimits { quota: config.objects_max, free_floor: Bytes::mib(256) };
+        let shelf = home.shelf(limits, Durability::Fsync)?;
+        let database = config
+            .database
+            .clone()
+            .unwrap_or_else(|| home.dir().join("complex.db").to_string_lossy().into_owned());
+        let db = Db::open(&database).await?;
+        let started = clock::now();
+        let mut effects = Vec::new();
+        let snapshot = db.load().await?;
+        let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
+
+        let listener = TcpListener::bind(config.http)
+            .await
+            .map_err(|source| ServerError::Http { address: config.http, source })?;
+        let http = listener.local_addr().map_err(|source| ServerError::Http {
+            address: config.http,
+            source,
+        })?;
+        let admitted = Arc::new(Members::default());
+        let relay = match config.relay {
+            Some(address) => Some(Relay::spawn(address, |_, _| true).await?),
+            None => None,
+        };
+        let relay_url = relay.as_ref().map(|relay| match config.public_address {
+            Some(public) => relay.url_at(public.ip()),
+            None => relay.url(),
+        });
+        let endpoint = Endpoint::bind(EndpointConfig {
+            bind: Some(config.listen),
+            alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
+            relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
+            ..EndpointConfig::new(key.clone())
+        })
+        .await?;
+        let (failure, failed) = mpsc::channel(1);
+        let (stop, stopping) = watch::channel(false);
+        let core = Core::start(machine, effects, db.writer(), failure);
+        let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
+        addresses.extend(endpoint.addresses());
+        let shared = Arc::new(Shared {
+            core,
+            db,
+            store: Arc::new(Store { shelf: shelf.clone(), members: admitted.clone() }),
+            shelf,
+            admitted,
+            endpoint,
+            key: key.public(),
+            tokens: Tokens::new(key),
+            counters: Counters::default(),
+            started,
+            http,
+            relay_url,
+            addresses,
+            welcome: config.welcome,
+            test_world: config.test_world,
+            stopping,
+        });
+        let operator_token = operator_token(&shared).await?;
+        tokio::spawn(hosts::accept(shared.clone()));
+        tokio::spawn(http::serve_tcp(shared.clone(), listener));
+        Ok(Self { shared, relay, operator_token, failed, stop, _home: home })
+    }
+
+    /// Its addresses, and the operator's token.
+    #[must_use]
+    pub fn open(&self) -> OpenServer {
+        OpenServer {
+            key: self.shared.key,
+            api: format!("http://{}", self.shared.http),
+            addresses: self.shared.addresses.clone(),
+            relay: self.shared.relay_url.clone(),
+            operator_token: self.operator_token.clone(),
+        }
+    }
+
+    /// A ticket for the account of this name, which is made if there is none.
+    ///
+    /// # Errors
+    /// The account's name is no name, or the server is stopping.
+    pub async fn ticket(
+        &self,
+        account: &str,
+        rights: &[Right],
+        valid: Span,
+    ) -> Result<TicketReply, Problem> {
+        make_ticket(&self.shared, account, rights, valid).await
+    }
+
+    /// Waits until the server must stop by itself, which it does not do in good order.
+    pub async fn failed(&mut self) -> Stopped {
+        let why = self.failed.recv().await;
+        Stopped(why.unwrap_or_else(|| "the core ended".into()))
+    }
+
+    /// Stops: connections are closed, what was acknowledged is on the disk.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        self.shared.endpoint.close().await;
+        if let Some(relay) = self.relay {
+            relay.close().await;
+        }
+        if let Err(error) = self.shared.db.close().await {
+            tracing::error!("closing the database: {}", report(&error));
+        }
+    }
+}
+
+async fn operator_token(shared: &Shared) -> Result<Vec<u8>, ServerError> {
+    let fail = |error: &dyn std::error::Error| ServerError::Operator(report(error));
+    let call = Call::OpenAccount { name: OPERATOR.into(), welcome: shared.welcome };
+    let account = match shared.core.call(call).await.map_err(|error| fail(&error))? {
+        Reply::Account(account) => account,
+        _ => return Err(ServerError::Operator("the kernel gave another reply".into())),
+    };
+    let until = clock::now() + OPERATOR_TOKEN_FOR;
+    shared.tokens.issue(account, &Right::ALL, until).map_err(|error| fail(&error))
+}
+
+/// A ticket to this complex for an account.
+pub(crate) async fn make_ticket(
+    shared: &Shared,
+    account: &str,
+    rights: &[Right],
+    valid: Span,
+) -> Result<TicketReply, Problem> {
+    let call = Call::OpenAccount { name: account.into(), welcome: shared.welcome };
+    let account: AccountId = match shared.core.call(call).await? {
+        Reply::Account(account) => account,
+        _ => return Err(http::internal("the kernel gave another reply")),
+    };
+    let expires = clock::now() + valid;
+    let token = shared
+        .tokens
+        .issue(account, rights, expires)
+        .map_err(|error: MintError| http::internal(&report(&error)))?;
+    let ticket = Ticket {
+        complex: shared.key,
+        addresses: shared.addresses.clone(),
+        relay: shared.relay_url.clone(),
+        api: Some(format!("http://{}", shared.http)),
+        token,
+        expires,
+        test_world: shared.test_world,
+    };
+    Ok(TicketReply { ticket: ticket.to_string(), account, expires })
+}

@@ -1,0 +1,171 @@
+//! The promises, checked against what the database holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use isos_base::api::AccountView;
+use isos_base::job::Verify;
+use isos_base::record::{JobState, LeaseState, Reason, Tables, TaskState};
+use isos_base::{JobId, LeaseId, TransferId};
+use isos_kernel::ledger::{GENESIS, verify_chain};
+use isos_kernel::verify::wrong_accept_probability;
+
+use crate::host::{SimHost, right_result};
+use crate::world::Plan;
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed that breaks it.
+    pub seed: u64,
+    /// What was promised and what is so.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+pub(crate) fn check(
+    plan: &Plan,
+    tables: &Tables,
+    accounts: impl Iterator<Item = AccountView>,
+    hosts: &[SimHost],
+) -> Result<(), Failure> {
+    let fail = |what: String| Err(Failure { seed: plan.seed, what });
+    for (&id, job) in &tables.jobs {
+        if job.state != JobState::Done {
+            return fail(format!("job {id} is {:?}, not done", job.state));
+        }
+        if let Err(what) = every_task_once(tables, id) {
+            return fail(format!("job {id}: {what}"));
+        }
+    }
+    if let Err(what) = paid_once(tables) {
+        return fail(what);
+    }
+    if let Err(what) = chain(tables) {
+        return fail(what);
+    }
+    let (mut sum, mut held) = (0i128, 0i128);
+    for account in accounts {
+        sum += i128::from(account.received.0) - i128::from(account.paid.0);
+        held += i128::from(account.held.0);
+    }
+    if (sum, held) != (0, 0) {
+        return fail(format!("balances sum to {sum}, {held} is still held"));
+    }
+    for host in tables.hosts.values().filter(|host| host.barred.is_some()) {
+        let number = u32::from_be_bytes([host.id.0.0[0], host.id.0.0[1], host.id.0.0[2], host.id.0.0[3]]);
+        // With colluding liars an honest host can be outvoted; without any, none may be barred.
+        if plan.liars == 0.0 && !hosts[number as usize].lies() {
+            return fail(format!("honest host {number} is barred: {:?}", host.barred));
+        }
+    }
+    let wrong: u64 = tables.jobs.keys().map(|&job| wrong_results(tables, job)).sum();
+    let bound = wrong_bound(plan);
+    if wrong as f64 > bound {
+        return fail(format!("{wrong} wrong results were accepted, the bound is {bound:.1}"));
+    }
+    Ok(())
+}
+
+fn every_task_once(tables: &Tables, id: JobId) -> Result<(), String> {
+    let job = &tables.jobs[&id];
+    let mut seen = BTreeSet::new();
+    for accepted in tables.results_of(id) {
+        if !seen.insert(accepted.task) {
+            return Err(format!("task {} was accepted twice", accepted.task));
+        }
+        if let Err(why) = &accepted.result {
+            return Err(format!("task {} was given up: {why}", accepted.task));
+        }
+    }
+    if seen.len() != job.spec.count as usize {
+        return Err(format!("{} results for {} tasks", seen.len(), job.spec.count));
+    }
+    let done: usize = tables
+        .states
+        .iter()
+        .filter(|((job, _), _)| *job == id)
+        .flat_map(|(_, chunk)| &chunk.bits)
+        .map(|byte| {
+            (0..4)
+                .filter(|n| TaskState::from_bits(byte >> (2 * n)) == TaskState::Done)
+                .count()
+        })
+        .sum();
+    if done != seen.len() {
+        return Err(format!("{done} tasks are marked done, {} have results", seen.len()));
+    }
+    Ok(())
+}
+
+/// Each lease is charged and paid at most once, and as its record says.
+fn paid_once(tables: &Tables) -> Result<(), String> {
+    let mut charged: BTreeMap<LeaseId, i64> = BTreeMap::new();
+    let mut paid: BTreeMap<LeaseId, i64> = BTreeMap::new();
+    let mut ids: BTreeSet<TransferId> = BTreeSet::new();
+    for transfer in tables.transfers.values() {
+        if !ids.insert(transfer.id) {
+            return Err(format!("transfer {} exists twice", transfer.id));
+        }
+        let (map, lease) = match transfer.reason {
+            Reason::Charge(lease) => (&mut charged, lease),
+            Reason::Pay(lease) => (&mut paid, lease),
+            _ => continue,
+        };
+        if map.insert(lease, transfer.amount.0).is_some() {
+            return Err(format!("lease {lease} was charged or paid twice"));
+        }
+    }
+    for lease in tables.leases.values() {
+        if lease.state != LeaseState::Settled {
+            return Err(format!("lease {} was never settled", lease.id));
+        }
+        let got = (charged.get(&lease.id).copied(), paid.get(&lease.id).copied());
+        let said = (lease.charged.0, lease.paid.0);
+        if (got.0.unwrap_or(0), got.1.unwrap_or(0)) != said {
+            return Err(format!("lease {} says {said:?}, the ledger {got:?}", lease.id));
+        }
+    }
+    Ok(())
+}
+
+fn chain(tables: &Tables) -> Result<(), String> {
+    let mut head = GENESIS;
+    for (n, (seq, transfer)) in tables.transfers.iter().enumerate() {
+        if *seq != n as u64 + 1 {
+            return Err(format!("transfer {} is missing", n + 1));
+        }
+        head = verify_chain(head, transfer).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Wrong results that quorum jobs accepted.
+pub(crate) fn wrong_results(tables: &Tables, id: JobId) -> u64 {
+    if tables.jobs[&id].spec.verify == Verify::Trusted {
+        return 0;
+    }
+    let wrong = tables.results_of(id).filter(|accepted| {
+        accepted.result.as_ref().is_ok_and(|result| {
+            result.digest() != right_result(id, accepted.task).digest()
+        })
+    });
+    wrong.count() as u64
+}
+
+/// The most wrong results that may be accepted: the mean by the formula for colluding hosts, with
+/// the luck of one run in a million. Liars that are barred lower it; nothing raises it.
+pub(crate) fn wrong_bound(plan: &Plan) -> f64 {
+    let quorum_tasks = f64::from(plan.jobs.div_ceil(2)) * f64::from(plan.tasks);
+    // Hosts work at their own speed, so a liar may hold more than its share: take four times.
+    let share = (plan.liars * 4.0).min(1.0) * plan.lie_rate;
+    let mean = quorum_tasks * wrong_accept_probability(2, share);
+    mean + 5.0 * mean.sqrt() + if plan.liars > 0.0 { 5.0 } else { 0.0 }
+}

@@ -1,0 +1,312 @@
+//! A host: the shipped machine, and a shell whose sandbox is a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use isos_base::host::{Accept, HostSpec, Offer};
+use isos_base::price::Price;
+use isos_base::random::Random;
+use isos_base::task::{Exit, Output, OutputAt, TaskResult};
+use isos_base::wire::{JobOffer, ToComplex};
+use isos_base::{Bytes, Fuel, JobId, Machine, Span, Time};
+use isos_kernel::host::{ChamberId, Effect, Ended, Host, Input, SessionId};
+
+/// What a host's shell has to do, now or later.
+#[derive(Debug, Clone)]
+pub(crate) enum Todo {
+    /// Open a line to the complex.
+    Connect(SessionId),
+    /// The line is open.
+    Connected(u64, SessionId),
+    /// Send a frame.
+    Send(SessionId, ToComplex),
+    /// Close a line.
+    Disconnect(SessionId),
+    /// A line is gone.
+    Gone(u64, SessionId, String),
+    /// A chamber is open.
+    Prepared(u64, ChamberId),
+    /// A core of a chamber has finished its task.
+    Finished(u64, ChamberId, u64),
+    /// The machine's deadline.
+    Timer(u64, Time),
+    /// The machine is switched on again.
+    Boot(u64),
+    /// The owner leaves for good.
+    OwnerLeaves,
+}
+
+struct Chamber {
+    offer: JobOffer,
+    threads: u16,
+    open: bool,
+    queue: VecDeque<u32>,
+    /// By run: the task and when it began.
+    running: BTreeMap<u64, (u32, Time)>,
+}
+
+/// A contributed machine.
+pub(crate) struct SimHost {
+    number: u32,
+    machine: Host,
+    /// Counts crashes: what belongs to an earlier life is dropped.
+    life: u64,
+    up: bool,
+    random: Random,
+    cores: u16,
+    /// How much longer tasks take than on the fastest host.
+    slowness: f64,
+    latency: Span,
+    lie_rate: Option<f64>,
+    owner_is_here: bool,
+    frozen: bool,
+    chambers: BTreeMap<ChamberId, Chamber>,
+    runs: u64,
+    timer_at: Option<Time>,
+}
+
+/// Opening a chamber: fetching a small program and compiling it.
+const PREPARE: Span = Span::millis(300);
+/// A crashed host comes back after this time.
+const REBOOT: Span = Span::secs(60);
+
+type Todos = Vec<(Span, Todo)>;
+
+impl SimHost {
+    pub(crate) fn new(number: u32, lie_rate: Option<f64>, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let cores = [1, 2, 4, 8][random.below(4) as usize];
+        Self {
+            number,
+            machine: Host::new(spec(number, cores), Some(vec![1]), random.next_u64()),
+            life: 0,
+            up: true,
+            cores,
+            // One in twenty is very slow.
+            slowness: if random.one_in(20) { 30.0 } else { 1.0 + 3.0 * random.unit() },
+            latency: Span::millis(2 + random.below(120)),
+            lie_rate,
+            owner_is_here: false,
+            frozen: false,
+            chambers: BTreeMap::new(),
+            runs: 0,
+            timer_at: None,
+            random,
+        }
+    }
+
+    pub(crate) const fn life(&self) -> u64 {
+        self.life
+    }
+
+    pub(crate) const fn lies(&self) -> bool {
+        self.lie_rate.is_some()
+    }
+
+    pub(crate) fn latency(&mut self) -> Span {
+        Span(self.latency.0 + self.random.below(self.latency.0 / 4 + 1))
+    }
+
+    pub(crate) fn start(&mut self, now: Time) -> Todos {
+        let allowed = self.allowed();
+        self.input(now, allowed)
+    }
+
+    fn allowed(&self) -> Input {
+        let offer = if self.owner_is_here {
+            Offer::nothing("the owner is here")
+        } else {
+            Offer {
+                cores: self.cores,
+                memory: Bytes::gib(8),
+                disk: Bytes::gib(8),
+                price_min: Price(0),
+                accept: Accept::Any,
+                reasons: Vec::new(),
+            }
+        };
+        Input::Allowed { offer, until: None }
+    }
+
+    /// The machine dies with everything in memory.
+    pub(crate) fn crash(&mut self, _: Time) -> Todos {
+        self.life += 1;
+        self.up = false;
+        self.frozen = false;
+        self.chambers.clear();
+        self.timer_at = None;
+        let seed = self.random.next_u64();
+        self.machine = Host::new(spec(self.number, self.cores), Some(vec![1]), seed);
+        vec![(REBOOT, Todo::Boot(self.life))]
+    }
+
+    pub(crate) fn owner_moves(&mut self, now: Time) -> Todos {
+        self.owner_is_here = !self.owner_is_here;
+        self.tell_owner(now)
+    }
+
+    fn tell_owner(&mut self, now: Time) -> Todos {
+        if !self.up {
+            return Vec::new();
+        }
+        let allowed = self.allowed();
+        self.input(now, allowed)
+    }
+
+    pub(crate) fn happen(&mut self, now: Time, todo: Todo) -> Todos {
+        match todo {
+            Todo::Connected(life, session) if life == self.life => {
+                self.input(now, Input::Connected { session })
+            }
+            Todo::Gone(life, session, why) if life == self.life => {
+                self.input(now, Input::Disconnected { session, why })
+            }
+            Todo::Prepared(life, chamber) if life == self.life => {
+                let Some(room) = self.chambers.get_mut(&chamber) else { return Vec::new() };
+                room.open = true;
+                self.input(now, Input::JobPrepared { chamber })
+            }
+            Todo::Finished(life, chamber, run) if life == self.life => {
+                self.finished(now, chamber, run)
+            }
+            Todo::Timer(life, at) if life == self.life => {
+                if self.timer_at != Some(at) {
+                    return Vec::new();
+                }
+                self.timer_at = None;
+                self.input(now, Input::TimerFired)
+            }
+            Todo::Boot(life) if life == self.life => {
+                self.up = true;
+                self.start(now)
+            }
+            Todo::OwnerLeaves => {
+                self.owner_is_here = false;
+                self.tell_owner(now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn input(&mut self, now: Time, input: Input) -> Todos {
+        let mut effects = Vec::new();
+        self.machine.step(now, input, &mut effects);
+        let mut todos = Vec::new();
+        for effect in effects {
+            self.carry_out(now, effect, &mut todos);
+        }
+        if let Some(at) = self.machine.deadline()
+            && self.timer_at.is_none_or(|armed| at < armed)
+        {
+            self.timer_at = Some(at);
+            todos.push((at.since(now), Todo::Timer(self.life, at)));
+        }
+        todos
+    }
+
+    fn carry_out(&mut self, now: Time, effect: Effect, todos: &mut Todos) {
+        match effect {
+            Effect::Connect { session } => todos.push((Span::ZERO, Todo::Connect(session))),
+            Effect::Disconnect { session } => todos.push((Span::ZERO, Todo::Disconnect(session))),
+            Effect::Send { session, frame } => {
+                todos.push((Span::ZERO, Todo::Send(session, frame)));
+            }
+            Effect::Prepare { chamber, offer, threads } => {
+                let (queue, running) = (VecDeque::new(), BTreeMap::new());
+                let room = Chamber { offer: *offer, threads, open: false, queue, running };
+                self.chambers.insert(chamber, room);
+                todos.push((PREPARE, Todo::Prepared(self.life, chamber)));
+            }
+            Effect::Start { chamber, tasks } => {
+                if let Some(room) = self.chambers.get_mut(&chamber) {
+                    room.queue.extend(tasks);
+                }
+                self.run_next(now, chamber, todos);
+            }
+            Effect::Stop { chamber } | Effect::Drop { chamber } => {
+                self.chambers.remove(&chamber);
+            }
+            Effect::Suspend => self.frozen = true,
+            Effect::Resume => {
+                self.frozen = false;
+                // What stood still begins anew: pessimistic, and simple.
+                let chambers: Vec<ChamberId> = self.chambers.keys().copied().collect();
+                for id in chambers {
+                    if let Some(room) = self.chambers.get_mut(&id) {
+                        for (_, (task, _)) in std::mem::take(&mut room.running).into_iter().rev() {
+                            room.queue.push_front(task);
+                        }
+                    }
+                    self.run_next(now, id, todos);
+                }
+            }
+            Effect::Say(_) => {}
+        }
+    }
+
+    /// Idle threads of a chamber take the next tasks.
+    fn run_next(&mut self, now: Time, id: ChamberId, todos: &mut Todos) {
+        if self.frozen {
+            return;
+        }
+        let Some(room) = self.chambers.get_mut(&id) else { return };
+        while room.open && room.running.len() < usize::from(room.threads) {
+            let Some(task) = room.queue.pop_front() else { break };
+            self.runs += 1;
+            room.running.insert(self.runs, (task, now));
+            let time = task_time(room.offer.job, task).0 as f64 * self.slowness;
+            todos.push((Span(time as u64), Todo::Finished(self.life, id, self.runs)));
+        }
+    }
+
+    fn finished(&mut self, now: Time, id: ChamberId, run: u64) -> Todos {
+        if self.frozen {
+            return Vec::new();
+        }
+        let Some(room) = self.chambers.get_mut(&id) else { return Vec::new() };
+        let Some((task, began)) = room.running.remove(&run) else { return Vec::new() };
+        let mut result = right_result(room.offer.job, task);
+        if self.lie_rate.is_some_and(|rate| self.random.unit() < rate) {
+            // All liars tell the same lie, which is the worst that they can do.
+            let output = Output { stdout: b"wrong".to_vec(), ..Output::default() };
+            result.output = OutputAt::Inline(output.encode());
+        }
+        let ended = vec![Ended { task, wall: now.since(began), outcome: Ok(result) }];
+        let mut todos = self.input(now, Input::TasksEnded { chamber: id, ended });
+        self.run_next(now, id, &mut todos);
+        todos
+    }
+}
+
+/// What an honest host answers.
+pub(crate) fn right_result(job: JobId, task: u32) -> TaskResult {
+    let mut random = Random::new(job.0 << 32 | u64::from(task));
+    let stdout = random.next_u64().to_le_bytes().to_vec();
+    let output = Output { stdout, ..Output::default() };
+    TaskResult {
+        task,
+        exit: Exit::Code(0),
+        fuel: Fuel(task_time(job, task).0 * 9_000),
+        output: OutputAt::Inline(output.encode()),
+    }
+}
+
+/// Time of a task on the fastest host: 20 ms to 2 s, by job and task.
+fn task_time(job: JobId, task: u32) -> Span {
+    let mut random = Random::new(job.0.wrapping_mul(0x9e37) ^ u64::from(task) << 20);
+    let base = 20 + 180 * (job.0 % 4);
+    Span::millis(base + random.below(base * 2))
+}
+
+fn spec(number: u32, cores: u16) -> HostSpec {
+    HostSpec {
+        name: format!("host{number}"),
+        agent: "0.1.0".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpus: cores,
+        memory: Bytes::gib(8),
+        disk: Bytes::gib(8),
+        country: None,
+        engine: "sim".into(),
+    }
+}
