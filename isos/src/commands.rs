@@ -1,0 +1,94 @@
+//! The commands: each has its arguments and its `run` in a file of its own, and an arm here.
+//!
+//! A client's command is wrapped in [`Context::interruptible`]; a command that lives until it is
+//! stopped handles that itself.
+
+pub(crate) mod account;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod explain;
+pub(crate) mod host;
+pub(crate) mod job;
+pub(crate) mod man;
+pub(crate) mod owner;
+pub(crate) mod policy;
+pub(crate) mod status;
+pub(crate) mod ticket;
+
+use crate::context::Context;
+use crate::exit::End;
+use crate::world;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Lend this machine, as its policy allows
+    Join(world::join::JoinArgs),
+    /// Run a program as many tasks on many hosts
+    Submit(Box<job::submit::Args>),
+    /// Tell whether all is well
+    Status(status::Args),
+    /// Jobs: submit, list, show, wait, logs, results, cancel
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Tell why a job, a task or a host is as it is, and what to do
+    Explain(explain::Args),
+    /// Let this machine stand still, for a time or until `resume`
+    Pause(owner::PauseArgs),
+    /// Let this machine go by its policy again
+    Resume(owner::ResumeArgs),
+    /// This machine's policy: show, check, explain, template
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Accounts: show, statement, list, credit
+    #[command(subcommand)]
+    Account(account::Command),
+    /// See it all at work on this machine, in half a minute
+    Tour(world::tour::TourArgs),
+    /// Keep a world on this machine: a server and hosts, until Ctrl-C
+    Dev(world::dev::DevArgs),
+    /// Run a server of a complex
+    Server(world::server::ServerArgs),
+    /// Make a ticket, by which others join or use the complex
+    Ticket(ticket::Args),
+    /// Hosts: list, show
+    #[command(subcommand)]
+    Host(host::Command),
+    /// The settings and where they come from
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write all pages into a folder
+    Man(man::Args),
+}
+
+impl Command {
+    /// Whether it runs until it is stopped.
+    pub(crate) const fn is_daemon(&self) -> bool {
+        matches!(self, Self::Join(_) | Self::Server(_))
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<End> {
+    match command {
+        Command::Join(args) => world::join::run(args, context).await,
+        Command::Tour(args) => world::tour::run(args, context).await,
+        Command::Dev(args) => world::dev::run(args, context).await,
+        Command::Server(args) => world::server::run(args, context).await,
+        Command::Pause(args) => context.interruptible(owner::pause(args, context)).await,
+        Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,
+        Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
+        Command::Status(args) => context.interruptible(status::run(args, context)).await,
+        Command::Job(command) => context.interruptible(job::run(command, context)).await,
+        Command::Explain(args) => context.interruptible(explain::run(args, context)).await,
+        Command::Policy(command) => policy::run(command, context),
+        Command::Account(command) => context.interruptible(account::run(command, context)).await,
+        Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,
+        Command::Host(command) => context.interruptible(host::run(command, context)).await,
+        Command::Config(command) => config::run(command, context),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Man(args) => man::run(args, context),
+    }
+}

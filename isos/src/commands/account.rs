@@ -1,0 +1,65 @@
+//! `isos account`: what there is, what is held, and what moved.
+
+use isos_base::MicroCredits;
+use isos_sdk::StatementPart;
+
+use crate::context::Context;
+use crate::exit::End;
+use crate::report::{AccountList, AccountReport, StatementReport};
+
+/// What to do with accounts.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show an account: what is available, held, received, paid
+    Show {
+        /// Its number or name
+        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        account: String,
+    },
+    /// List an account's transfers, oldest first
+    Statement {
+        /// Its number or name
+        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        account: String,
+        /// Only what is behind this position of the ledger
+        #[arg(long, value_name = "SEQ")]
+        after: Option<u64>,
+        /// At most so many transfers
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+    },
+    /// List all accounts (operators)
+    List,
+    /// Give credits to an account (operators)
+    Credit {
+        /// Its number or name
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// How many credits, such as 5 or 0.25
+        #[arg(value_name = "CREDITS")]
+        amount: MicroCredits,
+        /// What for; stands in the statement
+        #[arg(long, value_name = "TEXT", default_value = "gift")]
+        why: String,
+    },
+}
+
+/// Asks and tells.
+pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<End> {
+    let client = context.client()?;
+    match command {
+        Command::Show { account } => {
+            context.out.show(&AccountReport(client.account(&account).await?))?;
+        }
+        Command::Statement { account, after, limit } => {
+            let part = StatementPart { after, limit };
+            context.out.show(&StatementReport(client.statement(&account, part).await?))?;
+        }
+        Command::List => context.out.show(&AccountList(client.accounts().await?))?,
+        Command::Credit { account, amount, why } => {
+            let account = client.credit(&account, amount, &why).await?;
+            context.out.show(&AccountReport(account))?;
+        }
+    }
+    Ok(End::Ok)
+}

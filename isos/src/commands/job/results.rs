@@ -1,0 +1,65 @@
+//! `isos job results`: which tasks have ended, or all that they left.
+
+use std::path::{Path, PathBuf};
+
+use isos_base::JobId;
+
+use crate::context::Context;
+use crate::exit::End;
+use crate::progress::SaveMeter;
+use crate::report::{SavedReport, TaskList};
+use crate::selector::OneJob;
+
+/// Whose results.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A number or last
+    #[arg(value_name = "JOB")]
+    pub(crate) job: OneJob,
+    /// Bring them into this folder: TASK/stdout, TASK/out/..., results.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+    /// List tasks from this one on
+    #[arg(long, value_name = "TASK", conflicts_with = "results")]
+    pub(crate) from: Option<u32>,
+    /// List at most so many
+    #[arg(long, value_name = "N", conflicts_with = "results", default_value = "1000")]
+    pub(crate) limit: u32,
+}
+
+/// Lists or saves.
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
+    let client = context.client()?;
+    let job = args.job.resolve(client).await?;
+    let Some(folder) = args.results else {
+        let tasks = client.tasks(job, args.from, Some(args.limit)).await?;
+        context.out.show(&TaskList { job, tasks })?;
+        return Ok(End::Ok);
+    };
+    let report = save(context, job, &folder).await?;
+    let saved = &report.saved;
+    let end = match (saved.done, saved.failed + saved.given_up) {
+        (_, 0) => End::Ok,
+        (0, _) => End::Failed,
+        _ => End::Partial,
+    };
+    context.out.show(&report)?;
+    Ok(end)
+}
+
+/// Brings the results home.
+pub(crate) async fn save(
+    context: &Context,
+    job: JobId,
+    folder: &Path,
+) -> anyhow::Result<SavedReport> {
+    context.goes_on(vec![format!(
+        "what was saved stays; go on: isos job results {job} --results {}",
+        folder.display()
+    )]);
+    let meter = SaveMeter::new(&context.out);
+    let saved = context.client()?.save_results(job, folder, |count| meter.at(count)).await?;
+    meter.finish();
+    context.goes_on(Vec::new());
+    Ok(SavedReport { job, saved })
+}

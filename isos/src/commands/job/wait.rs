@@ -1,0 +1,85 @@
+//! `isos job wait`: progress until the end, and the results if wanted.
+
+use std::path::{Path, PathBuf};
+
+use isos_base::JobId;
+use isos_base::api::JobView;
+use isos_base::record::JobState;
+
+use super::results;
+use crate::context::Context;
+use crate::exit::End;
+use crate::progress::JobMeter;
+use crate::report::JobReport;
+use crate::selector::Jobs;
+
+/// Which jobs, and where to put what they leave.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Numbers (42; 1,3,5-8) or last
+    #[arg(value_name = "JOBS")]
+    pub(crate) jobs: Jobs,
+    /// Bring the results of the one job into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+}
+
+/// Waits for all of them, one after another.
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
+    let jobs = args.jobs.resolve(context.client()?).await?;
+    if let ([_, _, ..], Some(_)) = (jobs.as_slice(), &args.results) {
+        return Err(crate::exit::Refusal::usage("--results takes one job at a time").into());
+    }
+    let mut end = None;
+    for job in jobs {
+        let folder = args.results.clone().or_else(|| usual_folder(context, job));
+        let this = until_over(context, job, folder.as_deref()).await?;
+        end = Some(end.map_or(this, |end: End| end.and(this)));
+    }
+    Ok(end.unwrap_or_default())
+}
+
+/// Where results go when nobody says: `results` of the settings, if it is set.
+pub(crate) fn usual_folder(context: &Context, job: JobId) -> Option<PathBuf> {
+    let results = context.settings.results.as_ref()?;
+    Some(results.value.join(format!("job-{job}")))
+}
+
+/// Waits for one job, brings its results home, and tells how it went.
+pub(crate) async fn until_over(
+    context: &Context,
+    job: JobId,
+    folder: Option<&Path>,
+) -> anyhow::Result<End> {
+    context.goes_on(vec![
+        format!("job {job} goes on; watch it: isos job wait {job}"),
+        format!("stop it: isos job cancel {job}"),
+    ]);
+    let mut events = context.client()?.events(job);
+    let mut meter = JobMeter::new(&context.out);
+    while let Some(view) = events.next().await? {
+        meter.at(&view);
+    }
+    meter.finish();
+    context.goes_on(Vec::new());
+    let Some(view) = events.last().cloned() else { return Ok(End::Ok) };
+    let end = end_of(&view);
+    if let Some(folder) = folder {
+        let report = results::save(context, job, folder).await?;
+        context.out.note(&context.out.text_of(&report));
+    }
+    context.out.show(&JobReport(view))?;
+    if end != End::Ok {
+        context.out.note(&format!("why: isos explain {job}, isos job results {job}"));
+    }
+    Ok(end)
+}
+
+/// All well, something to use, or nothing.
+pub(crate) fn end_of(job: &JobView) -> End {
+    match (job.state, job.tasks.done) {
+        (JobState::Done | JobState::Active, _) => End::Ok,
+        (JobState::Failed | JobState::Cancelled, 0) => End::Failed,
+        (JobState::Failed | JobState::Cancelled, _) => End::Partial,
+    }
+}

@@ -1,0 +1,75 @@
+//! `isos policy`: needs no complex, only this machine.
+
+use std::path::PathBuf;
+
+use isos_kernel::policy::{template, template_names};
+
+use crate::clock;
+use crate::context::Context;
+use crate::exit::{End, Refusal};
+use crate::policy::{Machine, load};
+use crate::report::{PolicyCheck, PolicyText};
+
+/// What to do with the policy.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Say in sentences what the policy means on this machine
+    Show(FileArgs),
+    /// Check a policy for mistakes, and for what it can never give on this machine
+    Check(FileArgs),
+    /// Say what the policy allows now and why, and what it will allow through the week
+    Explain(FileArgs),
+    /// Print a commented policy to begin with: laptop, desktop, server, nas
+    Template {
+        /// Which; without it, their names
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+}
+
+/// Which policy.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FileArgs {
+    /// A policy file [default: policy.toml in the configuration folder]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Reads and tells.
+pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<End> {
+    let paths = &context.settings.paths;
+    match command {
+        Command::Show(args) => {
+            let loaded = load(args.file.as_deref(), paths)?;
+            let lines = loaded.policy.describe(&Machine::look(paths)?.caps);
+            context.out.note(&format!("policy: {}", loaded.source));
+            context.out.show(&PolicyText { source: loaded.source, lines })?;
+        }
+        Command::Check(args) => {
+            let loaded = load(args.file.as_deref(), paths)?;
+            let problems = loaded.policy.check_machine(&Machine::look(paths)?.caps);
+            let end = if problems.is_empty() { End::Ok } else { End::Failed };
+            context.out.show(&PolicyCheck { source: loaded.source, problems })?;
+            return Ok(end);
+        }
+        Command::Explain(args) => {
+            let loaded = load(args.file.as_deref(), paths)?;
+            let report = Machine::look(paths)?.decide(loaded, clock::now());
+            context.out.show(&report)?;
+        }
+        Command::Template { name: None } => {
+            let lines = template_names().map(String::from).collect();
+            context.out.show(&PolicyText { source: "templates".into(), lines })?;
+        }
+        Command::Template { name: Some(name) } => {
+            let Some(text) = template(&name) else {
+                let known: Vec<&str> = template_names().collect();
+                let why = format!("there is no template {name:?}: there are {}", known.join(", "));
+                return Err(Refusal::not_found(why).into());
+            };
+            let lines = text.lines().map(String::from).collect();
+            context.out.show(&PolicyText { source: name, lines })?;
+        }
+    }
+    Ok(End::Ok)
+}

@@ -1,0 +1,160 @@
+//! Settings: flags over environment over file over what runs here over defaults, and which won.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::cli::Global;
+use crate::exit::Refusal;
+use crate::local::LocalComplex;
+use crate::output::Color;
+use crate::paths::{Env, Paths};
+
+/// `isos.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    server: Option<String>,
+    token: Option<String>,
+    results: Option<PathBuf>,
+    color: Option<Color>,
+}
+
+/// Where a value comes from, strongest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// A flag.
+    Flag(&'static str),
+    /// An environment variable.
+    Env(&'static str),
+    /// A configuration file.
+    File(PathBuf),
+    /// The ticket that the server is given by.
+    Ticket,
+    /// The note of a complex that runs here.
+    Here(PathBuf),
+    /// Nobody has said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Env(name) => write!(f, "environment {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Ticket => f.write_str("the server's ticket"),
+            Self::Here(path) => write!(f, "the complex on this machine, {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The complex, if one is known.
+    pub(crate) server: Option<Setting<String>>,
+    /// The token, where the server's ticket does not carry it.
+    pub(crate) token: Option<Setting<String>>,
+    /// A folder under which each job that is waited for gets one for its results.
+    pub(crate) results: Option<Setting<PathBuf>>,
+    /// When to use colours.
+    pub(crate) color: Setting<Color>,
+    /// The folders.
+    pub(crate) paths: Paths,
+    /// Where the folders come from.
+    pub(crate) home: Origin,
+}
+
+impl Settings {
+    /// Reads everything once.
+    pub(crate) fn load(global: &Global, env: Env<'_>) -> anyhow::Result<Self> {
+        // Set but empty is not set.
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let env: Env<'_> = &env;
+        let (home, home_origin) = match (&global.home, env("ISOS_HOME")) {
+            (Some(home), _) => (Some(home.clone()), Origin::Flag("--home")),
+            (None, Some(home)) => (Some(PathBuf::from(home)), Origin::Env("ISOS_HOME")),
+            (None, None) => (None, Origin::Default),
+        };
+        let paths = Paths::find(home.as_deref(), env)?;
+        let path = paths.config_file();
+        let file = read(&path)?;
+        let here = LocalComplex::read(&paths.local_file());
+        let here_origin = Origin::Here(paths.local_file());
+        let file_origin = Origin::File(path);
+
+        let server = first([
+            (global.server.clone(), Origin::Flag("--server")),
+            (env("ISOS_SERVER"), Origin::Env("ISOS_SERVER")),
+            (file.server.clone(), file_origin.clone()),
+            (here.as_ref().map(|here| here.server.clone()), here_origin.clone()),
+        ]);
+        // A token is shown only to the complex that it was written down for, or to the one that
+        // the same hand named just now.
+        let beside = |origin: &Origin| server.as_ref().is_some_and(|s| s.origin == *origin);
+        let token = first([
+            (global.token.clone(), Origin::Flag("--token")),
+            (env("ISOS_TOKEN"), Origin::Env("ISOS_TOKEN")),
+            (file.token.filter(|_| beside(&file_origin)), file_origin.clone()),
+            (here.map(|here| here.token).filter(|_| beside(&here_origin)), here_origin),
+        ]);
+        let color = match env("ISOS_COLOR") {
+            Some(text) => Some(
+                text.parse::<Color>()
+                    .map_err(|why| Refusal::usage(format!("ISOS_COLOR: {why}")))?,
+            ),
+            None => None,
+        };
+        let color = first([
+            (global.color, Origin::Flag("--color")),
+            (color, Origin::Env("ISOS_COLOR")),
+            (env("NO_COLOR").map(|_| Color::Never), Origin::Env("NO_COLOR")),
+            (file.color, file_origin.clone()),
+        ]);
+        let results = first([
+            (env("ISOS_RESULTS").map(PathBuf::from), Origin::Env("ISOS_RESULTS")),
+            (file.results, file_origin),
+        ]);
+        Ok(Self {
+            server,
+            token,
+            results,
+            color: color.unwrap_or(Setting { value: Color::Auto, origin: Origin::Default }),
+            paths,
+            home: home_origin,
+        })
+    }
+}
+
+fn first<T>(candidates: impl IntoIterator<Item = (Option<T>, Origin)>) -> Option<Setting<T>> {
+    candidates.into_iter().find_map(|(value, origin)| value.map(|value| Setting { value, origin }))
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        Refusal::usage(format!("{} cannot be read\n{}", path.display(), error)).into()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! What a job is asked for with: the same fields as flags and in a job file (TOML).
+//!
+//! Flags override the file; `env` is merged by name and `input` adds to the file's.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use isos_base::job::Verify;
+use isos_base::{Bytes, Fuel, MicroCredits, Span};
+use isos_sdk::{Input, Submission, Tasks};
+use serde::{Deserialize, Deserializer};
+
+use crate::exit::Refusal;
+
+/// Bytes of a job file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The fields.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JobOptions {
+    /// The program: a WebAssembly file (WASI)
+    #[arg(value_name = "PROGRAM.wasm", required_unless_present = "file")]
+    pub(crate) program: Option<PathBuf>,
+    /// A name for people [default: the program's]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// How many tasks; each knows its number by {task} in ARGS and ISOS_TASK [default: 1]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "each")]
+    pub(crate) count: Option<u32>,
+    /// A task for each matching file, put under /in and named by {file} in ARGS; quote it
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) each: Option<String>,
+    /// A file or folder that every task sees under /in, or where :PATH says
+    #[arg(long, value_name = "PATH[:PATH]")]
+    pub(crate) input: Vec<String>,
+    /// A variable of the program's environment
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    #[serde(deserialize_with = "table")]
+    pub(crate) env: Vec<(String, String)>,
+    /// Memory of one task, such as 512MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) memory: Option<Bytes>,
+    /// Work that one task may do, about one per instruction, such as 20G [default: 100G]
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) fuel: Option<Fuel>,
+    /// Time that one task may take, such as 90s or 1h [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) timeout: Option<Span>,
+    /// Output of one task: stdout, stderr and /out together [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) output: Option<Bytes>,
+    /// Where it may run, as CEL: 'host.cpus >= 4 && host.country == "FI"'
+    #[arg(long, value_name = "CEL")]
+    pub(crate) r#where: Option<String>,
+    /// How results are made sure of: trusted, or quorum=M/N [default: trusted]
+    #[arg(long, value_name = "RULE")]
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) verify: Option<Verify>,
+    /// How often a task is tried when hosts fail [default: 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) attempts: Option<u8>,
+    /// The most that the whole job may cost
+    #[arg(long, value_name = "CREDITS")]
+    #[serde(alias = "max-price", deserialize_with = "text_or_number")]
+    pub(crate) max_price: Option<MicroCredits>,
+    /// Wait, and bring the results into this new folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+    /// Arguments of the program; {task}, {tasks} and {file} are replaced
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+impl JobOptions {
+    /// Reads a job file; paths in it are relative to its folder.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let metadata = std::fs::metadata(path);
+        let metadata =
+            metadata.with_context(|| format!("cannot read job file {}", path.display()))?;
+        if metadata.len() > FILE_BYTES_MAX {
+            let why = format!("{} is no job file: {} bytes", path.display(), metadata.len());
+            return Err(Refusal::usage(why).into());
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read job file {}", path.display()))?;
+        let bad = |why: String| Refusal::usage(format!("job file {}: {why}", path.display()));
+        let mut options = Self::parse(&text).map_err(bad)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for place in [&mut options.program, &mut options.results].into_iter().flatten() {
+            *place = folder.join(&*place);
+        }
+        if let Some(each) = &mut options.each {
+            *each = below(folder, each);
+        }
+        for input in &mut options.input {
+            *input = below(folder, input);
+        }
+        Ok(options)
+    }
+
+    /// The pure part of [`JobOptions::read`].
+    fn parse(text: &str) -> Result<Self, String> {
+        let options: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if options.count.is_some() && options.each.is_some() {
+            return Err("count and each exclude each other".into());
+        }
+        Ok(options)
+    }
+
+    /// These options where they say something, those of the file elsewhere.
+    pub(crate) fn over(self, file: Self) -> Self {
+        let (count, each) = match (self.count, self.each) {
+            (None, None) => (file.count, file.each),
+            given => given,
+        };
+        let mut input = file.input;
+        input.extend(self.input);
+        let mut env = file.env;
+        env.retain(|(name, _)| self.env.iter().all(|(given, _)| given != name));
+        env.extend(self.env);
+        Self {
+            program: self.program.or(file.program),
+            name: self.name.or(file.name),
+            count,
+            each,
+            input,
+            env,
+            memory: self.memory.or(file.memory),
+            fuel: self.fuel.or(file.fuel),
+            timeout: self.timeout.or(file.timeout),
+            output: self.output.or(file.output),
+            r#where: self.r#where.or(file.r#where),
+            verify: self.verify.or(file.verify),
+            attempts: self.attempts.or(file.attempts),
+            max_price: self.max_price.or(file.max_price),
+            results: self.results.or(file.results),
+            args: if self.args.is_empty() { file.args } else { self.args },
+        }
+    }
+
+    /// What the SDK makes a job of.
+    pub(crate) fn submission(self) -> Result<Submission, Refusal> {
+        let Some(program) = self.program else {
+            return Err(Refusal::usage("no program: name one, here or in the job file"));
+        };
+        Ok(Submission {
+            name: self.name,
+            args: self.args,
+            env: self.env,
+            tasks: match self.each {
+                Some(pattern) => Tasks::Each(pattern),
+                None => Tasks::Count(self.count.unwrap_or(1)),
+            },
+            inputs: self.input.iter().map(|text| Input::parse(text)).collect(),
+            memory: self.memory,
+            fuel: self.fuel,
+            timeout: self.timeout,
+            output_max: self.output,
+            constraint: self.r#where,
+            verify: self.verify,
+            attempts_max: self.attempts,
+            price_max: self.max_price,
+            ..Submission::new(program)
+        })
+    }
+}
+
+/// `text` below `folder`, as text: it may be a pattern, or end in `:PATH`.
+fn below(folder: &Path, text: &str) -> String {
+    folder.join(text).to_string_lossy().into_owned()
+}
+
+/// `K=V`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("use NAME=VALUE".into()),
+    }
+}
+
+/// A table of variables, in the order of their names.
+fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(table.into_iter().collect())
+}
+
+/// A quantity as the flag has it, or a plain number.
+fn text_or_number<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: std::fmt::Display>,
+    D: Deserializer<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Text(String),
+        Whole(u64),
+        Number(f64),
+    }
+    let text = match Value::deserialize(deserializer)? {
+        Value::Text(text) => text,
+        Value::Whole(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests;

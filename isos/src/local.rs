@@ -1,0 +1,74 @@
+//! The note that a complex on this machine leaves while it runs, so that commands find it without
+//! any setting. `isos dev` and `isos server` write it and take it away.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// How to use the complex that runs here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LocalComplex {
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) server: String,
+    /// The text of a token.
+    pub(crate) token: String,
+}
+
+impl LocalComplex {
+    /// The note, if there is one that can be read. A bad one is none: it is no setting of anybody.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        toml::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    }
+
+    /// Leaves the note, for the user's eyes only.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        use std::io::Write;
+
+        let parent = path.parent().unwrap_or(path);
+        std::fs::create_dir_all(parent)?;
+        let beside = path.with_extension("part");
+        let _ = std::fs::remove_file(&beside);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let text = toml::to_string(self).map_err(io::Error::other)?;
+        options.open(&beside)?.write_all(text.as_bytes())?;
+        std::fs::rename(&beside, path)
+    }
+
+    /// Takes the note away, if it is still this one.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        if Self::read(path).as_ref() == Some(self) { std::fs::remove_file(path) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_is_private_and_only_its_writer_takes_it_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/complex.toml");
+        let note = |port: u16| LocalComplex {
+            server: format!("http://127.0.0.1:{port}"),
+            token: "t".into(),
+        };
+        assert_eq!(LocalComplex::read(&path), None);
+        note(1).write(&path).unwrap();
+        note(2).write(&path).unwrap();
+        #[cfg(unix)]
+        {
+            let metadata = std::fs::metadata(&path).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        note(1).remove(&path).unwrap();
+        assert_eq!(LocalComplex::read(&path), Some(note(2)));
+        note(2).remove(&path).unwrap();
+        assert_eq!(LocalComplex::read(&path), None);
+    }
+}

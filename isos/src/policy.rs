@@ -1,0 +1,100 @@
+//! The policy file of this machine's owner, read and named for messages.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use isos_base::sensors::Reading;
+use isos_base::{Bytes, Time};
+use isos_kernel::policy::{MachineCaps, Override, POLICY_BYTES_MAX, Policy, Standing};
+use isos_probe::{Probe, ProbeConfig};
+
+use crate::exit::Refusal;
+use crate::paths::Paths;
+use crate::report::PolicyNow;
+
+/// How long to look at the load of others, and to wait for the desktop's answers.
+const LOAD_WINDOW: Duration = Duration::from_millis(600);
+
+/// A policy and where it is from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// A path, or `built-in default`.
+    pub(crate) source: String,
+    /// The policy.
+    pub(crate) policy: Policy,
+}
+
+/// The policy at `path`; else the owner's; else the built-in one, which is a laptop's.
+pub(crate) fn load(path: Option<&Path>, paths: &Paths) -> anyhow::Result<Loaded> {
+    let own = paths.policy_file();
+    let path = match path {
+        Some(path) => path,
+        None if own.exists() => &own,
+        None => {
+            let source = format!("built-in default (there is no {})", own.display());
+            return Ok(Loaded { source, policy: Policy::default() });
+        }
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| not_readable(path, &error))?;
+    if metadata.len() > POLICY_BYTES_MAX as u64 {
+        let why = format!(
+            "{} has {} bytes, the limit is {POLICY_BYTES_MAX}",
+            path.display(),
+            metadata.len()
+        );
+        return Err(Refusal::usage(why).into());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| not_readable(path, &error))?;
+    let policy = Policy::parse(&text).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!("\n{cause}"));
+        Refusal::usage(format!("{}: {error}{}", path.display(), cause.unwrap_or_default()))
+    })?;
+    Ok(Loaded { source: path.display().to_string(), policy })
+}
+
+fn not_readable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let message = format!("cannot read {}: {error}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Refusal::not_found(message).into(),
+        _ => anyhow::Error::msg(message),
+    }
+}
+
+/// This machine, as far as policies ask.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    probe: Probe,
+    /// What it has.
+    pub(crate) caps: MachineCaps,
+}
+
+impl Machine {
+    /// Looks at the machine, and at the disk that `paths` are on.
+    pub(crate) fn look(paths: &Paths) -> anyhow::Result<Self> {
+        let disk_path = existing(&paths.state).context("no folder of this user exists")?;
+        let probe = Probe::new(ProbeConfig { disk_path, sensors_file: None });
+        let facts = probe.describe();
+        let known = |reading: Reading<Bytes>| reading.known().copied().unwrap_or_default();
+        let caps =
+            MachineCaps { cpus: facts.cpus, memory: known(facts.memory), disk: known(facts.disk) };
+        Ok(Self { probe, caps })
+    }
+
+    /// What a policy allows now. Takes a moment.
+    pub(crate) fn decide(&mut self, loaded: Loaded, now: Time) -> PolicyNow {
+        // Load is an average over half a second: the first reading begins it.
+        let _ = self.probe.read(&[]);
+        self.probe.watch().wait(LOAD_WINDOW);
+        let sensors = self.probe.read(&[]);
+        let Loaded { source, policy } = loaded;
+        let standing = Standing::default();
+        let decision = policy.evaluate(&sensors, now, &Override::None, &self.caps, &standing);
+        PolicyNow { source, now, decision, week: policy.week(&self.caps) }
+    }
+}
+
+/// The nearest folder above that exists.
+fn existing(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
+}

@@ -1,0 +1,26 @@
+//! What commands answer with, each in all three forms.
+
+mod account;
+mod agent;
+mod explain;
+mod host;
+mod job;
+mod place;
+mod policy;
+mod results;
+mod settings;
+mod status;
+
+pub(crate) use account::{AccountList, AccountReport, StatementReport};
+pub(crate) use agent::AgentReport;
+pub(crate) use explain::ExplainReport;
+pub(crate) use host::{HostList, HostReport};
+pub(crate) use job::{JobDetails, JobList, JobReport, ended};
+pub(crate) use place::{PlanReport, TicketReport};
+pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
+pub(crate) use results::{SavedReport, TaskList, TaskLog};
+pub(crate) use settings::SettingsReport;
+pub(crate) use status::StatusReport;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! How this machine's agent stands: one honest verdict, then why.
+
+use isos_agent::AgentStatus;
+use isos_kernel::host::HostState;
+use serde_json::{Value, json};
+
+use crate::output::{Page, Report, Tone, ago, clean, credits, plural};
+
+/// What the agent on this machine says of itself.
+#[derive(Debug)]
+pub(crate) struct AgentReport(pub(crate) AgentStatus);
+
+impl AgentReport {
+    fn verdict(&self) -> (Tone, String) {
+        let status = &self.0.host_status;
+        match &status.state {
+            HostState::Working => {
+                let tasks = plural(status.running, "task");
+                (Tone::Good, format!("working: {tasks} running, {} queued", status.queued))
+            }
+            HostState::Idle => (Tone::Good, "idle: connected, no work now".into()),
+            HostState::Sleeping { .. } => {
+                (Tone::Good, "idle: no work now, the complex will be asked again".into())
+            }
+            HostState::Suspended { .. } => {
+                let why = self.0.offer.reasons.first().map_or("", String::as_str);
+                (Tone::Warn, format!("standing still: {}", clean(why)))
+            }
+            HostState::Connecting => (Tone::Warn, "connecting to the complex".into()),
+            HostState::Offline { why, .. } => {
+                (Tone::Bad, format!("offline: {}", clean(why)))
+            }
+            HostState::Refused(refusal) => (Tone::Bad, clean(&refusal.to_string()).into_owned()),
+            HostState::Stopped => (Tone::Warn, "stopping".into()),
+        }
+    }
+}
+
+impl Report for AgentReport {
+    fn kind(&self) -> &'static str {
+        "agent"
+    }
+
+    fn text(&self, page: &mut Page) {
+        let (tone, verdict) = self.verdict();
+        page.toned(tone, verdict);
+        let agent = &self.0;
+        let status = &agent.host_status;
+        page.field("host", format!("{}, version {}", agent.host.short(), clean(&agent.version)));
+        let seen = match status.last_seen {
+            Some(at) => format!("the complex was heard {}", ago(at, agent.now)),
+            None => "the complex was not heard yet".into(),
+        };
+        page.field("complex", seen);
+        page.field("cores", status.cores.to_string());
+        let (done, failed, back) = (status.done, status.failed, status.returned);
+        page.field("tasks", format!("{done} done, {failed} failed, {back} given back"));
+        page.field("earned", format!("{} since the agent started", credits(status.earned)));
+        for (n, reason) in agent.offer.reasons.iter().enumerate() {
+            page.field(if n == 0 { "policy" } else { "" }, clean(reason));
+        }
+        if !agent.walls.is_empty() {
+            page.field("sandbox", clean(&agent.walls.join(", ")));
+        }
+    }
+
+    fn json(&self) -> Value {
+        let (tone, verdict) = self.verdict();
+        json!({ "ok": tone == Tone::Good, "verdict": verdict, "agent": self.0 })
+    }
+
+    fn quiet(&self, page: &mut Page) {
+        page.line(self.verdict().1);
+    }
+}

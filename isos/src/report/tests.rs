@@ -1,0 +1,295 @@
+//! Every answer in its three forms.
+
+use expect_test::expect_file;
+use isos_base::api::{
+    AccountView, ComplexStatus, Explanation, HostCounts, HostState, HostView, JobView, Plan,
+    ReasonView, Statement, StatementLine, TaskCounts, TaskView, TicketReply,
+};
+use isos_base::host::{Accept, HostSpec, Offer};
+use isos_base::job::{JobSpec, Mount, Verify};
+use isos_base::key::PublicKey;
+use isos_base::price::Price;
+use isos_base::record::{JobState, TaskState};
+use isos_base::sensors::{Power, Reading, Sensors};
+use isos_base::task::{Exit, Trap};
+use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, MicroCredits, Span, Time};
+use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
+use isos_sdk::Saved;
+
+use super::*;
+use crate::config::Settings;
+use crate::output::tests::{NOW, outcome, three_forms};
+
+fn before(secs: u64) -> Time {
+    NOW - Span::secs(secs)
+}
+
+fn job(id: u64, state: JobState) -> JobView {
+    let mut spec = JobSpec::new(Guid::of(b"program"), Bytes::kib(150), 200);
+    spec.name = "genematch".into();
+    spec.args = vec!["{file}".into(), "/in/lib.fasta".into()];
+    spec.env = vec![("MODE".into(), "fast".into())];
+    let guid = Guid::of(b"library");
+    spec.inputs = vec![Mount { path: "lib.fasta".into(), guid, size: Bytes::mib(3) }];
+    spec.each = Some(Guid::of(b"list"));
+    spec.constraint = Some("host.cpus >= 4".into());
+    spec.verify = Verify::Quorum { agree: 2, of: 3 };
+    spec.price_max = Some(MicroCredits::credits(5));
+    let over = state.is_over();
+    JobView {
+        id: JobId(id),
+        name: "genematch\x1b[2J".into(),
+        account: AccountId(100),
+        state,
+        tasks: TaskCounts {
+            total: 200,
+            waiting: if over { 0 } else { 70 },
+            running: if over { 0 } else { 10 },
+            checking: 0,
+            done: if over { 198 } else { 120 },
+            failed: if over { 1 } else { 0 },
+            given_up: if over { 1 } else { 0 },
+        },
+        submitted: before(95),
+        ended: over.then(|| before(3)),
+        price: Price(100),
+        held: if over { MicroCredits::ZERO } else { MicroCredits(1_880_000) },
+        spent: MicroCredits(120_042),
+        hosts: if over { 0 } else { 6 },
+        spec,
+    }
+}
+
+fn host(name: &str, byte: u8, state: HostState) -> HostView {
+    let offer = Offer {
+        cores: 2,
+        memory: Bytes::gib(1),
+        disk: Bytes::gib(10),
+        price_min: Price(10),
+        accept: Accept::Any,
+        reasons: vec!["idle for 12 min".into(), "2 of 4 cores given".into()],
+    };
+    let barred = state == HostState::Barred;
+    HostView {
+        id: HostId(PublicKey([byte; 32])),
+        account: AccountId(101),
+        state,
+        spec: HostSpec {
+            name: name.into(),
+            agent: "isos 0.1.0".into(),
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            cpus: 4,
+            memory: Bytes::gib(8),
+            disk: Bytes::gib(50),
+            country: Some("FI".into()),
+            engine: "wasmtime-48".into(),
+        },
+        offer: (!barred).then_some(offer),
+        tasks: u32::from(!barred) * 16,
+        good: 1_200,
+        bad: u64::from(barred) * 4,
+        lost: 2,
+        barred: barred.then(|| "4 results differ from what two others gave".into()),
+        joined: before(86_400),
+        seen: before(4),
+    }
+}
+
+fn account() -> AccountView {
+    AccountView {
+        id: AccountId(100),
+        name: "demo".into(),
+        available: MicroCredits(98_000_000),
+        held: MicroCredits(1_879_958),
+        received: MicroCredits(100_000_000),
+        paid: MicroCredits(120_042),
+    }
+}
+
+fn reason(about: &str, why: &str, remedy: Option<&str>) -> ReasonView {
+    ReasonView { about: about.into(), why: why.into(), remedy: remedy.map(Into::into) }
+}
+
+fn check(name: &str, report: &dyn crate::output::Report) {
+    let path = format!("{}/src/report/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    expect_file![path].assert_eq(&three_forms(report));
+}
+
+#[test]
+fn jobs() {
+    check("job_active", &JobReport(job(42, JobState::Active)));
+    check("job_failed", &JobReport(job(42, JobState::Failed)));
+    let both = vec![job(42, JobState::Active), job(41, JobState::Done)];
+    check("job_list", &JobList(both));
+    check("job_list_empty", &JobList(Vec::new()));
+    check("job_details", &JobDetails(vec![job(42, JobState::Failed)]));
+}
+
+#[test]
+fn results() {
+    let task = |task, state, exit, why: Option<&str>| TaskView {
+        task,
+        state,
+        exit,
+        why: why.map(Into::into),
+        fuel: Fuel(3_871_965_333),
+        host: Some(HostId(PublicKey([1; 32]))),
+        output: exit.map(|_| Guid::of(b"output")),
+    };
+    let tasks = vec![
+        task(0, TaskState::Done, Some(Exit::Code(0)), None),
+        task(1, TaskState::Failed, Some(Exit::Trap(Trap::Unreachable)), None),
+        task(12, TaskState::GivenUp, None, Some("5 of 5 attempts failed: timed out")),
+    ];
+    check("task_list", &TaskList { job: JobId(42), tasks });
+    check("task_list_empty", &TaskList { job: JobId(42), tasks: Vec::new() });
+    let saved =
+        Saved { folder: "out".into(), done: 198, failed: 1, given_up: 1, kept: 3, bytes: 4_000 };
+    check("saved", &SavedReport { job: JobId(42), saved });
+    check("log", &TaskLog { job: JobId(42), outcome: outcome(7, b"one\x1b[2J\ntwo\n") });
+}
+
+#[test]
+fn hosts() {
+    let hosts = vec![host("desk", 1, HostState::Working), host("liar", 2, HostState::Barred)];
+    check("host_list", &HostList(hosts));
+    check("host_list_empty", &HostList(Vec::new()));
+    check("host", &HostReport(host("desk", 1, HostState::Working)));
+    check("host_barred", &HostReport(host("liar", 2, HostState::Barred)));
+}
+
+#[test]
+fn accounts() {
+    check("account", &AccountReport(account()));
+    check("account_list", &AccountList(vec![account()]));
+    let line = |seq, kind: &str, amount: i64, held: i64, balance: i64| StatementLine {
+        seq,
+        at: before(95 - seq),
+        kind: kind.into(),
+        reason: format!("{kind} for something"),
+        about: (seq > 1).then(|| "job 42".into()),
+        other: AccountId(2),
+        amount: MicroCredits(amount),
+        held: MicroCredits(held),
+        balance: MicroCredits(balance),
+        hash: Guid::of(&[seq as u8]),
+    };
+    let lines = vec![
+        line(1, "grant", 100_000_000, 0, 100_000_000),
+        line(2, "hold", 0, 2_000_000, 100_000_000),
+        line(9, "charge", -120_042, -120_042, 99_879_958),
+    ];
+    check("statement", &StatementReport(Statement { account: account(), lines }));
+}
+
+#[test]
+fn explanations_and_plans() {
+    let obstacles = vec![
+        reason(
+            "2 hosts (linux x86_64)",
+            "have 1 GiB, the job needs 64 GiB",
+            Some("lower --memory"),
+        ),
+        reason("budget", "4.000000 of 5.000000 credits are spent", None),
+    ];
+    let explanation = Explanation {
+        about: "job 42".into(),
+        verdict: "waiting: no host fits".into(),
+        reasons: obstacles.clone(),
+    };
+    check("explanation", &ExplainReport(explanation));
+    let plan = Plan {
+        hosts: 6,
+        cores: 12,
+        price: Price(100),
+        hold: MicroCredits(2_000_000),
+        available: MicroCredits(98_000_000),
+        obstacles: Vec::new(),
+    };
+    check("plan", &PlanReport { plan: plan.clone(), tasks: 200 });
+    let stuck = Plan { hosts: 0, cores: 0, obstacles, ..plan };
+    check("plan_stuck", &PlanReport { plan: stuck, tasks: 1 });
+}
+
+#[test]
+fn tickets() {
+    let reply = TicketReply {
+        ticket: "isos1abc".into(),
+        account: AccountId(101),
+        expires: NOW + Span::secs(7 * 86_400),
+    };
+    let report = TicketReport(reply);
+    check("ticket", &report);
+    let note = "for account 101, expires 2026-11-27T16:08:50Z (in 7 d); whoever has it can use it: \
+        isos join TICKET, or isos --server TICKET";
+    assert_eq!(report.note(NOW), note);
+}
+
+#[test]
+fn status() {
+    let status = ComplexStatus {
+        key: PublicKey([7; 32]),
+        version: "0.1.0".into(),
+        up: Span::secs(185),
+        hosts: HostCounts { working: 2, idle: 3, asleep: 1, barred: 1, ..HostCounts::default() },
+        cores: 12,
+        jobs: 1,
+        tasks_open: 80,
+        transfers: 1_204,
+        ledger_head: Guid::of(b"head"),
+        ledger_sum: 0,
+        price: Price(100),
+    };
+    let report = |status| StatusReport {
+        address: "http://127.0.0.1:7070".into(),
+        answered_in: Span::millis(3),
+        status,
+        account: account(),
+        rights: vec!["submit".into(), "read".into()],
+    };
+    check("status", &report(status.clone()));
+    let none = HostCounts { barred: 1, ..HostCounts::default() };
+    check("status_no_hosts", &report(ComplexStatus { hosts: none, cores: 0, ..status.clone() }));
+    check("status_fault", &report(ComplexStatus { ledger_sum: -5, ..status }));
+}
+
+#[test]
+fn settings() {
+    let env = |name: &str| match name {
+        "ISOS_HOME" => Some("/h".to_owned()),
+        "ISOS_SERVER" => Some("isos1aaaabbbbccccdddd".to_owned()),
+        _ => None,
+    };
+    let settings = Settings::load(&crate::cli::Global::default(), &env).unwrap();
+    check("settings", &SettingsReport::new(settings.clone(), false));
+    check("settings_origin", &SettingsReport::new(settings, true));
+}
+
+#[test]
+fn policies() {
+    let text = "[cpu]\nshare_in_use = \"0%\"\nshare_idle = \"50%\"\n[[window]]\nname = \"day\"\n\
+        days = \"mon-fri\"\nhours = \"09:00-17:00\"\nallow = false\n";
+    let policy = Policy::parse(text).unwrap();
+    let caps = MachineCaps { cpus: 4, memory: Bytes::gib(8), disk: Bytes::gib(100) };
+    let mut sensors = Sensors::idle_machine();
+    let decide = |sensors: &Sensors| {
+        let standing = Standing::default();
+        let decision = policy.evaluate(sensors, NOW, &Override::None, &caps, &standing);
+        let week = policy.week(&caps);
+        PolicyNow { source: "policy.toml".into(), now: NOW, decision, week }
+    };
+    // NOW is a Friday at 16:08; ten hours east of here it is night.
+    sensors.clock.utc_offset_secs = 36_000;
+    check("policy_now_runs", &decide(&sensors));
+    sensors.clock.utc_offset_secs = 0;
+    sensors.power = Reading::Known(Power::Battery(40.0));
+    check("policy_now_stops", &decide(&sensors));
+    let ok = PolicyCheck { source: "policy.toml".into(), problems: Vec::new() };
+    check("policy_ok", &ok);
+    let tiny = MachineCaps { cpus: 1, ..caps };
+    let problems = policy.check_machine(&tiny);
+    check("policy_not_ok", &PolicyCheck { source: "policy.toml".into(), problems });
+    let lines = vec!["First this.".into(), "Then that.".into()];
+    check("policy_text", &PolicyText { source: "policy.toml".into(), lines });
+}

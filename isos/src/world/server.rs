@@ -1,0 +1,136 @@
+//! `isos server`: one server of a complex, in the foreground.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use isos_base::capability::{self, Right};
+use isos_base::{Bytes, MicroCredits, Span};
+use isos_complex::{Server, ServerConfig};
+use isos_kernel::complex::Config;
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::exit::End;
+use crate::local::LocalComplex;
+use crate::output::Mode;
+
+/// What `isos server` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// Where hosts and clients reach it: a UDP address.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:7071")]
+    pub(crate) listen: SocketAddr,
+    /// Where the HTTP API, health, metrics and dashboard answer: a TCP address, best on loopback.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    pub(crate) http: SocketAddr,
+    /// Run a relay on this TCP address, for hosts that nobody can reach directly.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) relay: Option<SocketAddr>,
+    /// The address under which others see this machine, if it is another.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<SocketAddr>,
+    /// The database: a file or sqlite:// URL. Default: a file in the home.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// Credits that a new account starts with.
+    #[arg(long, value_name = "CREDITS", default_value = "10")]
+    pub(crate) welcome: MicroCredits,
+    /// Room for programs, inputs and outputs.
+    #[arg(long, value_name = "SIZE", default_value = "100GiB")]
+    pub(crate) objects_max: Bytes,
+    /// The posted price: micro-credits per gigafuel.
+    #[arg(long, value_name = "N", default_value_t = Config::default().price.0)]
+    pub(crate) price: u32,
+    /// A host that vanishes with tasks may come back within this time.
+    #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
+    pub(crate) lost_after: Span,
+    /// Idle hosts that keep their connection; all others sleep and poll.
+    #[arg(long, value_name = "N", default_value_t = Config::default().held_hosts_max)]
+    pub(crate) held_hosts: usize,
+    /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
+    #[arg(long, hide = true)]
+    pub(crate) test_world: bool,
+}
+
+/// What a server prints once it answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Base of the HTTP API.
+    pub(crate) api: String,
+    /// The operator's token as text.
+    pub(crate) token: String,
+    /// A ticket for hosts of the operator's own.
+    pub(crate) ticket: String,
+    /// The server's key.
+    pub(crate) key: String,
+    /// Its relay.
+    pub(crate) relay: Option<String>,
+    /// Its process.
+    pub(crate) pid: u32,
+}
+
+/// A ticket that is printed at the start lasts this long.
+const TICKET_FOR: Span = Span::secs(7 * 86_400);
+
+/// Runs a server until it is asked to end.
+pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<End> {
+    let paths = &context.settings.paths;
+    let kernel = Config {
+        price: isos_base::price::Price(args.price),
+        lost_after: args.lost_after,
+        held_hosts_max: args.held_hosts,
+        engine: Some(isos_sandbox::Sandbox::engine().into()),
+        ..Config::default()
+    };
+    let home = paths.complex_home();
+    let config = ServerConfig {
+        home: home.clone(),
+        database: args.database,
+        listen: args.listen,
+        http: args.http,
+        relay: args.relay,
+        public_address: args.public,
+        welcome: args.welcome,
+        objects_max: args.objects_max,
+        test_world: args.test_world,
+        kernel,
+    };
+    std::fs::create_dir_all(&paths.state)
+        .with_context(|| format!("cannot make {}", paths.state.display()))?;
+    let mut server = Server::start(config).await.context("the server did not start")?;
+    let open = server.open();
+    let rights = [Right::Join, Right::Submit, Right::Read];
+    let ticket = server.ticket("operator", &rights, TICKET_FOR).await?;
+    let ready = Ready {
+        api: open.api,
+        token: capability::to_text(&open.operator_token),
+        ticket: ticket.ticket,
+        key: open.key.to_string(),
+        relay: open.relay,
+        pid: std::process::id(),
+    };
+    // Other commands of this user find the server by this note.
+    let note = LocalComplex { server: ready.api.clone(), token: ready.token.clone() };
+    let note_file = paths.local_file();
+    note.write(&note_file).with_context(|| format!("cannot write {}", note_file.display()))?;
+    if context.out.mode() == Mode::Json {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, &ready)?;
+        writeln!(out)?;
+    } else {
+        let Ready { api, ticket, .. } = &ready;
+        anstream::eprintln!(
+            "isos server is ready\n  dashboard  {api}\n  state      {}\n\nTo add a machine, run \
+             there:\n  isos join {ticket}\n",
+            home.display(),
+        );
+    }
+    let end = tokio::select! {
+        asked = super::asked_to_end() => asked.map_err(Into::into),
+        stopped = server.failed() => Err(anyhow::Error::new(stopped)),
+    };
+    server.stop().await;
+    note.remove(&note_file)?;
+    end.map(|()| End::Ok)
+}

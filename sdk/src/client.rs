@@ -1,0 +1,219 @@
+//! The client: one method for each request of the API.
+
+use std::sync::Arc;
+
+use data_encoding::BASE64URL;
+use hyper::Method;
+use isos_base::api::{
+    AccountView, ComplexStatus, Explanation, HostView, JobView, LeaseView, Plan, Statement,
+    SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
+};
+use isos_base::{JobId, MicroCredits};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::address::Address;
+use crate::call::{Again, Call, Line, Payload, escape};
+use crate::error::ClientError;
+use crate::events::JobEvents;
+use crate::results::Results;
+use crate::transport::Transport;
+
+/// A client of one complex. Clones share connections.
+///
+/// Every method fails with a [`ClientError`]; those that only read, and those that may be carried
+/// out twice, are repeated while the complex is away for a moment. Needs a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) line: Arc<Line>,
+}
+
+/// Which part of a statement.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StatementPart {
+    /// Only what is behind this position of the ledger.
+    pub after: Option<u64>,
+    /// At most so many lines.
+    pub limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct CreditRequest<'a> {
+    amount: MicroCredits,
+    why: &'a str,
+}
+
+impl Client {
+    /// A client of the complex at `address`; connects when first used. `token` is the text of a
+    /// token, or nothing for the ticket's own.
+    ///
+    /// # Errors
+    /// [`ClientError::Problem`] for a token with characters that no token has.
+    pub fn new(address: &Address, token: Option<&str>) -> Result<Self, ClientError> {
+        let (host, own, transport) = match address {
+            Address::Http(socket) => (socket.to_string(), None, Transport::Tcp(*socket)),
+            Address::Ticket(ticket) => {
+                let own = (!ticket.token.is_empty()).then(|| BASE64URL.encode(&ticket.token));
+                (ticket.complex.to_string(), own, Transport::of_ticket(ticket))
+            }
+        };
+        let token = token.or(own.as_deref());
+        let line = Line::new(address.to_string(), &host, token, transport)?;
+        Ok(Self { line: Arc::new(line) })
+    }
+
+    /// Where the complex is, for messages.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.line.address
+    }
+
+    /// Closes the connections. Dropping the last clone does too, without waiting for goodbyes.
+    pub async fn close(&self) {
+        self.line.close().await;
+    }
+
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+        self.line.send(&call).await?.json().await
+    }
+
+    /// The complex at a glance.
+    pub async fn status(&self) -> Result<ComplexStatus, ClientError> {
+        self.json(Call::get("/v1/status")).await
+    }
+
+    /// Who holds the token, and what it allows.
+    pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
+        self.json(Call::get("/v1/whoami")).await
+    }
+
+    /// What a job would cost and where it would run; nothing is submitted.
+    pub async fn plan(&self, request: &SubmitRequest) -> Result<Plan, ClientError> {
+        self.json(Call::post("/v1/jobs/plan", request, Again::Yes)).await
+    }
+
+    /// Submits a job whose objects have been uploaded. With a key in the request it is repeated
+    /// until there is an answer, and gives one job however often it arrives.
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<JobView, ClientError> {
+        let again = if request.key.is_some() { Again::Yes } else { Again::IfUnsent };
+        self.json(Call::post("/v1/jobs", request, again)).await
+    }
+
+    /// Jobs, the newest first: at most `limit`, older than `before`.
+    pub async fn jobs(
+        &self,
+        limit: Option<u32>,
+        before: Option<JobId>,
+    ) -> Result<Vec<JobView>, ClientError> {
+        let query = query(&[("limit", limit.map(u64::from)), ("before", before.map(|job| job.0))]);
+        self.json(Call::get(format!("/v1/jobs{query}"))).await
+    }
+
+    /// One job.
+    pub async fn job(&self, id: JobId) -> Result<JobView, ClientError> {
+        self.json(Call::get(format!("/v1/jobs/{id}"))).await
+    }
+
+    /// Cancels a job: what is done is paid for, the rest of the hold comes back.
+    pub async fn cancel(&self, id: JobId) -> Result<JobView, ClientError> {
+        self.json(Call::with(Method::DELETE, format!("/v1/jobs/{id}"), Payload::Empty)).await
+    }
+
+    /// A job's progress, until it is over; comes back by itself when the connection breaks.
+    #[must_use]
+    pub fn events(&self, id: JobId) -> JobEvents {
+        JobEvents::new(self.clone(), id)
+    }
+
+    /// The accepted tasks of a job in task order: at most `limit` from task `from` on.
+    pub async fn tasks(
+        &self,
+        id: JobId,
+        from: Option<u32>,
+        limit: Option<u32>,
+    ) -> Result<Vec<TaskView>, ClientError> {
+        let query = query(&[("from", from.map(u64::from)), ("limit", limit.map(u64::from))]);
+        self.json(Call::get(format!("/v1/jobs/{id}/tasks{query}"))).await
+    }
+
+    /// The results accepted so far, in order of acceptance, with or without outputs; of one task
+    /// or of all.
+    pub async fn results(
+        &self,
+        id: JobId,
+        output: bool,
+        task: Option<u32>,
+    ) -> Result<Results, ClientError> {
+        Results::open(self, id, output, task).await
+    }
+
+    /// The leases of a job.
+    pub async fn leases(&self, id: JobId) -> Result<Vec<LeaseView>, ClientError> {
+        self.json(Call::get(format!("/v1/jobs/{id}/leases"))).await
+    }
+
+    /// All hosts that the token may see.
+    pub async fn hosts(&self) -> Result<Vec<HostView>, ClientError> {
+        self.json(Call::get("/v1/hosts")).await
+    }
+
+    /// One host, by its key, the beginning of its key, or its name.
+    pub async fn host(&self, which: &str) -> Result<HostView, ClientError> {
+        self.json(Call::get(format!("/v1/hosts/{}", escape(which)))).await
+    }
+
+    /// All accounts; for operators.
+    pub async fn accounts(&self) -> Result<Vec<AccountView>, ClientError> {
+        self.json(Call::get("/v1/accounts")).await
+    }
+
+    /// An account, by number, name, or `me`.
+    pub async fn account(&self, which: &str) -> Result<AccountView, ClientError> {
+        self.json(Call::get(format!("/v1/accounts/{}", escape(which)))).await
+    }
+
+    /// An account's transfers, oldest first.
+    pub async fn statement(
+        &self,
+        which: &str,
+        part: StatementPart,
+    ) -> Result<Statement, ClientError> {
+        let query = query(&[("after", part.after), ("limit", part.limit.map(u64::from))]);
+        self.json(Call::get(format!("/v1/accounts/{}/statement{query}", escape(which)))).await
+    }
+
+    /// Gives credits to an account; for operators. Not repeated when nobody knows whether it was
+    /// carried out: look at the statement then.
+    pub async fn credit(
+        &self,
+        which: &str,
+        amount: MicroCredits,
+        why: &str,
+    ) -> Result<AccountView, ClientError> {
+        let body = CreditRequest { amount, why };
+        let path = format!("/v1/accounts/{}/credits", escape(which));
+        self.json(Call::post(path, &body, Again::IfUnsent)).await
+    }
+
+    /// Makes a ticket; for operators.
+    pub async fn ticket(&self, request: &TicketRequest) -> Result<TicketReply, ClientError> {
+        self.json(Call::post("/v1/tickets", request, Again::Yes)).await
+    }
+
+    /// Why something is as it is: a job (`42`), a task (`42@7`), or a host.
+    pub async fn explain(&self, what: &str) -> Result<Explanation, ClientError> {
+        self.json(Call::get(format!("/v1/explain/{}", escape(what)))).await
+    }
+}
+
+/// `?a=1&b=2`, or nothing.
+pub(crate) fn query(pairs: &[(&str, Option<u64>)]) -> String {
+    let mut text = String::new();
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            let mark = if text.is_empty() { '?' } else { '&' };
+            text.push_str(&format!("{mark}{name}={value}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! A job's progress as it happens: server-sent events, and coming back when the connection breaks.
+
+use std::time::Duration;
+
+use isos_base::JobId;
+use isos_base::api::{JobView, ProblemCode};
+use tokio::time::{Instant, sleep};
+
+use crate::call::{Again, Call, Pieces};
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::limits::{EVENT_BYTES_MAX, EVENT_SILENCE_MAX, OUTAGE_MAX, OUTAGE_WAIT_MAX};
+use crate::sse::Parser;
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The progress of one job: every view differs from the one before it.
+#[derive(Debug)]
+pub struct JobEvents {
+    client: Client,
+    job: JobId,
+    stream: Option<(Pieces, Parser)>,
+    ready: std::collections::VecDeque<String>,
+    last: Option<JobView>,
+    /// Since when the complex does not answer.
+    away_since: Option<Instant>,
+    wait: Duration,
+}
+
+impl JobEvents {
+    pub(crate) fn new(client: Client, job: JobId) -> Self {
+        Self {
+            client,
+            job,
+            stream: None,
+            ready: std::collections::VecDeque::new(),
+            last: None,
+            away_since: None,
+            wait: FIRST_WAIT,
+        }
+    }
+
+    /// The last view that was given out.
+    #[must_use]
+    pub fn last(&self) -> Option<&JobView> {
+        self.last.as_ref()
+    }
+
+    /// The next view; `None` after the one that says the job is over. Loses nothing when cancelled.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the complex says no, or has not come back within
+    /// [`crate::limits::OUTAGE_MAX`].
+    pub async fn next(&mut self) -> Result<Option<JobView>, ClientError> {
+        if self.last.as_ref().is_some_and(|view| view.state.is_over()) {
+            return Ok(None);
+        }
+        loop {
+            while let Some(text) = self.ready.pop_front() {
+                let view: JobView = serde_json::from_str(&text).map_err(|error| {
+                    let why = format!("an event that is no job: {error}");
+                    ClientError::Protocol { request: self.path(), why }
+                })?;
+                if self.last.as_ref() != Some(&view) {
+                    self.last = Some(view.clone());
+                    return Ok(Some(view));
+                }
+            }
+            match self.read().await {
+                Ok(()) => (self.away_since, self.wait) = (None, FIRST_WAIT),
+                Err(error) => self.pause(error).await?,
+            }
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/v1/jobs/{}/events", self.job)
+    }
+
+    /// Reads one piece; without a stream, opens it first.
+    async fn read(&mut self) -> Result<(), ClientError> {
+        let line = &self.client.line;
+        let (pieces, parser) = match &mut self.stream {
+            Some(stream) => stream,
+            None => {
+                let again = if self.last.is_none() { Again::Yes } else { Again::Never };
+                let answer = line.send(&Call { again, ..Call::get(self.path()) }).await?;
+                if answer.media_type() != "text/event-stream" {
+                    let why = format!("{:?} instead of an event stream", answer.media_type());
+                    return Err(ClientError::Protocol { request: self.path(), why });
+                }
+                self.stream.insert((answer.into_pieces(), Parser::new(EVENT_BYTES_MAX)))
+            }
+        };
+        let outcome = pieces.next(EVENT_SILENCE_MAX, line).await;
+        match outcome {
+            Ok(Some(piece)) => {
+                let pushed = parser.push(&piece, &mut self.ready);
+                pushed.map_err(|why| {
+                    self.stream = None;
+                    ClientError::Protocol { request: self.path(), why: why.to_string() }
+                })
+            }
+            Ok(None) => {
+                self.stream = None;
+                let early = std::io::Error::other("the event stream ended before the job");
+                Err(line.interrupted(&self.path(), early))
+            }
+            Err(error) => {
+                self.stream = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn pause(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let passing = match &error {
+            ClientError::Interrupted { .. } | ClientError::TimedOut { .. } => true,
+            // Nobody there from the start is an answer; nobody there any more is an outage.
+            ClientError::Unreachable { .. } => self.last.is_some(),
+            error => error.problem() == Some(ProblemCode::Busy),
+        };
+        let since = *self.away_since.get_or_insert_with(Instant::now);
+        if !passing || since.elapsed() > OUTAGE_MAX {
+            return Err(error);
+        }
+        tracing::info!(job = %self.job, %error, "lost sight of the job; trying again");
+        sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(OUTAGE_WAIT_MAX);
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! What carries HTTP/1.1: a loopback socket, or a stream to the complex's key.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use isos_base::key::SecretKey;
+use isos_base::ticket::Ticket;
+use isos_base::wire::API_ALPN;
+use isos_net::{Connection, Endpoint, EndpointConfig, PeerAddr};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::body::RequestBody;
+use crate::error::Cause;
+use crate::limits::CONNECT_TIMEOUT;
+
+/// One HTTP/1.1 connection, ready for requests one after another.
+pub(crate) type Lane = SendRequest<RequestBody>;
+
+/// Opens connections.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Tcp(SocketAddr),
+    Quic(Box<QuicLink>),
+}
+
+/// The way to a complex by its key: the endpoint and the connection are made when first needed,
+/// and the connection again when it has ended.
+#[derive(Debug)]
+pub(crate) struct QuicLink {
+    peer: PeerAddr,
+    state: Mutex<LinkState>,
+}
+
+#[derive(Debug, Default)]
+struct LinkState {
+    endpoint: Option<Endpoint>,
+    connection: Option<Connection>,
+}
+
+impl Transport {
+    /// The way that a ticket shows.
+    pub(crate) fn of_ticket(ticket: &Ticket) -> Self {
+        Self::Quic(Box::new(QuicLink { peer: ticket.into(), state: Mutex::default() }))
+    }
+
+    /// A new connection.
+    pub(crate) async fn open(&self) -> Result<Lane, Cause> {
+        match self {
+            Self::Tcp(address) => {
+                let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+                    .await
+                    .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+                stream.set_nodelay(true)?;
+                lane(stream).await
+            }
+            Self::Quic(link) => link.open().await,
+        }
+    }
+
+    /// Says goodbye, as far as there is somebody to say it to.
+    pub(crate) async fn close(&self) {
+        if let Self::Quic(link) = self {
+            let state = std::mem::take(&mut *link.state.lock().await);
+            drop(state.connection);
+            if let Some(endpoint) = state.endpoint {
+                endpoint.close().await;
+            }
+        }
+    }
+}
+
+impl QuicLink {
+    async fn open(&self) -> Result<Lane, Cause> {
+        let connection = self.connection().await?;
+        let stream = connection.open().await?.into_raw().await?;
+        lane(stream).await
+    }
+
+    async fn connection(&self) -> Result<Connection, Cause> {
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.connection
+            && connection.is_closed().is_none()
+        {
+            return Ok(connection.clone());
+        }
+        let endpoint = match &state.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => state.endpoint.insert(self.bind().await?).clone(),
+        };
+        let connection = endpoint.connect(&self.peer, API_ALPN).await?;
+        Ok(state.connection.insert(connection).clone())
+    }
+
+    /// The client is nobody in particular: what it may do is in its token, so its key is fresh.
+    async fn bind(&self) -> Result<Endpoint, Cause> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
+        let mut config = EndpointConfig::new(SecretKey::from_bytes(&seed));
+        let here = |address: &SocketAddr| address.is_ipv4() && address.ip().is_loopback();
+        if self.peer.relay.is_none() && self.peer.addresses.iter().all(here) {
+            config.bind = Some((Ipv4Addr::LOCALHOST, 0).into());
+        }
+        Ok(Endpoint::bind(config).await?)
+    }
+}
+
+async fn lane<S>(stream: S) -> Result<Lane, Cause>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (lane, connection) = handshake(TokioIo::new(stream)).await?;
+    // Ends when the lane is dropped, or the peer closes; requests in flight learn of it themselves.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to the complex ended");
+        }
+    });
+    Ok(lane)
+}
