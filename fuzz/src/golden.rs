@@ -1,0 +1,229 @@
+//! What honest peers send: the inputs that mutation starts from.
+
+use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
+use isos_base::capability::{self, Right};
+use isos_base::codec::{encode, put_frame};
+use isos_base::guid::Guid;
+use isos_base::host::{Accept, HostSpec, Offer};
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
+use isos_base::job::{FileList, JobSpec, Mount, Verify};
+use isos_base::key::SecretKey;
+use isos_base::price::Price;
+use isos_base::ranges::TaskRange;
+use isos_base::record::{Accepted, HostRecord};
+use isos_base::task::{Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
+use isos_base::ticket::Ticket;
+use isos_base::time::{Span, Time};
+use isos_base::units::{Bytes, Fuel, MicroCredits};
+use isos_base::wire::{
+    Grant, Hello, JobOffer, LeaseReport, ObjectAnswer, ObjectRequest, Report, Room, ToComplex,
+    ToHost,
+};
+use isos_kernel::policy;
+use serde::Serialize;
+
+/// Good inputs of a target, the most telling first; none for a name that is not one.
+#[must_use]
+pub fn inputs(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "ticket" => vec![ticket().to_string().into_bytes(), encode(&ticket())],
+        "token" => {
+            let token = token();
+            vec![capability::to_text(&token).into_bytes(), token]
+        }
+        "to_complex" => to_complex().iter().flat_map(both).collect(),
+        "to_host" => to_host().iter().flat_map(both).collect(),
+        "object_request" => {
+            let put = ObjectRequest::Put { guid: Guid([1; 32]), size: 300 };
+            [ObjectRequest::Get(Guid([1; 32])), put].iter().flat_map(both).collect()
+        }
+        "object_answer" => {
+            let refused = ObjectAnswer::Refused("full".into());
+            [ObjectAnswer::Found(300), ObjectAnswer::Kept, refused].iter().flat_map(both).collect()
+        }
+        "output" => vec![output().encode(), encode(&FileList { files: vec![mount()] })],
+        "result_entry" => both(&entry()),
+        "record" => records(),
+        "policy" => policy::template_names()
+            .filter_map(policy::template)
+            .map(|text| text.as_bytes().to_vec())
+            .collect(),
+        "constraint" => texts(&[
+            "host.cpus >= 4 && host.country == \"FI\"",
+            "host.memory >= 8 * 1024 * 1024 * 1024 || !(host.os in ['linux', 'macos'])",
+            "host.name.startsWith('a') ? true : false",
+        ]),
+        "quantity" => texts(&[
+            "512MiB",
+            "1.5 GB",
+            "20G",
+            "90s",
+            "7d",
+            "0.25",
+            "12.500000",
+            "42@7",
+            "quorum=2/3",
+            &Guid([9; 32]).to_string(),
+        ]),
+        "request" => vec![json(&submit()), json(&ticket_request())],
+        _ => Vec::new(),
+    }
+}
+
+/// A message by itself and behind its length.
+fn both<M: Serialize>(message: &M) -> Vec<Vec<u8>> {
+    let mut framed = Vec::new();
+    put_frame(message, &mut framed);
+    vec![framed, encode(message)]
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn json<M: Serialize>(message: &M) -> Vec<u8> {
+    serde_json::to_vec(message).expect("plain data always encodes")
+}
+
+fn token() -> Vec<u8> {
+    let root = SecretKey::from_bytes(&[7; 32]);
+    let rights = [Right::Submit, Right::Read];
+    capability::issue(&root, AccountId(100), &rights, Time(50)).expect("a plain token can be made")
+}
+
+fn ticket() -> Ticket {
+    Ticket {
+        complex: SecretKey::from_bytes(&[7; 32]).public(),
+        addresses: vec![([127, 0, 0, 1], 7071).into()],
+        relay: Some("http://127.0.0.1:7072".into()),
+        api: Some("http://127.0.0.1:7070".into()),
+        token: token(),
+        expires: Time(50),
+        test_world: true,
+    }
+}
+
+fn host() -> HostSpec {
+    HostSpec {
+        name: "h".into(),
+        agent: "0.1.0".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpus: 2,
+        memory: Bytes::gib(8),
+        disk: Bytes::gib(100),
+        country: Some("FI".into()),
+        engine: "wasmtime-48".into(),
+    }
+}
+
+fn mount() -> Mount {
+    Mount { path: "genes/x.fa".into(), guid: Guid([2; 32]), size: Bytes(300) }
+}
+
+fn spec() -> JobSpec {
+    let mut spec = JobSpec::new(Guid([1; 32]), Bytes(100), 10);
+    spec.args = vec!["--task".into(), "{task}".into(), "/in/{file}".into()];
+    spec.env = vec![("A".into(), "b".into())];
+    spec.inputs = vec![mount()];
+    spec.constraint = Some("host.cpus >= 2".into());
+    spec.verify = Verify::Quorum { agree: 2, of: 3 };
+    spec.price_max = Some(MicroCredits::CREDIT);
+    spec
+}
+
+fn output() -> Output {
+    let file = |path: &str| OutputFile { path: path.into(), content: vec![1, 2, 3] };
+    Output { stdout: b"hello".to_vec(), stderr: vec![], files: vec![file("a"), file("b/c")] }
+}
+
+fn result(task: u32) -> TaskResult {
+    let output = OutputAt::Inline(output().encode());
+    TaskResult { task, exit: Exit::Code(0), fuel: Fuel(1_000_000), output }
+}
+
+fn host_id() -> HostId {
+    HostId(SecretKey::from_bytes(&[3; 32]).public())
+}
+
+fn entry() -> ResultEntry {
+    let accepted = Accepted { task: 7, result: Ok(result(7)), host: Some(host_id()) };
+    ResultEntry { accepted, output: Some(output().encode()) }
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let host = HostRecord {
+        id: host_id(),
+        account: AccountId(100),
+        spec: host(),
+        good: 3,
+        bad: 0,
+        lost: 1,
+        barred: None,
+        joined: Time(1),
+        seen: Time(2),
+    };
+    let tagged = |tag: u8, bytes: Vec<u8>| [vec![tag], bytes].concat();
+    vec![tagged(2, encode(&vec![entry().accepted])), tagged(4, encode(&host))]
+}
+
+fn to_complex() -> Vec<ToComplex> {
+    let offer = Offer {
+        cores: 2,
+        memory: Bytes::gib(1),
+        disk: Bytes::gib(2),
+        price_min: Price(5),
+        accept: Accept::Except(vec![Guid([9; 32])]),
+        reasons: vec!["idle".into()],
+    };
+    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0) };
+    let hello = Hello {
+        spec: host(),
+        offer: offer.clone(),
+        token: Some(token()),
+        holding: vec![LeaseId(300)],
+        room,
+    };
+    let lease = LeaseReport {
+        lease: LeaseId(300),
+        results: vec![result(7), result(8)],
+        faults: vec![(9, Fault::TimedOut)],
+        returned: vec![TaskRange::new(10, 20)],
+        busy: Span::millis(40),
+    };
+    let report = Report { seq: 1, leases: vec![lease], room };
+    vec![
+        ToComplex::Report(report),
+        ToComplex::Hello(Box::new(hello)),
+        ToComplex::Offer(offer),
+        ToComplex::Goodbye,
+    ]
+}
+
+fn to_host() -> Vec<ToHost> {
+    let offer = JobOffer { job: JobId(42), spec: spec(), price: Price(100), buyer: AccountId(100) };
+    let grant = Grant {
+        lease: LeaseId(300),
+        job: JobId(42),
+        ranges: vec![TaskRange::new(0, 10)],
+        deadline: Time(2),
+    };
+    vec![
+        ToHost::Job(Box::new(offer)),
+        ToHost::Grant(vec![grant]),
+        ToHost::Welcome { now: Time(1), account: AccountId(9) },
+        ToHost::Sleep(Span::secs(1)),
+    ]
+}
+
+fn submit() -> SubmitRequest {
+    SubmitRequest { spec: spec(), key: Some("once".into()) }
+}
+
+fn ticket_request() -> TicketRequest {
+    TicketRequest {
+        account: "lab".into(),
+        rights: vec!["join".into(), "read".into()],
+        valid: Span::secs(3_600),
+    }
+}

@@ -1,0 +1,230 @@
+//! One function for each decoder of bytes that others wrote: any bytes in, no panic, and what was
+//! understood means the same when it is written and read again.
+//!
+//! `fuzz_targets/` gives each to libFuzzer (`cargo +nightly fuzz run --features libfuzzer ticket`),
+//! `tests/smoke.rs` gives each some thousand inputs on any compiler. Not here: the sandbox's
+//! WebAssembly (wasmtime has its own fuzzers) and frames of the driver's own child.
+
+pub mod golden;
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
+use isos_base::capability;
+use isos_base::codec;
+use isos_base::guid::Guid;
+use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
+use isos_base::job::{FileList, JobSpec, Verify};
+use isos_base::key::{PublicKey, SecretKey};
+use isos_base::record::{
+    Accepted, AccountRecord, HoldRecord, HostRecord, JobRecord, LeaseRecord, StateChunk,
+    TransferRecord,
+};
+use isos_base::task::{Output, TaskResult};
+use isos_base::ticket::Ticket;
+use isos_base::time::{Span, Time};
+use isos_base::units::{Bytes, Fuel, MicroCredits};
+use isos_base::wire::{ObjectAnswer, ObjectRequest, ToComplex, ToHost};
+use isos_kernel::constraint::Constraint;
+use isos_kernel::policy::Policy;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A decoder under test.
+pub struct Target {
+    /// Its name, also that of its function and file.
+    pub name: &'static str,
+    /// What it does with any bytes.
+    pub run: fn(&[u8]),
+}
+
+/// All of them, for tests that walk over all.
+pub const TARGETS: [Target; 13] = [
+    Target { name: "ticket", run: ticket },
+    Target { name: "token", run: token },
+    Target { name: "to_complex", run: to_complex },
+    Target { name: "to_host", run: to_host },
+    Target { name: "object_request", run: object_request },
+    Target { name: "object_answer", run: object_answer },
+    Target { name: "output", run: output },
+    Target { name: "result_entry", run: result_entry },
+    Target { name: "record", run: record },
+    Target { name: "policy", run: policy },
+    Target { name: "constraint", run: constraint },
+    Target { name: "quantity", run: quantity },
+    Target { name: "request", run: request },
+];
+
+/// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
+pub fn ticket(bytes: &[u8]) {
+    if let Ok(text) = str::from_utf8(bytes)
+        && let Ok(ticket) = text.parse::<Ticket>()
+    {
+        assert_eq!(ticket.to_string().parse().as_ref(), Ok(&ticket));
+    }
+    message::<Ticket>(bytes);
+}
+
+/// A capability token: bytes from a host, text from an HTTP header.
+pub fn token(bytes: &[u8]) {
+    let root = SecretKey::from_bytes(&[7; 32]).public();
+    let unpacked = str::from_utf8(bytes).ok().and_then(capability::from_text);
+    for token in [Some(bytes), unpacked.as_deref()].into_iter().flatten() {
+        if let Ok(holder) = capability::check(&root, token, Time(10)) {
+            assert!(!holder.rights.is_empty(), "a token that allows nothing is an error");
+        }
+        if let Ok(narrowed) = capability::attenuate(&root, token, &[], Time(5)) {
+            assert!(capability::check(&root, &narrowed, Time(1)).is_err());
+        }
+    }
+}
+
+/// A frame from an agent.
+pub fn to_complex(bytes: &[u8]) {
+    frame::<ToComplex>(bytes);
+    if let Ok(ToComplex::Report(report)) = codec::decode(bytes) {
+        report.leases.iter().flat_map(|lease| &lease.results).for_each(digest);
+    }
+}
+
+/// A frame from the complex.
+pub fn to_host(bytes: &[u8]) {
+    frame::<ToHost>(bytes);
+    if let Ok(ToHost::Job(offer)) = codec::decode(bytes) {
+        job(&offer.spec);
+    }
+}
+
+/// A request for an object.
+pub fn object_request(bytes: &[u8]) {
+    frame::<ObjectRequest>(bytes);
+}
+
+/// The answer to one.
+pub fn object_answer(bytes: &[u8]) {
+    frame::<ObjectAnswer>(bytes);
+}
+
+/// The output object of a task, which becomes files on the buyer's disk.
+pub fn output(bytes: &[u8]) {
+    if let Ok(output) = Output::decode(bytes) {
+        for file in &output.files {
+            assert!(isos_base::job::is_plain_path(&file.path), "{:?} escapes", file.path);
+        }
+        assert_eq!(Output::decode(&output.encode()), Ok(output));
+    }
+    message::<FileList>(bytes);
+}
+
+/// An entry of the stream of results that a client reads.
+pub fn result_entry(bytes: &[u8]) {
+    frame::<ResultEntry>(bytes);
+}
+
+/// A durable record, from a database that may have been damaged.
+pub fn record(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    match kind % 8 {
+        0 => message::<JobRecord>(bytes),
+        1 => message::<StateChunk>(bytes),
+        2 => message::<Vec<Accepted>>(bytes),
+        3 => message::<LeaseRecord>(bytes),
+        4 => message::<HostRecord>(bytes),
+        5 => message::<AccountRecord>(bytes),
+        6 => message::<TransferRecord>(bytes),
+        _ => message::<HoldRecord>(bytes),
+    }
+}
+
+/// An owner's policy file.
+pub fn policy(bytes: &[u8]) {
+    if let Ok(text) = str::from_utf8(bytes)
+        && let Err(error) = Policy::parse(text)
+    {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// A buyer's constraint over hosts.
+pub fn constraint(bytes: &[u8]) {
+    if let Ok(text) = str::from_utf8(bytes)
+        && let Ok(constraint) = Constraint::compile(text)
+    {
+        assert_eq!(constraint.text(), text);
+    }
+}
+
+/// Quantities and ids as people and configuration files write them.
+pub fn quantity(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    // Sizes and fuel are printed rounded, so only these come back exactly.
+    printed::<Span>(text);
+    printed::<MicroCredits>(text);
+    printed::<Guid>(text);
+    printed::<PublicKey>(text);
+    printed::<HostId>(text);
+    printed::<JobId>(text);
+    printed::<LeaseId>(text);
+    printed::<AccountId>(text);
+    printed::<TaskId>(text);
+    printed::<Verify>(text);
+    for error in [text.parse::<Bytes>().err(), text.parse::<Fuel>().err()].into_iter().flatten() {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Bodies of the HTTP API.
+pub fn request(bytes: &[u8]) {
+    if let Some(submit) = json::<SubmitRequest>(bytes) {
+        job(&submit.spec);
+    }
+    json::<TicketRequest>(bytes);
+}
+
+/// A specification is checked before anything believes it.
+fn job(spec: &JobSpec) {
+    if spec.check().is_ok() {
+        assert!(spec.count > 0);
+        assert!(spec.inputs.iter().all(|mount| isos_base::job::is_plain_path(&mount.path)));
+        let args = spec.args_of(spec.count - 1, Some("file"));
+        assert_eq!(args.len(), spec.args.len());
+    }
+}
+
+fn digest(result: &TaskResult) {
+    assert_eq!(result.digest(), result.clone().digest());
+}
+
+/// A message behind its length, as it comes from a socket; and by itself.
+fn frame<M: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
+    let max = isos_base::limits::FRAME_BYTES_MAX;
+    if let Some((head, body)) = bytes.split_first_chunk()
+        && let Ok(length) = codec::frame_length(*head, max)
+        && let Some(body) = body.get(..length)
+    {
+        message::<M>(body);
+    }
+    message::<M>(bytes);
+}
+
+fn message<M: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
+    if let Ok(message) = codec::decode::<M>(bytes) {
+        let again = codec::encode(&message);
+        assert!(again.len() <= bytes.len(), "our own encoding is the shortest");
+        assert_eq!(codec::decode::<M>(&again).as_ref(), Ok(&message));
+    }
+}
+
+fn json<M: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<M> {
+    let message = serde_json::from_slice::<M>(bytes).ok()?;
+    let again = serde_json::to_vec(&message).expect("plain data always encodes");
+    assert_eq!(serde_json::from_slice::<M>(&again).ok().as_ref(), Some(&message));
+    Some(message)
+}
+
+fn printed<T: FromStr + Display + PartialEq + Debug>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        assert_eq!(value.to_string().parse::<T>().ok(), Some(value), "{text:?}");
+    }
+}
