@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::core::Core;
-use crate::{Shared, clock};
 pub use crate::owner::Said;
+use crate::{Shared, clock};
 
 const SOCKET: &str = "agent.sock";
 /// A line has at most this many bytes.

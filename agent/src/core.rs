@@ -152,8 +152,7 @@ impl Task {
     }
 
     fn tell_processes(&self) {
-        let processes: Vec<u32> =
-            self.chambers.values().filter_map(Running::process_id).collect();
+        let processes: Vec<u32> = self.chambers.values().filter_map(Running::process_id).collect();
         self.core.processes.send_if_modified(|known| {
             let changed = *known != processes;
             *known = processes;

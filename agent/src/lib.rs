@@ -174,7 +174,12 @@ impl Agent {
         });
         let facts = probe.describe();
         let spec = HostSpec {
-            name: config.name.unwrap_or(facts.hostname).chars().take(limits::NAME_CHARS_MAX).collect(),
+            name: config
+                .name
+                .unwrap_or(facts.hostname)
+                .chars()
+                .take(limits::NAME_CHARS_MAX)
+                .collect(),
             agent: env!("CARGO_PKG_VERSION").into(),
             os: facts.os.clone(),
             arch: facts.arch.clone(),

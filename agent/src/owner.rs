@@ -1,4 +1,5 @@
-//! The owner's side: sensors are read, the policy is evaluated, what it allows is told to the machine.
+//! The owner's side: sensors are read, the policy is evaluated, and the machine is told what it
+//! allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,13 @@ const READ_BUSY: Duration = Duration::from_millis(1_000);
 const TOUCH: Duration = Duration::from_millis(250);
 
 /// Watches the owner for as long as the agent lives.
-pub(crate) fn watch(core: Core, shared: Arc<Shared>, probe: Probe, policy: Policy, spec: &HostSpec) {
+pub(crate) fn watch(
+    core: Core,
+    shared: Arc<Shared>,
+    probe: Probe,
+    policy: Policy,
+    spec: &HostSpec,
+) {
     let machine = MachineCaps { cpus: spec.cpus, memory: spec.memory, disk: spec.disk };
     let watcher = Watcher { core, shared, probe, policy, machine, last: None, load_blocked: false };
     tokio::spawn(watcher.run());
@@ -97,9 +104,8 @@ impl Watcher {
         self.load_blocked = decision.load_blocked;
         let offer = self.policy.offer(&decision);
         let next = decision.next_change;
-        let news = self.last.as_ref().is_none_or(|(last, until)| {
-            is_news(last, &offer) || *until != next
-        });
+        let news =
+            self.last.as_ref().is_none_or(|(last, until)| is_news(last, &offer) || *until != next);
         if news {
             self.last = Some((offer.clone(), next));
             self.core.input(Input::Allowed { offer, until: next }).await;

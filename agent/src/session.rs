@@ -57,10 +57,7 @@ async fn listen(core: &Core, session: SessionId, mut receiver: FrameReceiver) ->
 }
 
 /// Writes frames until the machine drops the session; then what was written is delivered first.
-async fn talk(
-    mut sender: FrameSender,
-    mut outbox: mpsc::UnboundedReceiver<ToComplex>,
-) -> String {
+async fn talk(mut sender: FrameSender, mut outbox: mpsc::UnboundedReceiver<ToComplex>) -> String {
     /// The complex has this long to take the last frame.
     const LAST_FRAME: std::time::Duration = std::time::Duration::from_secs(2);
     let mut frames = Vec::new();

@@ -1,11 +1,11 @@
 //! Capability tokens: biscuits rooted in the complex's key.
 //!
 //! A token names an account and what may be done for it. Its holder can attenuate it offline (add
-//! checks over `operation`, `account` and `now`) and nobody can widen it. Making one draws randomness
-//! from the operating system, the one exception in this crate; checking one is pure.
+//! checks over `operation`, `account` and `now`) and nobody can widen it. Making one draws
+//! randomness from the operating system, the one exception in this crate; checking one is pure.
 
-use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder, BlockBuilder};
 use biscuit_auth::builder::Algorithm;
+use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder, BlockBuilder};
 use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

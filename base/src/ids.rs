@@ -21,7 +21,8 @@ pub struct ParseIdError {
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $wanted:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub u64);
 
@@ -34,7 +35,8 @@ macro_rules! number_id {
         impl FromStr for $name {
             type Err = ParseIdError;
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                text.parse().map(Self).map_err(|_| ParseIdError { text: text.into(), wanted: $wanted })
+                let number = text.parse().map(Self);
+                number.map_err(|_| ParseIdError { text: text.into(), wanted: $wanted })
             }
         }
     };

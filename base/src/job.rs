@@ -71,10 +71,8 @@ impl std::str::FromStr for Verify {
         if text == "trusted" {
             return Ok(Self::Trusted);
         }
-        let (agree, of) = text
-            .strip_prefix("quorum=")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(bad)?;
+        let (agree, of) =
+            text.strip_prefix("quorum=").and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
         let (agree, of) = (agree.parse().map_err(|_| bad())?, of.parse().map_err(|_| bad())?);
         let verify = Self::Quorum { agree, of };
         verify.check()?;
@@ -144,7 +142,10 @@ pub struct FileList {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JobError {
     /// The verification rule is not one.
-    #[error("{text:?} is no verification rule: use trusted, or quorum=M/N with 2 <= M <= N <= {}", limits::QUORUM_VOTERS_MAX)]
+    #[error(
+        "{text:?} is no verification rule: use trusted, or quorum=M/N with 2 <= M <= N <= {}",
+        limits::QUORUM_VOTERS_MAX
+    )]
     Verify {
         /// What was given.
         text: String,
@@ -212,7 +213,11 @@ impl JobSpec {
     /// The first field that is out of its range.
     pub fn check(&self) -> Result<(), JobError> {
         let range = |ok: bool, field, value: &dyn ToString, wanted: String| {
-            if ok { Ok(()) } else { Err(JobError::Range { field, value: value.to_string(), wanted }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(JobError::Range { field, value: value.to_string(), wanted })
+            }
         };
         let upto = |max: &dyn std::fmt::Display| format!("from 1 to {max}");
         let tasks_max = limits::JOB_TASKS_MAX;
@@ -275,9 +280,10 @@ impl JobSpec {
         let clean = |text: &str| !text.contains('\0');
         range(
             self.args.iter().all(|arg| clean(arg))
-                && self.env.iter().all(|(k, v)| {
-                    !k.is_empty() && !k.contains('=') && clean(k) && clean(v)
-                }),
+                && self
+                    .env
+                    .iter()
+                    .all(|(k, v)| !k.is_empty() && !k.contains('=') && clean(k) && clean(v)),
             "arguments and environment",
             &"text with a NUL byte, or a variable without a name",
             "plain text".into(),
@@ -362,11 +368,13 @@ mod tests {
             .assert_eq(&refused(&|s| s.count = 0));
         expect_test::expect!["memory is 4 TiB, but must be from 1 MiB to 1 TiB"]
             .assert_eq(&refused(&|s| s.memory = Bytes::gib(4096)));
-        expect_test::expect![[r#"input path "../x" must be relative, without '..' or empty parts"#]]
-            .assert_eq(&refused(&|s| {
-                let mount = Mount { path: "../x".into(), guid: s.program, size: Bytes(1) };
-                s.inputs = vec![mount];
-            }));
+        expect_test::expect![[
+            r#"input path "../x" must be relative, without '..' or empty parts"#
+        ]]
+        .assert_eq(&refused(&|s| {
+            let mount = Mount { path: "../x".into(), guid: s.program, size: Bytes(1) };
+            s.inputs = vec![mount];
+        }));
         assert!(refused(&|s| s.verify = Verify::Quorum { agree: 1, of: 3 }).contains("quorum"));
         assert!(refused(&|s| s.env = vec![("A=B".into(), "c".into())]).contains("environment"));
     }

@@ -3,7 +3,7 @@
 use crate::time::Span;
 use crate::units::{Bytes, Fuel};
 
-/// A frame on `isos/host/1`: room for a batch of 4,096 small results; one frame is held per session.
+/// A frame on `isos/host/1`: room for a batch of 4,096 small results; a session holds one.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Tasks of one job. A bit pair each: 25 MB of state at the most.
 pub const JOB_TASKS_MAX: u32 = 100_000_000;

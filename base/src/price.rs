@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Fuel, MicroCredits};
 
 /// A price of work: micro-credits for 1,000,000,000 fuel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Price(pub u32);
 

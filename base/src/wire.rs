@@ -1,4 +1,4 @@
-//! `isos/host/1`: what an agent and the complex say to each other, and `isos/object/1`: bytes by GUID.
+//! `isos/host/1`: what an agent and the complex say to each other; `isos/object/1`: bytes by GUID.
 //!
 //! The agent opens the connection and one stream; both sides then send frames. Work is batched:
 //! a grant is a range of tasks, a report holds all results since the last one.

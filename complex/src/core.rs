@@ -209,11 +209,7 @@ impl Task {
     }
 
     /// Sorts a batch's effects into what is kept and what leaves. False when the server ends.
-    async fn hand_over(
-        &mut self,
-        effects: &mut Vec<Effect>,
-        releases: &mut Vec<Release>,
-    ) -> bool {
+    async fn hand_over(&mut self, effects: &mut Vec<Effect>, releases: &mut Vec<Release>) -> bool {
         if effects.is_empty() && releases.is_empty() {
             return true;
         }

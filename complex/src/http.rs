@@ -140,7 +140,8 @@ impl FromRequestParts<App> for Who {
 
     async fn from_request_parts(parts: &mut Parts, shared: &App) -> Answer<Self> {
         shared.counters.request();
-        let unauthorised = |message: &str| Failure(Problem::new(ProblemCode::Unauthorised, message));
+        let unauthorised =
+            |message: &str| Failure(Problem::new(ProblemCode::Unauthorised, message));
         let token = bearer(&parts.headers).ok_or_else(|| {
             unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket")
         })?;

@@ -215,10 +215,9 @@ impl Server {
         let listener = TcpListener::bind(config.http)
             .await
             .map_err(|source| ServerError::Http { address: config.http, source })?;
-        let http = listener.local_addr().map_err(|source| ServerError::Http {
-            address: config.http,
-            source,
-        })?;
+        let http = listener
+            .local_addr()
+            .map_err(|source| ServerError::Http { address: config.http, source })?;
         let admitted = Arc::new(Members::default());
         let relay = match config.relay {
             Some(address) => Some(Relay::spawn(address, |_, _| true).await?),

@@ -246,13 +246,7 @@ impl Machine for Complex {
         self.now = self.now.max(now);
         let mut own = std::mem::take(&mut self.scratch);
         match input {
-            Input::HostCame {
-                host,
-                session,
-                address,
-                hello,
-                admission,
-            } => {
+            Input::HostCame { host, session, address, hello, admission } => {
                 self.host_came(host, session, address, *hello, admission, &mut own);
             }
             Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
@@ -274,10 +268,7 @@ impl Machine for Complex {
 
     fn deadline(&self) -> Option<Time> {
         let lost = self.lost.first().map(|&(at, _)| at);
-        [self.due.next(), lost, self.ledger.next_expiry()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.due.next(), lost, self.ledger.next_expiry()].into_iter().flatten().min()
     }
 
     fn check_invariants(&self) {
@@ -285,16 +276,10 @@ impl Machine for Complex {
         for (id, job) in &self.jobs {
             job.check_invariants();
             let reserved: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
-            assert_eq!(
-                reserved, job.reserved.0,
-                "job {id}: reserved money is its leases'"
-            );
+            assert_eq!(reserved, job.reserved.0, "job {id}: reserved money is its leases'");
             let waits = job.waiting() > 0;
             let queued = self.share.order().any(|queued| queued == *id);
-            assert_eq!(
-                waits, queued,
-                "job {id}: in the fair queue if and only if tasks wait"
-            );
+            assert_eq!(waits, queued, "job {id}: in the fair queue if and only if tasks wait");
         }
         for (id, lease) in &self.leases {
             assert_eq!(*id, lease.record.id);
@@ -307,28 +292,17 @@ impl Machine for Complex {
             assert!(job.leases.contains(id), "lease {id}: its job knows it");
             assert!(lease.reserved.0 >= 0);
             for task in lease.out.iter().flat_map(isos_base::TaskRange::tasks) {
-                assert!(
-                    job.is_open(task),
-                    "lease {id}: task {task} is out but decided"
-                );
+                assert!(job.is_open(task), "lease {id}: task {task} is out but decided");
             }
             let host = &self.hosts[&lease.record.host];
             assert!(host.leases.contains(id), "lease {id}: its host knows it");
         }
-        let cores: u32 = self
-            .hosts
-            .values()
-            .filter_map(|h| h.session.as_ref())
-            .map(Session::cores)
-            .sum();
+        let cores: u32 =
+            self.hosts.values().filter_map(|h| h.session.as_ref()).map(Session::cores).sum();
         assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
         for (session, host) in &self.sessions {
             let current = self.hosts[host].session.as_ref().map(|session| session.id);
-            assert_eq!(
-                current,
-                Some(*session),
-                "a session is its host's current one"
-            );
+            assert_eq!(current, Some(*session), "a session is its host's current one");
         }
     }
 }
@@ -372,10 +346,7 @@ impl Complex {
     fn expire(&mut self, effects: &mut Vec<Effect>) {
         while let Some(lease) = self.due.pop(self.now) {
             let session = self.leases.get(&lease).and_then(|l| {
-                self.hosts[&l.record.host]
-                    .session
-                    .as_ref()
-                    .map(|session| session.id)
+                self.hosts[&l.record.host].session.as_ref().map(|session| session.id)
             });
             if let Some(session) = session {
                 effects.push(Effect::Send(session, ToHost::Revoke(vec![lease])));
@@ -392,8 +363,7 @@ impl Complex {
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         effects.extend(changes.into_iter().map(Effect::Keep));
-        self.idempotency
-            .retain(|_, record| record.expires > self.now);
+        self.idempotency.retain(|_, record| record.expires > self.now);
         self.revoked.retain(|_, until| *until > self.now);
     }
 

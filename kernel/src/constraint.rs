@@ -63,10 +63,7 @@ pub enum ConstraintError {
         text: String,
     },
     /// Too long.
-    #[error(
-        "the constraint has {chars} characters, the limit is {}",
-        limits::CONSTRAINT_CHARS_MAX
-    )]
+    #[error("the constraint has {chars} characters, the limit is {}", limits::CONSTRAINT_CHARS_MAX)]
     TooLong {
         /// Its length.
         chars: usize,
@@ -107,30 +104,17 @@ impl Constraint {
             return Err(ConstraintError::TooDeep { text: text.into() });
         }
         let program = Program::compile(text).map_err(|errors| {
-            let first = errors
-                .errors
-                .first()
-                .map_or_else(String::new, |error| error.msg.clone());
-            ConstraintError::Syntax {
-                text: text.into(),
-                why: first,
-            }
+            let first = errors.errors.first().map_or_else(String::new, |error| error.msg.clone());
+            ConstraintError::Syntax { text: text.into(), why: first }
         })?;
         if has_loop(program.expression()) {
             return Err(ConstraintError::Loop { text: text.into() });
         }
         let names_hosts = text.contains("name");
-        let constraint = Self {
-            text: text.into(),
-            program,
-            names_hosts,
-        };
+        let constraint = Self { text: text.into(), program, names_hosts };
         constraint
             .evaluate(&example_host())
-            .map_err(|why| ConstraintError::Meaning {
-                text: text.into(),
-                why,
-            })?;
+            .map_err(|why| ConstraintError::Meaning { text: text.into(), why })?;
         Ok(constraint)
     }
 
@@ -183,10 +167,7 @@ fn describe(host: &HostSpec) -> Value {
         ("country", text(host.country.as_deref().unwrap_or_default())),
         ("engine", text(&host.engine)),
     ];
-    let map = fields
-        .into_iter()
-        .map(|(name, value)| (Key::from(name), value))
-        .collect();
+    let map = fields.into_iter().map(|(name, value)| (Key::from(name), value)).collect();
     Value::Map(Map { map: Arc::new(map) })
 }
 
@@ -246,10 +227,7 @@ pub struct ClassId(pub u32);
 impl Classes {
     /// The class of a host.
     pub fn of(&mut self, spec: &HostSpec) -> ClassId {
-        let key = HostSpec {
-            name: String::new(),
-            ..spec.clone()
-        };
+        let key = HostSpec { name: String::new(), ..spec.clone() };
         if let Some(&id) = self.known.get(&key) {
             return id;
         }

@@ -1,8 +1,8 @@
 //! Who is next and how much: weighted fair share over accounts and jobs, and the size of a batch.
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng 1996): every account has a virtual time that grows
-//! with the work granted to it divided by its weight; the least goes first. A newcomer starts at the
-//! least virtual time of those that wait, so nobody saves up and nobody starves.
+//! with the work granted to it divided by its weight; the least goes first. A newcomer starts at
+//! the least virtual time of those that wait, so nobody saves up and nobody starves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +27,7 @@ pub struct FairQueue<K> {
 
 impl<K: Copy + Ord> Default for FairQueue<K> {
     fn default() -> Self {
-        Self {
-            order: BTreeSet::new(),
-            at: BTreeMap::new(),
-            floor: Virtual(0),
-        }
+        Self { order: BTreeSet::new(), at: BTreeMap::new(), floor: Virtual(0) }
     }
 }
 
@@ -41,10 +37,7 @@ impl<K: Copy + Ord> FairQueue<K> {
         if self.at.contains_key(&key) {
             return;
         }
-        let start = self
-            .order
-            .first()
-            .map_or(self.floor, |&(at, _)| at.max(self.floor));
+        let start = self.order.first().map_or(self.floor, |&(at, _)| at.max(self.floor));
         self.at.insert(key, start);
         self.order.insert((start, key));
     }
@@ -53,9 +46,7 @@ impl<K: Copy + Ord> FairQueue<K> {
     pub fn leave(&mut self, key: K) {
         if let Some(at) = self.at.remove(&key) {
             self.order.remove(&(at, key));
-            self.floor = self
-                .floor
-                .max(at.min(self.order.first().map_or(at, |&(at, _)| at)));
+            self.floor = self.floor.max(at.min(self.order.first().map_or(at, |&(at, _)| at)));
         }
     }
 
@@ -124,9 +115,7 @@ impl FairShare {
 
     /// Jobs in the order in which they should be looked at.
     pub fn order(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.accounts
-            .iter()
-            .flat_map(|account| self.jobs[&account].iter())
+        self.accounts.iter().flat_map(|account| self.jobs[&account].iter())
     }
 
     /// Accounts that wait, the next first.
@@ -201,72 +190,14 @@ mod tests {
     #[test]
     fn a_batch_fills_the_window_and_shrinks_near_the_end() {
         assert_eq!(size().tasks(), 400);
-        assert_eq!(
-            BatchSize {
-                backlog: Span::secs(1),
-                ..size()
-            }
-            .tasks(),
-            200
-        );
-        assert_eq!(
-            BatchSize {
-                backlog: Span::secs(3),
-                tasks: 600,
-                ..size()
-            }
-            .tasks(),
-            0
-        );
-        assert_eq!(
-            BatchSize {
-                waiting: 1_000,
-                ..size()
-            }
-            .tasks(),
-            50
-        );
-        assert_eq!(
-            BatchSize {
-                waiting: 10,
-                ..size()
-            }
-            .tasks(),
-            2
-        );
-        assert_eq!(
-            BatchSize {
-                waiting: 1,
-                ..size()
-            }
-            .tasks(),
-            1
-        );
-        assert_eq!(
-            BatchSize {
-                task_time: None,
-                ..size()
-            }
-            .tasks(),
-            8
-        );
-        assert_eq!(
-            BatchSize {
-                task_time: Some(Span::secs(600)),
-                ..size()
-            }
-            .tasks(),
-            2
-        );
-        assert_eq!(
-            BatchSize {
-                task_time: Some(Span::secs(600)),
-                tasks: 2,
-                ..size()
-            }
-            .tasks(),
-            0
-        );
+        assert_eq!(BatchSize { backlog: Span::secs(1), ..size() }.tasks(), 200);
+        assert_eq!(BatchSize { backlog: Span::secs(3), tasks: 600, ..size() }.tasks(), 0);
+        assert_eq!(BatchSize { waiting: 1_000, ..size() }.tasks(), 50);
+        assert_eq!(BatchSize { waiting: 10, ..size() }.tasks(), 2);
+        assert_eq!(BatchSize { waiting: 1, ..size() }.tasks(), 1);
+        assert_eq!(BatchSize { task_time: None, ..size() }.tasks(), 8);
+        assert_eq!(BatchSize { task_time: Some(Span::secs(600)), ..size() }.tasks(), 2);
+        assert_eq!(BatchSize { task_time: Some(Span::secs(600)), tasks: 2, ..size() }.tasks(), 0);
         assert_eq!(BatchSize { cores: 0, ..size() }.tasks(), 0);
     }
 
@@ -284,10 +215,7 @@ mod tests {
             *granted.entry(account).or_insert(0) += 1;
             share.charge(account, job, Span::millis(5));
         }
-        assert_eq!(
-            granted,
-            BTreeMap::from([(AccountId(1), 50), (AccountId(2), 50)])
-        );
+        assert_eq!(granted, BTreeMap::from([(AccountId(1), 50), (AccountId(2), 50)]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Quorum verification: independent hosts must give bitwise the same result.
 //!
-//! m-first voting over digests (`DESIGN.md` 5, BOINC's `min_quorum` and `max_total_results`). A
-//! [`Ballot`] knows one task: who was asked, who has answered, whether that decides it. It does not
-//! know leases, money or time.
+//! m-first voting over digests (BOINC's `min_quorum` and `max_total_results`). A [`Ballot`] knows
+//! one task: who was asked, who has answered, whether that decides it. It does not know leases,
+//! money or time.
 
 use isos_base::HostId;
 use isos_base::task::{Digest, TaskResult};
@@ -62,11 +62,7 @@ impl Ballot {
         let (agree, of) = (usize::from(agree), usize::from(of));
         let mut best = 0;
         for vote in &self.votes {
-            let same = self
-                .votes
-                .iter()
-                .filter(|other| other.digest == vote.digest)
-                .count();
+            let same = self.votes.iter().filter(|other| other.digest == vote.digest).count();
             if same >= agree {
                 return Verdict::Agreed(vote.digest);
             }
@@ -76,18 +72,14 @@ impl Ballot {
         let lacking = (agree - best).saturating_sub(outstanding);
         if self.asked.len() + lacking > of {
             // More may be asked than `of` only if nobody is left who could still decide it.
-            return if outstanding > 0 {
-                Verdict::Ask(0)
-            } else {
-                Verdict::Hopeless
-            };
+            return if outstanding > 0 { Verdict::Ask(0) } else { Verdict::Hopeless };
         }
         Verdict::Ask(lacking as u8)
     }
 }
 
 /// The chance that colluding hosts, a share `bad` of all, get a wrong result through `agree` equal
-/// votes: `sum_{j=m}^{2m-1} C(2m-1, j) p^j (1-p)^(2m-1-j)` (`compute.md` 6.1).
+/// votes: `sum_{j=m}^{2m-1} C(2m-1, j) p^j (1-p)^(2m-1-j)`, voting on among `2m-1` at the most.
 #[must_use]
 pub fn wrong_accept_probability(agree: u8, bad: f64) -> f64 {
     let voters = 2 * u32::from(agree) - 1;
@@ -116,20 +108,10 @@ mod tests {
         let mut ballot = Ballot::default();
         for &(n, fuel) in votes {
             let output = OutputAt::Inline(Vec::new());
-            let result = TaskResult {
-                task: 0,
-                exit: Exit::Code(0),
-                fuel: Fuel(fuel),
-                output,
-            };
+            let result = TaskResult { task: 0, exit: Exit::Code(0), fuel: Fuel(fuel), output };
             let (host, digest) = (host(n), result.digest());
             ballot.ask(host);
-            ballot.votes.push(Vote {
-                host,
-                lease: LeaseId(1),
-                digest,
-                result,
-            });
+            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result });
         }
         silent.iter().for_each(|&n| ballot.ask(host(n)));
         ballot
@@ -140,26 +122,11 @@ mod tests {
         assert_eq!(ballot(&[], &[]).verdict(2, 3), Verdict::Ask(2));
         assert_eq!(ballot(&[], &[1]).verdict(2, 3), Verdict::Ask(1));
         assert_eq!(ballot(&[(1, 5)], &[2]).verdict(2, 3), Verdict::Ask(0));
-        assert!(matches!(
-            ballot(&[(1, 5), (2, 5)], &[]).verdict(2, 3),
-            Verdict::Agreed(_)
-        ));
-        assert_eq!(
-            ballot(&[(1, 5), (2, 6)], &[]).verdict(2, 3),
-            Verdict::Ask(1)
-        );
-        assert_eq!(
-            ballot(&[(1, 5), (2, 6)], &[3]).verdict(2, 3),
-            Verdict::Ask(0)
-        );
-        assert!(matches!(
-            ballot(&[(1, 5), (2, 6), (3, 6)], &[]).verdict(2, 3),
-            Verdict::Agreed(_)
-        ));
-        assert_eq!(
-            ballot(&[(1, 5), (2, 6), (3, 7)], &[]).verdict(2, 3),
-            Verdict::Hopeless
-        );
+        assert!(matches!(ballot(&[(1, 5), (2, 5)], &[]).verdict(2, 3), Verdict::Agreed(_)));
+        assert_eq!(ballot(&[(1, 5), (2, 6)], &[]).verdict(2, 3), Verdict::Ask(1));
+        assert_eq!(ballot(&[(1, 5), (2, 6)], &[3]).verdict(2, 3), Verdict::Ask(0));
+        assert!(matches!(ballot(&[(1, 5), (2, 6), (3, 6)], &[]).verdict(2, 3), Verdict::Agreed(_)));
+        assert_eq!(ballot(&[(1, 5), (2, 6), (3, 7)], &[]).verdict(2, 3), Verdict::Hopeless);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Results in a folder: `DIR/7/stdout`, `DIR/7/stderr` if there is any, `DIR/7/out/...`, and a
 //! line a task in `DIR/results.jsonl`.
 //!
-//! Safe to run again: a task is written beside its place and renamed into it, and the line that says
-//! so comes after; what has its line is not written again. `DIR/job.json` says whose results they
+//! Safe to run again: a task is written beside its place and renamed into it, and the line that
+//! says so comes after; what has its line is not written again. `DIR/job.json` says whose results they
 //! are, so that two jobs do not mix.
 
 use std::collections::{BTreeMap, BTreeSet};

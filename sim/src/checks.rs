@@ -60,7 +60,8 @@ pub(crate) fn check(
         return fail(format!("balances sum to {sum}, {held} is still held"));
     }
     for host in tables.hosts.values().filter(|host| host.barred.is_some()) {
-        let number = u32::from_be_bytes([host.id.0.0[0], host.id.0.0[1], host.id.0.0[2], host.id.0.0[3]]);
+        let number =
+            u32::from_be_bytes([host.id.0.0[0], host.id.0.0[1], host.id.0.0[2], host.id.0.0[3]]);
         // With colluding liars an honest host can be outvoted; without any, none may be barred.
         if plan.liars == 0.0 && !hosts[number as usize].lies() {
             return fail(format!("honest host {number} is barred: {:?}", host.barred));
@@ -94,9 +95,7 @@ fn every_task_once(tables: &Tables, id: JobId) -> Result<(), String> {
         .filter(|((job, _), _)| *job == id)
         .flat_map(|(_, chunk)| &chunk.bits)
         .map(|byte| {
-            (0..4)
-                .filter(|n| TaskState::from_bits(byte >> (2 * n)) == TaskState::Done)
-                .count()
+            (0..4).filter(|n| TaskState::from_bits(byte >> (2 * n)) == TaskState::Done).count()
         })
         .sum();
     if done != seen.len() {
@@ -153,9 +152,10 @@ pub(crate) fn wrong_results(tables: &Tables, id: JobId) -> u64 {
         return 0;
     }
     let wrong = tables.results_of(id).filter(|accepted| {
-        accepted.result.as_ref().is_ok_and(|result| {
-            result.digest() != right_result(id, accepted.task).digest()
-        })
+        accepted
+            .result
+            .as_ref()
+            .is_ok_and(|result| result.digest() != right_result(id, accepted.task).digest())
     });
     wrong.count() as u64
 }

@@ -232,8 +232,7 @@ impl World {
 
     fn open_accounts(&mut self) {
         for n in 0..self.plan.hosts {
-            let call =
-                Call::OpenAccount { name: format!("owner{n}"), welcome: MicroCredits::ZERO };
+            let call = Call::OpenAccount { name: format!("owner{n}"), welcome: MicroCredits::ZERO };
             if let Reply::Account(account) = self.call(call) {
                 self.accounts.push(account);
             }
@@ -414,10 +413,7 @@ impl World {
                         self.at(at + Span(1), Event::Host(line.host, gone));
                     }
                 }
-                Effect::Keep(_)
-                | Effect::Answer(..)
-                | Effect::JobMoved(_)
-                | Effect::Say(_) => {}
+                Effect::Keep(_) | Effect::Answer(..) | Effect::JobMoved(_) | Effect::Say(_) => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AccountRecord, Accepted, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    Accepted, AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
 use crate::ids::{AccountId, HostId, JobId, LeaseId, TransferId};

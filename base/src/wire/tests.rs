@@ -43,15 +43,20 @@ fn hello_and_offer() {
         engine: "wasmtime-48".into(),
     };
     let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0) };
-    let hello = Hello {
-        spec,
-        offer: offer(),
-        token: Some(vec![1, 2]),
-        holding: vec![LeaseId(300)],
-        room,
-    };
-    golden(&ToComplex::Hello(Box::new(hello)), expect!["00016805302e312e30056c696e7578067838365f36340280088010010246490b7761736d74696d652d343802800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c650102010201ac02020000"]);
-    golden(&ToComplex::Offer(offer()), expect!["0102800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c65"]);
+    let hello =
+        Hello { spec, offer: offer(), token: Some(vec![1, 2]), holding: vec![LeaseId(300)], room };
+    golden(
+        &ToComplex::Hello(Box::new(hello)),
+        expect![
+            "00016805302e312e30056c696e7578067838365f36340280088010010246490b7761736d74696d652d343802800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c650102010201ac02020000"
+        ],
+    );
+    golden(
+        &ToComplex::Offer(offer()),
+        expect![
+            "0102800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c65"
+        ],
+    );
     golden(&ToComplex::Goodbye, expect!["03"]);
 }
 
@@ -76,7 +81,12 @@ fn report() {
         busy: Span::millis(40),
     };
     let room = Room { cores_idle: 0, tasks: 3, backlog: Span::millis(5) };
-    golden(&ToComplex::Report(Report { seq: 1, leases: vec![lease], room }), expect!["020101ac0202070000c0843d00030000000702c0843d0103030303030303030303030303030303030303030303030303030303030303038827010900010a14c0b80200038827"]);
+    golden(
+        &ToComplex::Report(Report { seq: 1, leases: vec![lease], room }),
+        expect![
+            "020101ac0202070000c0843d00030000000702c0843d0103030303030303030303030303030303030303030303030303030303030303038827010900010a14c0b80200038827"
+        ],
+    );
 }
 
 #[test]
@@ -87,7 +97,12 @@ fn orders_to_hosts() {
     let job = JobOffer { job: JobId(42), spec, price: Price(100), buyer: AccountId(9) };
     golden(&ToHost::Welcome { now: Time(1), account: AccountId(9) }, expect!["000109"]);
     golden(&ToHost::Refused(Refusal::NoTicket), expect!["0100"]);
-    golden(&ToHost::Job(Box::new(job)), expect!["022a0001010101010101010101010101010101010101010101010101010101010101016401067b7461736b7d000a0000808080800180d0dbc3f402808c8d9e02808080080001020305006409"]);
+    golden(
+        &ToHost::Job(Box::new(job)),
+        expect![
+            "022a0001010101010101010101010101010101010101010101010101010101010101016401067b7461736b7d000a0000808080800180d0dbc3f402808c8d9e02808080080001020305006409"
+        ],
+    );
     let grant = Grant {
         lease: LeaseId(300),
         job: JobId(42),
@@ -102,8 +117,14 @@ fn orders_to_hosts() {
 
 #[test]
 fn objects() {
-    golden(&ObjectRequest::Get(Guid([1; 32])), expect!["000101010101010101010101010101010101010101010101010101010101010101"]);
-    golden(&ObjectRequest::Put { guid: Guid([1; 32]), size: 300 }, expect!["010101010101010101010101010101010101010101010101010101010101010101ac02"]);
+    golden(
+        &ObjectRequest::Get(Guid([1; 32])),
+        expect!["000101010101010101010101010101010101010101010101010101010101010101"],
+    );
+    golden(
+        &ObjectRequest::Put { guid: Guid([1; 32]), size: 300 },
+        expect!["010101010101010101010101010101010101010101010101010101010101010101ac02"],
+    );
     golden(&ObjectAnswer::Found(300), expect!["00ac02"]);
     golden(&ObjectAnswer::Missing, expect!["01"]);
     golden(&ObjectAnswer::Kept, expect!["02"]);

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes as Buffer;
 use futures_util::Stream;
 use isos_base::api::{
-    JobView, LeaseView, Plan, Problem, ProblemCode, RESULT_STREAM_TYPE, ResultEntry,
-    SubmitRequest, TaskView,
+    JobView, LeaseView, Plan, Problem, ProblemCode, RESULT_STREAM_TYPE, ResultEntry, SubmitRequest,
+    TaskView,
 };
 use isos_base::capability::Right;
 use isos_base::job::FileList;
@@ -24,7 +24,9 @@ use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
-use super::{Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage};
+use super::{
+    Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
+};
 use crate::objects::blocking;
 
 /// Rows of one page.
@@ -271,7 +273,8 @@ pub(super) async fn results(
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
     if let Some(task) = query.task {
         let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
-        let accepted = found.ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
+        let accepted =
+            found.ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
         let mut frame = Vec::new();
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());

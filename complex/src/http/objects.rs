@@ -84,9 +84,7 @@ fn shelf_failure(error: &isos_disk::ShelfError) -> Failure {
     use isos_disk::ShelfError as E;
     let code = match error {
         E::TooLarge { .. } => ProblemCode::Usage,
-        E::WrongBytes { .. } | E::WrongSize { .. } | E::Damaged { .. } => {
-            ProblemCode::Verification
-        }
+        E::WrongBytes { .. } | E::WrongSize { .. } | E::Damaged { .. } => ProblemCode::Verification,
         E::Missing { .. } => ProblemCode::NotFound,
         _ => ProblemCode::Refused,
     };

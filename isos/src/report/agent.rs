@@ -27,9 +27,7 @@ impl AgentReport {
                 (Tone::Warn, format!("standing still: {}", clean(why)))
             }
             HostState::Connecting => (Tone::Warn, "connecting to the complex".into()),
-            HostState::Offline { why, .. } => {
-                (Tone::Bad, format!("offline: {}", clean(why)))
-            }
+            HostState::Offline { why, .. } => (Tone::Bad, format!("offline: {}", clean(why))),
             HostState::Refused(refusal) => (Tone::Bad, clean(&refusal.to_string()).into_owned()),
             HostState::Stopped => (Tone::Warn, "stopping".into()),
         }

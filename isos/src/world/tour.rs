@@ -108,7 +108,8 @@ async fn guided(args: TourArgs, talk: &Talk) -> anyhow::Result<Findings> {
     if kept {
         talk.say(&format!("The world's folder, with logs, stays in {}", home.display()));
     } else {
-        std::fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
+        std::fs::remove_dir_all(&home)
+            .with_context(|| format!("cannot remove {}", home.display()))?;
         talk.say("Everything is cleaned away.");
     }
     if tour.is_ok() {
@@ -144,7 +145,9 @@ async fn tour(home: &Path, talk: &Talk) -> anyhow::Result<Findings> {
     let mut world = World::start(home, "127.0.0.1:0").await?;
     for n in 0..HOSTS {
         let name = format!("host-{}", n + 1);
-        world.add_host(&HostPlan { name, lies: n == LIAR, cores: 1, ..HostPlan::default() }).await?;
+        world
+            .add_host(&HostPlan { name, lies: n == LIAR, cores: 1, ..HostPlan::default() })
+            .await?;
     }
     world.wait_for_hosts(HOSTS).await?;
     talk.say(&format!(
@@ -301,7 +304,10 @@ async fn run_alone(home: &Path, submission: &Submission) -> anyhow::Result<BTree
 async fn money(world: &World, job: &JobView, talk: &Talk) -> anyhow::Result<Findings> {
     let accounts: Vec<AccountView> = world.operator.accounts().await?;
     let account = |name: &str| {
-        accounts.iter().find(|account| account.name == name).with_context(|| format!("account {name}"))
+        accounts
+            .iter()
+            .find(|account| account.name == name)
+            .with_context(|| format!("account {name}"))
     };
     let mut earned = MicroCredits::ZERO;
     for (n, host) in world.hosts.iter().enumerate() {

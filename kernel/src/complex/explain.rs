@@ -35,11 +35,7 @@ impl Complex {
                 remedy: None,
             });
         }
-        let fit = self
-            .hosts
-            .values()
-            .filter(|h| unfits(&mut job, h, true).is_empty())
-            .count();
+        let fit = self.hosts.values().filter(|h| unfits(&mut job, h, true).is_empty()).count();
         let verdict = if tasks.running + tasks.checking > 0 {
             format!(
                 "running: {} of {} tasks ended, {} with {} hosts, {} waiting",
@@ -57,11 +53,7 @@ impl Complex {
             format!("waiting for its turn: {fit} hosts can run it")
         };
         self.jobs.insert(id, job);
-        Some(Explanation {
-            about: format!("job {id}"),
-            verdict,
-            reasons,
-        })
+        Some(Explanation { about: format!("job {id}"), verdict, reasons })
     }
 
     /// Hosts that cannot run a job, by class, each class with all its reasons.
@@ -124,10 +116,7 @@ impl Complex {
     }
 
     fn turn(&self, job: &Job) -> Option<ReasonView> {
-        let before = self
-            .share
-            .accounts()
-            .position(|account| account == job.record.account)?;
+        let before = self.share.accounts().position(|account| account == job.record.account)?;
         (before > 0).then(|| ReasonView {
             about: "fair share".into(),
             why: format!("{before} accounts that used less lately come first"),
@@ -143,9 +132,7 @@ impl Complex {
             return None;
         }
         let mut reasons = Vec::new();
-        let holders = self
-            .leases_of(job)
-            .filter(|lease| lease.out.contains(id.task));
+        let holders = self.leases_of(job).filter(|lease| lease.out.contains(id.task));
         for lease in holders {
             reasons.push(ReasonView {
                 about: format!("host {}", lease.record.host.short()),
@@ -160,11 +147,7 @@ impl Complex {
             for vote in &ballot.votes {
                 reasons.push(ReasonView {
                     about: format!("host {}", vote.host.short()),
-                    why: format!(
-                        "answered {}, digest {}",
-                        vote.result.exit,
-                        vote.digest.0.short()
-                    ),
+                    why: format!("answered {}, digest {}", vote.result.exit, vote.digest.0.short()),
                     remedy: None,
                 });
             }
@@ -183,11 +166,7 @@ impl Complex {
             TaskState::Failed => "the program failed".to_owned(),
             TaskState::GivenUp => "given up".to_owned(),
         };
-        Some(Explanation {
-            about: format!("task {id}"),
-            verdict,
-            reasons,
-        })
+        Some(Explanation { about: format!("task {id}"), verdict, reasons })
     }
 
     /// Why a host does or does not work.
@@ -197,18 +176,10 @@ impl Complex {
         let view = self.host_view(id)?;
         let mut reasons = Vec::new();
         let mut add = |about: &str, why: String, remedy: Option<&str>| {
-            reasons.push(ReasonView {
-                about: about.into(),
-                why,
-                remedy: remedy.map(Into::into),
-            });
+            reasons.push(ReasonView { about: about.into(), why, remedy: remedy.map(Into::into) });
         };
         if let Some(why) = &host.record.barred {
-            add(
-                "barred",
-                why.clone(),
-                Some("its unpaid work is forfeit; it cannot come back"),
-            );
+            add("barred", why.clone(), Some("its unpaid work is forfeit; it cannot come back"));
         }
         if let Some(session) = &host.session {
             for reason in &session.offer.reasons {
@@ -216,31 +187,15 @@ impl Complex {
             }
             let room = session.room;
             let backlog = room.backlog;
-            add(
-                "work",
-                format!("{} tasks at hand, {backlog} of work", room.tasks),
-                None,
-            );
+            add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
         } else {
             let seen = host.record.seen;
-            add(
-                "connection",
-                format!("not connected; last seen {seen}"),
-                None,
-            );
+            add("connection", format!("not connected; last seen {seen}"), None);
         }
         let (good, bad, lost) = (view.good, view.bad, view.lost);
-        add(
-            "history",
-            format!("{good} results accepted, {bad} rejected, {lost} tasks lost"),
-            None,
-        );
+        add("history", format!("{good} results accepted, {bad} rejected, {lost} tasks lost"), None);
         let verdict = format!("{:?}", view.state).to_lowercase();
-        Some(Explanation {
-            about: format!("host {}", id.short()),
-            verdict,
-            reasons,
-        })
+        Some(Explanation { about: format!("host {}", id.short()), verdict, reasons })
     }
 }
 
@@ -248,10 +203,9 @@ fn explain_ended(view: &JobView) -> Explanation {
     let tasks = view.tasks;
     let verdict = match view.state {
         JobState::Done => format!("done: all {} tasks", tasks.total),
-        JobState::Cancelled => format!(
-            "cancelled: {} of {} tasks were done",
-            tasks.done, tasks.total
-        ),
+        JobState::Cancelled => {
+            format!("cancelled: {} of {} tasks were done", tasks.done, tasks.total)
+        }
         JobState::Failed | JobState::Active => format!(
             "ended: {} done, {} failed, {} given up of {}",
             tasks.done, tasks.failed, tasks.given_up, tasks.total
@@ -262,18 +216,11 @@ fn explain_ended(view: &JobView) -> Explanation {
         let remedy = format!("`isos job logs {}` shows why, task by task", view.id);
         reasons.push(ReasonView {
             about: "tasks".into(),
-            why: format!(
-                "{} programs failed, {} tasks given up",
-                tasks.failed, tasks.given_up
-            ),
+            why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),
             remedy: Some(remedy),
         });
     }
-    Explanation {
-        about: format!("job {}", view.id),
-        verdict,
-        reasons,
-    }
+    Explanation { about: format!("job {}", view.id), verdict, reasons }
 }
 
 fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
@@ -284,25 +231,14 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
         Unfit::Quiet(why) => (format!("its owner wants quiet: {why}"), None),
         Unfit::Constraint => {
             let text = spec.constraint.as_deref().unwrap_or_default();
-            (
-                format!("it does not fit --where {text:?}"),
-                Some("relax --where".to_owned()),
-            )
+            (format!("it does not fit --where {text:?}"), Some("relax --where".to_owned()))
         }
         Unfit::MemoryNever { has } => (
-            format!(
-                "a task needs {} of memory, it gives {}",
-                spec.memory,
-                Bytes(*has)
-            ),
+            format!("a task needs {} of memory, it gives {}", spec.memory, Bytes(*has)),
             Some("lower --memory, or wait for a larger host".to_owned()),
         ),
         Unfit::MemoryNow { has } => (
-            format!(
-                "a task needs {} of memory, it gives {} now",
-                spec.memory,
-                Bytes(*has)
-            ),
+            format!("a task needs {} of memory, it gives {} now", spec.memory, Bytes(*has)),
             Some("it may give more when its owner is away".to_owned()),
         ),
         Unfit::Price { wants } => (
@@ -315,11 +251,7 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
         Unfit::Program => ("its owner does not allow this program".to_owned(), None),
         Unfit::KeepsFailing(why) => (why.clone(), None),
     };
-    ReasonView {
-        about: about.into(),
-        why,
-        remedy,
-    }
+    ReasonView { about: about.into(), why, remedy }
 }
 
 impl Complex {
@@ -350,18 +282,12 @@ impl Complex {
         Explanation { about: format!("task {id}"), verdict, reasons }
     }
 
-
     /// Hosts whose key or name begins with `text`, at most two: enough to know whether it is one.
     #[must_use]
     pub fn hosts_like(&self, text: &str) -> Vec<HostId> {
         let fits = |host: &&super::Host| {
             host.record.id.to_string().starts_with(text) || host.record.spec.name == text
         };
-        self.hosts
-            .values()
-            .filter(fits)
-            .map(|host| host.record.id)
-            .take(2)
-            .collect()
+        self.hosts.values().filter(fits).map(|host| host.record.id).take(2).collect()
     }
 }

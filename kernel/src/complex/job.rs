@@ -143,18 +143,12 @@ impl Job {
 
     /// Whether a task of a job without quorum waits for a host.
     pub(super) fn is_waiting(&self, task: u32) -> bool {
-        self.pools
-            .get(&Vec::new())
-            .is_some_and(|pool| pool.contains(task))
+        self.pools.get(&Vec::new()).is_some_and(|pool| pool.contains(task))
     }
 
     /// Where the tasks stand.
     pub(super) fn counts(&self) -> TaskCounts {
-        let answered = self
-            .ballots
-            .values()
-            .filter(|ballot| !ballot.votes.is_empty())
-            .count();
+        let answered = self.ballots.values().filter(|ballot| !ballot.votes.is_empty()).count();
         let checking = answered as u32;
         let waiting = self.pools.get(&Vec::new()).map_or(0, TaskSet::count);
         TaskCounts {
@@ -256,11 +250,7 @@ impl Job {
     pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) {
         let Some((agree, of)) = self.quorum() else {
             // Without a quorum nobody else holds them.
-            for task in range
-                .tasks()
-                .filter(|&task| self.is_open(task))
-                .collect::<Vec<_>>()
-            {
+            for task in range.tasks().filter(|&task| self.is_open(task)).collect::<Vec<_>>() {
                 self.put(Vec::new(), TaskRange::new(task, task + 1));
             }
             return;
@@ -338,12 +328,7 @@ impl Job {
     /// The record with its counts brought up to date.
     pub(super) fn full_record(&self) -> JobRecord {
         let [_, done, failed, given_up] = self.counts;
-        JobRecord {
-            done,
-            failed,
-            given_up,
-            ..self.record.clone()
-        }
+        JobRecord { done, failed, given_up, ..self.record.clone() }
     }
 
     /// Emits the chunks and results that the step changed.
@@ -353,20 +338,12 @@ impl Job {
             let start = chunk as usize * CHUNK_BYTES;
             let end = (start + CHUNK_BYTES).min(self.states.len());
             let bits = self.states[start..end].to_vec();
-            let change = StateChunk {
-                job: self.record.id,
-                chunk,
-                bits,
-            };
+            let change = StateChunk { job: self.record.id, chunk, bits };
             effects.push(Effect::Keep(Change::States(change)));
         }
         if !self.accepted.is_empty() {
             let results = std::mem::take(&mut self.accepted);
-            let batch = ResultBatch {
-                job: self.record.id,
-                batch: self.next_batch,
-                results,
-            };
+            let batch = ResultBatch { job: self.record.id, batch: self.next_batch, results };
             self.next_batch += 1;
             effects.push(Effect::Keep(Change::Results(batch)));
         }
@@ -382,21 +359,12 @@ impl Job {
             for task in pool.iter().flat_map(TaskRange::tasks) {
                 assert!(self.is_open(task), "task {task} waits but is decided");
                 let ballot_asked = self.ballots.get(&task).map_or(&[][..], |b| &b.asked);
-                assert_eq!(
-                    ballot_asked,
-                    asked.as_slice(),
-                    "task {task} is in its ballot's pool"
-                );
+                assert_eq!(ballot_asked, asked.as_slice(), "task {task} is in its ballot's pool");
             }
         }
         for (task, ballot) in &self.ballots {
             assert!(self.is_open(*task));
-            assert!(
-                ballot
-                    .votes
-                    .iter()
-                    .all(|vote| ballot.asked.contains(&vote.host))
-            );
+            assert!(ballot.votes.iter().all(|vote| ballot.asked.contains(&vote.host)));
         }
     }
 }

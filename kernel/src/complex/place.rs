@@ -52,11 +52,7 @@ impl Complex {
             return;
         };
         let (session_id, room, cores) = (session.id, session.room, session.cores());
-        effects.extend(
-            offers
-                .into_iter()
-                .map(|offer| Effect::Send(session_id, offer)),
-        );
+        effects.extend(offers.into_iter().map(|offer| Effect::Send(session_id, offer)));
         if !granted.is_empty() {
             effects.push(Effect::Send(session_id, ToHost::Grant(granted)));
         }
@@ -78,10 +74,7 @@ impl Complex {
         if self.sessions.len() <= self.config.held_hosts_max {
             return 0;
         }
-        self.sessions
-            .values()
-            .filter(|id| self.hosts[id].leases.is_empty())
-            .count()
+        self.sessions.values().filter(|id| self.hosts[id].leases.is_empty()).count()
     }
 
     /// Offers what waits to those hosts that got nothing before.
@@ -102,19 +95,13 @@ impl Complex {
             return None;
         }
         for job_id in self.share.order().take(JOBS_PER_LOOK_MAX) {
-            let job = self
-                .jobs
-                .get_mut(&job_id)
-                .expect("the fair queue holds jobs that exist");
+            let job = self.jobs.get_mut(&job_id).expect("the fair queue holds jobs that exist");
             if passed_over.contains(&job_id) || unfit(job, host).is_some() {
                 continue;
             }
             let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
             let size = BatchSize {
-                cores: session
-                    .offer
-                    .cores
-                    .min(u16::try_from(memory_cores).unwrap_or(u16::MAX)),
+                cores: session.offer.cores.min(u16::try_from(memory_cores).unwrap_or(u16::MAX)),
                 backlog: session.room.backlog,
                 tasks: session.room.tasks,
                 task_time: job.task_time,
@@ -148,10 +135,7 @@ impl Complex {
                 other.record.account != account && (other.block.is_none() || other.block != block)
             })
         };
-        let job = self
-            .jobs
-            .get_mut(&job_id)
-            .expect("chosen from the fair queue");
+        let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
         let ranges = job.take(id, tasks, independent);
         if ranges.is_empty() {
             return None;
@@ -199,33 +183,15 @@ impl Complex {
             next_votes: 0,
         };
         let out: TaskSet = ranges.iter().copied().collect();
-        self.leases.insert(
-            lease,
-            Lease {
-                record,
-                out,
-                undecided: 0,
-                reserved,
-            },
-        );
+        self.leases.insert(lease, Lease { record, out, undecided: 0, reserved });
         self.due.set(lease, deadline);
         self.dirty_leases.insert(lease);
         self.dirty_jobs.insert(job_id);
         let buyer = job.record.account;
-        let guess = if work.0 == 0 {
-            Span::millis(u64::from(count))
-        } else {
-            work
-        };
-        self.share
-            .charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
+        let guess = if work.0 == 0 { Span::millis(u64::from(count)) } else { work };
+        self.share.charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
         self.queue_or_leave(job_id);
-        Some(Grant {
-            lease,
-            job: job_id,
-            ranges,
-            deadline,
-        })
+        Some(Grant { lease, job: job_id, ranges, deadline })
     }
 
     /// Keeps a job in the fair queue while and only while tasks wait.
@@ -281,10 +247,7 @@ pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit>
             if offer.cores == 0 && add(quiet()) {
                 return reasons;
             }
-            if offer.price_min > job.record.price
-                && add(Unfit::Price {
-                    wants: offer.price_min.0,
-                })
+            if offer.price_min > job.record.price && add(Unfit::Price { wants: offer.price_min.0 })
             {
                 return reasons;
             }
@@ -292,19 +255,13 @@ pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit>
                 return reasons;
             }
             let now_short = offer.memory < memory && host.record.spec.memory >= memory;
-            if now_short
-                && add(Unfit::MemoryNow {
-                    has: offer.memory.0,
-                })
-            {
+            if now_short && add(Unfit::MemoryNow { has: offer.memory.0 }) {
                 return reasons;
             }
         }
     }
     if host.record.spec.memory < memory
-        && add(Unfit::MemoryNever {
-            has: host.record.spec.memory.0,
-        })
+        && add(Unfit::MemoryNever { has: host.record.spec.memory.0 })
     {
         return reasons;
     }
@@ -318,9 +275,7 @@ pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit>
         let fits = if constraint.names_hosts() {
             constraint.fits(&host.record.spec)
         } else {
-            *job.fits
-                .entry(host.class)
-                .or_insert_with(|| constraint.fits(&host.record.spec))
+            *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
         };
         if !fits {
             add(Unfit::Constraint);

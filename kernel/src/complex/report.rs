@@ -25,18 +25,11 @@ impl Complex {
         for news in report.leases {
             self.lease_report(host, news, effects);
         }
-        let Some(entry) = self
-            .hosts
-            .get_mut(&host)
-            .and_then(|host| host.session.as_mut())
-        else {
+        let Some(entry) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut()) else {
             return; // The report got the host barred.
         };
         entry.room = believable(report.room, &entry.offer);
-        let ack = ToHost::Ack {
-            seq: report.seq,
-            earned: entry.earned,
-        };
+        let ack = ToHost::Ack { seq: report.seq, earned: entry.earned };
         effects.push(Effect::Send(session, ack));
         self.feed(host, effects);
     }
@@ -47,10 +40,7 @@ impl Complex {
             return;
         };
         if lease.record.host != host {
-            effects.push(Effect::Say(format!(
-                "host {} reports a lease not its own",
-                host.short()
-            )));
+            effects.push(Effect::Say(format!("host {} reports a lease not its own", host.short())));
             return;
         }
         let job_id = lease.record.job;
@@ -59,19 +49,13 @@ impl Complex {
         let mut votes = Vec::new();
         let mut reported = 0;
         for result in news.results {
-            let lease = self.leases.get_mut(&id).expect("settled only at the end");
+            // A vote can settle this very lease, or bar its host: then nothing of it is out.
+            let Some(lease) = self.leases.get_mut(&id) else { break };
             let task = result.task;
-            if lease
-                .out
-                .remove(TaskRange::new(task, task.saturating_add(1)))
-                == 0
-            {
+            if lease.out.remove(TaskRange::new(task, task.saturating_add(1))) == 0 {
                 continue; // Reported before, or never granted: nothing new either way.
             }
-            let job = self
-                .jobs
-                .get_mut(&job_id)
-                .expect("an unsettled lease has a job");
+            let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             reported += 1;
             if let Err(why) = plausible(job, &result) {
                 self.release_one(id, job_id);
@@ -80,7 +64,7 @@ impl Complex {
             }
             job.avoid.remove(&host);
             let charge = job.record.price.charge(result.fuel);
-            let lease = self.leases.get_mut(&id).expect("settled only at the end");
+            let lease = self.leases.get_mut(&id).expect("looked up above");
             let freed = charge_max(job).0 - charge.0;
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
@@ -93,19 +77,11 @@ impl Complex {
             }
         }
         if !votes.is_empty() {
-            let batch = self
-                .leases
-                .get(&id)
-                .map_or(0, |lease| lease.record.next_votes);
+            let batch = self.leases.get(&id).map_or(0, |lease| lease.record.next_votes);
             if let Some(lease) = self.leases.get_mut(&id) {
                 lease.record.next_votes += 1;
             }
-            let batch = VoteBatch {
-                job: job_id,
-                lease: id,
-                batch,
-                results: votes,
-            };
+            let batch = VoteBatch { job: job_id, lease: id, batch, results: votes };
             effects.push(Effect::Keep(Change::Votes(batch)));
         }
         if let Some(job) = self.jobs.get_mut(&job_id) {
@@ -115,11 +91,7 @@ impl Complex {
             let Some(lease) = self.leases.get_mut(&id) else {
                 break;
             };
-            if lease
-                .out
-                .remove(TaskRange::new(task, task.saturating_add(1)))
-                == 0
-            {
+            if lease.out.remove(TaskRange::new(task, task.saturating_add(1))) == 0 {
                 continue;
             }
             self.release_one(id, job_id);
@@ -173,10 +145,7 @@ impl Complex {
             tasks += piece.len();
         }
         lease.record.ranges = kept.iter().collect();
-        let job = self
-            .jobs
-            .get_mut(&job_id)
-            .expect("an unsettled lease has a job");
+        let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
         let freed = charge_max(job).0.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
@@ -212,12 +181,7 @@ impl Complex {
             return;
         }
         let (agree, of) = job.quorum().expect("checked by the caller");
-        let vote = Vote {
-            host,
-            lease,
-            digest: result.digest(),
-            result,
-        };
+        let vote = Vote { host, lease, digest: result.digest(), result };
         let verdict = job.change_ballot(task, agree, of, |ballot| ballot.votes.push(vote));
         self.judge(job_id, task, verdict, effects);
     }
@@ -234,10 +198,7 @@ impl Complex {
             Verdict::Ask(_) => self.queue_or_leave(job_id),
             Verdict::Hopeless => {
                 let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-                let asked = job
-                    .ballots
-                    .get(&task)
-                    .map_or(0, |ballot| ballot.asked.len());
+                let asked = job.ballots.get(&task).map_or(0, |ballot| ballot.asked.len());
                 let why = format!("no agreement among {asked} independent hosts");
                 let ballot = job.decide(task, Err(why), None);
                 self.count_votes(ballot, None, job_id, task, effects);
@@ -263,11 +224,7 @@ impl Complex {
         task: u32,
         effects: &mut Vec<Effect>,
     ) {
-        let agreeing = ballot
-            .votes
-            .iter()
-            .filter(|vote| Some(vote.digest) == accepted)
-            .count();
+        let agreeing = ballot.votes.iter().filter(|vote| Some(vote.digest) == accepted).count();
         let mut wrong = Vec::new();
         for vote in ballot.votes {
             let right = Some(vote.digest) == accepted;
@@ -317,11 +274,7 @@ impl Complex {
         fault: Fault,
         effects: &mut Vec<Effect>,
     ) {
-        let known_hosts = self
-            .hosts
-            .values()
-            .filter(|host| host.session.is_some())
-            .count();
+        let known_hosts = self.hosts.values().filter(|host| host.session.is_some()).count();
         if let Some(entry) = self.hosts.get_mut(&host) {
             entry.record.lost += 1;
             self.dirty_hosts.insert(host);
@@ -343,10 +296,8 @@ impl Complex {
         let faults = job.faults.entry(task).or_default();
         *faults += 1;
         if *faults >= job.record.spec.attempts_max {
-            let why = format!(
-                "gave up after {faults} attempts; the last: {}",
-                short(&fault.to_string())
-            );
+            let why =
+                format!("gave up after {faults} attempts; the last: {}", short(&fault.to_string()));
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);
         } else {
@@ -392,18 +343,12 @@ impl Complex {
         self.drop_leases(id, effects);
         // What is left of its leases are undecided votes: take them back one by one.
         let leases = self.hosts[&id].leases.clone();
-        let mut jobs: Vec<JobId> = leases
-            .iter()
-            .filter_map(|id| self.leases.get(id))
-            .map(|l| l.record.job)
-            .collect();
+        let mut jobs: Vec<JobId> =
+            leases.iter().filter_map(|id| self.leases.get(id)).map(|l| l.record.job).collect();
         jobs.sort_unstable();
         jobs.dedup();
         for job_id in jobs {
-            let job = self
-                .jobs
-                .get_mut(&job_id)
-                .expect("an unsettled lease has a job");
+            let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             let Some((agree, of)) = job.quorum() else {
                 continue;
             };
@@ -433,10 +378,7 @@ impl Complex {
 fn plausible(job: &Job, result: &TaskResult) -> Result<(), String> {
     let spec = &job.record.spec;
     if result.fuel > spec.fuel {
-        return Err(format!(
-            "it claims {} fuel of at most {}",
-            result.fuel, spec.fuel
-        ));
+        return Err(format!("it claims {} fuel of at most {}", result.fuel, spec.fuel));
     }
     match &result.output {
         OutputAt::Inline(bytes) if bytes.len() > limits::OUTPUT_INLINE_MAX => {
@@ -448,10 +390,7 @@ fn plausible(job: &Job, result: &TaskResult) -> Result<(), String> {
         },
         // Paths and lengths of the files come on top of their content.
         OutputAt::Object(_, size) if *size > spec.output_max.0.saturating_mul(2) + 4_096 => {
-            Err(format!(
-                "its output has {size} bytes of at most {}",
-                spec.output_max.0
-            ))
+            Err(format!("its output has {size} bytes of at most {}", spec.output_max.0))
         }
         OutputAt::Object(..) => Ok(()),
     }

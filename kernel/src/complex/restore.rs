@@ -48,13 +48,7 @@ impl Complex {
         for record in snapshot.hosts {
             let class = complex.classes.of(&record.spec);
             let (id, leases) = (record.id, BTreeSet::new());
-            let host = Host {
-                record,
-                class,
-                block: None,
-                session: None,
-                leases,
-            };
+            let host = Host { record, class, block: None, session: None, leases };
             complex.hosts.insert(id, host);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
@@ -62,18 +56,9 @@ impl Complex {
         for chunk in snapshot.states {
             chunks.entry(chunk.job).or_default().push(chunk);
         }
-        for record in snapshot
-            .jobs
-            .into_iter()
-            .filter(|job| job.state == JobState::Active)
-        {
+        for record in snapshot.jobs.into_iter().filter(|job| job.state == JobState::Active) {
             let id = record.id;
-            let constraint = record
-                .spec
-                .constraint
-                .as_deref()
-                .map(Constraint::compile)
-                .transpose();
+            let constraint = record.spec.constraint.as_deref().map(Constraint::compile).transpose();
             let constraint = constraint.map_err(|error| {
                 RestoreError::Rows(format!("job {id}: its constraint: {error}"))
             })?;
@@ -88,24 +73,16 @@ impl Complex {
         }
         let mut leases = snapshot.leases;
         leases.sort_by_key(|lease| std::cmp::Reverse(lease.id));
-        for record in leases
-            .into_iter()
-            .filter(|lease| lease.state != LeaseState::Settled)
-        {
+        for record in leases.into_iter().filter(|lease| lease.state != LeaseState::Settled) {
             let votes = votes.remove(&record.id).unwrap_or_default();
             complex.restore_lease(record, votes)?;
         }
         for record in snapshot.idempotency {
-            complex
-                .idempotency
-                .insert((record.account, record.key.clone()), record);
+            complex.idempotency.insert((record.account, record.key.clone()), record);
         }
         complex.revoked = snapshot.revocations.into_iter().collect();
         let back_by = now + complex.config.lost_after.max(RETURN_TIME_MIN);
-        let holders = complex
-            .hosts
-            .iter()
-            .filter(|(_, host)| !host.leases.is_empty());
+        let holders = complex.hosts.iter().filter(|(_, host)| !host.leases.is_empty());
         complex.lost = holders.map(|(&id, _)| (back_by, id)).collect();
         let jobs: Vec<_> = complex.jobs.keys().copied().collect();
         for lease in complex.leases.keys().copied().collect::<Vec<_>>() {
@@ -128,14 +105,8 @@ impl Complex {
         let missing =
             |what: &dyn std::fmt::Display| RestoreError::Rows(format!("lease {id} names {what}"));
         // A lease of a job that is over was settled in the same transaction.
-        let job = self
-            .jobs
-            .get_mut(&record.job)
-            .ok_or_else(|| missing(&"a job that is over"))?;
-        let host = self
-            .hosts
-            .get_mut(&record.host)
-            .ok_or_else(|| missing(&"an unknown host"))?;
+        let job = self.jobs.get_mut(&record.job).ok_or_else(|| missing(&"a job that is over"))?;
+        let host = self.hosts.get_mut(&record.host).ok_or_else(|| missing(&"an unknown host"))?;
         let holder = record.host;
         let mut out = TaskSet::new();
         let voted: BTreeSet<u32> = votes.iter().map(|vote| vote.task).collect();
@@ -162,12 +133,7 @@ impl Complex {
             }
             undecided += 1;
             reserved += job.record.price.charge(result.fuel).0;
-            let vote = Vote {
-                host: holder,
-                lease: id,
-                digest: result.digest(),
-                result,
-            };
+            let vote = Vote { host: holder, lease: id, digest: result.digest(), result };
             job.change_ballot(vote.result.task, agree, of, |ballot| {
                 ballot.ask(holder);
                 ballot.votes.push(vote);
@@ -178,17 +144,8 @@ impl Complex {
         job.reserved.0 += reserved.0;
         job.leases.insert(id);
         host.leases.insert(id);
-        self.due
-            .set(id, record.deadline.max(self.now + RETURN_TIME_MIN));
-        self.leases.insert(
-            id,
-            Lease {
-                record,
-                out,
-                undecided,
-                reserved,
-            },
-        );
+        self.due.set(id, record.deadline.max(self.now + RETURN_TIME_MIN));
+        self.leases.insert(id, Lease { record, out, undecided, reserved });
         Ok(())
     }
 }

@@ -102,18 +102,10 @@ impl Complex {
         self.lost.retain(|&(_, host)| host != id);
 
         let host = self.hosts.get_mut(&id).expect("inserted above");
-        let gone: Vec<LeaseId> = host
-            .leases
-            .iter()
-            .filter(|lease| !hello.holding.contains(lease))
-            .copied()
-            .collect();
-        let stray: Vec<LeaseId> = hello
-            .holding
-            .iter()
-            .filter(|lease| !host.leases.contains(lease))
-            .copied()
-            .collect();
+        let gone: Vec<LeaseId> =
+            host.leases.iter().filter(|lease| !hello.holding.contains(lease)).copied().collect();
+        let stray: Vec<LeaseId> =
+            hello.holding.iter().filter(|lease| !host.leases.contains(lease)).copied().collect();
         let entry = Session {
             id: session,
             room: believable(hello.room, &hello.offer),
@@ -225,11 +217,7 @@ impl Complex {
 
     /// Everything that a host holds goes to others.
     pub(super) fn drop_leases(&mut self, id: HostId, effects: &mut Vec<Effect>) {
-        let leases = self
-            .hosts
-            .get(&id)
-            .map(|host| host.leases.clone())
-            .unwrap_or_default();
+        let leases = self.hosts.get(&id).map(|host| host.leases.clone()).unwrap_or_default();
         for lease in leases {
             self.return_all(lease, effects);
         }

@@ -12,9 +12,7 @@ use crate::ledger::{LeaseSettlement, LedgerError, Posting, job_release};
 impl Complex {
     /// What is left in a job's hold.
     pub(super) fn remaining(&self, job: &Job) -> MicroCredits {
-        self.ledger
-            .hold(job.record.hold)
-            .map_or(MicroCredits::ZERO, |hold| hold.remaining)
+        self.ledger.hold(job.record.hold).map_or(MicroCredits::ZERO, |hold| hold.remaining)
     }
 
     /// Settles a lease once nothing of it is out or undecided.
@@ -37,18 +35,12 @@ impl Complex {
         let mut lease = self.leases.remove(&id).expect("looked up above");
         self.dirty_leases.remove(&id);
         let job_id = lease.record.job;
-        let job = self
-            .jobs
-            .get_mut(&job_id)
-            .expect("an unsettled lease has a job");
+        let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
         job.leases.remove(&id);
         job.reserved.0 -= lease.reserved.0;
         let price = job.record.price;
         let hold = job.record.hold;
-        let host = self
-            .hosts
-            .get_mut(&lease.record.host)
-            .expect("hosts are never forgotten");
+        let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
         host.leases.remove(&id);
         // A host that was caught forfeits what it has not been paid, and the buyer keeps it.
         let worth = host.record.barred.is_none() && lease.record.accepted > 0;
@@ -66,18 +58,13 @@ impl Complex {
                 fee,
             };
             let mut postings = Vec::new();
-            settlement
-                .postings(&mut postings)
-                .expect("charge >= earning >= fee by construction");
+            settlement.postings(&mut postings).expect("charge >= earning >= fee by construction");
             self.post_or_halt(&postings, effects);
             lease.record.charged = charge;
             lease.record.paid = MicroCredits(earning.0 - fee.0);
             let job = self.jobs.get_mut(&job_id).expect("looked up above");
             job.record.spent.0 += charge.0;
-            let host = self
-                .hosts
-                .get_mut(&lease.record.host)
-                .expect("looked up above");
+            let host = self.hosts.get_mut(&lease.record.host).expect("looked up above");
             if let Some(session) = &mut host.session {
                 session.earned.0 += lease.record.paid.0;
             }

@@ -27,11 +27,7 @@ impl Complex {
             Call::Submit { account, spec, key } => self.submit(account, *spec, key, effects),
             Call::Cancel { job } => self.cancel(job, effects),
             Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
-            Call::Mint {
-                account,
-                amount,
-                why,
-            } => {
+            Call::Mint { account, amount, why } => {
                 self.mint(account, amount, why, effects)?;
                 Ok(Reply::Done)
             }
@@ -102,13 +98,7 @@ impl Complex {
         self.dirty_jobs.insert(id);
         if let Some(key) = key {
             let expires = self.now + IDEMPOTENCY_KEPT;
-            let record = IdempotencyRecord {
-                account,
-                key: key.clone(),
-                request,
-                job: id,
-                expires,
-            };
+            let record = IdempotencyRecord { account, key: key.clone(), request, job: id, expires };
             effects.push(Effect::Keep(Change::Idempotency(record.clone())));
             if self.idempotency.len() < IDEMPOTENCY_MAX {
                 self.idempotency.insert((account, key), record);
@@ -134,11 +124,7 @@ impl Complex {
             .transpose()
             .map_err(|e| usage(&e))?;
         let refuse = |message: String| Err(Problem::new(ProblemCode::Refused, message));
-        let jobs = self
-            .jobs
-            .values()
-            .filter(|job| job.record.account == account)
-            .count();
+        let jobs = self.jobs.values().filter(|job| job.record.account == account).count();
         let jobs_max = self.config.account_jobs_max;
         if jobs >= jobs_max {
             return refuse(format!(
@@ -198,24 +184,12 @@ impl Complex {
         for host in self.hosts.values() {
             if host.record.barred.is_none() && super::place::unfit(&mut job, host).is_none() {
                 hosts += 1;
-                cores += host
-                    .session
-                    .as_ref()
-                    .map_or(0, super::session::Session::cores);
+                cores += host.session.as_ref().map_or(0, super::session::Session::cores);
             }
         }
-        let available = self
-            .ledger
-            .account_view(account)
-            .map_or(MicroCredits::ZERO, |view| view.available);
-        Ok(Plan {
-            hosts,
-            cores,
-            price: self.config.price,
-            hold,
-            available,
-            obstacles,
-        })
+        let available =
+            self.ledger.account_view(account).map_or(MicroCredits::ZERO, |view| view.available);
+        Ok(Plan { hosts, cores, price: self.config.price, hold, available, obstacles })
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {
@@ -225,10 +199,9 @@ impl Complex {
         }
         match self.job_view(id) {
             Some(view) => Ok(Reply::Job(Box::new(view))),
-            None => Err(Problem::new(
-                ProblemCode::NotFound,
-                format!("there is no running job {id}"),
-            )),
+            None => {
+                Err(Problem::new(ProblemCode::NotFound, format!("there is no running job {id}")))
+            }
         }
     }
 
@@ -282,9 +255,7 @@ impl Complex {
 
 fn refusal(error: &LedgerError, hold: MicroCredits) -> Problem {
     let message = match error {
-        LedgerError::InsufficientFunds {
-            account, available, ..
-        } => format!(
+        LedgerError::InsufficientFunds { account, available, .. } => format!(
             "the job may cost up to {hold} credits, account {account} has {available}: lower \
              --fuel or --count, or set --max-price"
         ),

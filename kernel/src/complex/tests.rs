@@ -50,17 +50,11 @@ fn job(count: u32) -> JobSpec {
 }
 
 fn quorum(count: u32) -> JobSpec {
-    JobSpec {
-        verify: Verify::Quorum { agree: 2, of: 3 },
-        ..job(count)
-    }
+    JobSpec { verify: Verify::Quorum { agree: 2, of: 3 }, ..job(count) }
 }
 
 fn right_answer(task: u32) -> TaskResult {
-    let output = Output {
-        stdout: task.to_string().into_bytes(),
-        ..Output::default()
-    };
+    let output = Output { stdout: task.to_string().into_bytes(), ..Output::default() };
     TaskResult {
         task,
         exit: Exit::Code(0),
@@ -85,12 +79,7 @@ impl World {
             memory: Bytes::gib(4),
         };
         let welcome = MicroCredits::credits(1_000);
-        world
-            .call(Call::OpenAccount {
-                name: "buyer".into(),
-                welcome,
-            })
-            .expect("a fresh name");
+        world.call(Call::OpenAccount { name: "buyer".into(), welcome }).expect("a fresh name");
         world
     }
 
@@ -124,11 +113,7 @@ impl World {
                     }
                 }
                 Effect::Close(session) => {
-                    for host in self
-                        .hosts
-                        .values_mut()
-                        .filter(|h| h.session == Some(session))
-                    {
+                    for host in self.hosts.values_mut().filter(|h| h.session == Some(session)) {
                         host.session = None;
                     }
                 }
@@ -138,19 +123,12 @@ impl World {
     }
 
     fn call(&mut self, call: Call) -> Result<Reply, Problem> {
-        self.step(Input::Requested {
-            request: RequestId(0),
-            call,
-        });
+        self.step(Input::Requested { request: RequestId(0), call });
         self.answers.pop().expect("every call is answered")
     }
 
     fn submit(&mut self, spec: JobSpec) -> JobId {
-        let call = Call::Submit {
-            account: self.buyer(),
-            spec: Box::new(spec),
-            key: None,
-        };
+        let call = Call::Submit { account: self.buyer(), spec: Box::new(spec), key: None };
         match self.call(call) {
             Ok(Reply::Job(view)) => view.id,
             other => panic!("not submitted: {other:?}"),
@@ -170,10 +148,9 @@ impl World {
 
     fn join(&mut self, n: u8) {
         let name = format!("owner{n}");
-        let Ok(Reply::Account(account)) = self.call(Call::OpenAccount {
-            name,
-            welcome: MicroCredits::ZERO,
-        }) else {
+        let Ok(Reply::Account(account)) =
+            self.call(Call::OpenAccount { name, welcome: MicroCredits::ZERO })
+        else {
             panic!("no account")
         };
         self.sessions += 1;
@@ -193,17 +170,8 @@ impl World {
             country: None,
             engine: "test".into(),
         };
-        let room = Room {
-            cores_idle: 2,
-            ..Room::default()
-        };
-        let hello = Hello {
-            spec,
-            offer: self.offer(),
-            token: None,
-            holding,
-            room,
-        };
+        let room = Room { cores_idle: 2, ..Room::default() };
+        let hello = Hello { spec, offer: self.offer(), token: None, holding, room };
         self.step(Input::HostCame {
             host: host_id(n),
             session,
@@ -244,36 +212,14 @@ impl World {
             grant.ranges.retain(|range| !range.is_empty());
             let busy = Span::millis(results.len() as u64);
             let (faults, returned) = (Vec::new(), Vec::new());
-            leases.push(LeaseReport {
-                lease: grant.lease,
-                results,
-                faults,
-                returned,
-                busy,
-            });
+            leases.push(LeaseReport { lease: grant.lease, results, faults, returned, busy });
         }
         host.grants.retain(|grant| !grant.ranges.is_empty());
         host.seq += 1;
-        let tasks: u32 = host
-            .grants
-            .iter()
-            .flat_map(|g| &g.ranges)
-            .map(TaskRange::len)
-            .sum();
-        let room = Room {
-            cores_idle: if tasks == 0 { 2 } else { 0 },
-            tasks,
-            backlog: Span::ZERO,
-        };
-        let report = Report {
-            seq: host.seq,
-            leases,
-            room,
-        };
-        self.step(Input::HostSaid {
-            session,
-            frame: ToComplex::Report(report),
-        });
+        let tasks: u32 = host.grants.iter().flat_map(|g| &g.ranges).map(TaskRange::len).sum();
+        let room = Room { cores_idle: if tasks == 0 { 2 } else { 0 }, tasks, backlog: Span::ZERO };
+        let report = Report { seq: host.seq, leases, room };
+        self.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
         tasks_max - left
     }
 
@@ -282,12 +228,7 @@ impl World {
         for _ in 0..10_000 {
             self.now += Span::millis(10);
             let hosts: Vec<u8> = self.hosts.keys().copied().collect();
-            if hosts
-                .into_iter()
-                .map(|n| self.work(n, usize::MAX))
-                .sum::<usize>()
-                == 0
-            {
+            if hosts.into_iter().map(|n| self.work(n, usize::MAX)).sum::<usize>() == 0 {
                 return;
             }
         }
@@ -328,14 +269,8 @@ impl World {
         let count = self.tables.jobs[&job].spec.count;
         let mut seen = vec![false; count as usize];
         for accepted in self.tables.results_of(job) {
-            assert!(
-                !std::mem::replace(&mut seen[accepted.task as usize], true),
-                "accepted twice"
-            );
-            assert_eq!(
-                accepted.result.as_ref().unwrap(),
-                &right_answer(accepted.task)
-            );
+            assert!(!std::mem::replace(&mut seen[accepted.task as usize], true), "accepted twice");
+            assert_eq!(accepted.result.as_ref().unwrap(), &right_answer(accepted.task));
         }
         assert!(seen.into_iter().all(|seen| seen), "a task is missing");
     }
@@ -352,20 +287,14 @@ fn a_job_runs_on_two_hosts_and_the_money_adds_up() {
     let fuel: u64 = (0..1_000).map(|task| 10_000_000 + task).sum();
     let spent = MicroCredits::credits(1_000).0 - world.balance("buyer");
     let exact = fuel as f64 * 100.0 / 1e9;
-    assert!(
-        spent as f64 >= exact && (spent as f64) < exact + 100.0,
-        "{spent} for {exact}"
-    );
+    assert!(spent as f64 >= exact && (spent as f64) < exact + 100.0, "{spent} for {exact}");
     let earned = world.balance("owner1") + world.balance("owner2");
     assert!(earned > spent * 95 / 100 && earned < spent);
     let system = [system::ESCROW, system::FEES, system::ROUNDING]
         .map(|id| world.complex.account_view(id).unwrap().available.0);
     assert_eq!(system[0], 0, "nothing stays in escrow");
     assert_eq!(spent, earned + system[1] + system[2]);
-    assert_eq!(
-        world.complex.account_view(world.buyer()).unwrap().held,
-        MicroCredits::ZERO
-    );
+    assert_eq!(world.complex.account_view(world.buyer()).unwrap().held, MicroCredits::ZERO);
 }
 
 #[test]
@@ -424,13 +353,7 @@ fn two_hosts_of_one_owner_are_not_independent() {
     world.join(1);
     world.join(2);
     let account = world.complex.account_named("owner1").unwrap();
-    world
-        .complex
-        .hosts
-        .get_mut(&host_id(2))
-        .unwrap()
-        .record
-        .account = account;
+    world.complex.hosts.get_mut(&host_id(2)).unwrap().record.account = account;
     let job = world.submit(quorum(20));
     world.run();
     assert_eq!(world.state(job), JobState::Active);
@@ -459,11 +382,7 @@ fn a_killed_server_loses_nothing_that_it_had_acknowledged() {
         world.run();
         assert_eq!(world.state(job), JobState::Done);
         world.assert_all_right(job);
-        let views: i64 = world
-            .complex
-            .account_views()
-            .map(|a| a.received.0 - a.paid.0)
-            .sum();
+        let views: i64 = world.complex.account_views().map(|a| a.received.0 - a.paid.0).sum();
         assert_eq!(views, 0);
     }
 }
@@ -474,11 +393,7 @@ fn failing_attempts_are_retried_elsewhere_and_given_up_in_the_end() {
     (1..=2).for_each(|n| world.join(n));
     let job = world.submit(job(1));
     for _ in 0..5 {
-        let n = if world.hosts[&1].grants.is_empty() {
-            2
-        } else {
-            1
-        };
+        let n = if world.hosts[&1].grants.is_empty() { 2 } else { 1 };
         let host = world.hosts.get_mut(&n).unwrap();
         let Some(grant) = host.grants.pop() else {
             break;
@@ -490,34 +405,14 @@ fn failing_attempts_are_retried_elsewhere_and_given_up_in_the_end() {
             returned: Vec::new(),
             busy: Span::ZERO,
         }];
-        let room = Room {
-            cores_idle: 2,
-            ..Room::default()
-        };
+        let room = Room { cores_idle: 2, ..Room::default() };
         let session = host.session.unwrap();
-        let report = ToComplex::Report(Report {
-            seq: 1,
-            leases,
-            room,
-        });
-        world.step(Input::HostSaid {
-            session,
-            frame: report,
-        });
+        let report = ToComplex::Report(Report { seq: 1, leases, room });
+        world.step(Input::HostSaid { session, frame: report });
     }
     assert_eq!(world.state(job), JobState::Failed);
-    let given_up = world
-        .tables
-        .results_of(job)
-        .next()
-        .unwrap()
-        .result
-        .clone()
-        .unwrap_err();
-    assert!(
-        given_up.contains("5 attempts") && given_up.contains("memory"),
-        "{given_up}"
-    );
+    let given_up = world.tables.results_of(job).next().unwrap().result.clone().unwrap_err();
+    assert!(given_up.contains("5 attempts") && given_up.contains("memory"), "{given_up}");
 }
 
 #[test]
@@ -526,17 +421,11 @@ fn a_job_that_no_host_can_run_says_why_for_every_class() {
     (1..=2).for_each(|n| world.join(n));
     world.memory = Bytes::gib(1);
     world.join(3);
-    let job = world.submit(JobSpec {
-        memory: Bytes::gib(64),
-        ..job(2)
-    });
+    let job = world.submit(JobSpec { memory: Bytes::gib(64), ..job(2) });
     world.run();
     let why = world.complex.explain_job(job).unwrap();
-    let text: Vec<_> = why
-        .reasons
-        .iter()
-        .map(|reason| format!("{}: {}", reason.about, reason.why))
-        .collect();
+    let text: Vec<_> =
+        why.reasons.iter().map(|reason| format!("{}: {}", reason.about, reason.why)).collect();
     expect_test::expect![[r#"
         waiting: none of 3 hosts can run it now
         2 hosts (linux x86_64, 2 cores, 4 GiB): a task needs 64 GiB of memory, it gives 4 GiB
@@ -549,65 +438,30 @@ fn money_limits_what_runs_at_once_but_not_what_can_be_done() {
     let mut world = World::new();
     world.join(1);
     let each = 100;
-    let job = world.submit(JobSpec {
-        price_max: Some(MicroCredits(5 * each)),
-        ..job(100)
-    });
+    let job = world.submit(JobSpec { price_max: Some(MicroCredits(5 * each)), ..job(100) });
     let out = world.complex.host_view(host_id(1)).unwrap().tasks;
     assert_eq!(out, 5);
     world.run();
     assert_eq!(world.state(job), JobState::Done);
-    let spec = JobSpec {
-        price_max: Some(MicroCredits(99)),
-        ..super::tests::job(1)
-    };
-    let call = Call::Submit {
-        account: world.buyer(),
-        spec: Box::new(spec),
-        key: None,
-    };
-    assert!(
-        world
-            .call(call)
-            .unwrap_err()
-            .message
-            .contains("--max-price")
-    );
-    let spec = JobSpec {
-        fuel: Fuel(1_000_000_000_000_000),
-        ..super::tests::job(100_000)
-    };
-    let call = Call::Submit {
-        account: world.buyer(),
-        spec: Box::new(spec),
-        key: None,
-    };
-    assert!(
-        world
-            .call(call)
-            .unwrap_err()
-            .message
-            .contains("account 100 has")
-    );
+    let spec = JobSpec { price_max: Some(MicroCredits(99)), ..super::tests::job(1) };
+    let call = Call::Submit { account: world.buyer(), spec: Box::new(spec), key: None };
+    assert!(world.call(call).unwrap_err().message.contains("--max-price"));
+    let spec = JobSpec { fuel: Fuel(1_000_000_000_000_000), ..super::tests::job(100_000) };
+    let call = Call::Submit { account: world.buyer(), spec: Box::new(spec), key: None };
+    assert!(world.call(call).unwrap_err().message.contains("account 100 has"));
 }
 
 #[test]
 fn the_same_key_gives_the_same_job() {
     let mut world = World::new();
     let account = world.buyer();
-    let submit = |spec: JobSpec| Call::Submit {
-        account,
-        spec: Box::new(spec),
-        key: Some("once".into()),
-    };
+    let submit =
+        |spec: JobSpec| Call::Submit { account, spec: Box::new(spec), key: Some("once".into()) };
     let first = world.call(submit(job(3))).unwrap();
     assert_eq!(world.call(submit(job(3))).unwrap(), first);
     world.restart();
     assert_eq!(world.call(submit(job(3))).unwrap(), first);
-    assert_eq!(
-        world.call(submit(job(4))).unwrap_err().code,
-        ProblemCode::Usage
-    );
+    assert_eq!(world.call(submit(job(4))).unwrap_err().code, ProblemCode::Usage);
 }
 
 #[test]
@@ -616,27 +470,16 @@ fn a_cancelled_job_pays_what_was_done_and_releases_the_rest() {
     world.join(1);
     let job = world.submit(job(100));
     world.work(1, 3);
-    let Ok(Reply::Job(view)) = world.call(Call::Cancel { job }) else {
-        panic!("not cancelled")
-    };
-    assert_eq!(
-        (view.state, view.tasks.done, view.tasks.given_up),
-        (JobState::Cancelled, 3, 97)
-    );
+    let Ok(Reply::Job(view)) = world.call(Call::Cancel { job }) else { panic!("not cancelled") };
+    assert_eq!((view.state, view.tasks.done, view.tasks.given_up), (JobState::Cancelled, 3, 97));
     assert!(world.hosts[&1].grants.is_empty(), "its lease was revoked");
     assert!(world.balance("owner1") > 0);
-    assert_eq!(
-        world.complex.account_view(world.buyer()).unwrap().held,
-        MicroCredits::ZERO
-    );
+    assert_eq!(world.complex.account_view(world.buyer()).unwrap().held, MicroCredits::ZERO);
 }
 
 #[test]
 fn idle_hosts_beyond_the_limit_are_sent_to_sleep() {
-    let config = Config {
-        held_hosts_max: 2,
-        ..Config::default()
-    };
+    let config = Config { held_hosts_max: 2, ..Config::default() };
     let mut world = World::with(config);
     (1..=5).for_each(|n| world.join(n));
     assert_eq!(world.hosts.values().filter(|host| host.asleep).count(), 3);
@@ -664,25 +507,11 @@ fn a_program_that_cannot_run_ends_the_job_once_two_hosts_say_so() {
             busy: Span::ZERO,
         }];
         let session = host.session.unwrap();
-        let report = Report {
-            seq: 1,
-            leases,
-            room: Room::default(),
-        };
-        world.step(Input::HostSaid {
-            session,
-            frame: ToComplex::Report(report),
-        });
+        let report = Report { seq: 1, leases, room: Room::default() };
+        world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }
     assert_eq!(world.state(job), JobState::Failed);
-    let why = world
-        .tables
-        .results_of(job)
-        .next()
-        .unwrap()
-        .result
-        .clone()
-        .unwrap_err();
+    let why = world.tables.results_of(job).next().unwrap().result.clone().unwrap_err();
     assert!(why.contains("unknown import env.foo"), "{why}");
 }
 
@@ -722,11 +551,7 @@ fn no_order_of_events_breaks_it() {
             world.assert_all_right(job);
         }
         assert_eq!(world.state(trusted), JobState::Done, "seed {seed}");
-        let held: i64 = world
-            .complex
-            .account_views()
-            .map(|account| account.held.0)
-            .sum();
+        let held: i64 = world.complex.account_views().map(|account| account.held.0).sum();
         assert_eq!(held, 0, "seed {seed}");
         let before: Vec<_> = world.complex.account_views().collect();
         world.restart();
@@ -752,29 +577,12 @@ fn garbage_from_hosts_changes_nothing() {
             returned: vec![TaskRange::new(9, 2), TaskRange::new(0, u32::MAX)],
             busy: Span(u64::MAX),
         }];
-        let room = Room {
-            cores_idle: u16::MAX,
-            tasks: u32::MAX,
-            backlog: Span(u64::MAX),
-        };
-        let report = Report {
-            seq: u64::MAX,
-            leases,
-            room,
-        };
-        world.step(Input::HostSaid {
-            session,
-            frame: ToComplex::Report(report),
-        });
+        let room = Room { cores_idle: u16::MAX, tasks: u32::MAX, backlog: Span(u64::MAX) };
+        let report = Report { seq: u64::MAX, leases, room };
+        world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }
-    assert_eq!(
-        world.complex.job_view(job).unwrap().tasks.done,
-        before.tasks.done
-    );
-    world.step(Input::HostSaid {
-        session: SessionId(77),
-        frame: ToComplex::Goodbye,
-    });
+    assert_eq!(world.complex.job_view(job).unwrap().tasks.done, before.tasks.done);
+    world.step(Input::HostSaid { session: SessionId(77), frame: ToComplex::Goodbye });
     world.run();
     assert_eq!(world.state(job), JobState::Done);
 }

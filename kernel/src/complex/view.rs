@@ -23,35 +23,20 @@ impl Complex {
     /// All jobs that are not over, of one account or of all, newest first.
     pub fn job_views(&self, account: Option<AccountId>) -> impl Iterator<Item = JobView> {
         let mine = move |job: &&Job| account.is_none_or(|account| job.record.account == account);
-        self.jobs
-            .values()
-            .rev()
-            .filter(mine)
-            .map(|job| self.view_of(job))
+        self.jobs.values().rev().filter(mine).map(|job| self.view_of(job))
     }
 
     /// The view of a job that is over, from its record.
     #[must_use]
     pub fn ended_view(record: JobRecord) -> JobView {
         let total = record.spec.count;
-        let JobRecord {
-            done,
-            failed,
-            given_up,
-            ..
-        } = record;
+        let JobRecord { done, failed, given_up, .. } = record;
         JobView {
             id: record.id,
             name: record.spec.name.clone(),
             account: record.account,
             state: record.state,
-            tasks: TaskCounts {
-                total,
-                done,
-                failed,
-                given_up,
-                ..TaskCounts::default()
-            },
+            tasks: TaskCounts { total, done, failed, given_up, ..TaskCounts::default() },
             submitted: record.submitted,
             ended: record.ended,
             price: record.price,
@@ -104,11 +89,7 @@ impl Complex {
             lost: record.lost,
             barred: record.barred.clone(),
             joined: record.joined,
-            seen: if host.session.is_some() {
-                self.now
-            } else {
-                record.seen
-            },
+            seen: if host.session.is_some() { self.now } else { record.seen },
         }
     }
 
@@ -146,9 +127,7 @@ impl Complex {
 
     /// All accounts.
     pub fn account_views(&self) -> impl Iterator<Item = AccountView> {
-        self.ledger
-            .accounts()
-            .filter_map(|record| self.account_view(record.id))
+        self.ledger.accounts().filter_map(|record| self.account_view(record.id))
     }
 
     /// Whether a token was revoked.

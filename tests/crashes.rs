@@ -1,0 +1,62 @@
+//! kill -9 at any moment: nothing that was acknowledged is lost, nothing is paid twice.
+
+use std::time::Duration;
+
+use crate::world::{World, module};
+
+fn progress(world: &World, job: u64) -> u64 {
+    world.job(job)["tasks"]["done"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_server_killed_in_mid_job_goes_on_where_it_was() {
+    let mut world = World::with_hosts(2);
+    let job = world.submit(&[
+        &module("montecarlo"),
+        "--count",
+        "150",
+        "--fuel",
+        "5G",
+        "--verify",
+        "quorum=2/2",
+    ]);
+    for part in 1..=2 {
+        world.wait("some results", || progress(&world, job) >= part * 20);
+        let before = progress(&world, job);
+        world.restart_server();
+        assert!(progress(&world, job) >= before, "acknowledged results were lost");
+    }
+    let end = world.wait_job(job);
+    assert_eq!(end["state"], "done", "{end}");
+    assert_eq!(end["tasks"]["done"], 150);
+    world.assert_money_adds_up();
+}
+
+#[test]
+fn the_tasks_of_a_killed_agent_go_to_others() {
+    let mut world = World::with_hosts(2);
+    let job = world.submit(&[&module("montecarlo"), "--count", "150", "--fuel", "5G"]);
+    world.wait("some results", || progress(&world, job) >= 20);
+    world.hosts[0].child.kill().unwrap();
+    let end = world.wait_job(job);
+    assert_eq!((&end["state"], &end["tasks"]["done"]), (&"done".into(), &150.into()), "{end}");
+    world.assert_money_adds_up();
+}
+
+#[test]
+fn an_agent_that_comes_back_is_the_same_host() {
+    let mut world = World::with_hosts(1);
+    let before = world.json(&["host", "list"])[0]["id"].clone();
+    world.hosts[0].child.kill().unwrap();
+    world.hosts[0].child.wait().unwrap();
+    let home = world.hosts[0].home.clone();
+    let mut again = crate::world::isos();
+    again.args(["join", "--home"]).arg(&home);
+    let log = std::fs::File::create(world.folder().join("again.log")).unwrap();
+    world.hosts[0].child = again.stderr(log).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    world.wait_for_hosts(1);
+    let hosts = world.json(&["host", "list"]);
+    assert_eq!(hosts.as_array().unwrap().len(), 1);
+    assert_eq!(hosts[0]["id"], before);
+}

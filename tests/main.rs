@@ -1,0 +1,10 @@
+//! End to end: the real program, real sockets, real processes, kill -9.
+//!
+//! Each test makes its own world in its own folder on loopback, bounded in time, and ends only the
+//! processes that it started.
+
+mod bad_input;
+mod crashes;
+mod jobs;
+mod owner;
+mod world;

@@ -1,0 +1,322 @@
+//! A world of one test: a server and hosts, each a process of the real program.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Nothing that a test waits for takes longer on two slow cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program under test.
+pub(crate) fn isos() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isos"));
+    for name in ["ISOS_HOME", "ISOS_SERVER", "ISOS_TOKEN", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How a host is to be.
+#[derive(Default, Clone)]
+pub(crate) struct HostPlan {
+    pub(crate) lies: bool,
+    pub(crate) relay_only: bool,
+    /// Text instead of the policy that always allows everything.
+    pub(crate) policy: Option<String>,
+    /// Owner's account; one for each host, unless named.
+    pub(crate) owner: Option<String>,
+}
+
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) home: PathBuf,
+    pub(crate) child: Child,
+}
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    listen: String,
+    http: String,
+    extra: Vec<String>,
+    pub(crate) server: Child,
+    pub(crate) ready: Value,
+    pub(crate) hosts: Vec<Host>,
+}
+
+/// A policy that always allows everything, on one core.
+pub(crate) const ALWAYS: &str = "price_min = 0
+[cpu]
+share_in_use = \"100%\"
+share_idle = \"100%\"
+cores_max = 1
+[idle]
+after = \"0s\"
+unknown = \"idle\"
+[load]
+other_max = 4096
+[memory]
+in_use = \"50%\"
+idle = \"50%\"
+free_floor = \"1%\"
+[disk]
+max = \"25%\"
+free_floor = \"1%\"
+[power]
+on_battery = true
+[network]
+metered = true
+";
+
+impl World {
+    /// A server, and so many hosts of different owners that have been welcomed.
+    pub(crate) fn with_hosts(hosts: usize) -> Self {
+        let mut world = Self::start(&[]);
+        for _ in 0..hosts {
+            world.add_host(HostPlan::default());
+        }
+        world.wait_for_hosts(hosts);
+        world
+    }
+
+    /// A server with these flags.
+    pub(crate) fn start(extra: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        // Ports that are free now, and the same after a restart.
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr();
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr();
+        let (listen, http) = (udp.unwrap().to_string(), tcp.unwrap().to_string());
+        let extra: Vec<String> = extra.iter().map(|arg| (*arg).to_owned()).collect();
+        let (server, ready) = spawn_server(folder.path(), &listen, &http, &extra);
+        Self { folder, listen, http, extra, server, ready, hosts: Vec::new() }
+    }
+
+    /// The UDP port of the server.
+    pub(crate) fn udp_port(&self) -> u16 {
+        self.listen.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills the server as a power cut would, and starts it again.
+    pub(crate) fn restart_server(&mut self) {
+        self.server.kill().expect("the server was running");
+        self.server.wait().expect("it can be waited for");
+        let (server, ready) =
+            spawn_server(self.folder.path(), &self.listen, &self.http, &self.extra);
+        (self.server, self.ready) = (server, ready);
+    }
+
+    pub(crate) fn ticket(&self, account: &str, rights: &str) -> String {
+        let ticket = self.json(&["ticket", "--account", account, "--rights", rights]);
+        ticket["ticket"].as_str().expect("a ticket is text").to_owned()
+    }
+
+    /// Starts a host. It is welcomed some time later.
+    pub(crate) fn add_host(&mut self, plan: HostPlan) -> usize {
+        let name = format!("host-{}", self.hosts.len() + 1);
+        let owner = plan.owner.clone().unwrap_or_else(|| format!("owner-of-{name}"));
+        let ticket = self.ticket(&owner, "join,read");
+        let home = self.folder.path().join(&name);
+        fs::create_dir_all(&home).unwrap();
+        let policy = home.join("given.toml");
+        fs::write(&policy, plan.policy.as_deref().unwrap_or(ALWAYS)).unwrap();
+        let mut command = isos();
+        command.args(["join", &ticket, "--json", "--name", &name]);
+        command.arg("--policy").arg(&policy).arg("--home").arg(&home);
+        command.arg("--sensors-file").arg(home.join("sensors.toml"));
+        if plan.lies {
+            command.arg("--alter-results-in-test-world");
+        }
+        if plan.relay_only {
+            command.arg("--relay-only");
+        }
+        let log = File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let line = first_line(&mut child);
+        assert!(line.contains("host"), "{name} did not start: {}", self.log(&name));
+        self.hosts.push(Host { name, home, child });
+        self.hosts.len() - 1
+    }
+
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    pub(crate) fn wait_for_hosts(&self, wanted: usize) {
+        self.wait(&format!("{wanted} hosts"), || {
+            let hosts = self.json(&["host", "list"]);
+            let able = |host: &&Value| {
+                ["idle", "working"].contains(&host["state"].as_str().unwrap_or_default())
+            };
+            hosts.as_array().is_some_and(|all| all.iter().filter(able).count() >= wanted)
+        });
+    }
+
+    /// A command as the operator.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = isos();
+        command
+            .args(args)
+            .arg("--home")
+            .arg(self.folder.path().join("client"))
+            .env("ISOS_SERVER", self.ready["api"].as_str().unwrap())
+            .env("ISOS_TOKEN", self.ready["token"].as_str().unwrap());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the program starts")
+    }
+
+    /// The `data` of a command's JSON answer.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(args);
+        let output = self.run(&all);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{args:?}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        });
+        document["data"].clone()
+    }
+
+    /// Exit code and error text of a command that must fail.
+    pub(crate) fn refused(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{args:?} should have failed: {text}");
+        (output.status.code().expect("it exits, it is not killed"), text)
+    }
+
+    /// Submits a job and returns its number.
+    pub(crate) fn submit(&self, args: &[&str]) -> u64 {
+        let mut all = vec!["job", "submit"];
+        all.extend(args);
+        let job = self.json(&all);
+        let id = job["job"]["id"].as_u64().or_else(|| job["id"].as_u64());
+        id.unwrap_or_else(|| panic!("no job number in {job}"))
+    }
+
+    pub(crate) fn job(&self, id: u64) -> Value {
+        let shown = self.json(&["job", "show", &id.to_string()]);
+        let jobs = shown.as_array().and_then(|jobs| jobs.first()).cloned().unwrap_or(shown);
+        if jobs["job"].is_object() { jobs["job"].clone() } else { jobs }
+    }
+
+    /// Waits until a job is over and returns its last view.
+    pub(crate) fn wait_job(&self, id: u64) -> Value {
+        self.wait(&format!("the end of job {id}"), || self.job(id)["state"] != "active");
+        self.job(id)
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn wait(&self, what: &str, so: impl FnMut() -> bool) {
+        if !wait_until(PATIENCE, so) {
+            let hosts: Vec<String> = self
+                .hosts
+                .iter()
+                .map(|host| format!("{}:\n{}", host.name, last_lines(&self.log(&host.name))))
+                .collect();
+            let server = last_lines(&self.log("server"));
+            panic!("waited in vain for {what}\nserver:\n{server}\n{}", hosts.join("\n"));
+        }
+    }
+
+    /// Everything that the ledger says adds up: no debts, nothing held, sum zero.
+    pub(crate) fn assert_money_adds_up(&self) {
+        let status = self.json(&["status"]);
+        assert_eq!(status["complex"]["ledger_sum"], 0, "{status}");
+        let accounts = self.json(&["account", "list"]);
+        for account in accounts.as_array().expect("a list of accounts") {
+            assert_eq!(account["held"], 0, "{account}");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for host in &mut self.hosts {
+            let _ = host.child.kill();
+            let _ = host.child.wait();
+        }
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn spawn_server(folder: &Path, listen: &str, http: &str, extra: &[String]) -> (Child, Value) {
+    let log = File::options().create(true).append(true).open(folder.join("server.log")).unwrap();
+    let mut child = isos()
+        .args(["server", "--json", "--test-world", "--listen", listen, "--http", http])
+        .args(["--relay", "127.0.0.1:0", "--welcome", "1000", "--lost-after", "3s"])
+        .args(extra)
+        .arg("--home")
+        .arg(folder.join("complex"))
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let line = first_line(&mut child);
+    let ready = serde_json::from_str(&line).unwrap_or_else(|error| {
+        let said = fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+        panic!("the server did not start ({error}): {}", last_lines(&said))
+    });
+    (child, ready)
+}
+
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("its output is a pipe");
+    // A process that ends closes the pipe, so this does not wait for ever.
+    let _ = BufReader::new(stdout).read_line(&mut line);
+    line
+}
+
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+/// Whether something comes to be so in time.
+pub(crate) fn wait_until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+/// A committed guest module.
+pub(crate) fn module(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    root.join("guest/modules").join(format!("{name}.wasm")).to_string_lossy().into_owned()
+}
+
+pub(crate) fn data(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    root.join("guest/data").join(name).to_string_lossy().into_owned()
+}
+
+/// A hostile program, made from its text into `folder`.
+pub(crate) fn hostile(folder: &Path, name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let wasm = wat::parse_file(root.join("guest/hostile").join(format!("{name}.wat"))).unwrap();
+    write(folder, &format!("{name}.wasm"), &wasm)
+}
+
+pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_string_lossy().into_owned()
+}
