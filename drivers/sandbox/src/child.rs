@@ -1,0 +1,215 @@
+//! The child that runs tasks: loads the program, walls itself in, works through orders.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use isos_base::codec;
+use isos_base::task::{Execution, Output};
+use rustix::process::Resource;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+use crate::engine;
+use crate::link;
+use crate::p1::Descriptors;
+use crate::protocol::{
+    BATCH_BYTES, BATCH_MAX, FromChild, Setup, Start, TO_CHILD_MAX, ToChild, read_frame, write_frame,
+};
+use crate::queue::Queue;
+use crate::task::{Job, Program, file_bytes_max};
+use crate::vfs::inputs::Source;
+use crate::walls::{Duty, Walls};
+
+/// Orders that wait in the child; more wait in the pipe and then in the agent.
+const ORDERS_QUEUED_MAX: usize = 4_096;
+/// Executions that wait for the pipe. Workers wait when it is full.
+const EXECUTIONS_QUEUED_MAX: usize = 1_024;
+/// Memory of the child besides its tasks: code, threads, engine, frames.
+const OWN_BYTES: u64 = 512 << 20;
+
+/// Why the child says goodbye.
+enum Refusal {
+    Stale(String),
+    Failed(String),
+}
+
+/// The child's main.
+pub(crate) fn main() -> ExitCode {
+    let mut walls = Walls::default();
+    walls.close_inherited();
+    let mut input = io::stdin().lock();
+    let Ok(Some(ToChild::Start(start))) = read_frame(&mut input, TO_CHILD_MAX) else {
+        return ExitCode::from(2);
+    };
+    walls.die_with(start.agent);
+    let threads = usize::from(start.setup.threads.max(1));
+    let orders = Arc::new(Queue::new(ORDERS_QUEUED_MAX));
+    let done = Arc::new(Queue::new(EXECUTIONS_QUEUED_MAX.min(threads * 256)));
+    let job = match prepare(*start, &mut walls) {
+        Ok(job) => Arc::new(job),
+        Err(refusal) => {
+            let message = match refusal {
+                Refusal::Stale(why) => FromChild::Stale(why),
+                Refusal::Failed(why) => FromChild::Failed(why),
+            };
+            return match write_frame(&mut io::stdout().lock(), &message) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::from(3),
+            };
+        }
+    };
+    // Threads exist before the filter that forbids making them; it then holds for all of them.
+    let gate = Arc::new(Barrier::new(threads + 1));
+    for index in 0..threads {
+        let (job, orders, done, gate) = (job.clone(), orders.clone(), done.clone(), gate.clone());
+        let work = move || {
+            Engine::tls_eager_initialize();
+            gate.wait();
+            while let Some(order) = orders.pop() {
+                if !done.push(job.run(&order)) {
+                    break;
+                }
+            }
+        };
+        if thread::Builder::new().name(format!("task-{index}")).spawn(work).is_err() {
+            return ExitCode::from(4);
+        }
+    }
+    let writer = {
+        let done = done.clone();
+        thread::Builder::new().name("results".into()).spawn(move || write_results(&done))
+    };
+    if writer.is_err() {
+        return ExitCode::from(4);
+    }
+    walls.seccomp(Duty::Run);
+    if write_frame(&mut io::stdout().lock(), &FromChild::Ready(walls.0)).is_err() {
+        return ExitCode::from(3);
+    }
+    gate.wait();
+    while let Ok(Some(ToChild::Orders(batch))) = read_frame(&mut input, TO_CHILD_MAX) {
+        for order in batch {
+            orders.push(order);
+        }
+    }
+    // The agent closed the pipe or died: nobody wants what is still being worked on.
+    std::process::exit(0)
+}
+
+/// Everything that needs rights which the walls then take away.
+fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
+    let Start { code, component, setup, .. } = start;
+    let failed =
+        |what: &str, error: &dyn std::fmt::Display| Refusal::Failed(format!("{what}: {error}"));
+    let source = Source::open(&setup.input_dir).map_err(|e| failed("the folder of /in", &e))?;
+    if setup.idle {
+        walls.be_idle();
+    }
+    let program = load(&code, component, &setup)?;
+    let tasks = u64::from(setup.threads.max(1));
+    let one = setup.spec.memory.0.saturating_add(2 * file_bytes_max(&setup));
+    let queued = 2 * setup.spec.output_max.0.saturating_mul(tasks);
+    walls.limit(&[
+        (Resource::Core, 0),
+        (Resource::Fsize, 0),
+        (Resource::Memlock, 0),
+        (Resource::Nofile, 64 + tasks * Descriptors::MAX as u64),
+        (
+            Resource::Data,
+            OWN_BYTES.saturating_add(one.saturating_mul(tasks)).saturating_add(queued),
+        ),
+    ]);
+    walls.no_new_privileges();
+    walls.landlock(Some(source.folder()));
+    Ok(Job::new(program, setup, source))
+}
+
+/// Loads compiled code: into an engine with ready places where there can be one.
+fn load(code: &std::path::Path, component: bool, setup: &Setup) -> Result<Program, Refusal> {
+    let stale = |error: wasmtime::Error| Refusal::Stale(format!("{error:#}"));
+    let failed = |error: wasmtime::Error| Refusal::Failed(format!("{error:#}"));
+    if component {
+        let engine = engine::on_demand().map_err(failed)?;
+        let component = trusted::component(&engine, code).map_err(stale)?;
+        return Ok(Program::Component(link::component(&engine, &component).map_err(failed)?));
+    }
+    let threads = u32::from(setup.threads.max(1));
+    let memory = setup.spec.memory.as_usize();
+    let pooled = engine::pooled(threads, memory)
+        .and_then(|engine| Ok((trusted::module(&engine, code)?, engine)));
+    let (module, engine) = match pooled {
+        Ok(pooled) => pooled,
+        // The program has more tables than the pool, or the machine less address space.
+        Err(_) => {
+            let engine = engine::on_demand().map_err(failed)?;
+            (trusted::module(&engine, code).map_err(stale)?, engine)
+        }
+    };
+    Ok(Program::Module(link::module(&engine, &module).map_err(failed)?))
+}
+
+/// Sends what is done as soon as there is something, and as much at once as there is.
+fn write_results(done: &Queue<Execution>) {
+    let mut buffer = Vec::new();
+    while let Some(first) = done.pop() {
+        let mut bytes = weight(&first.output);
+        let mut batch = vec![first];
+        while bytes < BATCH_BYTES
+            && batch.len() < BATCH_MAX
+            && let Some(next) = done.try_pop()
+        {
+            bytes += weight(&next.output);
+            // One that would make the frame larger than the agent takes travels alone.
+            if bytes >= BATCH_BYTES && weight(&next.output) >= BATCH_BYTES {
+                send(&mut buffer, std::mem::take(&mut batch));
+                bytes = weight(&next.output);
+            }
+            batch.push(next);
+        }
+        send(&mut buffer, batch);
+    }
+}
+
+fn send(buffer: &mut Vec<u8>, batch: Vec<Execution>) {
+    buffer.clear();
+    codec::put_frame(&FromChild::Finished(batch), buffer);
+    let mut out = io::stdout().lock();
+    if out.write_all(buffer).and_then(|()| out.flush()).is_err() {
+        // No one listens any more.
+        std::process::exit(0);
+    }
+    if buffer.capacity() > 2 * BATCH_BYTES {
+        *buffer = Vec::new();
+    }
+}
+
+/// About how many bytes an output takes in a frame.
+fn weight(output: &Output) -> usize {
+    let files: usize = output.files.iter().map(|f| f.path.len() + f.content.len() + 16).sum();
+    64 + output.stdout.len() + output.stderr.len() + files
+}
+
+/// Loading native code that this machine's agent compiled.
+mod trusted {
+    #![expect(
+        unsafe_code,
+        reason = "compiled code is trusted by nature: the agent wrote the file into a folder of \
+                  its own and compared its hash just before it started this child, and whatever \
+                  the code does, it does behind this process's walls"
+    )]
+
+    use super::{Component, Engine, Module};
+    use std::path::Path;
+
+    pub(super) fn module(engine: &Engine, code: &Path) -> wasmtime::Result<Module> {
+        // SAFETY: see the module's reason.
+        unsafe { Module::deserialize_file(engine, code) }
+    }
+
+    pub(super) fn component(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
+        // SAFETY: see the module's reason.
+        unsafe { Component::deserialize_file(engine, code) }
+    }
+}

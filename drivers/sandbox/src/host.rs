@@ -1,0 +1,292 @@
+//! What one task's host functions work on: arguments, streams, files, clock, random bytes, meter.
+//!
+//! Everything here is a function of the program, the job and the task's number, so two hosts give
+//! a program the same answers. Only [`Watch`] looks at the real clock, and it can do no more than
+//! end the task as a fault.
+
+use std::time::{Duration, Instant};
+
+use isos_base::Guid;
+use wasmtime::{Memory, StoreContextMut};
+
+use crate::p1::Descriptors;
+use crate::stop::Stop;
+use crate::vfs::Vfs;
+
+/// What every clock says when the program starts: 2026-01-01 00:00 UTC, in nanoseconds since 1970.
+pub(crate) const CLOCK_START_NS: u64 = 1_767_225_600_000_000_000;
+/// Fuel of a host call, besides its bytes: about what the call takes in instructions.
+const CALL_FUEL: u64 = 200;
+/// Bytes that a host function moves for one unit of fuel.
+const BYTES_PER_FUEL: u64 = 8;
+/// The virtual clock's step at each look, so that loops that wait for it end.
+const LOOK_NS: u64 = 1_000;
+/// Two looks at the real clock that are further apart than this count as this: the time in
+/// between was a suspension, or other work of the owner's, and not the task's.
+const GAP_MAX: Duration = Duration::from_millis(50);
+/// Fuel between two looks at the real clock, a few milliseconds. Part of nothing that is compared.
+pub(crate) const WATCH_FUEL: u64 = 10_000_000;
+
+/// Measures a task's own wall time, and says when it is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    limit: Duration,
+    spent: Duration,
+    last: Instant,
+}
+
+impl Watch {
+    /// Starts now.
+    pub(crate) fn start(limit: Duration) -> Self {
+        Self { limit, spent: Duration::ZERO, last: Instant::now() }
+    }
+
+    /// Whether the limit has passed.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        self.spent += now.duration_since(self.last).min(GAP_MAX);
+        self.last = now;
+        self.spent > self.limit
+    }
+}
+
+/// The state of one task.
+pub(crate) struct Host {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) vfs: Vfs,
+    pub(crate) descriptors: Descriptors,
+    /// Resources of a component.
+    pub(crate) table: wasmtime::component::ResourceTable,
+    /// The memory that preview-1 functions read and write; none for components.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) watch: Watch,
+    pub(crate) meter: Meter,
+    random: blake3::OutputReader,
+    /// What sleeping and looking at the clock have added to it.
+    slept_ns: u64,
+    fuel_budget: u64,
+    /// As of the last host call.
+    fuel_left: u64,
+    /// Fuel at the last look at the real clock from a host call.
+    fuel_looked: u64,
+    /// Bytes moved by the host function that is running.
+    moved: u64,
+}
+
+/// The seed of a task's random bytes: the program, its arguments, the task's number.
+///
+/// So a task draws the same bytes wherever and however often it runs, and the same job submitted
+/// again gives the same results; an argument that the program ignores is enough for other bytes.
+pub(crate) fn random_of(program: Guid, args: &[String], task: u32) -> blake3::OutputReader {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"isos-task-seed");
+    hasher.update(&program.0);
+    hasher.update(&task.to_le_bytes());
+    for arg in args {
+        hasher.update(&(arg.len() as u64).to_le_bytes());
+        hasher.update(arg.as_bytes());
+    }
+    hasher.finalize_xof()
+}
+
+impl Host {
+    /// A task that has not started.
+    pub(crate) fn new(
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+        vfs: Vfs,
+        random: blake3::OutputReader,
+        fuel_budget: u64,
+        meter: Meter,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            args,
+            env,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            vfs,
+            descriptors: Descriptors::new(),
+            table: wasmtime::component::ResourceTable::new(),
+            memory: None,
+            watch,
+            meter,
+            random,
+            slept_ns: 0,
+            fuel_budget,
+            fuel_left: fuel_budget,
+            fuel_looked: fuel_budget,
+            moved: 0,
+        }
+    }
+
+    /// Notes bytes to be paid when the host function that runs is done.
+    pub(crate) fn moves(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(bytes as u64);
+    }
+
+    /// Nanoseconds since the program started: one for each unit of fuel, and what it slept.
+    pub(crate) fn monotonic_ns(&mut self) -> u64 {
+        self.slept_ns = self.slept_ns.saturating_add(LOOK_NS);
+        (self.fuel_budget - self.fuel_left).saturating_add(self.slept_ns)
+    }
+
+    /// Nanoseconds since 1970, of the virtual clock.
+    pub(crate) fn realtime_ns(&mut self) -> u64 {
+        CLOCK_START_NS.saturating_add(self.monotonic_ns())
+    }
+
+    /// Passes virtual time; nobody waits.
+    pub(crate) fn sleep(&mut self, ns: u64) {
+        self.slept_ns = self.slept_ns.saturating_add(ns);
+    }
+
+    /// The next random bytes.
+    pub(crate) fn fill_random(&mut self, buffer: &mut [u8]) {
+        self.moves(buffer.len());
+        self.random.fill(buffer);
+    }
+
+    /// Appends to a standard stream.
+    pub(crate) fn write_stream(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Stop> {
+        self.moves(bytes.len());
+        self.vfs.memory.charge_out(bytes.len() as u64)?;
+        let buffer = match stream {
+            Stream::Out => &mut self.stdout,
+            Stream::Err => &mut self.stderr,
+        };
+        buffer.try_reserve(bytes.len()).map_err(|_| Stop::NoMemory)?;
+        buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// One of the two standard streams that a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+/// Before a host function works: what is left of the fuel, for the clock.
+pub(crate) fn enter(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+    let left = store.get_fuel()?;
+    let host = store.data_mut();
+    host.fuel_left = left;
+    host.moved = 0;
+    // Setting the fuel below starts the engine's own interval again, so a program that calls the
+    // host all the time would never be looked at.
+    if host.fuel_looked.saturating_sub(left) > WATCH_FUEL {
+        host.fuel_looked = left;
+        if host.watch.is_over() {
+            return Err(Stop::TimedOut.into());
+        }
+    }
+    Ok(())
+}
+
+/// After a host function worked: it is paid for.
+pub(crate) fn leave(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+    let host = store.data();
+    let price = CALL_FUEL + host.moved / BYTES_PER_FUEL;
+    let left = host.fuel_left;
+    if price > left {
+        store.set_fuel(0)?;
+        return Err(Stop::OutOfFuel.into());
+    }
+    store.set_fuel(left - price)
+}
+
+/// The limits of the engine's own allocations: the same answer to `memory.grow` on every host.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    memory_max: usize,
+    memory: usize,
+    elements: usize,
+    /// The last growth was allowed, so a failure of it is the host's.
+    allowed: bool,
+    /// Whether the program has been instantiated: before, a refusal ends the task.
+    pub(crate) started: bool,
+}
+
+/// Elements of all tables of a task.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+
+impl Meter {
+    /// Memory of one task, in bytes.
+    pub(crate) const fn new(memory_max: usize) -> Self {
+        Self { memory_max, memory: 0, elements: 0, allowed: false, started: false }
+    }
+
+    /// A growth did not happen. When the job was promised it, telling the program "no" would make
+    /// its result another than on other hosts; when nobody could have it, "no" is the same for all.
+    fn failed(&mut self) -> wasmtime::Result<()> {
+        if std::mem::take(&mut self.allowed) { Err(Stop::NoMemory.into()) } else { Ok(()) }
+    }
+}
+
+impl wasmtime::ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.allowed = false;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = (self.memory - current.min(self.memory)).saturating_add(desired);
+        if total > self.memory_max {
+            if self.started || current > 0 {
+                return Ok(false);
+            }
+            let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+            return Err(Stop::Refused(format!(
+                "it wants {} MiB of memory at its start and the job allows {} MiB",
+                mib(total),
+                mib(self.memory_max)
+            ))
+            .into());
+        }
+        self.memory = total;
+        self.allowed = true;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed()
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.allowed = false;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = (self.elements - current.min(self.elements)).saturating_add(desired);
+        if total > TABLE_ELEMENTS_MAX {
+            if self.started || current > 0 {
+                return Ok(false);
+            }
+            return Err(Stop::Refused(format!(
+                "it wants tables of {total} elements and {TABLE_ELEMENTS_MAX} are allowed"
+            ))
+            .into());
+        }
+        self.elements = total;
+        self.allowed = true;
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed()
+    }
+}

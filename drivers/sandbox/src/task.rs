@@ -1,0 +1,198 @@
+//! One task: a fresh store, a fresh instance, its end as a value.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use isos_base::limits;
+use isos_base::task::{Execution, Exit, Fault, Output, Trap};
+use isos_base::time::Span;
+use isos_base::units::Fuel;
+use wasmtime::{InstancePre, Store};
+
+use crate::host::{Host, Meter, WATCH_FUEL, Watch, random_of};
+use crate::p2;
+use crate::protocol::{Order, Setup};
+use crate::stop::Stop;
+use crate::vfs::Vfs;
+use crate::vfs::inputs::{InDir, Source};
+use crate::vfs::memory::{Memory, Quota};
+
+/// Bytes under `/tmp` at the most; a job with less memory has less.
+const TMP_BYTES_MAX: u64 = 256 << 20;
+
+/// A program, linked and ready to be instantiated.
+pub(crate) enum Program {
+    /// A preview-1 command.
+    Module(InstancePre<Host>),
+    /// A 0.2 command.
+    Component(p2::Command),
+}
+
+/// What the tasks of a job share.
+pub(crate) struct Job {
+    pub(crate) program: Program,
+    pub(crate) setup: Setup,
+    inputs: Arc<InDir>,
+    source: Arc<Source>,
+}
+
+/// Bytes of host memory, besides the program's own, that one task may take for its files.
+pub(crate) fn file_bytes_max(setup: &Setup) -> u64 {
+    setup.spec.output_max.0 + quota_of(setup).tmp
+}
+
+fn quota_of(setup: &Setup) -> Quota {
+    Quota {
+        out: setup.spec.output_max.0,
+        out_nodes: limits::OUTPUT_FILES_MAX,
+        tmp: setup.spec.memory.0.min(TMP_BYTES_MAX),
+    }
+}
+
+impl Job {
+    pub(crate) fn new(program: Program, setup: Setup, source: Source) -> Self {
+        let inputs = Arc::new(InDir::of(&setup.spec.inputs));
+        Self { program, setup, inputs, source: Arc::new(source) }
+    }
+
+    /// Runs one task to its end.
+    pub(crate) fn run(&self, order: &Order) -> Execution {
+        let start = Instant::now();
+        let mut fuel = Fuel::default();
+        let (end, output) = match self.host_of(order) {
+            Ok(host) => self.run_with(host, &mut fuel),
+            Err(stop) => (Err(fault_of(stop)), Output::default()),
+        };
+        let output = if end.is_ok() { output } else { Output::default() };
+        Execution { task: order.task, end, fuel, wall: Span::from_std(start.elapsed()), output }
+    }
+
+    fn host_of(&self, order: &Order) -> Result<Host, Stop> {
+        let spec = &self.setup.spec;
+        let mut inputs = self.inputs.clone();
+        if let Some(file) = &order.file {
+            let size = self.source.length(file)?;
+            Arc::make_mut(&mut inputs).insert(file, size);
+        }
+        let own_args = spec.args_of(order.task, order.file.as_deref());
+        let random = random_of(spec.program, &own_args, order.task);
+        let args = std::iter::once("program".into()).chain(own_args).collect();
+        let mut env = vec![
+            ("ISOS_TASK".into(), order.task.to_string()),
+            ("ISOS_TASKS".into(), spec.count.to_string()),
+        ];
+        env.extend(spec.env.iter().cloned());
+        let vfs = Vfs::new(inputs, self.source.clone(), Memory::new(quota_of(&self.setup)));
+        let meter = Meter::new(spec.memory.as_usize());
+        let watch = Watch::start(spec.timeout.to_std());
+        Ok(Host::new(args, env, vfs, random, spec.fuel.0, meter, watch))
+    }
+
+    fn run_with(&self, host: Host, fuel: &mut Fuel) -> (Result<Exit, Fault>, Output) {
+        let budget = self.setup.spec.fuel.0;
+        let engine = match &self.program {
+            Program::Module(module) => module.module().engine(),
+            Program::Component(command) => command.engine(),
+        };
+        let mut store = Store::new(engine, host);
+        store.limiter(|host| &mut host.meter);
+        let ready =
+            store.set_fuel(budget).and_then(|()| store.fuel_async_yield_interval(Some(WATCH_FUEL)));
+        let ran = ready.and_then(|()| match &self.program {
+            Program::Module(module) => watched(&mut store, module_run, module),
+            Program::Component(command) => watched(&mut store, p2::Command::run, command),
+        });
+        let left = store.get_fuel().unwrap_or(0);
+        let mut end = end_of(ran, store.data().meter.started);
+        *fuel = Fuel(budget - left.min(budget));
+        let mut host = store.into_data();
+        let mut output = Output::default();
+        if end.is_ok() {
+            match host.vfs.memory.take_output() {
+                Ok(files) => output.files = files,
+                Err(stop) => end = end_of(Err(stop.into()), true),
+            }
+            output.stdout = std::mem::take(&mut host.stdout);
+            output.stderr = std::mem::take(&mut host.stderr);
+        }
+        if end == Ok(Exit::OutOfFuel) {
+            *fuel = Fuel(budget);
+        }
+        (end, output)
+    }
+}
+
+async fn module_run(store: &mut Store<Host>, module: &InstancePre<Host>) -> wasmtime::Result<()> {
+    let instance = module.instantiate_async(&mut *store).await?;
+    store.data_mut().meter.started = true;
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(&mut *store, ()).await
+}
+
+/// Runs the program, and looks at the clock whenever it has used some fuel.
+fn watched<'a, P>(
+    store: &'a mut Store<Host>,
+    run: impl AsyncFnOnce(&'a mut Store<Host>, &'a P) -> wasmtime::Result<()>,
+    program: &'a P,
+) -> wasmtime::Result<()> {
+    let host = store.data();
+    let mut watch = host.watch.clone();
+    let mut run = pin!(run(store, program));
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match run.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            // The engine yields on fuel and for nothing else: host functions do not wait.
+            Poll::Pending if watch.is_over() => return Err(Stop::TimedOut.into()),
+            Poll::Pending => {}
+        }
+    }
+}
+
+/// What an error of the engine means for the task.
+fn end_of(ran: wasmtime::Result<()>, started: bool) -> Result<Exit, Fault> {
+    let Err(error) = ran else { return Ok(Exit::Code(0)) };
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return match stop {
+            Stop::Exit(code) => Ok(Exit::Code(*code)),
+            Stop::OutOfFuel => Ok(Exit::OutOfFuel),
+            Stop::OutputTooLarge => Ok(Exit::OutputTooLarge),
+            Stop::Aborted => Ok(Exit::Trap(Trap::Unreachable)),
+            Stop::Refused(_) | Stop::NoMemory | Stop::NoInput(_) | Stop::TimedOut => {
+                Err(fault_of(stop.clone()))
+            }
+        };
+    }
+    use wasmtime::Trap as T;
+    let Some(trap) = error.downcast_ref::<T>() else {
+        eprintln!("DEBUG {error:?}");
+        // Before the start, linking was checked and limits have answered above: what is left is
+        // memory or address space. Afterwards, a component broke the rules of its interface.
+        let host = !started || error.downcast_ref::<std::io::Error>().is_some();
+        return if host { Err(Fault::NoMemory) } else { Ok(Exit::Trap(Trap::Other)) };
+    };
+    Ok(match trap {
+        T::OutOfFuel => Exit::OutOfFuel,
+        T::StackOverflow => Exit::Trap(Trap::StackOverflow),
+        T::MemoryOutOfBounds | T::HeapMisaligned | T::TableOutOfBounds | T::ArrayOutOfBounds => {
+            Exit::Trap(Trap::OutOfBounds)
+        }
+        T::IntegerOverflow | T::IntegerDivisionByZero | T::BadConversionToInteger => {
+            Exit::Trap(Trap::Arithmetic)
+        }
+        T::IndirectCallToNull | T::BadSignature | T::NullReference => Exit::Trap(Trap::BadCall),
+        T::UnreachableCodeReached => Exit::Trap(Trap::Unreachable),
+        _ => Exit::Trap(Trap::Other),
+    })
+}
+
+fn fault_of(stop: Stop) -> Fault {
+    match stop {
+        Stop::TimedOut => Fault::TimedOut,
+        Stop::NoInput(why) => Fault::NoInput(why),
+        Stop::Refused(why) => Fault::BadProgram(why),
+        _ => Fault::NoMemory,
+    }
+}
