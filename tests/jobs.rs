@@ -48,7 +48,7 @@ fn results_come_back_as_files_and_the_statement_explains_every_micro_credit() {
     let sum: i64 = lines.iter().map(|line| line["amount"].as_i64().unwrap()).sum();
     let account = &statement["account"];
     assert_eq!(sum, account["available"].as_i64().unwrap() + account["held"].as_i64().unwrap());
-    assert!(lines.iter().any(|line| line["kind"] == "post"), "{statement}");
+    assert!(lines.iter().any(|line| line["kind"] == "charge"), "{statement}");
 }
 
 #[test]

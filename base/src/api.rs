@@ -19,6 +19,7 @@ use crate::units::{Fuel, MicroCredits};
 
 /// How many tasks stand where. They add up to `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskCounts {
     /// All tasks.
     pub total: u32,
@@ -38,6 +39,7 @@ pub struct TaskCounts {
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobView {
     /// Its number.
     pub id: JobId,
@@ -67,6 +69,7 @@ pub struct JobView {
 
 /// Whether and how a host takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
     /// It has tasks.
@@ -85,6 +88,7 @@ pub enum HostState {
 
 /// A host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostView {
     /// Its key.
     pub id: HostId,
@@ -114,6 +118,7 @@ pub struct HostView {
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountView {
     /// Its number.
     pub id: AccountId,
@@ -131,12 +136,13 @@ pub struct AccountView {
 
 /// A line of a statement: one transfer from one account's side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatementLine {
     /// Position in the ledger.
     pub seq: u64,
     /// When.
     pub at: Time,
-    /// What: `pay`, `charge`, `hold`, ...
+    /// What: `grant`, `hold`, `charge`, `pay`, `fee`, `rounding`, `release` or `gift`.
     pub kind: String,
     /// Why, in words.
     pub reason: String,
@@ -156,6 +162,7 @@ pub struct StatementLine {
 
 /// A statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Statement {
     /// Whose.
     pub account: AccountView,
@@ -165,6 +172,7 @@ pub struct Statement {
 
 /// A lease, for those who ask what was paid for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeaseView {
     /// Its number.
     pub id: LeaseId,
@@ -188,6 +196,7 @@ pub struct LeaseView {
 
 /// One thing in the way, or one fact that matters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReasonView {
     /// What it is about: `2 hosts (linux x86_64, 2 cores, 1 GiB)`, `budget`.
     pub about: String,
@@ -199,6 +208,7 @@ pub struct ReasonView {
 
 /// The answer to `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Explanation {
     /// What was asked about: `job 42`, `task 42@7`, `host abc`.
     pub about: String,
@@ -210,6 +220,7 @@ pub struct Explanation {
 
 /// What a job would cost and where it would run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// Hosts that could run it now.
     pub hosts: u32,
@@ -227,6 +238,7 @@ pub struct Plan {
 
 /// A task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskView {
     /// Index in its job.
     pub task: u32,
@@ -246,6 +258,7 @@ pub struct TaskView {
 
 /// The complex at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ComplexStatus {
     /// Its key.
     pub key: PublicKey,
@@ -273,6 +286,7 @@ pub struct ComplexStatus {
 
 /// Hosts by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostCounts {
     /// With tasks.
     pub working: u32,
@@ -290,6 +304,7 @@ pub struct HostCounts {
 
 /// Who holds the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WhoAmI {
     /// The account.
     pub account: AccountView,
@@ -301,6 +316,7 @@ pub struct WhoAmI {
 
 /// A request for a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
     /// Account that hosts earn for and jobs are paid from; made if there is none of this name.
@@ -313,6 +329,7 @@ pub struct TicketRequest {
 
 /// A ticket as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TicketReply {
     /// The string to copy.
     pub ticket: String,
@@ -324,6 +341,7 @@ pub struct TicketReply {
 
 /// A request to submit a job; the program and inputs have been uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
     /// What is asked for.
@@ -334,6 +352,7 @@ pub struct SubmitRequest {
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A word for programs: `not_found`, `refused`, `usage`, `unauthorised`, `busy`, `internal`.
     pub code: ProblemCode,
@@ -343,6 +362,7 @@ pub struct Problem {
 
 /// Kinds of problem; each has an HTTP status and an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemCode {
     /// The request makes no sense.

@@ -8,6 +8,7 @@ use crate::units::Bytes;
 
 /// A description of a host as its agent measured it. Claims, not truth: money rests on none of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HostSpec {
     /// The owner's name for it.
@@ -32,6 +33,7 @@ pub struct HostSpec {
 
 /// Which programs an owner lets run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Accept {
     /// Any.
     #[default]
@@ -56,6 +58,7 @@ impl Accept {
 
 /// What the policy allows now. The complex grants within it; the host enforces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Offer {
     /// Cores now; 0 when the owner wants quiet.
     pub cores: u16,

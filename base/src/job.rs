@@ -10,8 +10,10 @@ use crate::units::{Bytes, Fuel, MicroCredits};
 
 /// An input file as the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Mount {
-    /// Path under `/in`, relative, `/`-separated: `library.fasta`, `genes/x.fa`.
+    /// Path under `/in`, relative, `/`-separated: `library.fasta`, `genes/x.fa`. A program that
+    /// looks for `/genes/x.fa` finds it there too.
     pub path: String,
     /// The content.
     pub guid: Guid,
@@ -21,6 +23,7 @@ pub struct Mount {
 
 /// How results are made sure of. (Credibility, the cheaper default, comes with more history.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// One host's word is taken.
@@ -95,6 +98,7 @@ impl Verify {
 
 /// A job as submitted. Sent once to each host that works on it, whatever the number of tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// For people; not unique.

@@ -15,6 +15,8 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod machine;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod price;
 pub mod random;
 pub mod ranges;

@@ -8,6 +8,7 @@ use crate::units::Fuel;
 
 /// How a program ended, as far as every honest host agrees on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// It returned or called exit.
@@ -22,6 +23,7 @@ pub enum Exit {
 
 /// Kinds of trap, by the name the WebAssembly specification gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trap {
     /// `unreachable` was executed: how Rust panics and C aborts end.

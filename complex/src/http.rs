@@ -2,6 +2,7 @@
 
 mod jobs;
 mod objects;
+mod openapi;
 mod others;
 mod pages;
 
@@ -52,6 +53,7 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts/{account}/credits", post(others::credits))
         .route("/v1/tickets", post(others::ticket))
         .route("/v1/explain/{what}", get(others::explain))
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/healthz", get(pages::healthz))
         .route("/readyz", get(pages::readyz))
         .route("/metrics", get(pages::metrics))
@@ -88,6 +90,8 @@ pub(crate) async fn serve_quic(shared: App, connection: Connection) {
 }
 
 /// A problem as a response.
+#[derive(utoipa::ToResponse)]
+#[response(description = "Not done: `code` says which kind, `message` says why and what helps")]
 pub(crate) struct Failure(Problem);
 
 impl From<Problem> for Failure {

@@ -21,11 +21,11 @@ pub(crate) fn line(
         TransferKind::Void | TransferKind::Expire => (0, -transfer.amount.0),
     };
     balance.0 += own;
-    let (reason, about) = words(&transfer.reason);
+    let (kind, reason, about) = words(&transfer.reason);
     StatementLine {
         seq: transfer.seq,
         at: transfer.at,
-        kind: format!("{:?}", transfer.kind).to_lowercase(),
+        kind: kind.to_owned(),
         reason,
         about,
         other: if gives { transfer.credit } else { transfer.debit },
@@ -36,16 +36,18 @@ pub(crate) fn line(
     }
 }
 
-fn words(reason: &Reason) -> (String, Option<String>) {
-    let of = |text: &str, about: String| (text.to_owned(), Some(about));
+/// A word for programs, words for people, and the job or lease.
+fn words(reason: &Reason) -> (&'static str, String, Option<String>) {
+    let of = |kind, text: &str, about: String| (kind, text.to_owned(), Some(about));
+    let lease = |id: &isos_base::LeaseId| format!("lease {id}");
     match reason {
-        Reason::Grant(why) => (format!("credits from the operator: {why}"), None),
-        Reason::Hold(job) => of("set aside for a job", format!("job {job}")),
-        Reason::Charge(lease) => of("verified work", format!("lease {lease}")),
-        Reason::Pay(lease) => of("pay for verified work", format!("lease {lease}")),
-        Reason::Fee(lease) => of("fee on a lease", format!("lease {lease}")),
-        Reason::Rounding(lease) => of("rounding of a lease", format!("lease {lease}")),
-        Reason::Release(job) => of("what a job did not need", format!("job {job}")),
-        Reason::Gift(why) => (format!("gift: {why}"), None),
+        Reason::Grant(why) => ("grant", format!("credits from the operator: {why}"), None),
+        Reason::Hold(job) => of("hold", "set aside for a job", format!("job {job}")),
+        Reason::Charge(id) => of("charge", "verified work", lease(id)),
+        Reason::Pay(id) => of("pay", "pay for verified work", lease(id)),
+        Reason::Fee(id) => of("fee", "fee on a lease", lease(id)),
+        Reason::Rounding(id) => of("rounding", "rounding of a lease", lease(id)),
+        Reason::Release(job) => of("release", "what a job did not need", format!("job {job}")),
+        Reason::Gift(why) => ("gift", format!("gift: {why}"), None),
     }
 }

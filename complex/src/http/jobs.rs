@@ -34,6 +34,19 @@ const PAGE_MAX: u32 = 1_000;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 
+/// Submits a job. The program and its inputs have been uploaded before, and its most is held.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs",
+    operation_id = "submitJob",
+    tag = "jobs",
+    request_body = SubmitRequest,
+    responses(
+        (status = 200, body = JobView, description = "The job; the same one for the same key"),
+        (status = 400, response = Failure),
+        (status = 409, response = Failure),
+    ),
+)]
 pub(super) async fn submit(
     State(shared): AppState,
     who: Who,
@@ -49,6 +62,19 @@ pub(super) async fn submit(
     }
 }
 
+/// Says what a job would cost and where it would run. Nothing is held and nothing starts.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/plan",
+    operation_id = "planJob",
+    tag = "jobs",
+    request_body = SubmitRequest,
+    responses(
+        (status = 200, body = Plan, description = "Cost and places"),
+        (status = 400, response = Failure),
+        (status = 409, response = Failure),
+    ),
+)]
 pub(super) async fn plan(
     State(shared): AppState,
     who: Who,
@@ -95,12 +121,27 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
     Ok(())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Jobs at the most: 50 if not said, never more than 1000.
     limit: Option<u32>,
+    /// Only jobs with a lower number.
     before: Option<u64>,
 }
 
+/// Lists jobs, newest first: the account's own; an operator sees all.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs",
+    operation_id = "listJobs",
+    tag = "jobs",
+    params(ListQuery),
+    responses(
+        (status = 200, body = Vec<JobView>, description = "At most `limit` jobs"),
+        (status = 400, response = Failure),
+    ),
+)]
 pub(super) async fn list(
     State(shared): AppState,
     who: Who,
@@ -137,6 +178,18 @@ async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
         .ok_or_else(|| not_found(format!("job {id}")))
 }
 
+/// Shows a job.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    operation_id = "getJob",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job")),
+    responses(
+        (status = 200, body = JobView, description = "The job"),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn show(
     State(shared): AppState,
     who: Who,
@@ -145,6 +198,18 @@ pub(super) async fn show(
     find(&shared, &who, id).await.map(Json)
 }
 
+/// Cancels a job. One that is over stays as it is.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    operation_id = "cancelJob",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job")),
+    responses(
+        (status = 200, body = JobView, description = "The job as it is now"),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn cancel(
     State(shared): AppState,
     who: Who,
@@ -161,6 +226,20 @@ pub(super) async fn cancel(
     }
 }
 
+/// Tells how a job moves, until it is over.
+///
+/// Each `data:` is a `JobView`, the first one at once; comments keep the connection alive.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/events",
+    operation_id = "watchJob",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events"),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn events(
     State(shared): AppState,
     who: Who,
@@ -196,12 +275,28 @@ pub(super) async fn events(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TasksQuery {
+    /// The first index that is wanted.
     from: Option<u32>,
+    /// Tasks at the most, never more than 1000.
     limit: Option<u32>,
 }
 
+/// Lists the accepted tasks of a job, in the order of their indices.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/tasks",
+    operation_id = "listTasks",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job"), TasksQuery),
+    responses(
+        (status = 200, body = Vec<TaskView>, description = "At most `limit` tasks"),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn tasks(
     State(shared): AppState,
     who: Who,
@@ -255,13 +350,33 @@ fn task_view(accepted: Accepted) -> TaskView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ResultsQuery {
+    /// Whether to send the outputs too.
     #[serde(default)]
     output: bool,
+    /// Only this task.
     task: Option<u32>,
 }
 
+/// Streams the results accepted so far, in the order of acceptance.
+///
+/// Frames, each a length of four little-endian bytes and a postcard message: see the internals
+/// book. With `output`, each carries its task's output.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/results",
+    operation_id = "getResults",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job"), ResultsQuery),
+    responses(
+        (status = 200, body = String, content_type = "application/x-isos-results", description = "Frames"),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+        (status = 422, response = Failure),
+    ),
+)]
 pub(super) async fn results(
     State(shared): AppState,
     who: Who,
@@ -332,6 +447,18 @@ async fn put_entry(
     Ok(())
 }
 
+/// Lists a job's leases: which host was paid for what.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/leases",
+    operation_id = "listLeases",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job")),
+    responses(
+        (status = 200, body = Vec<LeaseView>, description = "All leases"),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn leases(
     State(shared): AppState,
     who: Who,

@@ -17,6 +17,19 @@ fn guid(text: &str) -> Answer<Guid> {
     text.parse().map_err(|error: isos_base::ids::ParseIdError| usage(error.to_string()))
 }
 
+/// Sends the bytes of an object. `HEAD` asks only whether it is here.
+#[utoipa::path(
+    get,
+    path = "/v1/objects/{guid}",
+    operation_id = "getObject",
+    tag = "objects",
+    params(("guid" = Guid, Path, description = "BLAKE3 hash of the bytes")),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream", description = "The bytes"),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+    ),
+)]
 pub(super) async fn get(
     State(shared): AppState,
     who: Who,
@@ -42,6 +55,21 @@ fn file_of(file: std::fs::File) -> tokio::fs::File {
     tokio::fs::File::from_std(file)
 }
 
+/// Keeps an object: a program, or an input. The bytes must have the hash that the path says.
+#[utoipa::path(
+    put,
+    path = "/v1/objects/{guid}",
+    operation_id = "putObject",
+    tag = "objects",
+    params(("guid" = Guid, Path, description = "BLAKE3 hash of the bytes")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes, with their length"),
+    responses(
+        (status = 200, description = "It is kept, or was already"),
+        (status = 400, response = Failure),
+        (status = 409, response = Failure),
+        (status = 422, response = Failure),
+    ),
+)]
 pub(super) async fn put(
     State(shared): AppState,
     who: Who,

@@ -20,12 +20,31 @@ const TICKET_FOR_MAX: Span = Span::secs(366 * 86_400);
 /// Lines of a statement that are sent at once.
 const LINES_MAX: u32 = 10_000;
 
+/// Shows the complex at a glance.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "getStatus",
+    tag = "complex",
+    responses((status = 200, body = ComplexStatus, description = "As it is now")),
+)]
 pub(super) async fn status(State(shared): AppState, _: Who) -> Answer<Json<ComplexStatus>> {
     let (key, started) = (shared.key, shared.started);
     let version = env!("CARGO_PKG_VERSION");
     Ok(Json(shared.core.query(move |complex, _| complex.status(key, version, started)).await?))
 }
 
+/// Says who holds the token and what it allows.
+#[utoipa::path(
+    get,
+    path = "/v1/whoami",
+    operation_id = "whoAmI",
+    tag = "accounts",
+    responses(
+        (status = 200, body = WhoAmI, description = "Account and rights"),
+        (status = 404, response = super::Failure),
+    ),
+)]
 pub(super) async fn whoami(State(shared): AppState, who: Who) -> Answer<Json<WhoAmI>> {
     let account = who.0.account;
     let view = shared.core.query(move |complex, _| complex.account_view(account)).await?;
@@ -34,6 +53,14 @@ pub(super) async fn whoami(State(shared): AppState, who: Who) -> Answer<Json<Who
     Ok(Json(WhoAmI { account, rights, expires: Some(who.0.expires) }))
 }
 
+/// Lists the hosts that ever joined.
+#[utoipa::path(
+    get,
+    path = "/v1/hosts",
+    operation_id = "listHosts",
+    tag = "hosts",
+    responses((status = 200, body = Vec<HostView>, description = "All hosts")),
+)]
 pub(super) async fn hosts(State(shared): AppState, who: Who) -> Answer<Json<Vec<HostView>>> {
     who.needs(Right::Read)?;
     Ok(Json(shared.core.query(|complex, _| complex.host_views().collect()).await?))
@@ -51,6 +78,19 @@ fn host_id(complex: &Complex, text: &str) -> Result<HostId, super::Failure> {
     }
 }
 
+/// Shows a host.
+#[utoipa::path(
+    get,
+    path = "/v1/hosts/{host}",
+    operation_id = "getHost",
+    tag = "hosts",
+    params(("host" = String, Path, description = "Its key, a prefix of it, or its name")),
+    responses(
+        (status = 200, body = HostView, description = "The host"),
+        (status = 400, response = super::Failure),
+        (status = 404, response = super::Failure),
+    ),
+)]
 pub(super) async fn host(
     State(shared): AppState,
     who: Who,
@@ -64,6 +104,14 @@ pub(super) async fn host(
     Ok(Json(shared.core.query(look).await??))
 }
 
+/// Lists all accounts. Needs the right `operate`.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts",
+    operation_id = "listAccounts",
+    tag = "accounts",
+    responses((status = 200, body = Vec<AccountView>, description = "All accounts")),
+)]
 pub(super) async fn accounts(State(shared): AppState, who: Who) -> Answer<Json<Vec<AccountView>>> {
     who.needs(Right::Operate)?;
     Ok(Json(shared.core.query(|complex, _| complex.account_views().collect()).await?))
@@ -84,6 +132,18 @@ async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
         .ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
+/// Shows an account; an operator may see anybody's.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{account}",
+    operation_id = "getAccount",
+    tag = "accounts",
+    params(("account" = String, Path, description = "Number or name of the account, or `me`")),
+    responses(
+        (status = 200, body = AccountView, description = "The account"),
+        (status = 404, response = super::Failure),
+    ),
+)]
 pub(super) async fn account(
     State(shared): AppState,
     who: Who,
@@ -94,12 +154,31 @@ pub(super) async fn account(
     view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StatementQuery {
+    /// Only transfers after this position in the ledger.
     after: Option<u64>,
+    /// Lines at the most, never more than 10000.
     limit: Option<u32>,
 }
 
+/// Lists an account's transfers, oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{account}/statement",
+    operation_id = "getStatement",
+    tag = "accounts",
+    params(
+        ("account" = String, Path, description = "Number or name of the account, or `me`"),
+        StatementQuery,
+    ),
+    responses(
+        (status = 200, body = Statement, description = "At most `limit` lines"),
+        (status = 400, response = super::Failure),
+        (status = 404, response = super::Failure),
+    ),
+)]
 pub(super) async fn statement(
     State(shared): AppState,
     who: Who,
@@ -131,13 +210,31 @@ pub(super) async fn statement(
     Ok(Json(Statement { account, lines }))
 }
 
-#[derive(Debug, Deserialize)]
+/// A grant of credits.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credits {
+    /// How much.
     amount: MicroCredits,
+    /// Why, for the statement.
     why: String,
 }
 
+/// Grants credits to an account. Needs the right `operate`.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/credits",
+    operation_id = "grantCredits",
+    tag = "accounts",
+    params(("account" = String, Path, description = "Number or name of the account, or `me`")),
+    request_body = Credits,
+    responses(
+        (status = 200, body = AccountView, description = "The account as it is now"),
+        (status = 400, response = super::Failure),
+        (status = 404, response = super::Failure),
+        (status = 409, response = super::Failure),
+    ),
+)]
 pub(super) async fn credits(
     State(shared): AppState,
     who: Who,
@@ -152,6 +249,19 @@ pub(super) async fn credits(
     view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
+/// Makes a ticket, and its account if there is none of this name. Needs the right `operate`.
+#[utoipa::path(
+    post,
+    path = "/v1/tickets",
+    operation_id = "makeTicket",
+    tag = "accounts",
+    request_body = TicketRequest,
+    responses(
+        (status = 200, body = TicketReply, description = "The ticket"),
+        (status = 400, response = super::Failure),
+        (status = 409, response = super::Failure),
+    ),
+)]
 pub(super) async fn ticket(
     State(shared): AppState,
     who: Who,
@@ -169,6 +279,19 @@ pub(super) async fn ticket(
     Ok(Json(make_ticket(&shared, &request.account, &rights, request.valid).await?))
 }
 
+/// Gives all reasons why a job, task or host is as it is.
+#[utoipa::path(
+    get,
+    path = "/v1/explain/{what}",
+    operation_id = "explain",
+    tag = "complex",
+    params(("what" = String, Path, description = "`42`, `42@7`, or a host: key, prefix or name")),
+    responses(
+        (status = 200, body = Explanation, description = "Verdict and reasons"),
+        (status = 400, response = super::Failure),
+        (status = 404, response = super::Failure),
+    ),
+)]
 pub(super) async fn explain(
     State(shared): AppState,
     who: Who,

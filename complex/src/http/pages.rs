@@ -10,11 +10,32 @@ use isos_base::api::ComplexStatus;
 use super::{Answer, App, AppState};
 
 /// The process runs.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "pages",
+    security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "`ok`"),
+    ),
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The core answers, so the database commits.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "pages",
+    security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "`ready`"),
+        (status = 503, body = String, content_type = "text/plain", description = "It does not"),
+    ),
+)]
 pub(super) async fn readyz(State(shared): AppState) -> Response {
     let asked = tokio::time::timeout(super::KEEP_ALIVE, shared.core.query(|_, _| ())).await;
     match asked {
@@ -30,6 +51,16 @@ async fn look(shared: &App) -> Answer<ComplexStatus> {
 }
 
 /// Prometheus text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "pages",
+    security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "Metrics"),
+    ),
+)]
 pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     let status = look(&shared).await?;
     let (frames, requests) = shared.counters.read();
@@ -61,6 +92,16 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
 }
 
 /// One page without secrets: totals only, no names, no jobs of anybody.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "dashboard",
+    tag = "pages",
+    security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/html", description = "The dashboard"),
+    ),
+)]
 pub(super) async fn dashboard(State(shared): AppState) -> Answer<Html<String>> {
     let status = look(&shared).await?;
     let hosts = status.hosts;

@@ -49,11 +49,12 @@ pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
 /// space for that cannot be had.
 pub(crate) fn pooled(threads: u32, memory: usize) -> wasmtime::Result<Engine> {
     // A place that is being cleared by one thread cannot be had by another at that moment.
-    let slots = threads;
+    let slots = 2 * threads + 2;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(slots)
         .total_component_instances(0)
-        .total_memories(slots)
+        // One for the program, one for the exceptions that it throws.
+        .total_memories(2 * slots)
         .total_tables(slots)
         .total_stacks(slots)
         .total_gc_heaps(slots)

@@ -167,7 +167,6 @@ fn end_of(ran: wasmtime::Result<()>, started: bool) -> Result<Exit, Fault> {
     }
     use wasmtime::Trap as T;
     let Some(trap) = error.downcast_ref::<T>() else {
-        eprintln!("DEBUG {error:?}");
         // Before the start, linking was checked and limits have answered above: what is left is
         // memory or address space. Afterwards, a component broke the rules of its interface.
         let host = !started || error.downcast_ref::<std::io::Error>().is_some();

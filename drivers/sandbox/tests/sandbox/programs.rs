@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("arguments and environment are those of the task", arguments),
     ("an infinite loop ends with its fuel, to the unit", out_of_fuel),
     ("traps have their names", traps),
+    ("exceptions are thrown and caught, in all threads at once", exceptions),
     ("memory beyond the job is refused and the program goes on", memory),
     ("more memory at the start than the job allows is a bad program", memory_at_start),
     ("output beyond the limit ends the program at the same byte everywhere", flood),
@@ -257,4 +258,20 @@ fn bad_programs() {
     assert!(matches!(refused, Err(PrepareError::TooLarge { .. })), "{refused:?}");
     let done = job(&hostile_text("memory_huge")).run();
     assert!(matches!(done.end, Err(Fault::BadProgram(_))), "{done:?}");
+}
+
+fn exceptions() {
+    // Each task throws and catches; the heap for that must be ready for every thread.
+    let throw = program(
+        r#"(tag $oops (param i32))
+        (func (export "_start")
+          (call $exit (block $caught (result i32)
+            (try_table (catch $oops $caught) (throw $oops (i32.const 5)))
+            (i32.const 1))))"#,
+    );
+    let mut throw = job(&throw).with(|spec| spec.count = 500);
+    throw.threads = 3;
+    for done in throw.orders((0..500).map(order).collect()) {
+        assert_eq!(done.end, Ok(Exit::Code(5)));
+    }
 }

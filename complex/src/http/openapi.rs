@@ -1,0 +1,158 @@
+//! The OpenAPI document: what the handlers' attributes and the shapes of `isos_base::api` say.
+//!
+//! It describes the API and is not what the API is made from: a test compares it with the router.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use isos_base::api::Problem;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref};
+use utoipa::{Modify, OpenApi as _};
+
+use super::{Failure, jobs, objects, others, pages};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "ISOS complex",
+        description = "The HTTP API of a server complex, for programs. Money is in micro-credits, \
+            fuel and bytes are plain numbers, times are microseconds since 1970, spans are text. \
+            The same API answers on QUIC streams of the complex's endpoint (ALPN `isos/api/1`)."
+    ),
+    tags(
+        (name = "complex", description = "The complex as a whole"),
+        (name = "jobs", description = "Submit, watch, cancel, fetch results"),
+        (name = "objects", description = "Bytes by the hash that names them"),
+        (name = "hosts", description = "Contributed machines"),
+        (name = "accounts", description = "Credits, statements, tickets"),
+        (name = "pages", description = "For operators, without a token")
+    ),
+    paths(
+        others::status,
+        others::whoami,
+        objects::get,
+        objects::put,
+        jobs::list,
+        jobs::submit,
+        jobs::plan,
+        jobs::show,
+        jobs::cancel,
+        jobs::events,
+        jobs::tasks,
+        jobs::results,
+        jobs::leases,
+        others::hosts,
+        others::host,
+        others::accounts,
+        others::account,
+        others::statement,
+        others::credits,
+        others::ticket,
+        others::explain,
+        document,
+        pages::healthz,
+        pages::readyz,
+        pages::metrics,
+        pages::dashboard,
+    ),
+    components(schemas(Problem), responses(Failure)),
+    security(("token" = [])),
+    modifiers(&Tokens)
+)]
+struct Document;
+
+/// What holds for everything that needs a token.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("biscuit, base64url".into());
+        scheme.description = Some("The token of a ticket".into());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            if operation.security.is_none() {
+                for status in ["403", "500", "503"] {
+                    let failure = Ref::from_response_name("Failure");
+                    operation.responses.responses.insert(status.into(), failure.into());
+                }
+            }
+        }
+    }
+}
+
+/// The operations of a path, by the methods that this API uses.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+/// The document never changes while the server runs.
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    let text = Document::openapi().to_pretty_json();
+    text.expect("the document is made of text, numbers and maps with text keys") + "\n"
+});
+
+/// Sends this document.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    operation_id = "getOpenApi",
+    tag = "complex",
+    security(()),
+    responses((status = 200, body = Object, description = "OpenAPI 3.1")),
+)]
+pub(super) async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_document_in_docs_is_this_one() {
+        // After a wanted change, UPDATE_EXPECT=1 writes the file.
+        expect_test::expect_file!["../../../docs/openapi.json"].assert_eq(&TEXT);
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_and_the_other_way_round() {
+        let source = include_str!("../http.rs");
+        let router = source.split_once("Router::new()").expect("the router").1;
+        let router = router.split_once(".layer(").expect("the end of the routes").0;
+        let methods = ["get", "put", "post", "delete"];
+        let mut routes = BTreeSet::new();
+        for route in router.split(".route(").skip(1) {
+            let (path, handlers) = route.split_once("\",").expect("a path and its handlers");
+            let path = path.trim().trim_start_matches('"');
+            for method in methods.iter().filter(|method| handlers.contains(&format!("{method}(")))
+            {
+                routes.insert((path.to_owned(), *method));
+            }
+        }
+        let mut document = Document::openapi();
+        let mut described = BTreeSet::new();
+        let mut ids = BTreeSet::new();
+        for (path, item) in &mut document.paths.paths {
+            let slots = [&item.get, &item.put, &item.post, &item.delete];
+            for (slot, method) in slots.iter().zip(methods) {
+                if slot.is_some() {
+                    described.insert((path.clone(), method));
+                }
+            }
+            for operation in operations(item) {
+                assert!(operation.summary.is_some(), "{path} has no summary");
+                let id = operation.operation_id.clone().expect("an operation id");
+                assert!(ids.insert(id), "{path}: an operation id is there twice");
+            }
+        }
+        assert!(routes.len() > 20, "the routes were not found in the source");
+        assert_eq!(routes, described);
+    }
+}
