@@ -40,8 +40,8 @@ schemas! {
     Time = unsigned("A moment: microseconds since 1970-01-01 00:00 UTC");
     Bytes = unsigned("A number of bytes");
     Fuel = unsigned("Deterministic work: about one per executed instruction");
-    MicroCredits = number("Money: a millionth of a credit", KnownFormat::Int64);
-    Price = at_least_0(number("Micro-credits for 1,000,000,000 fuel", KnownFormat::Int32));
+    MicroCredits = number("Money: a millionth of a credit");
+    Price = unsigned("Micro-credits for 1,000,000,000 fuel");
     JobId = unsigned("A job of this complex; counts up from 1");
     AccountId = unsigned("An account of this complex; the first few are the complex's own");
     LeaseId = unsigned("A right to one host's resources for a time; counts up from 1");
@@ -56,21 +56,17 @@ fn text(what: &str, pattern: &str, example: &str) -> Object {
         .build()
 }
 
-fn number(what: &str, format: KnownFormat) -> Object {
+fn number(what: &str) -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
-        .format(Some(SchemaFormat::KnownFormat(format)))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
         .description(Some(what))
         .build()
 }
 
-fn at_least_0(object: Object) -> Object {
-    ObjectBuilder::from(object).minimum(Some(0)).build()
-}
-
-/// 64 bits: OpenAPI writes a whole number from 0 as a signed format with a minimum.
+/// OpenAPI has signed formats only: a number from 0 is one with a minimum.
 fn unsigned(what: &str) -> Object {
-    at_least_0(number(what, KnownFormat::Int64))
+    ObjectBuilder::from(number(what)).minimum(Some(0)).build()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! After the `xtask` of rust-analyzer: automation is ordinary Rust that is tested, and needs
 //! nothing on the machine but cargo and git.
 
+mod bench;
 mod guests;
 mod tidy;
 
@@ -35,11 +36,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure the real program and print figures beside the bars of the design. Slow figures fail
+    /// nothing.
+    Bench(bench::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Tidy { no_graph } => tidy::run(&root()?, !no_graph),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Guests { check } => guests::run(check).map(|()| ExitCode::SUCCESS),
     }
 }

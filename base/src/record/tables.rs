@@ -1,6 +1,7 @@
 //! The durable records in memory: what a database holds, for tests, simulation and comparison.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::{
     Accepted, AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
@@ -38,19 +39,22 @@ pub struct Tables {
 
 impl Tables {
     /// Applies a change; twice is as good as once.
+    ///
+    /// # Panics
+    /// If a row that is kept for ever would be replaced by a different one: a database refuses it.
     pub fn apply(&mut self, change: &Change) {
         match change.clone() {
             Change::Job(job) => _ = self.jobs.insert(job.id, *job),
             Change::States(chunk) => _ = self.states.insert((chunk.job, chunk.chunk), chunk),
-            Change::Results(batch) => _ = self.results.insert((batch.job, batch.batch), batch),
+            Change::Results(batch) => append(&mut self.results, (batch.job, batch.batch), batch),
             Change::Votes(votes) => {
-                self.votes.insert((votes.job, votes.lease, votes.batch), votes);
+                append(&mut self.votes, (votes.job, votes.lease, votes.batch), votes);
             }
             Change::DropVotes(job) => self.votes.retain(|key, _| key.0 != job),
             Change::Lease(lease) => _ = self.leases.insert(lease.id, *lease),
             Change::Host(host) => _ = self.hosts.insert(host.id, *host),
             Change::Account(account) => _ = self.accounts.insert(account.id, *account),
-            Change::Transfer(transfer) => _ = self.transfers.insert(transfer.seq, *transfer),
+            Change::Transfer(transfer) => append(&mut self.transfers, transfer.seq, *transfer),
             Change::Hold(hold) => _ = self.holds.insert(hold.id, hold),
             Change::Idempotency(record) => {
                 self.idempotency.insert((record.account, record.key.clone()), record);
@@ -94,5 +98,12 @@ impl Tables {
             last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
             next_batch: next_batch.into_iter().collect(),
         }
+    }
+}
+
+fn append<K: Ord, V: Eq + std::fmt::Debug>(table: &mut BTreeMap<K, V>, key: K, row: V) {
+    match table.entry(key) {
+        Entry::Vacant(place) => _ = place.insert(row),
+        Entry::Occupied(place) => assert_eq!(*place.get(), row, "a row for ever is replaced"),
     }
 }

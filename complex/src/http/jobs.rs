@@ -24,6 +24,7 @@ use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
+use super::openapi::Raw;
 use super::{
     Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
 };
@@ -34,7 +35,9 @@ const PAGE_MAX: u32 = 1_000;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 
-/// Submits a job. The program and its inputs have been uploaded before, and its most is held.
+/// Submits a job.
+///
+/// The program and its inputs have been uploaded before, and its most is held.
 #[utoipa::path(
     post,
     path = "/v1/jobs",
@@ -62,7 +65,9 @@ pub(super) async fn submit(
     }
 }
 
-/// Says what a job would cost and where it would run. Nothing is held and nothing starts.
+/// Says what a job would cost and where it would run.
+///
+/// Nothing is held and nothing starts.
 #[utoipa::path(
     post,
     path = "/v1/jobs/plan",
@@ -198,7 +203,9 @@ pub(super) async fn show(
     find(&shared, &who, id).await.map(Json)
 }
 
-/// Cancels a job. One that is over stays as it is.
+/// Cancels a job.
+///
+/// One that is over stays as it is.
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
@@ -371,7 +378,12 @@ pub(super) struct ResultsQuery {
     tag = "jobs",
     params(("id" = JobId, Path, description = "Number of the job"), ResultsQuery),
     responses(
-        (status = 200, body = String, content_type = "application/x-isos-results", description = "Frames"),
+        (
+            status = 200,
+            body = Raw,
+            content_type = "application/x-isos-results",
+            description = "Frames",
+        ),
         (status = 400, response = Failure),
         (status = 404, response = Failure),
         (status = 422, response = Failure),

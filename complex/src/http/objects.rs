@@ -10,6 +10,7 @@ use isos_base::capability::Right;
 use isos_base::{Bytes, Guid, limits};
 use tokio_util::io::ReaderStream;
 
+use super::openapi::Raw;
 use super::{Answer, AppState, Failure, Who, internal, not_found, usage};
 use crate::objects::blocking;
 
@@ -17,7 +18,9 @@ fn guid(text: &str) -> Answer<Guid> {
     text.parse().map_err(|error: isos_base::ids::ParseIdError| usage(error.to_string()))
 }
 
-/// Sends the bytes of an object. `HEAD` asks only whether it is here.
+/// Sends the bytes of an object.
+///
+/// `HEAD` asks only whether it is here.
 #[utoipa::path(
     get,
     path = "/v1/objects/{guid}",
@@ -25,7 +28,12 @@ fn guid(text: &str) -> Answer<Guid> {
     tag = "objects",
     params(("guid" = Guid, Path, description = "BLAKE3 hash of the bytes")),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream", description = "The bytes"),
+        (
+            status = 200,
+            body = Raw,
+            content_type = "application/octet-stream",
+            description = "The bytes",
+        ),
         (status = 400, response = Failure),
         (status = 404, response = Failure),
     ),
@@ -55,14 +63,20 @@ fn file_of(file: std::fs::File) -> tokio::fs::File {
     tokio::fs::File::from_std(file)
 }
 
-/// Keeps an object: a program, or an input. The bytes must have the hash that the path says.
+/// Keeps an object: a program, or an input.
+///
+/// The bytes must have the hash that the path says.
 #[utoipa::path(
     put,
     path = "/v1/objects/{guid}",
     operation_id = "putObject",
     tag = "objects",
     params(("guid" = Guid, Path, description = "BLAKE3 hash of the bytes")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes, with their length"),
+    request_body(
+        content = Raw,
+        content_type = "application/octet-stream",
+        description = "The bytes, with their length",
+    ),
     responses(
         (status = 200, description = "It is kept, or was already"),
         (status = 400, response = Failure),

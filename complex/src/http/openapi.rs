@@ -8,8 +8,9 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use isos_base::api::Problem;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{OpenApi, Ref};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::{Failure, jobs, objects, others, pages};
@@ -63,6 +64,21 @@ use super::{Failure, jobs, objects, others, pages};
     modifiers(&Tokens)
 )]
 struct Document;
+
+/// A body that is bytes and not JSON.
+pub(super) enum Raw {}
+
+impl utoipa::PartialSchema for Raw {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+            .description(Some("Bytes as they are"))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Raw {}
 
 /// What holds for everything that needs a token.
 struct Tokens;
@@ -122,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn every_shape_that_is_named_is_described() {
+        let schemas = Document::openapi().components.expect("shapes").schemas;
+        for rest in TEXT.split("#/components/schemas/").skip(1) {
+            let name = rest.split('"').next().expect("a split gives one piece at least");
+            assert!(schemas.contains_key(name), "{name} is not described");
+        }
+    }
+
+    #[test]
     fn every_route_is_in_the_document_and_the_other_way_round() {
         let source = include_str!("../http.rs");
         let router = source.split_once("Router::new()").expect("the router").1;
@@ -131,8 +156,7 @@ mod tests {
         for route in router.split(".route(").skip(1) {
             let (path, handlers) = route.split_once("\",").expect("a path and its handlers");
             let path = path.trim().trim_start_matches('"');
-            for method in methods.iter().filter(|method| handlers.contains(&format!("{method}(")))
-            {
+            for method in methods.iter().filter(|method| handlers.contains(&format!("{method}("))) {
                 routes.insert((path.to_owned(), *method));
             }
         }

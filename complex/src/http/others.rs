@@ -104,7 +104,9 @@ pub(super) async fn host(
     Ok(Json(shared.core.query(look).await??))
 }
 
-/// Lists all accounts. Needs the right `operate`.
+/// Lists all accounts.
+///
+/// Needs the right `operate`.
 #[utoipa::path(
     get,
     path = "/v1/accounts",
@@ -220,7 +222,9 @@ pub(super) struct Credits {
     why: String,
 }
 
-/// Grants credits to an account. Needs the right `operate`.
+/// Grants credits to an account.
+///
+/// Needs the right `operate`.
 #[utoipa::path(
     post,
     path = "/v1/accounts/{account}/credits",
@@ -249,7 +253,9 @@ pub(super) async fn credits(
     view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
-/// Makes a ticket, and its account if there is none of this name. Needs the right `operate`.
+/// Makes a ticket, and its account if there is none of this name.
+///
+/// Needs the right `operate`.
 #[utoipa::path(
     post,
     path = "/v1/tickets",

@@ -58,7 +58,13 @@ async fn look(shared: &App) -> Answer<ComplexStatus> {
     tag = "pages",
     security(()),
     responses(
-        (status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "Metrics"),
+        (
+            status = 200,
+            body = String,
+            content_type = "text/plain; version=0.0.4",
+            description = "Metrics",
+        ),
+        (status = 503, response = super::Failure),
     ),
 )]
 pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
@@ -100,6 +106,7 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     security(()),
     responses(
         (status = 200, body = String, content_type = "text/html", description = "The dashboard"),
+        (status = 503, response = super::Failure),
     ),
 )]
 pub(super) async fn dashboard(State(shared): AppState) -> Answer<Html<String>> {

@@ -46,6 +46,8 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         Some(which) => Some(policy_text(which)?),
         None => std::fs::read_to_string(paths.policy_file()).ok(),
     };
+    std::fs::create_dir_all(&paths.state)
+        .with_context(|| format!("cannot make {}", paths.state.display()))?;
     announce(&paths.state, policy.as_deref(), json)?;
     if args.policy.is_some()
         && let Some(text) = &policy
@@ -54,8 +56,6 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         std::fs::create_dir_all(&paths.config)?;
         std::fs::write(paths.policy_file(), text)?;
     }
-    std::fs::create_dir_all(&paths.state)
-        .with_context(|| format!("cannot make {}", paths.state.display()))?;
     let config = AgentConfig {
         policy,
         name: args.name,

@@ -239,7 +239,12 @@ async fn watch(
     let mut events = buyer.events(job);
     let mut last = None;
     let mut killed = false;
-    while let Some(view) = events.next().await? {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event?,
+            error = world.server_ended() => return Err(error),
+        };
+        let Some(view) = event else { break };
         let ended = view.tasks.done + view.tasks.failed + view.tasks.given_up;
         bar.set_position(ended.into());
         if !killed && ended >= TASKS / 5 {

@@ -76,11 +76,12 @@ impl Complex {
                 self.accept(job_id, task, result, host, id);
             }
         }
-        if !votes.is_empty() {
-            let batch = self.leases.get(&id).map_or(0, |lease| lease.record.next_votes);
-            if let Some(lease) = self.leases.get_mut(&id) {
-                lease.record.next_votes += 1;
-            }
+        // A lease that these very votes settled has none that is undecided.
+        if !votes.is_empty()
+            && let Some(lease) = self.leases.get_mut(&id)
+        {
+            let batch = lease.record.next_votes;
+            lease.record.next_votes += 1;
             let batch = VoteBatch { job: job_id, lease: id, batch, results: votes };
             effects.push(Effect::Keep(Change::Votes(batch)));
         }

@@ -1,0 +1,163 @@
+//! `cargo xtask bench`: figures of the real program beside the bars of the design.
+//!
+//! A benchmark, never a test: a slow figure is printed with its ratio to the bar and fails nothing.
+//! The programs are built in release and run as their users run them, as processes on loopback;
+//! memory and CPU are read from `/proc`, so it runs on Linux only. What each line means is in
+//! `docs/internals/bench.md`.
+
+mod figure;
+mod hosts;
+mod idle;
+mod process;
+mod programs;
+mod real;
+mod sim;
+mod start;
+mod world;
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::json;
+
+use figure::{Figure, table};
+use programs::Programs;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Which; all, if none is named.
+    which: Vec<Bench>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// Take the programs from this folder, such as target/release, instead of building them.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Tasks of each job of `real`.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    tasks: u32,
+    /// Hosts of `hosts` and `sim`.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    hosts: u32,
+    /// For how long `idle` and `hosts` look.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    seconds: u64,
+}
+
+/// One benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    /// Short tasks through everything: a server, two agents, sandboxes, verification, payment.
+    Real,
+    /// What an agent without work costs its owner.
+    Idle,
+    /// What many idle hosts that poll cost a server.
+    Hosts,
+    /// From a command to a world; the size of the program.
+    Start,
+    /// How fast the simulator is.
+    Sim,
+}
+
+impl Bench {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Adds figures as they are found, so that a later failure takes none away.
+    fn run(
+        self,
+        programs: &Programs,
+        arguments: &Arguments,
+        figures: &mut Vec<Figure>,
+    ) -> Result<()> {
+        match self {
+            Self::Real => real::run(programs, arguments.tasks, figures),
+            Self::Idle => idle::run(programs, arguments.seconds, figures),
+            Self::Hosts => hosts::run(programs, arguments.hosts, arguments.seconds, figures),
+            Self::Start => start::run(programs, figures),
+            Self::Sim => sim::run(programs, arguments.hosts, figures),
+        }
+    }
+}
+
+/// Measures, and prints. Fails only if something could not be measured.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let which = match arguments.which.as_slice() {
+        [] => Bench::value_variants(),
+        named => named,
+    };
+    let programs = match &arguments.programs {
+        Some(folder) => Programs::find(folder)?,
+        None => Programs::build(which.contains(&Bench::Hosts), which.contains(&Bench::Sim))?,
+    };
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    for bench in which {
+        talk(&format!("{} ...", bench.name()));
+        let (load, begun) = (process::load()?, Instant::now());
+        let mut figures = Vec::new();
+        if let Err(error) = bench.run(&programs, arguments, &mut figures) {
+            talk(&format!("{}: {error:#}", bench.name()));
+            failures.push(bench.name());
+        }
+        let secs = begun.elapsed().as_secs_f64();
+        results.push(Results { bench: *bench, load, secs, figures });
+    }
+    if arguments.json { print_json(&results, &failures) } else { print_table(&results) }?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What one benchmark found.
+struct Results {
+    bench: Bench,
+    /// Load average of the last minute when it began: what else the machine was doing.
+    load: f64,
+    secs: f64,
+    figures: Vec<Figure>,
+}
+
+fn print_table(results: &[Results]) -> Result<()> {
+    let mut out = stdout().lock();
+    for of in results {
+        let Results { load, secs, .. } = of;
+        let cores = process::cores();
+        let name = of.bench.name();
+        writeln!(out, "{name}  ({secs:.0} s; load {load:.2} before, {cores} cores)")?;
+        write!(out, "{}", table(&of.figures))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn print_json(results: &[Results], failures: &[String]) -> Result<()> {
+    let benches: Vec<_> = results
+        .iter()
+        .map(|of| {
+            json!({
+                "bench": of.bench.name(),
+                "load_before": of.load,
+                "secs": of.secs,
+                "figures": of.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let document = json!({
+        "schema": 1,
+        "cores": process::cores(),
+        "benches": benches,
+        "failures": failures,
+    });
+    let text = serde_json::to_string_pretty(&document).context("the figures as JSON")?;
+    Ok(writeln!(stdout().lock(), "{text}")?)
+}
+
+/// A line for the person who waits.
+#[expect(clippy::print_stderr, reason = "an xtask talks to the person who started it")]
+fn talk(line: &str) {
+    eprintln!("{line}");
+}

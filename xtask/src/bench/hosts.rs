@@ -1,0 +1,129 @@
+//! What many idle hosts cost a server: those that poll, and those whose connection is held.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::figure::{Bar, Figure};
+use super::process::{Cpu, Process, memory_mib};
+use super::programs::Programs;
+use super::talk;
+use super::world::World;
+
+/// All hosts are welcomed within this time: the example itself gives up before.
+const JOIN_PATIENCE: Duration = Duration::from_secs(330);
+/// Beyond the time that it was asked to look for.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn run(
+    programs: &Programs,
+    hosts: u32,
+    seconds: u64,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
+    let idle_hosts = programs.idle_hosts()?;
+    let crowd = Crowd { isos: &programs.isos, idle_hosts, hosts, seconds };
+    let polling = crowd.measure("0")?;
+    let each_kib = |of: &Measured| (of.memory_after - of.memory_before) * 1024.0 / f64::from(hosts);
+    let polls = polling.polls.max(1.0);
+    let poll_ms = polling.cpu * 1e3 / polls;
+    figures.extend([
+        Figure::new("server without hosts: memory", polling.memory_before, "MiB"),
+        Figure::new(format!("{hosts} polling: memory"), polling.memory_after, "MiB"),
+        Figure::new("polling: memory of a host", each_kib(&polling), "KiB").bar(Bar::AtMost(1.0)),
+        Figure::new("polling: CPU of a poll", poll_ms, "ms").bar(Bar::AtMost(1.5)),
+        Figure::new("polling: polls", polling.polls / polling.secs, "/s"),
+        Figure::new("polling: told to sleep for", polling.sleep_secs, "s"),
+        Figure::new("polling: poll, median", polling.median_ms, "ms"),
+        Figure::new("polling: poll, 99 %", polling.p99_ms, "ms"),
+        Figure::new("polling: failures", polling.failures, ""),
+        Figure::new("joining: CPU of a host's first poll", polling.join_cpu_ms, "ms"),
+        Figure::new("joining: hosts", f64::from(hosts) / polling.join_secs, "/s"),
+    ]);
+    let held = crowd.measure(&hosts.to_string())?;
+    figures.extend([
+        Figure::new(format!("{} held: memory", held.held), held.memory_after, "MiB"),
+        Figure::new("held: memory of a host", each_kib(&held), "KiB"),
+        Figure::new("held: CPU of all", held.cpu / held.secs * 100.0, "%"),
+        Figure::new("held: failures", held.failures, ""),
+    ]);
+    Ok(())
+}
+
+struct Crowd<'a> {
+    isos: &'a Path,
+    idle_hosts: &'a Path,
+    hosts: u32,
+    seconds: u64,
+}
+
+/// What a server and its crowd did.
+struct Measured {
+    /// MiB of the server.
+    memory_before: f64,
+    memory_after: f64,
+    join_secs: f64,
+    join_cpu_ms: f64,
+    /// Of the server, while the crowd was idle.
+    cpu: f64,
+    secs: f64,
+    polls: f64,
+    failures: f64,
+    held: f64,
+    sleep_secs: f64,
+    median_ms: f64,
+    p99_ms: f64,
+}
+
+impl Crowd<'_> {
+    /// A server that holds so many connections of idle hosts, and the crowd.
+    fn measure(&self, held: &str) -> Result<Measured> {
+        let engine = self.engine()?;
+        let world = World::start(self.isos, &["--held-hosts", held])?;
+        let server = world.server.pid();
+        let (memory_before, cpu_start) = (memory_mib(server)?, Cpu::of(server)?);
+        let mut command = Command::new(self.idle_hosts);
+        let (hosts, seconds) = (self.hosts.to_string(), self.seconds.to_string());
+        command.args([&world.ticket, &hosts, &seconds, &engine]);
+        let crowd = Process::start("idle_hosts", &mut command)?;
+        let welcomed: Value = serde_json::from_str(&crowd.line(JOIN_PATIENCE)?)?;
+        let cpu_before = Cpu::of(server)?;
+        let line = crowd.line(Duration::from_secs(self.seconds) + END_PATIENCE)?;
+        let (cpu, memory_after) = (Cpu::of(server)?.since(cpu_before), memory_mib(server)?);
+        crowd.finish(END_PATIENCE)?;
+        let idle: Value = serde_json::from_str(&line)?;
+        for why in idle["whys"].as_array().into_iter().flatten() {
+            talk(&format!("  a host failed: {why}"));
+        }
+        let number = |of: &Value, name: &str| {
+            of[name].as_f64().with_context(|| format!("idle_hosts did not say {name}: {of}"))
+        };
+        Ok(Measured {
+            memory_before,
+            memory_after,
+            join_secs: number(&welcomed, "secs")?,
+            join_cpu_ms: cpu_before.since(cpu_start).total() * 1e3 / f64::from(self.hosts),
+            cpu: cpu.total(),
+            secs: number(&idle, "secs")?,
+            polls: number(&idle, "polls")?,
+            failures: number(&idle, "failures")?,
+            held: number(&idle, "held")?,
+            sleep_secs: number(&idle, "asked_sleep_secs")?,
+            median_ms: number(&idle, "poll_ms_median")?,
+            p99_ms: number(&idle, "poll_ms_p99")?,
+        })
+    }
+
+    /// The engine that hosts must have, as a real one says it.
+    fn engine(&self) -> Result<String> {
+        let mut world = World::start(self.isos, &[])?;
+        world.add_agents(1)?;
+        let hosts = world.get("/v1/hosts")?;
+        let engine = hosts[0]["spec"]["engine"].as_str().map(str::to_owned);
+        ensure!(engine.is_some(), "no engine in {hosts}");
+        Ok(engine.unwrap_or_default())
+    }
+}
