@@ -10,7 +10,7 @@ use crate::ids::ParseIdError;
 
 /// The 256-bit BLAKE3 hash of some bytes, written as 52 lower-case base32 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Text", into = "Text")]
+#[serde(from = "Text", into = "Text")]
 pub struct Guid(pub [u8; 32]);
 
 impl Guid {
@@ -104,10 +104,9 @@ impl From<Guid> for Text {
     }
 }
 
-impl TryFrom<Text> for Guid {
-    type Error = std::convert::Infallible;
-    fn try_from(text: Text) -> Result<Self, Self::Error> {
-        Ok(Self(text.0))
+impl From<Text> for Guid {
+    fn from(text: Text) -> Self {
+        Self(text.0)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ids::ParseIdError;
 ///
 /// Any 32 bytes can be held; [`PublicKey::verify`] refuses those that are no point of the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Text", into = "Text")]
+#[serde(from = "Text", into = "Text")]
 pub struct PublicKey(pub [u8; 32]);
 
 /// A secret key. Never printed, wiped from memory when dropped.
@@ -102,10 +102,9 @@ impl From<PublicKey> for Text {
     }
 }
 
-impl TryFrom<Text> for PublicKey {
-    type Error = std::convert::Infallible;
-    fn try_from(text: Text) -> Result<Self, Self::Error> {
-        Ok(Self(text.0))
+impl From<Text> for PublicKey {
+    fn from(text: Text) -> Self {
+        Self(text.0)
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Time(pub u64);
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
-#[serde(try_from = "SpanText", into = "SpanText")]
+#[serde(from = "SpanText", into = "SpanText")]
 pub struct Span(pub u64);
 
 impl Span {
@@ -200,10 +200,9 @@ impl From<Span> for SpanText {
     }
 }
 
-impl TryFrom<SpanText> for Span {
-    type Error = std::convert::Infallible;
-    fn try_from(text: SpanText) -> Result<Self, Self::Error> {
-        Ok(Self(text.0))
+impl From<SpanText> for Span {
+    fn from(text: SpanText) -> Self {
+        Self(text.0)
     }
 }
 

@@ -72,7 +72,9 @@ async fn main() -> Outcome<()> {
     }
     say(&json!({ "welcomed": hosts, "secs": start.elapsed().as_secs_f64() }))?;
 
-    *crowd.tally() = Tally { held: crowd.tally().held, ..Tally::default() };
+    // The figures begin anew, but held connections stay held.
+    let held = crowd.tally().held;
+    *crowd.tally() = Tally { held, ..Tally::default() };
     let start = Instant::now();
     sleep(seconds).await;
     let secs = start.elapsed().as_secs_f64();

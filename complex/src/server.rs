@@ -10,7 +10,7 @@ use isos_base::capability::Right;
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::Ticket;
 use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
-use isos_base::{AccountId, Bytes, MicroCredits, Span, Time};
+use isos_base::{Bytes, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
 use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
@@ -310,9 +310,9 @@ impl Server {
 async fn operator_token(shared: &Shared) -> Result<Vec<u8>, ServerError> {
     let fail = |error: &dyn std::error::Error| ServerError::Operator(report(error));
     let call = Call::OpenAccount { name: OPERATOR.into(), welcome: shared.welcome };
-    let account = match shared.core.call(call).await.map_err(|error| fail(&error))? {
-        Reply::Account(account) => account,
-        _ => return Err(ServerError::Operator("the kernel gave another reply".into())),
+    let reply = shared.core.call(call).await.map_err(|error| fail(&error))?;
+    let Reply::Account(account) = reply else {
+        return Err(ServerError::Operator("the kernel gave another reply".into()));
     };
     let until = clock::now() + OPERATOR_TOKEN_FOR;
     shared.tokens.issue(account, &Right::ALL, until).map_err(|error| fail(&error))
@@ -326,9 +326,8 @@ pub(crate) async fn make_ticket(
     valid: Span,
 ) -> Result<TicketReply, Problem> {
     let call = Call::OpenAccount { name: account.into(), welcome: shared.welcome };
-    let account: AccountId = match shared.core.call(call).await? {
-        Reply::Account(account) => account,
-        _ => return Err(http::internal("the kernel gave another reply")),
+    let Reply::Account(account) = shared.core.call(call).await? else {
+        return Err(http::internal("the kernel gave another reply"));
     };
     let expires = clock::now() + valid;
     let token = shared

@@ -165,9 +165,11 @@ impl BatchSize {
                 tasks.max(cores.saturating_sub(self.tasks))
             }
         };
-        let share =
-            u64::from(self.waiting) * u64::from(cores) / (2 * u64::from(self.cores_all.max(cores)));
+        // What it has counts too, or many small grants would add up to everything.
+        let known = u64::from(self.waiting) + u64::from(self.tasks);
+        let share = known * u64::from(cores) / (2 * u64::from(self.cores_all.max(cores)));
         let share = u32::try_from(share).unwrap_or(u32::MAX).max(cores);
+        let share = share.saturating_sub(self.tasks);
         wanted.min(share).min(self.waiting)
     }
 }

@@ -256,13 +256,12 @@ impl Complex {
         };
         lease.undecided -= 1;
         self.dirty_leases.insert(id);
-        if let Some(host) = self.hosts.get_mut(&lease.record.host) {
-            if let Some(fuel) = good {
-                lease.record.accepted += 1;
-                lease.record.fuel += fuel;
-                host.record.good += 1;
-            }
-            // Counters are written when the lease is settled, not at every report.
+        if let Some(fuel) = good {
+            lease.record.accepted += 1;
+            lease.record.fuel += fuel;
+            // The host's counters are written when the lease is settled, not at every report.
+            let host = self.hosts.get_mut(&lease.record.host);
+            host.expect("hosts are never forgotten").record.good += 1;
         }
     }
 

@@ -173,9 +173,9 @@ impl Complex {
                 let host = self.hosts.get_mut(&id).expect("a session has a host");
                 if let Some(current) = host.session.as_mut() {
                     self.cores_offered -= current.cores();
-                    current.room.cores_idle =
-                        offer.cores.saturating_sub(current.offer.cores) + current.room.cores_idle;
-                    current.room.cores_idle = current.room.cores_idle.min(offer.cores);
+                    let more = offer.cores.saturating_sub(current.offer.cores);
+                    let idle = current.room.cores_idle.saturating_add(more);
+                    current.room.cores_idle = idle.min(offer.cores);
                     current.offer = offer;
                     self.cores_offered += current.cores();
                 }

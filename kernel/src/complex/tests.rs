@@ -443,10 +443,10 @@ fn money_limits_what_runs_at_once_but_not_what_can_be_done() {
     assert_eq!(out, 5);
     world.run();
     assert_eq!(world.state(job), JobState::Done);
-    let spec = JobSpec { price_max: Some(MicroCredits(99)), ..super::tests::job(1) };
+    let spec = JobSpec { price_max: Some(MicroCredits(99)), ..self::job(1) };
     let call = Call::Submit { account: world.buyer(), spec: Box::new(spec), key: None };
     assert!(world.call(call).unwrap_err().message.contains("--max-price"));
-    let spec = JobSpec { fuel: Fuel(1_000_000_000_000_000), ..super::tests::job(100_000) };
+    let spec = JobSpec { fuel: Fuel(1_000_000_000_000_000), ..self::job(100_000) };
     let call = Call::Submit { account: world.buyer(), spec: Box::new(spec), key: None };
     assert!(world.call(call).unwrap_err().message.contains("account 100 has"));
 }
