@@ -5,31 +5,57 @@ use std::time::{Duration, Instant};
 
 use crate::world::{ALWAYS, HostPlan, World, hostile, isos, wait_until};
 
-/// Processes whose parent is `parent`, with their state letters.
-fn children(parent: u32) -> Vec<(u32, char)> {
+/// A process: the state letter of its first thread, and the CPU time of all in ticks.
+#[derive(Clone, Copy)]
+struct Process {
+    pid: u32,
+    state: char,
+    ticks: u64,
+}
+
+/// The sandboxed children of an agent that run tasks.
+fn sandboxes(agent: u32) -> Vec<Process> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         // The name in brackets may hold anything; what follows the last bracket is regular.
         let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let mut words = rest.split_whitespace();
-        let state = words.next().and_then(|word| word.chars().next()).unwrap_or('?');
-        if words.next().and_then(|word| word.parse().ok()) == Some(parent) {
-            found.push((pid, state));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let number = |n: usize| words.get(n).and_then(|word| word.parse::<u64>().ok());
+        if number(1) == Some(agent.into()) && line.trim_end_matches('\0').ends_with("run") {
+            let state = words[0].chars().next().unwrap_or('?');
+            let ticks = number(11).unwrap_or(0) + number(12).unwrap_or(0);
+            found.push(Process { pid, state, ticks });
         }
     }
     found
 }
 
+/// Whether a sandbox of the agent uses the CPU.
+fn works(agent: u32) -> bool {
+    let before = sandboxes(agent);
+    std::thread::sleep(Duration::from_millis(100));
+    let after = sandboxes(agent);
+    after.iter().any(|now| before.iter().any(|then| then.pid == now.pid && now.ticks > then.ticks))
+}
+
+/// Whether all sandboxes of the agent, and there are some, are frozen.
+fn frozen(agent: u32) -> bool {
+    let all = sandboxes(agent);
+    !all.is_empty() && all.iter().all(|process| process.state == 'T')
+}
+
 fn busy_world(policy: &str) -> (World, u64) {
     let mut world = World::start(&[]);
-    world.add_host(HostPlan { policy: Some(policy.into()), ..HostPlan::default() });
+    let sensors = Some("idle = \"10m\"\n".to_owned());
+    world.add_host(HostPlan { policy: Some(policy.into()), sensors, ..HostPlan::default() });
     world.wait_for_hosts(1);
     let program = hostile(world.folder(), "infinite_loop");
     let job = world.submit(&[&program, "--fuel", "1000G", "--timeout", "1h"]);
     let agent = world.hosts[0].child.id();
-    world.wait("a running task", || children(agent).iter().any(|(_, state)| *state == 'R'));
+    world.wait("a running task", || works(agent));
     (world, job)
 }
 
@@ -41,17 +67,13 @@ fn work_is_frozen_within_a_second_of_the_owners_return_and_goes_on_later() {
     let (world, _) = busy_world(&policy);
     let agent = world.hosts[0].child.id();
     let sensors = world.hosts[0].home.join("sensors.toml");
-    let frozen = || {
-        let all = children(agent);
-        !all.is_empty() && all.iter().all(|(_, state)| *state == 'T')
-    };
     fs::write(&sensors, "idle = \"0s\"\n").unwrap();
     let returned = Instant::now();
-    assert!(wait_until(Duration::from_secs(10), frozen), "the work is never frozen");
+    assert!(wait_until(Duration::from_secs(10), || frozen(agent)), "the work is never frozen");
     let took = returned.elapsed();
     assert!(took < Duration::from_secs(1), "frozen after {took:?}");
     fs::write(&sensors, "idle = \"10m\"\n").unwrap();
-    world.wait("the work to go on", || children(agent).iter().any(|(_, state)| *state == 'R'));
+    world.wait("the work to go on", || works(agent));
 }
 
 #[test]
@@ -65,15 +87,15 @@ fn pause_and_resume_are_obeyed_at_once() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     tell(&["pause", "2h"]);
-    let frozen = || children(agent).iter().all(|(_, state)| *state == 'T');
-    assert!(wait_until(Duration::from_secs(1), frozen), "still running a second after `pause`");
+    assert!(
+        wait_until(Duration::from_secs(1), || frozen(agent)),
+        "still running a second after `pause`"
+    );
     assert!(tell(&["status"]).contains("standing still"));
     let host = world.json(&["explain", "host-1"]);
     assert_eq!(host["verdict"], "quiet", "{host}");
     tell(&["resume"]);
-    world.wait("the work to go on", || children(agent).iter().any(|(_, state)| *state == 'R'));
+    world.wait("the work to go on", || works(agent));
     world.run(&["job", "cancel", &job.to_string()]);
-    world.wait("the task to stop", || {
-        children(agent).iter().all(|(_, state)| !['R', 'T'].contains(state))
-    });
+    world.wait("the task to stop", || !works(agent));
 }

@@ -29,6 +29,8 @@ pub(crate) struct HostPlan {
     pub(crate) relay_only: bool,
     /// Text instead of the policy that always allows everything.
     pub(crate) policy: Option<String>,
+    /// What the sensors say at first, instead of the truth.
+    pub(crate) sensors: Option<String>,
     /// Owner's account; one for each host, unless named.
     pub(crate) owner: Option<String>,
 }
@@ -128,6 +130,9 @@ impl World {
         fs::create_dir_all(&home).unwrap();
         let policy = home.join("given.toml");
         fs::write(&policy, plan.policy.as_deref().unwrap_or(ALWAYS)).unwrap();
+        if let Some(sensors) = &plan.sensors {
+            fs::write(home.join("sensors.toml"), sensors).unwrap();
+        }
         let mut command = isos();
         command.args(["join", &ticket, "--json", "--name", &name]);
         command.arg("--policy").arg(&policy).arg("--home").arg(&home);
@@ -163,10 +168,11 @@ impl World {
     /// A command as the operator.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = isos();
+        // Before the arguments: what stands behind `--` is the program's.
         command
-            .args(args)
             .arg("--home")
             .arg(self.folder.path().join("client"))
+            .args(args)
             .env("ISOS_SERVER", self.ready["api"].as_str().unwrap())
             .env("ISOS_TOKEN", self.ready["token"].as_str().unwrap());
         command

@@ -23,6 +23,11 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 /// An answer takes at most this long.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often, and how many times, it is looked whether the owner's word has been obeyed.
+const OBEYED_EVERY: Duration = Duration::from_millis(20);
+/// See [`OBEYED_EVERY`].
+const OBEYED_LOOKS: u32 = 50;
+
 /// What an owner can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,7 +132,21 @@ async fn answer(core: &Core, mut stream: UnixStream) -> io::Result<()> {
         Order::Resume => core.owner_said(Said::Auto).await,
         Order::Stop => {}
     }
-    let status = core.status().await.ok_or_else(|| io::Error::other("the agent is stopping"))?;
+    let stopping = || io::Error::other("the agent is stopping");
+    let mut status = core.status().await.ok_or_else(stopping)?;
+    // The owner shall see what his word did, not what was before it.
+    let obeyed = |status: &AgentStatus| match order {
+        Order::Pause(_) => status.offer.cores == 0,
+        Order::Resume => status.owner == Said::Auto,
+        Order::Status | Order::Stop => true,
+    };
+    for _ in 0..OBEYED_LOOKS {
+        if obeyed(&status) {
+            break;
+        }
+        tokio::time::sleep(OBEYED_EVERY).await;
+        status = core.status().await.ok_or_else(stopping)?;
+    }
     let answer = serde_json::to_vec(&status)?;
     writer.write_all(&answer).await?;
     writer.shutdown().await?;

@@ -121,11 +121,12 @@ mod tests {
             Figure::new("program", 41.25, "MB"),
         ];
         expect![[r#"
-                               figure    bar        ratio
-              tasks, quorum 1  1234 /s   >= 1000     1.23
-              idle CPU         0.0321 %  <= 0.1000   3.12
+            title
+                               figure    bar      ratio
+              tasks, quorum 1  1234 /s   >= 1000   1.23
+              idle CPU         0.0321 %  <= 0.10   3.12
               program          41.2 MB
         "#]]
-        .assert_eq(&table(&figures));
+        .assert_eq(&format!("title\n{}", table(&figures)));
     }
 }

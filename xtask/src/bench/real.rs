@@ -21,6 +21,9 @@ pub(super) fn run(programs: &Programs, tasks: u32, figures: &mut Vec<Figure>) ->
     figures.extend(once.figures("quorum 1", Some(Bar::AtLeast(TASKS_PER_SEC))));
     let twice = measured(&world, "quorum=2/2", tasks)?;
     figures.extend(twice.figures("quorum 2", None));
+    let kept =
+        world.end()? as f64 / f64::from(WARM_UP_TASKS.saturating_add(tasks.saturating_mul(2)));
+    figures.push(Figure::new("all: database when the server has ended", kept, "B/task"));
     Ok(())
 }
 
@@ -48,7 +51,7 @@ impl Measured {
             figure("CPU of the sandboxes", each_us(self.agents.children), "us/task"),
             figure("cores busy with it", all / self.secs, "cores"),
             figure("transfers", self.transfers / self.tasks, "/task"),
-            figure("database", self.database / self.tasks, "B/task"),
+            figure("database and its log", self.database / self.tasks, "B/task"),
             figure("frames from hosts", self.frames / self.tasks, "/task"),
         ]
     }

@@ -113,6 +113,16 @@ impl World {
         Ok(())
     }
 
+    /// Ends the world in good order; bytes of the database that it leaves, its log folded in.
+    pub(super) fn end(self) -> Result<u64> {
+        let Self { agents, server, folder, .. } = self;
+        drop(agents);
+        drop(server);
+        let database = folder.path.join("complex/state/complex/complex.db");
+        let database = database.metadata().context("the database that the server left")?;
+        Ok(database.len())
+    }
+
     /// The `data` of a command's answer, as the operator.
     pub(super) fn isos(&self, arguments: &[&str]) -> Result<Value> {
         let mut command = isos_command(&self.isos);
@@ -144,7 +154,7 @@ impl World {
         value.parse().with_context(|| format!("metric {name}"))
     }
 
-    /// A page of the server, by the oldest HTTP that it speaks: the answer ends with the connection.
+    /// A page of the server, by the oldest HTTP: the answer ends with the connection.
     fn fetch(&self, path: &str) -> Result<String> {
         let address = self.address.to_socket_addrs()?.next().context("no address")?;
         let mut stream = TcpStream::connect_timeout(&address, START_TIMEOUT)?;
