@@ -2,8 +2,8 @@
 //! line a task in `DIR/results.jsonl`.
 //!
 //! Safe to run again: a task is written beside its place and renamed into it, and the line that
-//! says so comes after; what has its line is not written again. `DIR/job.json` says whose results they
-//! are, so that two jobs do not mix.
+//! says so comes after; what has its line is not written again. `DIR/job.json` says whose results
+//! they are, so that two jobs do not mix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

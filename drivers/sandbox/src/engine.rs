@@ -45,8 +45,8 @@ pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
     Engine::new(&config())
 }
 
-/// An engine that keeps places ready for `threads` tasks at once, of `memory` bytes each. Fails where the address
-/// space for that cannot be had.
+/// An engine that keeps places ready for `threads` tasks at once, of `memory` bytes each. Fails
+/// where the address space for that cannot be had.
 pub(crate) fn pooled(threads: u32, memory: usize) -> wasmtime::Result<Engine> {
     // A place that is being cleared by one thread cannot be had by another at that moment.
     let slots = 2 * threads + 2;
