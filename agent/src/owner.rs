@@ -125,7 +125,6 @@ fn is_news(old: &Offer, new: &Offer) -> bool {
 }
 
 /// Resident memory of a process, 0 if it is gone.
-#[expect(clippy::disallowed_methods, reason = "a shell reads the system")]
 fn resident(pid: u32) -> u64 {
     const PAGE: u64 = 4_096;
     let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();

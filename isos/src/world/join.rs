@@ -91,11 +91,7 @@ pub(crate) fn policy_text(which: &str) -> anyhow::Result<String> {
 
 /// Says what will be used, when, and how to stop it, before anything starts.
 fn announce(home: &std::path::Path, given: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let text = match given {
-        Some(text) => Some(text.to_owned()),
-        None => None,
-    };
-    let policy = match &text {
+    let policy = match given {
         Some(text) => Policy::parse(text)?,
         None => Policy::default(),
     };

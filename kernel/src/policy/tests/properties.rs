@@ -331,7 +331,10 @@ proptest! {
         if let Some(next) = next {
             let then = decide(next);
             prop_assert!(then.next_change != Some(next));
-            prop_assert_ne!(essence(&then), essence(&start));
+            // A window that begins may move a share and nothing that is made of it.
+            if plain.windows.is_empty() {
+                prop_assert_ne!(essence(&then), essence(&start));
+            }
         }
     }
 }
