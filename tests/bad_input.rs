@@ -128,7 +128,7 @@ fn tokens_and_tickets_that_are_not_good_are_turned_away() {
     let (code, text) = join(&damaged);
     assert!(code == Some(2) && text.contains("damaged"), "{code:?} {text}");
     let short = world.json(&["ticket", "--account", "late", "--valid", "1s"]);
-    std::thread::sleep(Duration::from_millis(1_100));
+    crate::world::pause(Duration::from_millis(1_100));
     let (code, text) = join(short["ticket"].as_str().unwrap());
     assert!(code != Some(0) && text.contains("expired"), "{code:?} {text}");
 }

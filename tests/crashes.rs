@@ -54,7 +54,7 @@ fn an_agent_that_comes_back_is_the_same_host() {
     again.args(["join", "--home"]).arg(&home);
     let log = std::fs::File::create(world.folder().join("again.log")).unwrap();
     world.hosts[0].child = again.stderr(log).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    crate::world::pause(Duration::from_millis(500));
     world.wait_for_hosts(1);
     let hosts = world.json(&["host", "list"]);
     assert_eq!(hosts.as_array().unwrap().len(), 1);

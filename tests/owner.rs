@@ -36,7 +36,7 @@ fn sandboxes(agent: u32) -> Vec<Process> {
 /// Whether a sandbox of the agent uses the CPU.
 fn works(agent: u32) -> bool {
     let before = sandboxes(agent);
-    std::thread::sleep(Duration::from_millis(100));
+    crate::world::pause(Duration::from_millis(100));
     let after = sandboxes(agent);
     after.iter().any(|now| before.iter().any(|then| then.pid == now.pid && now.ticks > then.ticks))
 }

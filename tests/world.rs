@@ -298,9 +298,15 @@ pub(crate) fn wait_until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
         if so() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        pause(Duration::from_millis(50));
     }
     false
+}
+
+/// Lets time pass where a test looks at a system that tells nobody when it changes.
+#[expect(clippy::disallowed_methods, reason = "processes are looked at from outside")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// A committed guest module.

@@ -1,10 +1,10 @@
 //! The server complex's machine: hosts, jobs, leases, verification and pay, in one place.
 //!
 //! It holds what is hot (jobs that are not over, leases that are not settled, hosts, accounts) and
-//! can be rebuilt from the durable [`Snapshot`] at any time. It knows no socket and no database: a
-//! shell gives it facts, makes its [`Effect::Keep`]s durable, and only then lets the messages and
-//! replies go that follow them. It is not the place for crypto: whether a token is good is decided
-//! by whoever made the [`Input`].
+//! can be rebuilt from the durable [`Snapshot`](isos_base::record::Snapshot) at any time. It knows
+//! no socket and no database: a shell gives it facts, makes its [`Effect::Keep`]s durable, and only
+//! then lets the messages and replies go that follow them. It is not the place for crypto: whether
+//! a token is good is decided by whoever made the [`Input`].
 
 mod explain;
 mod job;
