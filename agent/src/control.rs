@@ -137,7 +137,10 @@ async fn answer(core: &Core, mut stream: UnixStream) -> io::Result<()> {
     // The owner shall see what his word did, not what was before it.
     let obeyed = |status: &AgentStatus| match order {
         Order::Pause(_) => status.offer.cores == 0,
-        Order::Resume => status.owner == Said::Auto,
+        Order::Resume => {
+            let paused = |reason: &String| reason.starts_with("you paused");
+            status.owner == Said::Auto && !status.offer.reasons.iter().any(paused)
+        }
         Order::Status | Order::Stop => true,
     };
     for _ in 0..OBEYED_LOOKS {

@@ -86,6 +86,7 @@ fn init_tracing(verbose: u8, daemon: bool) {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false);
     if daemon { log.init() } else { log.without_time().init() }
 }

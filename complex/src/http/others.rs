@@ -31,7 +31,15 @@ const LINES_MAX: u32 = 10_000;
 pub(super) async fn status(State(shared): AppState, _: Who) -> Answer<Json<ComplexStatus>> {
     let (key, started) = (shared.key, shared.started);
     let version = env!("CARGO_PKG_VERSION");
-    Ok(Json(shared.core.query(move |complex, _| complex.status(key, version, started)).await?))
+    Ok(Json(
+        shared
+            .core
+            .query(move |complex, now| ComplexStatus {
+                up: now.since(started),
+                ..complex.status(key, version, started)
+            })
+            .await?,
+    ))
 }
 
 /// Says who holds the token and what it allows.

@@ -47,7 +47,13 @@ pub(super) async fn readyz(State(shared): AppState) -> Response {
 async fn look(shared: &App) -> Answer<ComplexStatus> {
     let (key, started) = (shared.key, shared.started);
     let version = env!("CARGO_PKG_VERSION");
-    Ok(shared.core.query(move |complex, _| complex.status(key, version, started)).await?)
+    Ok(shared
+        .core
+        .query(move |complex, now| ComplexStatus {
+            up: now.since(started),
+            ..complex.status(key, version, started)
+        })
+        .await?)
 }
 
 /// Prometheus text.

@@ -100,7 +100,8 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
     let mut server = Server::start(config).await.context("the server did not start")?;
     let open = server.open();
-    let rights = [Right::Join, Right::Submit, Right::Read];
+    // Whoever adds a machine by it earns for the operator, and can spend nothing.
+    let rights = [Right::Join];
     let ticket = server.ticket("operator", &rights, TICKET_FOR).await?;
     let ready = Ready {
         api: open.api,

@@ -213,7 +213,7 @@ fn explain_ended(view: &JobView) -> Explanation {
     };
     let mut reasons = Vec::new();
     if tasks.failed + tasks.given_up > 0 {
-        let remedy = format!("`isos job logs {}` shows why, task by task", view.id);
+        let remedy = format!("`isos job results {}` shows why, task by task", view.id);
         reasons.push(ReasonView {
             about: "tasks".into(),
             why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),

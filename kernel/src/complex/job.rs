@@ -246,20 +246,26 @@ impl Job {
         }
     }
 
-    /// A host will not answer for these tasks: they wait again.
-    pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) {
+    /// A host will not answer for these tasks: they wait again, but for those returned, on which
+    /// no agreement is possible any more.
+    pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) -> Vec<u32> {
         let Some((agree, of)) = self.quorum() else {
             // Without a quorum nobody else holds them.
             for task in range.tasks().filter(|&task| self.is_open(task)).collect::<Vec<_>>() {
                 self.put(Vec::new(), TaskRange::new(task, task + 1));
             }
-            return;
+            return Vec::new();
         };
+        let mut hopeless = Vec::new();
         for task in range.tasks() {
             if self.is_open(task) {
-                self.change_ballot(task, agree, of, |ballot| ballot.forget(host));
+                let verdict = self.change_ballot(task, agree, of, |ballot| ballot.forget(host));
+                if verdict == Verdict::Hopeless {
+                    hopeless.push(task);
+                }
             }
         }
+        hopeless
     }
 
     /// Changes who was asked or has answered, and keeps the task in the pool it then belongs to.
@@ -309,6 +315,13 @@ impl Job {
         ballot
     }
 
+    /// Open tasks on which no agreement is possible any more.
+    pub(super) fn hopeless(&self) -> Vec<u32> {
+        let Some((agree, of)) = self.quorum() else { return Vec::new() };
+        let lost = |ballot: &Ballot| ballot.verdict(agree, of) == Verdict::Hopeless;
+        self.ballots.iter().filter(|(_, ballot)| lost(ballot)).map(|(&task, _)| task).collect()
+    }
+
     /// Notes how long tasks took; the mean follows within some tens of tasks.
     pub(super) fn note_time(&mut self, tasks: u32, busy: Span) {
         if tasks == 0 {
@@ -316,8 +329,10 @@ impl Job {
         }
         let mean = busy.0 / u64::from(tasks);
         let old = self.task_time.map_or(mean, |span| span.0);
-        let weight = u64::from(tasks.min(16));
-        self.task_time = Some(Span((old * (32 - weight) + mean * weight) / 32));
+        let weight = u128::from(tasks.min(16));
+        let sum = u128::from(old) * (32 - weight) + u128::from(mean) * weight;
+        // A mean of two numbers is no larger than the larger.
+        self.task_time = Some(Span((sum / 32) as u64));
     }
 
     /// Tasks that are open, lowest first.

@@ -149,7 +149,8 @@ impl Complex {
         let each = job.task_time.unwrap_or(Span::ZERO);
         let work = Span(each.0.saturating_mul(u64::from(count)) / cores);
         let slack = job.record.spec.timeout + LEASE_SLACK;
-        let deadline = self.now + session.room.backlog + Span(work.0 * 2) + slack;
+        let twice = Span(work.0.saturating_mul(2));
+        let deadline = self.now + session.room.backlog + twice + slack;
 
         let reserved = MicroCredits(charge_max(job).0.saturating_mul(i64::from(count)));
         job.reserved = MicroCredits(job.reserved.0 + reserved.0);

@@ -2,7 +2,7 @@
 
 use isos_base::task::{Digest, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{LeaseReport, Report, ToHost};
-use isos_base::{HostId, JobId, LeaseId, TaskRange, limits};
+use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
 
 use super::job::Job;
 use super::place::charge_max;
@@ -58,7 +58,7 @@ impl Complex {
             let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             reported += 1;
             if let Err(why) = plausible(job, &result) {
-                self.release_one(id, job_id);
+                self.release_one(id, job_id, task);
                 self.fault(job_id, host, task, Fault::SandboxDied(why), effects);
                 continue;
             }
@@ -86,7 +86,9 @@ impl Complex {
             effects.push(Effect::Keep(Change::Votes(batch)));
         }
         if let Some(job) = self.jobs.get_mut(&job_id) {
-            job.note_time(reported, news.busy);
+            // A host's word, within what its tasks can have taken.
+            let busy_max = job.record.spec.timeout.0.saturating_mul(u64::from(reported));
+            job.note_time(reported, Span(news.busy.0.min(busy_max)));
         }
         for (task, fault) in news.faults {
             let Some(lease) = self.leases.get_mut(&id) else {
@@ -95,27 +97,35 @@ impl Complex {
             if lease.out.remove(TaskRange::new(task, task.saturating_add(1))) == 0 {
                 continue;
             }
-            self.release_one(id, job_id);
+            self.release_one(id, job_id, task);
             self.fault(job_id, host, task, fault, effects);
         }
-        self.take_back(id, &news.returned);
+        self.take_back(id, &news.returned, effects);
         self.settle_if_over(id, effects);
         self.end_if_over(job_id, effects);
     }
 
-    /// One task of a lease costs nothing after all.
-    fn release_one(&mut self, lease: LeaseId, job: JobId) {
+    /// One task of a lease costs nothing after all, and is not the lease's any more.
+    fn release_one(&mut self, lease: LeaseId, job: JobId, task: u32) {
         let (Some(lease), Some(job)) = (self.leases.get_mut(&lease), self.jobs.get_mut(&job))
         else {
             return;
         };
+        let mut kept: isos_base::TaskSet = lease.record.ranges.iter().copied().collect();
+        kept.remove(TaskRange::new(task, task + 1));
+        lease.record.ranges = kept.iter().collect();
         let each = charge_max(job).0;
         lease.reserved.0 -= each;
         job.reserved.0 -= each;
     }
 
     /// Tasks of a lease that were not executed wait again.
-    pub(super) fn take_back(&mut self, id: LeaseId, ranges: &[TaskRange]) {
+    pub(super) fn take_back(
+        &mut self,
+        id: LeaseId,
+        ranges: &[TaskRange],
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(lease) = self.leases.get_mut(&id) else {
             return;
         };
@@ -150,11 +160,15 @@ impl Complex {
         let freed = charge_max(job).0.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
+        let mut hopeless = Vec::new();
         for piece in back {
-            job.give_back(host, piece);
+            hopeless.extend(job.give_back(host, piece));
         }
         self.dirty_leases.insert(id);
         self.dirty_jobs.insert(job_id);
+        for task in hopeless {
+            self.judge(job_id, task, Verdict::Hopeless, effects);
+        }
         self.queue_or_leave(job_id);
     }
 
@@ -182,8 +196,16 @@ impl Complex {
             return;
         }
         let (agree, of) = job.quorum().expect("checked by the caller");
+        let voted = |ballot: &Ballot| ballot.votes.iter().any(|vote| vote.host == host);
+        if job.ballots.get(&task).is_some_and(voted) {
+            self.count(lease, None); // One host, one vote.
+            return;
+        }
         let vote = Vote { host, lease, digest: result.digest(), result };
-        let verdict = job.change_ballot(task, agree, of, |ballot| ballot.votes.push(vote));
+        let verdict = job.change_ballot(task, agree, of, |ballot| {
+            ballot.ask(host);
+            ballot.votes.push(vote);
+        });
         self.judge(job_id, task, verdict, effects);
     }
 
@@ -301,7 +323,9 @@ impl Complex {
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);
         } else {
-            job.give_back(host, TaskRange::new(task, task + 1));
+            for task in job.give_back(host, TaskRange::new(task, task + 1)) {
+                self.judge(job_id, task, Verdict::Hopeless, effects);
+            }
             self.queue_or_leave(job_id);
         }
     }

@@ -12,7 +12,7 @@ use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
-use crate::verify::Vote;
+use crate::verify::{Ballot, Verdict, Vote};
 
 /// Hosts get at least this long to come back after a restart.
 const RETURN_TIME_MIN: Span = Span::secs(30);
@@ -89,6 +89,9 @@ impl Complex {
             complex.settle_if_over(lease, effects);
         }
         for job in jobs {
+            for task in complex.jobs.get(&job).map(Job::hopeless).unwrap_or_default() {
+                complex.judge(job, task, Verdict::Hopeless, effects);
+            }
             complex.queue_or_leave(job);
             complex.end_if_over(job, effects);
         }
@@ -114,6 +117,8 @@ impl Complex {
             for task in range.tasks() {
                 // The newest lease of a task comes first, and only it can still be out.
                 let held = job.quorum().is_none() && !job.is_waiting(task);
+                let asked = |ballot: &Ballot| ballot.asked.contains(&holder);
+                let held = held || job.ballots.get(&task).is_some_and(asked);
                 if job.is_open(task) && !voted.contains(&task) && !held {
                     out.insert(isos_base::TaskRange::new(task, task + 1));
                 }

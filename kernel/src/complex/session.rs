@@ -238,8 +238,10 @@ impl Complex {
             host.record.lost += u64::from(lost);
             self.dirty_hosts.insert(host.record.id);
         }
-        self.take_back(lease, &ranges);
+        let job = entry.record.job;
+        self.take_back(lease, &ranges, effects);
         self.settle_if_over(lease, effects);
+        self.end_if_over(job, effects);
     }
 
     /// How long an idle host should sleep: all sleepers together poll at the configured rate.

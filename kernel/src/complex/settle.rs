@@ -6,6 +6,7 @@ use isos_base::wire::ToHost;
 use isos_base::{JobId, LeaseId, MicroCredits};
 
 use super::job::Job;
+use super::place::affordable;
 use super::{Complex, ENDED_KEPT_MAX, Effect};
 use crate::ledger::{LeaseSettlement, LedgerError, Posting, job_release};
 
@@ -88,9 +89,14 @@ impl Complex {
 
     /// Ends a job once every task is decided.
     pub(super) fn end_if_over(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&id) else {
-            return;
-        };
+        let Some(job) = self.jobs.get(&id) else { return };
+        let spent = job.leases.is_empty() && affordable(job, self.remaining(job)) == 0;
+        if job.open() > 0 && spent {
+            // Nothing is out and nothing more can be paid: waiting would be for ever.
+            let why = "its hold is spent: submit again with a higher --max-price";
+            self.give_up_all(id, why, effects);
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
         if job.open() > 0 {
             return;
         }
@@ -116,7 +122,7 @@ impl Complex {
                 {
                     effects.push(Effect::Send(session.id, ToHost::Revoke(vec![lease])));
                 }
-                self.take_back(lease, &out);
+                self.take_back(lease, &out, effects);
             }
             if let Some(entry) = self.leases.get_mut(&lease) {
                 entry.undecided = 0;

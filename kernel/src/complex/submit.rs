@@ -139,7 +139,8 @@ impl Complex {
             return Err(Problem::new(ProblemCode::Busy, message));
         }
         let hold = self.hold_for(spec);
-        let each = self.config.price.charge(spec.fuel);
+        let one = self.config.price.charge(spec.fuel);
+        let each = MicroCredits(one.0.saturating_mul(i64::from(spec.verify.replicas())));
         if hold < each {
             return refuse(format!(
                 "one task may cost {each} credits (fuel {} at {} micro-credits per G), more than \
