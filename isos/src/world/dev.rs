@@ -61,9 +61,14 @@ async fn serve(
         writeln!(out)?;
     } else {
         let kind = if temporary { "gone when this ends" } else { "kept" };
+        // With a folder of its own, the world is found only by those who look there.
+        let export = match temporary {
+            true => String::new(),
+            false => format!("  export ISOS_HOME={}\n", home.display()),
+        };
         anstream::eprintln!(
             "ready in {:.1} s: a server and {} hosts\n  dashboard  {}\n  state      {} ({kind})\n\n\
-             Next, in another terminal:\n  isos status\n  isos submit guest/modules/spin.wasm \
+             Next, in another terminal:\n{export}  isos status\n  isos submit guest/modules/spin.wasm \
              --count 100 --wait\n\nCtrl-C ends it.",
             started.elapsed().as_secs_f64(),
             args.hosts,
