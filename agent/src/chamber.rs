@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use isos_base::causes::report;
 use isos_base::job::{FileList, Mount};
 use isos_base::task::{Execution, Fault, OutputAt, TaskResult};
 use isos_base::wire::JobOffer;
@@ -272,16 +273,4 @@ fn unprepared(error: &PrepareError) -> Fault {
         PrepareError::BadProgram { reason, .. } => Fault::BadProgram(reason.clone()),
         other => Fault::SandboxDied(report(other)),
     }
-}
-
-/// An error with its causes, in one line.
-fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -7,6 +7,7 @@
 pub mod api;
 #[cfg(feature = "capability")]
 pub mod capability;
+pub mod causes;
 pub mod codec;
 pub mod guid;
 pub mod host;

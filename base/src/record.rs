@@ -16,7 +16,7 @@ use crate::job::JobSpec;
 use crate::key::PublicKey;
 use crate::price::Price;
 use crate::ranges::TaskRange;
-use crate::task::{Digest, Exit, TaskResult};
+use crate::task::TaskResult;
 use crate::time::Time;
 use crate::units::{Fuel, MicroCredits};
 
@@ -408,10 +408,4 @@ pub struct Snapshot {
     pub last_account: AccountId,
     /// Next result batch of each job.
     pub next_batch: Vec<(JobId, u64)>,
-}
-
-/// The digest of an accepted result, for those who only compare.
-#[must_use]
-pub fn digest_of(accepted: &Accepted) -> Option<(Digest, Exit)> {
-    accepted.result.as_ref().ok().map(|result| (result.digest(), result.exit))
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
+pub(crate) use isos_base::causes::report;
 use isos_base::record::Change;
 use isos_base::wire::ToHost;
 use isos_base::{JobId, Machine, Time};
@@ -272,16 +273,4 @@ async fn release(
             }
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -19,7 +19,7 @@ impl Complex {
     pub fn explain_job(&mut self, id: JobId) -> Option<Explanation> {
         let view = self.job_view(id)?;
         let Some(mut job) = self.jobs.remove(&id) else {
-            return Some(explain_ended(&view));
+            return Some(Self::explain_ended(&view));
         };
         let mut reasons = Vec::new();
         let tasks = view.tasks;
@@ -199,30 +199,6 @@ impl Complex {
     }
 }
 
-fn explain_ended(view: &JobView) -> Explanation {
-    let tasks = view.tasks;
-    let verdict = match view.state {
-        JobState::Done => format!("done: all {} tasks", tasks.total),
-        JobState::Cancelled => {
-            format!("cancelled: {} of {} tasks were done", tasks.done, tasks.total)
-        }
-        JobState::Failed | JobState::Active => format!(
-            "ended: {} done, {} failed, {} given up of {}",
-            tasks.done, tasks.failed, tasks.given_up, tasks.total
-        ),
-    };
-    let mut reasons = Vec::new();
-    if tasks.failed + tasks.given_up > 0 {
-        let remedy = format!("`isos job results {}` shows why, task by task", view.id);
-        reasons.push(ReasonView {
-            about: "tasks".into(),
-            why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),
-            remedy: Some(remedy),
-        });
-    }
-    Explanation { about: format!("job {}", view.id), verdict, reasons }
-}
-
 fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
     let spec = &job.record.spec;
     let (why, remedy) = match reason {
@@ -258,7 +234,27 @@ impl Complex {
     /// Why a job that is over ended as it did.
     #[must_use]
     pub fn explain_ended(view: &JobView) -> Explanation {
-        explain_ended(view)
+        let tasks = view.tasks;
+        let verdict = match view.state {
+            JobState::Done => format!("done: all {} tasks", tasks.total),
+            JobState::Cancelled => {
+                format!("cancelled: {} of {} tasks were done", tasks.done, tasks.total)
+            }
+            JobState::Failed | JobState::Active => format!(
+                "ended: {} done, {} failed, {} given up of {}",
+                tasks.done, tasks.failed, tasks.given_up, tasks.total
+            ),
+        };
+        let mut reasons = Vec::new();
+        if tasks.failed + tasks.given_up > 0 {
+            let remedy = format!("`isos job results {}` shows why, task by task", view.id);
+            reasons.push(ReasonView {
+                about: "tasks".into(),
+                why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),
+                remedy: Some(remedy),
+            });
+        }
+        Explanation { about: format!("job {}", view.id), verdict, reasons }
     }
 
     /// What became of a task that is decided.
