@@ -57,6 +57,9 @@ pub struct JobView {
     pub ended: Option<Time>,
     /// Price it runs at.
     pub price: Price,
+    /// Why the tasks that were still open when it ended were given up, all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Still held for it.
     pub held: MicroCredits,
     /// Paid for it.

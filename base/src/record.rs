@@ -119,6 +119,9 @@ pub struct JobRecord {
     pub failed: u32,
     /// Tasks given up.
     pub given_up: u32,
+    /// Why the tasks that were still open when the job ended were given up, all at once: they have
+    /// no results of their own.
+    pub why: Option<String>,
 }
 
 /// Where a task stands: two bits.

@@ -31,7 +31,7 @@ use isos_base::wire::{Hello, ToComplex, ToHost};
 use isos_base::{AccountId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time};
 
 use self::job::Job;
-use self::session::{Block, Session};
+use self::session::{Block, Owners, Session};
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
 use crate::ledger::{FeeRate, Ledger};
@@ -56,6 +56,8 @@ pub struct Config {
     pub lost_after: Span,
     /// Jobs of one account that are not over.
     pub account_jobs_max: usize,
+    /// Hosts of one account.
+    pub account_hosts_max: usize,
     /// What an agent's engine must be: results of other engines do not compare.
     pub engine: Option<String>,
 }
@@ -71,6 +73,7 @@ impl Default for Config {
             sleep_max: Span::secs(900),
             lost_after: Span::secs(30),
             account_jobs_max: 1_000,
+            account_hosts_max: 10_000,
             engine: None,
         }
     }
@@ -170,6 +173,8 @@ pub enum Call {
 pub enum Reply {
     /// The job.
     Job(Box<JobView>),
+    /// The job, which ended so long ago that only the database knows it.
+    Ended(JobId),
     /// The account.
     Account(AccountId),
     /// It is done.
@@ -221,6 +226,11 @@ pub struct Complex {
     lost: BTreeSet<(Time, HostId)>,
     /// Connected hosts with cores to spare that got nothing when they last asked.
     hungry: BTreeSet<HostId>,
+    /// Jobs of which more tasks wait than the hungry have seen.
+    news: BTreeSet<JobId>,
+    /// Looks that were cut short, by when they go on.
+    looks: BTreeSet<(Time, HostId)>,
+    owners: Owners,
     classes: Classes,
     share: FairShare,
     cores_offered: u32,
@@ -257,6 +267,7 @@ impl Machine for Complex {
             }
             Input::TimerFired => self.expire(&mut own),
         }
+        self.note_freed_money();
         self.feed_hungry(&mut own);
         self.write_dirty(&mut own);
         // Records first: messages and replies of this step wait for them.
@@ -268,7 +279,8 @@ impl Machine for Complex {
 
     fn deadline(&self) -> Option<Time> {
         let lost = self.lost.first().map(|&(at, _)| at);
-        [self.due.next(), lost, self.ledger.next_expiry()].into_iter().flatten().min()
+        let look = self.looks.first().map(|&(at, _)| at);
+        [self.due.next(), lost, look, self.ledger.next_expiry()].into_iter().flatten().min()
     }
 
     fn check_invariants(&self) {
@@ -278,7 +290,7 @@ impl Machine for Complex {
             let reserved: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
             assert_eq!(reserved, job.reserved.0, "job {id}: reserved money is its leases'");
             let waits = job.waiting() > 0;
-            let queued = self.share.order().any(|queued| queued == *id);
+            let queued = self.share.contains(*id);
             assert_eq!(waits, queued, "job {id}: in the fair queue if and only if tasks wait");
         }
         for (id, lease) in &self.leases {
@@ -323,6 +335,9 @@ impl Complex {
             sessions: BTreeMap::new(),
             lost: BTreeSet::new(),
             hungry: BTreeSet::new(),
+            news: BTreeSet::new(),
+            looks: BTreeSet::new(),
+            owners: Owners::default(),
             classes: Classes::default(),
             share: FairShare::default(),
             cores_offered: 0,
@@ -340,6 +355,15 @@ impl Complex {
 
     fn leases_of(&self, job: &Job) -> impl Iterator<Item = &Lease> {
         job.leases.iter().map(|id| &self.leases[id])
+    }
+
+    /// Jobs that money alone kept from the hungry, and that got some back in this step.
+    fn note_freed_money(&mut self) {
+        for id in &self.dirty_jobs {
+            if self.jobs.get(id).is_some_and(|job| job.short_of_money) {
+                self.news.insert(*id);
+            }
+        }
     }
 
     /// Everything that fell due: leases, lost hosts, holds, remembered replies.
@@ -360,6 +384,7 @@ impl Complex {
             self.lost.pop_first();
             self.drop_leases(host, effects);
         }
+        self.look_again(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         effects.extend(changes.into_iter().map(Effect::Keep));

@@ -213,34 +213,60 @@ fn entries<'a>(all: impl Iterator<Item = &'a EntryExpr>, left: &mut Vec<&'a Ided
     }
 }
 
-/// The descriptions that hosts of one class share: everything but the name.
+/// The descriptions that hosts of one class share: everything but the name. A class lasts as long
+/// as it has hosts.
 #[derive(Debug, Default)]
 pub struct Classes {
     known: BTreeMap<HostSpec, ClassId>,
-    specs: Vec<HostSpec>,
+    classes: BTreeMap<ClassId, (HostSpec, usize)>,
+    last: u64,
 }
 
-/// A class of hosts: same description, so same answer to every constraint.
+/// A class of hosts: same description, so same answer to every constraint. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClassId(pub u32);
+pub struct ClassId(pub u64);
 
 impl Classes {
-    /// The class of a host.
-    pub fn of(&mut self, spec: &HostSpec) -> ClassId {
+    /// One more host of this description.
+    pub fn enter(&mut self, spec: &HostSpec) -> ClassId {
         let key = HostSpec { name: String::new(), ..spec.clone() };
-        if let Some(&id) = self.known.get(&key) {
-            return id;
-        }
-        let id = ClassId(self.specs.len() as u32);
-        self.specs.push(key.clone());
-        self.known.insert(key, id);
+        let id = *self.known.entry(key.clone()).or_insert_with(|| {
+            self.last += 1;
+            ClassId(self.last)
+        });
+        self.classes.entry(id).or_insert((key, 0)).1 += 1;
         id
     }
 
+    /// One host less of this class.
+    pub fn leave(&mut self, id: ClassId) {
+        let Some((spec, hosts)) = self.classes.get_mut(&id) else { return };
+        *hosts -= 1;
+        if *hosts == 0 {
+            self.known.remove(spec);
+            self.classes.remove(&id);
+        }
+    }
+
     /// What the hosts of a class have in common; the name is empty.
+    ///
+    /// # Panics
+    /// If the class has no hosts.
     #[must_use]
     pub fn spec(&self, id: ClassId) -> &HostSpec {
-        &self.specs[id.0 as usize]
+        &self.classes[&id].0
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
     }
 }
 

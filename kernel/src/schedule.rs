@@ -5,6 +5,7 @@
 //! the least virtual time of those that wait, so nobody saves up and nobody starves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use isos_base::{AccountId, JobId, Span};
 
@@ -84,6 +85,8 @@ impl<K: Copy + Ord> FairQueue<K> {
 pub struct FairShare {
     accounts: FairQueue<AccountId>,
     jobs: BTreeMap<AccountId, FairQueue<JobId>>,
+    /// All of them by number.
+    all: BTreeSet<JobId>,
 }
 
 impl FairShare {
@@ -91,6 +94,7 @@ impl FairShare {
     pub fn enter(&mut self, account: AccountId, job: JobId) {
         self.jobs.entry(account).or_default().enter(job);
         self.accounts.enter(account);
+        self.all.insert(job);
     }
 
     /// A job has none any more.
@@ -99,6 +103,7 @@ impl FairShare {
             return;
         };
         jobs.leave(job);
+        self.all.remove(&job);
         if jobs.is_empty() {
             self.jobs.remove(&account);
             self.accounts.leave(account);
@@ -113,9 +118,30 @@ impl FairShare {
         self.accounts.charge(account, work, 1);
     }
 
-    /// Jobs in the order in which they should be looked at.
-    pub fn order(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.accounts.iter().flat_map(|account| self.jobs[&account].iter())
+    /// Jobs in the order in which they should be looked at: at most `jobs` of each of at most
+    /// `accounts` accounts, so that nobody's many jobs hide those of others.
+    pub fn order(&self, accounts: usize, jobs: usize) -> impl Iterator<Item = JobId> + '_ {
+        let first = self.accounts.iter().take(accounts);
+        first.flat_map(move |account| self.jobs[&account].iter().take(jobs))
+    }
+
+    /// The next `jobs` jobs by number behind `after`, and from the lowest again: a look that goes
+    /// on behind the one before sees every job after a while.
+    pub fn round(&self, after: JobId, jobs: usize) -> impl Iterator<Item = JobId> + '_ {
+        let behind = self.all.range((Bound::Excluded(after), Bound::Unbounded));
+        behind.chain(self.all.range(..=after)).copied().take(jobs)
+    }
+
+    /// Whether a job waits.
+    #[must_use]
+    pub fn contains(&self, job: JobId) -> bool {
+        self.all.contains(&job)
+    }
+
+    /// How many jobs wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// Accounts that wait, the next first.
@@ -212,12 +238,30 @@ mod tests {
         share.enter(AccountId(2), JobId(10));
         let mut granted = BTreeMap::new();
         for _ in 0..100 {
-            let job = share.order().next().unwrap();
+            let job = share.order(1, 1).next().unwrap();
             let account = AccountId(if job == JobId(10) { 2 } else { 1 });
             *granted.entry(account).or_insert(0) += 1;
             share.charge(account, job, Span::millis(5));
         }
         assert_eq!(granted, BTreeMap::from([(AccountId(1), 50), (AccountId(2), 50)]));
+    }
+
+    #[test]
+    fn looks_see_every_account_and_in_the_end_every_job() {
+        let mut share = FairShare::default();
+        (1..=100).for_each(|job| share.enter(AccountId(1), JobId(job)));
+        share.enter(AccountId(2), JobId(101));
+        assert_eq!(share.order(2, 8).count(), 9);
+        assert!(share.order(2, 8).any(|job| job == JobId(101)));
+        let (mut seen, mut after) = (BTreeSet::new(), JobId(0));
+        for _ in 0..5 {
+            seen.extend(share.round(after, 24));
+            after = share.round(after, 24).last().unwrap();
+        }
+        assert_eq!(seen.len(), share.len());
+        assert_eq!(share.round(JobId(100), 1_000).count(), 101, "once around, no further");
+        share.leave(AccountId(1), JobId(7));
+        assert!(!share.contains(JobId(7)) && share.contains(JobId(8)));
     }
 
     #[test]

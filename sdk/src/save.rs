@@ -79,6 +79,8 @@ struct Identity {
 pub struct ResultsFolder {
     path: PathBuf,
     known: BTreeMap<u32, ResultLine>,
+    /// Tasks given up of a job that is over: those given up all at once have no line.
+    given_up: u32,
     summary: fs::File,
 }
 
@@ -164,7 +166,8 @@ impl ResultsFolder {
             .append(true)
             .open(&path)
             .map_err(ClientError::file("write", &path))?;
-        Ok(Self { path: folder.into(), known, summary })
+        let given_up = if job.state.is_over() { job.tasks.given_up } else { 0 };
+        Ok(Self { path: folder.into(), known, given_up, summary })
     }
 
     /// Whether this very result has been saved.
@@ -211,6 +214,7 @@ impl ResultsFolder {
                 None => saved.given_up += 1,
             }
         }
+        saved.given_up = saved.given_up.max(self.given_up);
         Ok(saved)
     }
 }

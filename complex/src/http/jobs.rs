@@ -61,6 +61,7 @@ pub(super) async fn submit(
     let call = Call::Submit { account, spec: Box::new(request.spec), key: request.key };
     match shared.core.call(call).await? {
         Reply::Job(view) => Ok(Json(*view)),
+        Reply::Ended(id) => find(&shared, &who, id.0).await.map(Json),
         _ => Err(Failure(internal("the kernel gave another reply"))),
     }
 }
@@ -369,6 +370,7 @@ pub(super) struct ResultsQuery {
 
 /// Streams the results accepted so far, in the order of acceptance.
 ///
+/// Tasks that were given up all at once when the job ended are not among them: the job says why.
 /// Frames, each a length of four little-endian bytes and a postcard message: see the internals
 /// book. With `output`, each carries its task's output.
 #[utoipa::path(
@@ -395,13 +397,14 @@ pub(super) async fn results(
     Path(id): Path<u64>,
     Query(query): Query<ResultsQuery>,
 ) -> Answer<Response> {
-    find(&shared, &who, id).await?;
+    let view = find(&shared, &who, id).await?;
     let job = JobId(id);
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
     if let Some(task) = query.task {
         let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
-        let accepted =
-            found.ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
+        let accepted = found
+            .or_else(|| given_up(&view, task))
+            .ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
         let mut frame = Vec::new();
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());
@@ -433,6 +436,12 @@ pub(super) async fn results(
         }
     });
     Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// What became of a task that was given up with all others when its job ended.
+pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
+    let why = job.why.clone().filter(|_| task < job.tasks.total)?;
+    Some(Accepted { task, result: Err(why), host: None })
 }
 
 async fn put_entry(

@@ -346,9 +346,11 @@ async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanati
     let decided = shared.db.result_of(task.job, task.task).await;
     let decided = decided.map_err(|error| unreadable(&error))?;
     let record = shared.db.job(task.job).await.map_err(|error| unreadable(&error))?;
-    let allowed = record.is_some_and(|record| operator || record.account == mine);
-    match (explanation, decided) {
-        (_, Some(accepted)) if allowed => Ok(Complex::explain_accepted(task, &accepted)),
+    let record = record.filter(|record| operator || record.account == mine);
+    let decided = decided.filter(|_| record.is_some());
+    let at_once = || super::jobs::given_up(&Complex::ended_view(record?), task.task);
+    match (explanation, decided.or_else(at_once)) {
+        (_, Some(accepted)) => Ok(Complex::explain_accepted(task, &accepted)),
         (Some(explanation), _) => Ok(explanation),
         _ => Err(not_found(format!("task {task}"))),
     }

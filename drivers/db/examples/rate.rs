@@ -223,6 +223,7 @@ async fn load(path: &str) -> Result<(), Box<dyn Error>> {
         done: 0,
         failed: 0,
         given_up: 0,
+        why: None,
     };
     let mut changes = vec![Change::Job(Box::new(job))];
     changes.extend((0..LARGE.div_ceil(CHUNK_TASKS)).map(chunk).map(Change::States));

@@ -46,6 +46,7 @@ CREATE TABLE jobs (
     done      BIGINT NOT NULL,
     failed    BIGINT NOT NULL,
     given_up  BIGINT NOT NULL,
+    why       TEXT, -- why the tasks without a result were given up, all at once
     spec      BYTEA  NOT NULL -- packed
 );
 CREATE INDEX jobs_by_account ON jobs (account, id);

@@ -145,6 +145,7 @@ impl Record for JobRecord {
             "done",
             "failed",
             "given_up",
+            "why",
             "spec",
         ],
         key: 1,
@@ -166,6 +167,7 @@ impl Record for JobRecord {
         to.number(self.done.into());
         to.number(self.failed.into());
         to.number(self.given_up.into());
+        to.maybe_text(self.why.as_ref());
         to.packed(&self.spec);
     }
 
@@ -193,6 +195,7 @@ impl Record for JobRecord {
             done: from.number()?,
             failed: from.number()?,
             given_up: from.number()?,
+            why: from.maybe_text()?,
             spec: from.packed()?,
         })
     }

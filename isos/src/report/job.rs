@@ -87,6 +87,9 @@ impl Report for JobReport {
         if job.held.0 > 0 {
             parts.push(format!("held {}", credits(job.held)));
         }
+        if let Some(why) = &job.why {
+            parts.push(clean(why).into_owned());
+        }
         page.line(parts.join(", "));
     }
 
@@ -110,6 +113,9 @@ impl JobDetails {
         if let Some(ended) = job.ended {
             let took = duration(ended.since(job.submitted));
             page.field("ended", format!("{} ({ended}), after {took}", ago(page.now(), ended)));
+        }
+        if let Some(why) = &job.why {
+            page.field("given up", format!("what was not done: {}", clean(why)));
         }
         page.field("account", job.account.to_string());
         page.field("price", format!("{} micro-credits per gigafuel", job.price.0));

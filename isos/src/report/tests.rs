@@ -53,6 +53,7 @@ fn job(id: u64, state: JobState) -> JobView {
         submitted: before(95),
         ended: over.then(|| before(3)),
         price: Price(100),
+        why: None,
         held: if over { MicroCredits::ZERO } else { MicroCredits(1_880_000) },
         spent: MicroCredits(120_042),
         hosts: if over { 0 } else { 6 },

@@ -1,6 +1,6 @@
 //! Why: all reasons, with the number and the remedy, from the structures that decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::{Explanation, JobView, ReasonView};
 use isos_base::host::HostSpec;
@@ -36,6 +36,10 @@ impl Complex {
             });
         }
         let fit = self.hosts.values().filter(|h| unfits(&mut job, h, true).is_empty()).count();
+        let lacking = self.lacking_voters(&mut job);
+        if job.open() > 0 {
+            reasons.extend(lacking.clone());
+        }
         let verdict = if tasks.running + tasks.checking > 0 {
             format!(
                 "running: {} of {} tasks ended, {} with {} hosts, {} waiting",
@@ -47,6 +51,8 @@ impl Complex {
             )
         } else if fit == 0 {
             format!("waiting: none of {} hosts can run it now", self.hosts.len())
+        } else if lacking.is_some() {
+            "waiting: too few independent hosts can run it now".into()
         } else if affordable(&job, self.remaining(&job)) == 0 {
             "waiting: what is left of its hold does not pay for one more task".into()
         } else {
@@ -94,6 +100,39 @@ impl Complex {
             });
         }
         reasons
+    }
+
+    /// What a quorum lacks, if the hosts that can run the job now are too few of each other's
+    /// strangers to make one.
+    pub(super) fn lacking_voters(&self, job: &mut Job) -> Option<ReasonView> {
+        let (agree, _) = job.quorum()?;
+        let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
+        let (mut hosts, mut independent) = (0, 0);
+        for host in self.hosts.values() {
+            if host.record.barred.is_some() || !unfits(job, host, true).is_empty() {
+                continue;
+            }
+            hosts += 1;
+            let stranger = owners.insert(host.record.account);
+            if stranger && host.block.is_none_or(|block| blocks.insert(block)) {
+                independent += 1;
+            }
+        }
+        if hosts == 0 || independent >= u32::from(agree) {
+            return None;
+        }
+        let (mut has, mut s) = (format!("{independent} of them independent"), "s");
+        if hosts == 1 {
+            (has, s) = ("that is one owner".into(), "");
+        }
+        Some(ReasonView {
+            about: "quorum".into(),
+            why: format!(
+                "{agree} hosts of different owners and networks must agree on every task; {hosts} \
+                 host{s} can run it now, {has}"
+            ),
+            remedy: Some("wait for hosts of other owners, or submit with --verify trusted".into()),
+        })
     }
 
     fn budget(&self, job: &Job) -> Option<ReasonView> {
@@ -155,7 +194,7 @@ impl Complex {
         if let Some(faults) = job.faults.get(&id.task) {
             reasons.push(ReasonView {
                 about: "attempts".into(),
-                why: format!("{faults} of {} failed", job.record.spec.attempts_max),
+                why: format!("{} of {} failed", faults.len(), job.record.spec.attempts_max),
                 remedy: None,
             });
         }
@@ -210,11 +249,15 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
             (format!("it does not fit --where {text:?}"), Some("relax --where".to_owned()))
         }
         Unfit::MemoryNever { has } => (
-            format!("a task needs {} of memory, it gives {}", spec.memory, Bytes(*has)),
+            format!(
+                "a task needs {} of memory, its owner lends {} at most",
+                spec.memory,
+                Bytes(*has)
+            ),
             Some("lower --memory, or wait for a larger host".to_owned()),
         ),
         Unfit::MemoryNow { has } => (
-            format!("a task needs {} of memory, it gives {} now", spec.memory, Bytes(*has)),
+            format!("a task needs {} of memory, its owner lends {} now", spec.memory, Bytes(*has)),
             Some("it may give more when its owner is away".to_owned()),
         ),
         Unfit::Price { wants } => (
@@ -246,6 +289,9 @@ impl Complex {
             ),
         };
         let mut reasons = Vec::new();
+        if let Some(why) = &view.why {
+            reasons.push(ReasonView { about: "end".into(), why: why.clone(), remedy: None });
+        }
         if tasks.failed + tasks.given_up > 0 {
             let remedy = format!("`isos job results {}` shows why, task by task", view.id);
             reasons.push(ReasonView {

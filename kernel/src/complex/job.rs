@@ -8,11 +8,17 @@ use isos_base::record::{
     Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState,
 };
 use isos_base::task::TaskResult;
-use isos_base::{HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
+use isos_base::{AccountId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
 
 use super::Effect;
 use crate::constraint::{ClassId, Constraint};
 use crate::verify::{Ballot, Verdict};
+
+/// Tasks of one quorum job that were begun and are not decided.
+pub(super) const BALLOTS_MAX: usize = 32_768;
+
+/// Failed attempts that are remembered of one task.
+const FAULTS_KEPT_MAX: usize = 256;
 
 /// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
 type Asked = Vec<HostId>;
@@ -30,12 +36,17 @@ pub(super) struct Job {
     waiting: u32,
     /// Tasks of a quorum job that somebody was asked for and that are not decided.
     pub(super) ballots: BTreeMap<u32, Ballot>,
-    /// Failed attempts, of tasks that have any.
-    pub(super) faults: BTreeMap<u32, u8>,
-    /// Hosts on which this job keeps failing, and the last reason.
+    /// The hosts of failed attempts, of tasks that have any. Not kept across restarts: a task then
+    /// has all its attempts again.
+    pub(super) faults: BTreeMap<u32, Vec<HostId>>,
+    /// Hosts on which this job fails more often than not, by how much, and the last reason.
     pub(super) avoid: BTreeMap<HostId, (u32, String)>,
-    /// Hosts that say the program itself cannot run.
-    pub(super) unrunnable: BTreeMap<HostId, String>,
+    /// Owners whose hosts say that the program itself cannot run.
+    pub(super) unrunnable: BTreeSet<AccountId>,
+    /// A host got nothing because the rest of the hold is set aside for other tasks.
+    pub(super) short_of_money: bool,
+    /// Tasks have begun to wait since the hungry were told.
+    pub(super) fresh: bool,
     pub(super) leases: BTreeSet<LeaseId>,
     /// Set aside from the hold for what is out or undecided.
     pub(super) reserved: MicroCredits,
@@ -62,7 +73,9 @@ impl Job {
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
             avoid: BTreeMap::new(),
-            unrunnable: BTreeMap::new(),
+            unrunnable: BTreeSet::new(),
+            short_of_money: false,
+            fresh: false,
             leases: BTreeSet::new(),
             reserved: MicroCredits::ZERO,
             constraint,
@@ -165,6 +178,7 @@ impl Job {
     fn put(&mut self, asked: Asked, range: TaskRange) {
         if !range.is_empty() {
             self.waiting += self.pools.entry(asked).or_default().insert(range);
+            self.fresh = true;
         }
     }
 
@@ -189,6 +203,9 @@ impl Job {
         independent: impl Fn(HostId) -> bool,
     ) -> Vec<TaskRange> {
         const POOLS_LOOKED_AT_MAX: usize = 256;
+        // Begun tasks hold their answers in memory: with too few independent hosts they would pile
+        // up, so that no more are begun until some are decided.
+        let begun_max = BALLOTS_MAX.saturating_sub(self.ballots.len());
         let Some((agree, of)) = self.quorum() else {
             return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
         };
@@ -204,7 +221,8 @@ impl Job {
             .collect();
         for asked in started {
             let room = limits::LEASE_RANGES_MAX - taken.len();
-            let ranges = self.take_from(&asked, left, room);
+            let most = if asked.is_empty() { left.min(begun_max as u32) } else { left };
+            let ranges = self.take_from(&asked, most, room);
             left -= ranges.iter().map(TaskRange::len).sum::<u32>();
             taken.extend(ranges);
             if left == 0 || taken.len() == limits::LEASE_RANGES_MAX {
@@ -315,6 +333,30 @@ impl Job {
         ballot
     }
 
+    /// Notes that an attempt at a task failed on `host`. Gives the number of attempts once there
+    /// were enough: on as many hosts as the job allows, or on all that are connected. One host
+    /// alone cannot use up what the others have a right to.
+    pub(super) fn failed_on(&mut self, task: u32, host: HostId, connected: usize) -> Option<usize> {
+        let faults = self.faults.entry(task).or_default();
+        faults.push(host);
+        let hosts: BTreeSet<HostId> = faults.iter().copied().collect();
+        // The host is avoided before its own attempts can become many more than this.
+        faults.truncate(FAULTS_KEPT_MAX);
+        let enough = usize::from(self.record.spec.attempts_max);
+        let tried = hosts.len() >= enough || (faults.len() >= enough && hosts.len() >= connected);
+        tried.then_some(faults.len())
+    }
+
+    /// Notes that an attempt on `host` succeeded.
+    pub(super) fn succeeded_on(&mut self, host: HostId) {
+        if let Some((count, _)) = self.avoid.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.avoid.remove(&host);
+            }
+        }
+    }
+
     /// Open tasks on which no agreement is possible any more.
     pub(super) fn hopeless(&self) -> Vec<u32> {
         let Some((agree, of)) = self.quorum() else { return Vec::new() };
@@ -335,14 +377,12 @@ impl Job {
         self.task_time = Some(Span((sum / 32) as u64));
     }
 
-    /// Tasks that are open, lowest first.
-    pub(super) fn open_tasks(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.record.spec.count).filter(|&task| self.state(task) == TaskState::Open)
-    }
-
     /// The record with its counts brought up to date.
     pub(super) fn full_record(&self) -> JobRecord {
-        let [_, done, failed, given_up] = self.counts;
+        let [open, done, failed, mut given_up] = self.counts;
+        if self.record.state.is_over() {
+            given_up += open;
+        }
         JobRecord { done, failed, given_up, ..self.record.clone() }
     }
 

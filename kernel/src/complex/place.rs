@@ -13,8 +13,16 @@ use crate::schedule::BatchSize;
 
 /// Leases that one look at a host may grant.
 const GRANTS_PER_LOOK_MAX: usize = 8;
-/// Jobs that one look at a host considers.
-const JOBS_PER_LOOK_MAX: usize = 256;
+/// Accounts that one look at a host considers, those whose turn it is.
+const ACCOUNTS_PER_LOOK_MAX: usize = 64;
+/// Jobs of each of these accounts.
+const JOBS_PER_ACCOUNT_MAX: usize = 8;
+/// Jobs by number that a look goes on with when none of these fits.
+const FURTHER_PER_LOOK_MAX: usize = 64;
+/// When the look goes on if it found nothing among those either.
+const LOOK_AGAIN_AFTER: Span = Span::millis(250);
+/// Classes of hosts for which a job remembers whether they fit.
+const FITS_KEPT_MAX: usize = 4_096;
 /// Time that a lease has beyond what its work should take.
 const LEASE_SLACK: Span = Span::secs(60);
 /// A host on which a job failed this often in a row gets no more of it.
@@ -36,13 +44,21 @@ pub(super) enum Unfit {
 impl Complex {
     /// Grants work to a host until it has enough.
     pub(super) fn feed(&mut self, id: HostId, effects: &mut Vec<Effect>) {
+        self.feed_of(id, None, effects);
+    }
+
+    /// Grants work of one job, or of any, to a host until it has enough.
+    fn feed_of(&mut self, id: HostId, only: Option<JobId>, effects: &mut Vec<Effect>) {
         let mut granted = Vec::new();
         let mut offers = Vec::new();
         let mut passed_over = BTreeSet::new();
         while granted.len() < GRANTS_PER_LOOK_MAX {
-            let Some((job, tasks)) = self.next_job(id, &passed_over) else {
-                break;
+            let next = match only {
+                Some(job) if passed_over.is_empty() => self.batch(id, job).map(|n| (job, n)),
+                Some(_) => None,
+                None => self.next_job(id, &passed_over),
             };
+            let Some((job, tasks)) = next else { break };
             match self.grant(id, job, tasks, &mut offers) {
                 Some(grant) => granted.push(grant),
                 None => _ = passed_over.insert(job),
@@ -77,46 +93,102 @@ impl Complex {
         self.sessions.values().filter(|id| self.hosts[id].leases.is_empty()).count()
     }
 
-    /// Offers what waits to those hosts that got nothing before.
+    /// Offers what has begun to wait to those hosts that got nothing before. They know the rest.
     pub(super) fn feed_hungry(&mut self, effects: &mut Vec<Effect>) {
-        if self.share.is_empty() || self.hungry.is_empty() {
-            return;
+        while let Some(job) = self.news.pop_first() {
+            if self.hungry.is_empty() {
+                continue;
+            }
+            for id in self.hungry.iter().copied().collect::<Vec<_>>() {
+                if !self.share.contains(job) {
+                    break;
+                }
+                self.feed_of(id, Some(job), effects);
+            }
         }
-        for id in std::mem::take(&mut self.hungry) {
-            self.feed(id, effects);
+    }
+
+    /// Goes on with the looks that were cut short.
+    pub(super) fn look_again(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(&(at, id)) = self.looks.first() {
+            if at > self.now {
+                break;
+            }
+            self.looks.pop_first();
+            if let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) {
+                session.look = None;
+                self.feed(id, effects);
+            }
         }
     }
 
     /// The job whose turn it is on this host, and how many of its tasks.
     fn next_job(&mut self, id: HostId, passed_over: &BTreeSet<JobId>) -> Option<(JobId, u32)> {
-        let host = &self.hosts[&id];
-        let session = host.session.as_ref()?;
-        if session.offer.cores == 0 {
+        if self.hosts[&id].session.as_ref()?.offer.cores == 0 {
             return None;
         }
-        for job_id in self.share.order().take(JOBS_PER_LOOK_MAX) {
-            let job = self.jobs.get_mut(&job_id).expect("the fair queue holds jobs that exist");
-            if passed_over.contains(&job_id) || unfit(job, host).is_some() {
-                continue;
-            }
-            let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
-            let size = BatchSize {
-                cores: session.offer.cores.min(u16::try_from(memory_cores).unwrap_or(u16::MAX)),
-                backlog: session.room.backlog,
-                tasks: session.room.tasks,
-                task_time: job.task_time,
-                waiting: job.waiting(),
-                cores_all: self.cores_offered,
-            };
-            let hold = self.ledger.hold(job.record.hold);
-            let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
-            let budget = affordable(job, remaining);
-            let tasks = size.tasks().min(limits::LEASE_TASKS_MAX).min(budget);
-            if tasks > 0 {
-                return Some((job_id, tasks));
+        let first: Vec<JobId> =
+            self.share.order(ACCOUNTS_PER_LOOK_MAX, JOBS_PER_ACCOUNT_MAX).collect();
+        for &job in first.iter().filter(|job| !passed_over.contains(job)) {
+            if let Some(tasks) = self.batch(id, job) {
+                return Some((job, tasks));
             }
         }
-        None
+        if first.len() == self.share.len() {
+            return None;
+        }
+        let session = self.hosts[&id].session.as_ref()?;
+        let (mut last, mut left) = (session.looked_at, session.left_to_look);
+        let worked_on = session.worked_on.filter(|job| self.share.contains(*job));
+        if let Some(job) = worked_on.filter(|job| !passed_over.contains(job))
+            && let Some(tasks) = self.batch(id, job)
+        {
+            return Some((job, tasks));
+        }
+        let mut found = None;
+        for job in self.share.round(last, FURTHER_PER_LOOK_MAX).collect::<Vec<_>>() {
+            (last, left) = (job, left.saturating_sub(1));
+            if !passed_over.contains(&job)
+                && let Some(tasks) = self.batch(id, job)
+            {
+                (found, left) = (Some((job, tasks)), self.share.len());
+                break;
+            }
+        }
+        let at = self.now + LOOK_AGAIN_AFTER;
+        let session = self.hosts.get_mut(&id)?.session.as_mut()?;
+        (session.looked_at, session.left_to_look) = (last, left);
+        if found.is_none() && left > 0 && session.look.is_none() {
+            session.look = Some(at);
+            self.looks.insert((at, id));
+        }
+        found
+    }
+
+    /// How many tasks of a job a host should get now; nothing if it may not run the job, has
+    /// enough, or the hold pays for none.
+    fn batch(&mut self, id: HostId, job_id: JobId) -> Option<u32> {
+        let host = &self.hosts[&id];
+        let session = host.session.as_ref()?;
+        let job = self.jobs.get_mut(&job_id).expect("the fair queue holds jobs that exist");
+        if session.offer.cores == 0 || unfit(job, host).is_some() {
+            return None;
+        }
+        let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
+        let size = BatchSize {
+            cores: session.offer.cores.min(u16::try_from(memory_cores).unwrap_or(u16::MAX)),
+            backlog: session.room.backlog,
+            tasks: session.room.tasks,
+            task_time: job.task_time,
+            waiting: job.waiting(),
+            cores_all: self.cores_offered,
+        };
+        let hold = self.ledger.hold(job.record.hold);
+        let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
+        let budget = affordable(job, remaining);
+        job.short_of_money = budget == 0;
+        let tasks = size.tasks().min(limits::LEASE_TASKS_MAX).min(budget);
+        (tasks > 0).then_some(tasks)
     }
 
     /// Leases up to `tasks` tasks of a job to a host. Nothing when none of those that wait may go
@@ -156,6 +228,7 @@ impl Complex {
         job.reserved = MicroCredits(job.reserved.0 + reserved.0);
         job.leases.insert(lease);
         host.leases.insert(lease);
+        session.worked_on = Some(job_id);
         session.room.tasks += count;
         session.room.backlog = session.room.backlog + work;
         let used = u16::try_from(count).unwrap_or(u16::MAX);
@@ -195,11 +268,14 @@ impl Complex {
         Some(Grant { lease, job: job_id, ranges, deadline })
     }
 
-    /// Keeps a job in the fair queue while and only while tasks wait.
+    /// Keeps a job in the fair queue while and only while tasks wait, and notes when more do.
     pub(super) fn queue_or_leave(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else {
+        let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
+        if std::mem::take(&mut job.fresh) {
+            self.news.insert(id);
+        }
         if job.waiting() > 0 {
             self.share.enter(job.record.account, id);
         } else {
@@ -276,6 +352,9 @@ pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit>
         let fits = if constraint.names_hosts() {
             constraint.fits(&host.record.spec)
         } else {
+            if job.fits.len() > FITS_KEPT_MAX {
+                job.fits.clear();
+            }
             *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
         };
         if !fits {

@@ -1,5 +1,7 @@
 //! Reports: results, faults and returned tasks, from hosts that may lie about all of them.
 
+use std::collections::BTreeSet;
+
 use isos_base::task::{Digest, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
@@ -9,10 +11,11 @@ use super::place::charge_max;
 use super::session::believable;
 use super::{Complex, Effect, SessionId};
 use crate::verify::{Ballot, Verdict, Vote};
-use isos_base::record::{Change, VoteBatch};
+use isos_base::record::{Change, JobState, VoteBatch};
 
-/// Independent hosts that must say that a program cannot run before the whole job is given up.
-const UNRUNNABLE_HOSTS: usize = 2;
+/// Owners whose hosts must say that a program cannot run before the whole job is given up; fewer
+/// only if fewer are connected.
+const UNRUNNABLE_OWNERS: usize = 2;
 
 impl Complex {
     pub(super) fn report(
@@ -62,7 +65,7 @@ impl Complex {
                 self.fault(job_id, host, task, Fault::SandboxDied(why), effects);
                 continue;
             }
-            job.avoid.remove(&host);
+            job.succeeded_on(host);
             let charge = job.record.price.charge(result.fuel);
             let lease = self.leases.get_mut(&id).expect("looked up above");
             let freed = charge_max(job).0 - charge.0;
@@ -296,7 +299,6 @@ impl Complex {
         fault: Fault,
         effects: &mut Vec<Effect>,
     ) {
-        let known_hosts = self.hosts.values().filter(|host| host.session.is_some()).count();
         if let Some(entry) = self.hosts.get_mut(&host) {
             entry.record.lost += 1;
             self.dirty_hosts.insert(host);
@@ -306,20 +308,20 @@ impl Complex {
             return;
         }
         if let Fault::BadProgram(why) = &fault {
-            job.unrunnable.insert(host, short(why));
-            if job.unrunnable.len() >= UNRUNNABLE_HOSTS.min(known_hosts.max(1)) {
+            job.unrunnable.insert(self.hosts[&host].record.account);
+            let owners: BTreeSet<_> =
+                self.sessions.values().map(|id| self.hosts[id].record.account).collect();
+            if job.unrunnable.len() >= UNRUNNABLE_OWNERS.min(owners.len().max(1)) {
                 let why = format!("the program cannot run: {}", short(why));
-                self.give_up_all(job_id, &why, effects);
+                self.end_job(job_id, JobState::Failed, Some(why), effects);
                 return;
             }
         }
+        let last = short(&fault.to_string());
         let avoid = job.avoid.entry(host).or_default();
-        *avoid = (avoid.0 + 1, short(&fault.to_string()));
-        let faults = job.faults.entry(task).or_default();
-        *faults += 1;
-        if *faults >= job.record.spec.attempts_max {
-            let why =
-                format!("gave up after {faults} attempts; the last: {}", short(&fault.to_string()));
+        *avoid = (avoid.0 + 1, last.clone());
+        if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
+            let why = format!("gave up after {attempts} attempts; the last: {last}");
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);
         } else {
@@ -328,22 +330,6 @@ impl Complex {
             }
             self.queue_or_leave(job_id);
         }
-    }
-
-    /// Gives up every open task of a job.
-    pub(super) fn give_up_all(&mut self, job_id: JobId, why: &str, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&job_id) else {
-            return;
-        };
-        let open: Vec<u32> = job.open_tasks().collect();
-        for task in open {
-            let job = self.jobs.get_mut(&job_id).expect("not ended here");
-            if job.is_open(task) {
-                let ballot = job.decide(task, Err(why.to_owned()), None);
-                self.count_votes(ballot, None, job_id, task, effects);
-            }
-        }
-        self.queue_or_leave(job_id);
     }
 
     /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
@@ -358,6 +344,7 @@ impl Complex {
         }
         effects.push(Effect::Say(format!("host {} is barred: {why}", id.short())));
         host.record.barred = Some(why.clone());
+        self.owners.bar(host.record.account);
         if let Some(session) = &host.session {
             let refusal = isos_base::wire::Refusal::Barred(why);
             effects.push(Effect::Send(session.id, ToHost::Refused(refusal)));
@@ -421,6 +408,6 @@ fn plausible(job: &Job, result: &TaskResult) -> Result<(), String> {
 }
 
 /// Text of a host, cut to what fits a screen line.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

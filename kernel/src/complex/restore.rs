@@ -46,7 +46,8 @@ impl Complex {
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
         for record in snapshot.hosts {
-            let class = complex.classes.of(&record.spec);
+            let class = complex.classes.enter(&record.spec);
+            complex.owners.enter(record.account, &record.barred);
             let (id, leases) = (record.id, BTreeSet::new());
             let host = Host { record, class, block: None, session: None, leases };
             complex.hosts.insert(id, host);

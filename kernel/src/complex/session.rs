@@ -1,15 +1,18 @@
 //! Hosts come, say what they offer, vanish and come back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use isos_base::host::Offer;
+use isos_base::host::{Accept, Offer};
 use isos_base::limits;
 use isos_base::record::HostRecord;
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
-use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span};
+use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
-use super::{Complex, Effect, Host, SessionId};
+use super::{Complex, Config, Effect, Host, SessionId};
+
+/// Leases that a host may say it holds.
+const HELD_MAX: usize = 4_096;
 
 /// A connection of a host.
 #[derive(Debug)]
@@ -21,6 +24,14 @@ pub(super) struct Session {
     pub(super) jobs_sent: BTreeSet<JobId>,
     /// Earned since the session began, as told to the host.
     pub(super) earned: MicroCredits,
+    /// The job that it got tasks of last.
+    pub(super) worked_on: Option<JobId>,
+    /// The job at which the last look beyond the fair order ended.
+    pub(super) looked_at: JobId,
+    /// Jobs until that look has seen them all.
+    pub(super) left_to_look: usize,
+    /// When it goes on.
+    pub(super) look: Option<Time>,
 }
 
 impl Session {
@@ -55,6 +66,70 @@ pub(super) fn believable(room: Room, offer: &Offer) -> Room {
     }
 }
 
+/// A host's offer with what is shown of it cut to what fits a screen.
+fn bounded(mut offer: Offer) -> Offer {
+    const REASONS_MAX: usize = 16;
+    let programs = match &offer.accept {
+        Accept::Any => 0,
+        Accept::Only(programs) | Accept::Except(programs) => programs.len(),
+    };
+    if programs > limits::POLICY_PROGRAMS_MAX {
+        let max = limits::POLICY_PROGRAMS_MAX;
+        return Offer::nothing(&format!("its policy names {programs} programs of at most {max}"));
+    }
+    offer.reasons.truncate(REASONS_MAX);
+    for reason in &mut offer.reasons {
+        *reason = super::report::short(reason);
+    }
+    offer
+}
+
+/// What is known of the owners of hosts.
+#[derive(Debug, Default)]
+pub(super) struct Owners(BTreeMap<AccountId, Owner>);
+
+#[derive(Debug, Default)]
+struct Owner {
+    hosts: usize,
+    barred: usize,
+}
+
+impl Owners {
+    pub(super) fn enter(&mut self, account: AccountId, barred: &Option<String>) {
+        let owner = self.0.entry(account).or_default();
+        owner.hosts += 1;
+        owner.barred += usize::from(barred.is_some());
+    }
+
+    fn leave(&mut self, account: AccountId, barred: &Option<String>) {
+        if let Some(owner) = self.0.get_mut(&account) {
+            owner.hosts -= 1;
+            owner.barred -= usize::from(barred.is_some());
+        }
+    }
+
+    /// One of the account's hosts was barred.
+    pub(super) fn bar(&mut self, account: AccountId) {
+        self.0.entry(account).or_default().barred += 1;
+    }
+
+    /// Whether one more host may join for this account: not behind one that was caught, or a new
+    /// key would be all that a liar needs, and not beyond the limit.
+    fn admit(&self, account: AccountId, config: &Config) -> Result<(), Refusal> {
+        let Some(owner) = self.0.get(&account) else { return Ok(()) };
+        if owner.barred > 0 {
+            let why = format!("a host of account {account} was caught: it can add no others");
+            return Err(Refusal::Barred(why));
+        }
+        let max = config.account_hosts_max;
+        if owner.hosts >= max {
+            let why = format!("account {account} has {max} hosts, which is the limit");
+            return Err(Refusal::BadTicket(why));
+        }
+        Ok(())
+    }
+}
+
 impl Complex {
     pub(super) fn host_came(
         &mut self,
@@ -73,7 +148,13 @@ impl Complex {
                 return;
             }
         };
-        let class = self.classes.of(&hello.spec);
+        let offer = bounded(hello.offer);
+        let class = self.classes.enter(&hello.spec);
+        if let Some(known) = self.hosts.get(&id) {
+            self.classes.leave(known.class);
+            self.owners.leave(known.record.account, &known.record.barred);
+        }
+        self.owners.enter(account, &None);
         let now = self.now;
         let host = self.hosts.entry(id).or_insert_with(|| Host {
             record: HostRecord {
@@ -108,10 +189,14 @@ impl Complex {
             hello.holding.iter().filter(|lease| !host.leases.contains(lease)).copied().collect();
         let entry = Session {
             id: session,
-            room: believable(hello.room, &hello.offer),
-            offer: hello.offer,
+            room: believable(hello.room, &offer),
+            offer,
             jobs_sent: BTreeSet::new(),
             earned: MicroCredits::ZERO,
+            worked_on: None,
+            looked_at: JobId(0),
+            left_to_look: self.share.len(),
+            look: None,
         };
         self.cores_offered += entry.cores();
         host.session = Some(entry);
@@ -136,7 +221,11 @@ impl Complex {
         if let Some(why) = known.and_then(|host| host.record.barred.clone()) {
             return Err(Refusal::Barred(why));
         }
-        if hello.spec.name.chars().count() > limits::NAME_CHARS_MAX || hello.spec.cpus == 0 {
+        let spec = &hello.spec;
+        let country = spec.country.as_deref().unwrap_or_default();
+        let texts = [&spec.name, &spec.agent, &spec.os, &spec.arch, &spec.engine, country];
+        let long = |text: &&str| text.chars().count() > limits::NAME_CHARS_MAX;
+        if texts.iter().any(long) || spec.cpus == 0 || hello.holding.len() > HELD_MAX {
             return Err(Refusal::Unfit("its description is out of bounds".into()));
         }
         if let Some(engine) = &self.config.engine
@@ -148,7 +237,8 @@ impl Complex {
             )));
         }
         match (known, admission) {
-            (_, Some(Ok(account))) => Ok(account),
+            (Some(host), Some(Ok(account))) if host.record.account == account => Ok(account),
+            (_, Some(Ok(account))) => self.owners.admit(account, &self.config).map(|()| account),
             (Some(host), _) => Ok(host.record.account),
             (None, Some(Err(why))) => Err(Refusal::BadTicket(why)),
             (None, None) => Err(Refusal::NoTicket),
@@ -170,6 +260,7 @@ impl Complex {
                 effects.push(Effect::Close(session));
             }
             ToComplex::Offer(offer) => {
+                let offer = bounded(offer);
                 let host = self.hosts.get_mut(&id).expect("a session has a host");
                 if let Some(current) = host.session.as_mut() {
                     self.cores_offered -= current.cores();

@@ -1,6 +1,5 @@
 //! The end of leases and jobs: what was verified is paid, the rest of the hold goes back.
 
-use isos_base::api::JobView;
 use isos_base::record::{Change, JobState, LeaseState, Reason};
 use isos_base::wire::ToHost;
 use isos_base::{JobId, LeaseId, MicroCredits};
@@ -90,26 +89,29 @@ impl Complex {
     /// Ends a job once every task is decided.
     pub(super) fn end_if_over(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let spent = job.leases.is_empty() && affordable(job, self.remaining(job)) == 0;
-        if job.open() > 0 && spent {
-            // Nothing is out and nothing more can be paid: waiting would be for ever.
-            let why = "its hold is spent: submit again with a higher --max-price";
-            self.give_up_all(id, why, effects);
-        }
-        let Some(job) = self.jobs.get(&id) else { return };
         if job.open() > 0 {
+            if job.leases.is_empty() && affordable(job, self.remaining(job)) == 0 {
+                // Nothing is out and nothing more can be paid: waiting would be for ever.
+                let why = "its hold is spent: submit again with a higher --max-price";
+                self.end_job(id, JobState::Failed, Some(why.into()), effects);
+            }
             return;
         }
-        let state = if job.full_record().done == job.record.spec.count {
-            JobState::Done
-        } else {
-            JobState::Failed
-        };
-        self.end_job(id, state, effects);
+        let all_done = job.full_record().done == job.record.spec.count;
+        let state = if all_done { JobState::Done } else { JobState::Failed };
+        self.end_job(id, state, None, effects);
     }
 
     /// Ends a job: whoever still works on it stops, every lease is settled, the hold is voided.
-    pub(super) fn end_job(&mut self, id: JobId, state: JobState, effects: &mut Vec<Effect>) {
+    /// Open tasks are given up because of `why`, as one: that costs the same for one and for a
+    /// hundred million.
+    pub(super) fn end_job(
+        &mut self,
+        id: JobId,
+        state: JobState,
+        why: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
@@ -141,6 +143,7 @@ impl Complex {
         }
         job.record.state = state;
         job.record.ended = Some(self.now);
+        job.record.why = why.filter(|_| job.open() > 0);
         job.write_dirty(effects);
         if job.quorum().is_some() {
             effects.push(Effect::Keep(Change::DropVotes(id)));
@@ -150,7 +153,6 @@ impl Complex {
         if self.ended.len() == ENDED_KEPT_MAX {
             self.ended.pop_front();
         }
-        let view: JobView = self.view_of(&job);
-        self.ended.push_back(view);
+        self.ended.push_back(Self::ended_view(job.full_record()));
     }
 }

@@ -57,9 +57,9 @@ impl Complex {
                     let message = format!("key {key:?} was used for another job already");
                     return Err(Problem::new(ProblemCode::Usage, message));
                 }
-                let view = self.job_view(record.job);
-                let gone = || Problem::new(ProblemCode::NotFound, "that job ended long ago");
-                return view.map(|view| Reply::Job(Box::new(view))).ok_or_else(gone);
+                let job = record.job;
+                let view = self.job_view(job).map(Box::new);
+                return Ok(view.map_or(Reply::Ended(job), Reply::Job));
             }
         }
         let (constraint, hold) = self.check_job(account, &spec)?;
@@ -91,10 +91,11 @@ impl Complex {
             done: 0,
             failed: 0,
             given_up: 0,
+            why: None,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
         self.jobs.insert(id, Job::new(record, constraint));
-        self.share.enter(account, id);
+        self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
         if let Some(key) = key {
             let expires = self.now + IDEMPOTENCY_KEPT;
@@ -178,9 +179,11 @@ impl Complex {
             done: 0,
             failed: 0,
             given_up: 0,
+            why: None,
         };
         let mut job = Job::new(record, constraint);
-        let obstacles = self.obstacles(&mut job);
+        let mut obstacles = self.obstacles(&mut job);
+        obstacles.extend(self.lacking_voters(&mut job));
         let (mut hosts, mut cores) = (0, 0);
         for host in self.hosts.values() {
             if host.record.barred.is_none() && super::place::unfit(&mut job, host).is_none() {
@@ -195,8 +198,7 @@ impl Complex {
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {
         if self.jobs.contains_key(&id) {
-            self.give_up_all(id, "cancelled", effects);
-            self.end_job(id, JobState::Cancelled, effects);
+            self.end_job(id, JobState::Cancelled, Some("cancelled".into()), effects);
         }
         match self.job_view(id) {
             Some(view) => Ok(Reply::Job(Box::new(view))),

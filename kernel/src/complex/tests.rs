@@ -18,6 +18,8 @@ use isos_base::{
 
 use super::*;
 
+mod bounds;
+
 /// A host of the test: what it was granted, and whether it lies.
 #[derive(Default, Clone)]
 struct TestHost {
@@ -147,7 +149,12 @@ impl World {
     }
 
     fn join(&mut self, n: u8) {
-        let name = format!("owner{n}");
+        self.come(n, &format!("owner{n}"), |_| {});
+    }
+
+    /// A host comes, with a token of the account of this name.
+    fn come(&mut self, n: u8, owner: &str, change: impl FnOnce(&mut Hello)) {
+        let name = owner.to_owned();
         let Ok(Reply::Account(account)) =
             self.call(Call::OpenAccount { name, welcome: MicroCredits::ZERO })
         else {
@@ -171,7 +178,8 @@ impl World {
             engine: "test".into(),
         };
         let room = Room { cores_idle: 2, ..Room::default() };
-        let hello = Hello { spec, offer: self.offer(), token: None, holding, room };
+        let mut hello = Hello { spec, offer: self.offer(), token: None, holding, room };
+        change(&mut hello);
         self.step(Input::HostCame {
             host: host_id(n),
             session,
@@ -428,8 +436,8 @@ fn a_job_that_no_host_can_run_says_why_for_every_class() {
         why.reasons.iter().map(|reason| format!("{}: {}", reason.about, reason.why)).collect();
     expect_test::expect![[r#"
         waiting: none of 3 hosts can run it now
-        2 hosts (linux x86_64, 2 cores, 4 GiB): a task needs 64 GiB of memory, it gives 4 GiB
-        1 host (linux x86_64, 2 cores, 1 GiB): a task needs 64 GiB of memory, it gives 1 GiB"#]]
+        2 hosts (linux x86_64, 2 cores, 4 GiB): a task needs 64 GiB of memory, its owner lends 4 GiB at most
+        1 host (linux x86_64, 2 cores, 1 GiB): a task needs 64 GiB of memory, its owner lends 1 GiB at most"#]]
     .assert_eq(&format!("{}\n{}", why.verdict, text.join("\n")));
 }
 
@@ -511,8 +519,9 @@ fn a_program_that_cannot_run_ends_the_job_once_two_hosts_say_so() {
         world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }
     assert_eq!(world.state(job), JobState::Failed);
-    let why = world.tables.results_of(job).next().unwrap().result.clone().unwrap_err();
+    let why = world.tables.jobs[&job].why.clone().unwrap();
     assert!(why.contains("unknown import env.foo"), "{why}");
+    assert_eq!(world.tables.results_of(job).count(), 0, "no row a task");
 }
 
 /// Hosts that work, lie, vanish, return, restart of the server: whatever the order, no task is

@@ -40,6 +40,7 @@ impl Complex {
             submitted: record.submitted,
             ended: record.ended,
             price: record.price,
+            why: record.why,
             held: MicroCredits::ZERO,
             spent: record.spent,
             hosts: 0,

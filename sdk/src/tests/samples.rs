@@ -26,6 +26,7 @@ pub(super) fn job(done: u32, state: JobState) -> JobView {
         submitted: Time(1_795_190_930_000_000),
         ended: None,
         price: Price(100),
+        why: None,
         held: MicroCredits(5),
         spent: MicroCredits(0),
         hosts: 1,

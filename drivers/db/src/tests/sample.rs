@@ -90,6 +90,7 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
         done: random.next_u64() as u32,
         failed: random.below(9) as u32,
         given_up: u32::MAX,
+        why: Some("cancelled".into()),
     }
 }
 
