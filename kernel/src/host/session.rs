@@ -30,6 +30,8 @@ pub(super) struct Session {
     /// The offer that the complex knows, and since when.
     told: Offer,
     told_at: Time,
+    /// The complex was told more than the first readings, whose words are soon put right.
+    told_again: bool,
     /// The complex has no work: end the session once all news is acknowledged.
     dismissed: Option<Span>,
     /// The complex's clock minus ours, in microseconds.
@@ -78,6 +80,7 @@ impl Session {
             failures: 0,
             told: Offer::nothing(""),
             told_at: Time(0),
+            told_again: false,
             dismissed: None,
             skew: 0,
             room_told: (Room::default(), Time(0)),
@@ -139,7 +142,8 @@ impl Session {
         if *offer == self.told {
             return None;
         }
-        let wait = if is_minor(&self.told, offer) { OFFER_MINOR_EVERY } else { OFFER_EVERY };
+        let may_wait = self.told_again && is_minor(&self.told, offer);
+        let wait = if may_wait { OFFER_MINOR_EVERY } else { OFFER_EVERY };
         Some(self.told_at + wait)
     }
 
@@ -342,6 +346,7 @@ impl Host {
         if self.session.offer_due(&self.offer).is_some_and(|at| at <= self.now) {
             self.session.told = self.offer.clone();
             self.session.told_at = self.now;
+            self.session.told_again = true;
             effects.push(Effect::Send { session, frame: ToComplex::Offer(self.offer.clone()) });
         }
         while self.outbox.window_is_free() && !self.outbox.nothing_pending() {
