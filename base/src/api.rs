@@ -285,6 +285,8 @@ pub struct ComplexStatus {
     pub ledger_sum: i128,
     /// The posted price.
     pub price: Price,
+    /// The engine that hosts must have: results of others do not compare.
+    pub engine: Option<String>,
 }
 
 /// Hosts by state.

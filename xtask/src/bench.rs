@@ -5,6 +5,7 @@
 //! memory and CPU are read from `/proc`, so it runs on Linux only. What each line means is in
 //! `docs/internals/bench.md`.
 
+mod dispatch;
 mod figure;
 mod hosts;
 mod idle;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Tasks of each job of `real`.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     tasks: u32,
+    /// Tasks of `dispatch`, in hundredths of its usual ones.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
+    scale: u32,
     /// Hosts of `hosts` and `sim`.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     hosts: u32,
@@ -52,6 +56,8 @@ pub(crate) struct Arguments {
 /// One benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
+    /// Tasks through the server alone, with hosts that answer at once; a long queue; a restart.
+    Dispatch,
     /// Short tasks through everything: a server, two agents, sandboxes, verification, payment.
     Real,
     /// What an agent without work costs its owner.
@@ -77,6 +83,7 @@ impl Bench {
         figures: &mut Vec<Figure>,
     ) -> Result<()> {
         match self {
+            Self::Dispatch => dispatch::run(programs, arguments.scale, figures),
             Self::Real => real::run(programs, arguments.tasks, figures),
             Self::Idle => idle::run(programs, arguments.seconds, figures),
             Self::Hosts => hosts::run(programs, arguments.hosts, arguments.seconds, figures),
@@ -94,7 +101,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let programs = match &arguments.programs {
         Some(folder) => Programs::find(folder)?,
-        None => Programs::build(which.contains(&Bench::Hosts), which.contains(&Bench::Sim))?,
+        None => {
+            let needs = |bench| which.contains(&bench);
+            Programs::build(needs(Bench::Hosts), needs(Bench::Dispatch), needs(Bench::Sim))?
+        }
     };
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for bench in which {

@@ -241,6 +241,7 @@ fn status() {
         ledger_head: Guid::of(b"head"),
         ledger_sum: 0,
         price: Price(100),
+        engine: None,
     };
     let report = |status| StatusReport {
         address: "http://127.0.0.1:7070".into(),

@@ -167,6 +167,7 @@ impl Complex {
             ledger_head,
             ledger_sum: self.ledger.accounts().map(sum).sum(),
             price: self.config.price,
+            engine: self.config.engine.clone(),
         }
     }
 }

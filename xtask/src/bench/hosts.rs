@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::figure::{Bar, Figure};
@@ -81,8 +81,8 @@ struct Measured {
 impl Crowd<'_> {
     /// A server that holds so many connections of idle hosts, and the crowd.
     fn measure(&self, held: &str) -> Result<Measured> {
-        let engine = self.engine()?;
         let world = World::start(self.isos, &["--held-hosts", held])?;
+        let engine = world.engine()?;
         let server = world.server.pid();
         let (memory_before, cpu_start) = (memory_mib(server)?, Cpu::of(server)?);
         let mut command = Command::new(self.idle_hosts);
@@ -115,15 +115,5 @@ impl Crowd<'_> {
             median_ms: number(&idle, "poll_ms_median")?,
             p99_ms: number(&idle, "poll_ms_p99")?,
         })
-    }
-
-    /// The engine that hosts must have, as a real one says it.
-    fn engine(&self) -> Result<String> {
-        let mut world = World::start(self.isos, &[])?;
-        world.add_agents(1)?;
-        let hosts = world.get("/v1/hosts")?;
-        let engine = hosts[0]["spec"]["engine"].as_str().map(str::to_owned);
-        ensure!(engine.is_some(), "no engine in {hosts}");
-        Ok(engine.unwrap_or_default())
     }
 }

@@ -44,6 +44,14 @@ impl Process {
         self.lines.recv_timeout(patience).with_context(|| format!("{what} does not answer"))
     }
 
+    /// Kills it, as a power cut would.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        let what = &self.what;
+        self.child.kill().with_context(|| format!("cannot kill {what}"))?;
+        self.child.wait().with_context(|| format!("cannot wait for {what}"))?;
+        Ok(())
+    }
+
     /// Waits until it ends by itself, which it should, and well.
     pub(super) fn finish(mut self, patience: Duration) -> Result<String> {
         let end = Instant::now() + patience;

@@ -11,18 +11,24 @@ pub(super) struct Programs {
     /// The product.
     pub(super) isos: PathBuf,
     idle_hosts: Option<PathBuf>,
+    busy_hosts: Option<PathBuf>,
     sim: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Builds what is needed.
-    pub(super) fn build(idle_hosts: bool, sim: bool) -> Result<Self> {
+    /// Builds the product and what else is needed.
+    pub(super) fn build(idle_hosts: bool, busy_hosts: bool, sim: bool) -> Result<Self> {
         let isos = build(&["--package", "isos"], "isos")?;
         // Beside `isos`, so that the libraries of both have the same features and are built once.
-        let example = ["--package", "isos", "--package", "isos-complex", "--example", "idle_hosts"];
-        let idle_hosts = idle_hosts.then(|| build(&example, "idle_hosts")).transpose()?;
-        let sim = sim.then(|| build(&["--package", "isos-sim"], "isos-sim")).transpose()?;
-        Ok(Self { isos, idle_hosts, sim })
+        let example = |name: &str| {
+            build(&["--package", "isos", "--package", "isos-complex", "--example", name], name)
+        };
+        Ok(Self {
+            isos,
+            idle_hosts: idle_hosts.then(|| example("idle_hosts")).transpose()?,
+            busy_hosts: busy_hosts.then(|| example("busy_hosts")).transpose()?,
+            sim: sim.then(|| build(&["--package", "isos-sim"], "isos-sim")).transpose()?,
+        })
     }
 
     /// Finds them in a folder like `target/release`.
@@ -30,11 +36,20 @@ impl Programs {
         let folder = std::path::absolute(folder)?;
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         let isos = there("isos").with_context(|| format!("no isos in {}", folder.display()))?;
-        Ok(Self { isos, idle_hosts: there("examples/idle_hosts"), sim: there("isos-sim") })
+        Ok(Self {
+            isos,
+            idle_hosts: there("examples/idle_hosts"),
+            busy_hosts: there("examples/busy_hosts"),
+            sim: there("isos-sim"),
+        })
     }
 
     pub(super) fn idle_hosts(&self) -> Result<&Path> {
         self.idle_hosts.as_deref().context("there is no examples/idle_hosts in the folder")
+    }
+
+    pub(super) fn busy_hosts(&self) -> Result<&Path> {
+        self.busy_hosts.as_deref().context("there is no examples/busy_hosts in the folder")
     }
 
     pub(super) fn sim(&self) -> Result<&Path> {

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -47,6 +47,7 @@ metered = true
 /// A running world. Its agents end before its server, and its folder goes last.
 pub(super) struct World {
     isos: PathBuf,
+    flags: Vec<String>,
     pub(super) agents: Vec<Process>,
     pub(super) server: Process,
     address: String,
@@ -60,26 +61,22 @@ impl World {
     /// A server, started with these further flags.
     pub(super) fn start(isos: &Path, flags: &[&str]) -> Result<Self> {
         let folder = Folder::new()?;
-        let log = folder.path.join("server.log");
-        let mut command = isos_command(isos);
-        command
-            .args(["server", "--json", "--test-world", "--listen", "127.0.0.1:0"])
-            .args(["--http", "127.0.0.1:0", "--relay", "127.0.0.1:0", "--welcome", "1000"])
-            .args(flags)
-            .arg("--home")
-            .arg(folder.path.join("complex"))
-            .stderr(File::create(&log)?);
-        let server = Process::start("the server", &mut command)?;
-        let line = server.line(START_TIMEOUT).with_context(|| last_words(&log))?;
-        let ready: Value = serde_json::from_str(&line).context("the server's first line")?;
-        let text = |name: &str| {
-            let field = ready[name].as_str().map(str::to_owned);
-            field.with_context(|| format!("no {name} in {line}"))
-        };
-        let address = text("api")?.trim_start_matches("http://").to_owned();
-        let (token, ticket) = (text("token")?, text("ticket")?);
-        let agents = Vec::new();
-        Ok(Self { isos: isos.to_owned(), agents, server, address, token, ticket, folder })
+        let flags: Vec<String> = flags.iter().copied().map(str::to_owned).collect();
+        let (server, ready) = serve(isos, &flags, &folder)?;
+        let Ready { address, token, ticket } = ready;
+        let isos = isos.to_owned();
+        Ok(Self { isos, flags, agents: Vec::new(), server, address, token, ticket, folder })
+    }
+
+    /// Kills the server and starts another over the same database; seconds until it is ready.
+    pub(super) fn restart(&mut self) -> Result<f64> {
+        self.server.kill()?;
+        let begun = Instant::now();
+        let (server, ready) = serve(&self.isos, &self.flags, &self.folder)?;
+        let secs = begun.elapsed().as_secs_f64();
+        (self.server, self.address, self.token) = (server, ready.address, ready.token);
+        self.ticket = ready.ticket;
+        Ok(secs)
     }
 
     /// Starts so many agents, and waits until they are welcomed.
@@ -141,6 +138,13 @@ impl World {
         Ok(document["data"].clone())
     }
 
+    /// The engine that hosts must have.
+    pub(super) fn engine(&self) -> Result<String> {
+        let status = self.get("/v1/status")?;
+        let engine = status["engine"].as_str().map(str::to_owned);
+        engine.with_context(|| format!("no engine in {status}"))
+    }
+
     /// An answer of the API, in which times are whole microseconds.
     pub(super) fn get(&self, path: &str) -> Result<Value> {
         serde_json::from_str(&self.fetch(path)?).with_context(|| format!("the answer to {path}"))
@@ -167,6 +171,35 @@ impl World {
         ensure!(status.contains(" 200 "), "{path}: {status}: {body}");
         Ok(body.to_owned())
     }
+}
+
+/// What a server says when it is ready.
+struct Ready {
+    address: String,
+    token: String,
+    ticket: String,
+}
+
+fn serve(isos: &Path, flags: &[String], folder: &Folder) -> Result<(Process, Ready)> {
+    let log = folder.path.join("server.log");
+    let mut command = isos_command(isos);
+    command
+        .args(["server", "--json", "--test-world", "--listen", "127.0.0.1:0"])
+        .args(["--http", "127.0.0.1:0", "--relay", "127.0.0.1:0", "--welcome", "1000"])
+        .args(flags)
+        .arg("--home")
+        .arg(folder.path.join("complex"))
+        .stderr(File::create(&log)?);
+    let server = Process::start("the server", &mut command)?;
+    let line = server.line(START_TIMEOUT).with_context(|| last_words(&log))?;
+    let ready: Value = serde_json::from_str(&line).context("the server's first line")?;
+    let text = |name: &str| {
+        let field = ready[name].as_str().map(str::to_owned);
+        field.with_context(|| format!("no {name} in {line}"))
+    };
+    let address = text("api")?.trim_start_matches("http://").to_owned();
+    let ready = Ready { address, token: text("token")?, ticket: text("ticket")? };
+    Ok((server, ready))
 }
 
 /// The program, untouched by settings of whoever runs the benchmark.
