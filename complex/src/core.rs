@@ -179,31 +179,26 @@ impl Task {
             }
             let now = clock::now();
             for message in messages.drain(..) {
-                self.take(now, message, &mut effects, &mut releases);
+                self.take(now, message, &mut releases);
             }
             if self.machine.deadline().is_some_and(|at| at <= now) {
-                self.machine.step(now, Input::TimerFired, &mut effects);
+                self.machine.apply(now, Input::TimerFired);
             }
+            self.machine.finish(&mut effects);
             if !self.hand_over(&mut effects, &mut releases).await {
                 return;
             }
         }
     }
 
-    fn take(
-        &mut self,
-        now: Time,
-        message: Message,
-        effects: &mut Vec<Effect>,
-        releases: &mut Vec<Release>,
-    ) {
+    fn take(&mut self, now: Time, message: Message, releases: &mut Vec<Release>) {
         match message {
-            Message::Input(input) => self.machine.step(now, input, effects),
+            Message::Input(input) => self.machine.apply(now, input),
             Message::Call(call, answer) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);
                 lock(&self.registry).requests.insert(request, answer);
-                self.machine.step(now, Input::Requested { request, call }, effects);
+                self.machine.apply(now, Input::Requested { request, call });
             }
             Message::Query(query) => releases.push(query(&mut self.machine, now)),
         }

@@ -242,6 +242,7 @@ pub struct Complex {
     dirty_jobs: BTreeSet<JobId>,
     dirty_leases: BTreeSet<LeaseId>,
     dirty_hosts: BTreeSet<HostId>,
+    /// What follows from the inputs since the last [`Complex::finish`].
     scratch: Vec<Effect>,
 }
 
@@ -253,28 +254,8 @@ impl Machine for Complex {
     type Effect = Effect;
 
     fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
-        self.now = self.now.max(now);
-        let mut own = std::mem::take(&mut self.scratch);
-        match input {
-            Input::HostCame { host, session, address, hello, admission } => {
-                self.host_came(host, session, address, *hello, admission, &mut own);
-            }
-            Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
-            Input::HostWent { session } => self.host_went(session),
-            Input::Requested { request, call } => {
-                let answer = self.carry_out(call, &mut own);
-                own.push(Effect::Answer(request, answer));
-            }
-            Input::TimerFired => self.expire(&mut own),
-        }
-        self.note_freed_money();
-        self.feed_hungry(&mut own);
-        self.write_dirty(&mut own);
-        // Records first: messages and replies of this step wait for them.
-        let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
-        effects.extend(own.extract_if(.., |effect| is_keep(effect)));
-        effects.append(&mut own);
-        self.scratch = own;
+        self.apply(now, input);
+        self.finish(effects);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -351,6 +332,39 @@ impl Complex {
             scratch: Vec::new(),
             config,
         }
+    }
+
+    /// Takes an input in. What follows from it comes with [`Complex::finish`], once for all inputs
+    /// of a batch: a row that many of them change is written once.
+    pub fn apply(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        let mut own = std::mem::take(&mut self.scratch);
+        match input {
+            Input::HostCame { host, session, address, hello, admission } => {
+                self.host_came(host, session, address, *hello, admission, &mut own);
+            }
+            Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
+            Input::HostWent { session } => self.host_went(session),
+            Input::Requested { request, call } => {
+                let answer = self.carry_out(call, &mut own);
+                own.push(Effect::Answer(request, answer));
+            }
+            Input::TimerFired => self.expire(&mut own),
+        }
+        self.scratch = own;
+    }
+
+    /// Appends what follows from the inputs since the last time.
+    pub fn finish(&mut self, effects: &mut Vec<Effect>) {
+        let mut own = std::mem::take(&mut self.scratch);
+        self.note_freed_money();
+        self.feed_hungry(&mut own);
+        self.write_dirty(&mut own);
+        // Records first: messages and replies wait for them.
+        let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
+        effects.extend(own.extract_if(.., |effect| is_keep(effect)));
+        effects.append(&mut own);
+        self.scratch = own;
     }
 
     fn leases_of(&self, job: &Job) -> impl Iterator<Item = &Lease> {
