@@ -48,6 +48,10 @@ pub(crate) struct ServerArgs {
     /// Idle hosts that keep their connection; all others sleep and poll.
     #[arg(long, value_name = "N", default_value_t = Config::default().held_hosts_max)]
     pub(crate) held_hosts: usize,
+
+    /// Polls a second of all other idle hosts together: the more hosts, the longer each sleeps.
+    #[arg(long, value_name = "N", default_value_t = Config::default().polls_per_second_max)]
+    pub(crate) polls_per_second: u32,
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
     #[arg(long, hide = true)]
     pub(crate) test_world: bool,
@@ -80,6 +84,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         price: isos_base::price::Price(args.price),
         lost_after: args.lost_after,
         held_hosts_max: args.held_hosts,
+        polls_per_second_max: args.polls_per_second,
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         ..Config::default()
     };

@@ -15,6 +15,10 @@ use super::world::World;
 
 /// All hosts are welcomed within this time: the example itself gives up before.
 const JOIN_PATIENCE: Duration = Duration::from_secs(330);
+/// How long each host sleeps that is measured asleep, in seconds.
+const ASLEEP_FOR: f64 = 125.0;
+/// How long these are looked at: the transport forgets a host one minute after its last word.
+const ASLEEP_SECONDS: u64 = 95;
 /// Beyond the time that it was asked to look for.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,14 +30,19 @@ pub(super) fn run(
 ) -> Result<()> {
     let idle_hosts = programs.idle_hosts()?;
     let crowd = Crowd { isos: &programs.isos, idle_hosts, hosts, seconds };
-    let polling = crowd.measure("0")?;
+    let polling = crowd.measure(&["--held-hosts", "0"])?;
     let each_kib = |of: &Measured| (of.memory_after - of.memory_before) * 1024.0 / f64::from(hosts);
+    // Nobody comes twice while this looks, and what a visit leaves behind in the transport is gone.
+    let polls = (f64::from(hosts) / ASLEEP_FOR).max(1.0).floor().to_string();
+    let asleep = Crowd { seconds: ASLEEP_SECONDS, ..crowd };
+    let asleep = asleep.measure(&["--held-hosts", "0", "--polls-per-second", &polls])?;
     let polls = polling.polls.max(1.0);
     let poll_ms = polling.cpu * 1e3 / polls;
     figures.extend([
         Figure::new("server without hosts: memory", polling.memory_before, "MiB"),
         Figure::new(format!("{hosts} polling: memory"), polling.memory_after, "MiB"),
-        Figure::new("polling: memory of a host", each_kib(&polling), "KiB").bar(Bar::AtMost(1.0)),
+        Figure::new("asleep: memory of a host", each_kib(&asleep), "KiB").bar(Bar::AtMost(1.0)),
+        Figure::new("polling: memory of a host", each_kib(&polling), "KiB"),
         Figure::new("polling: CPU of a poll", poll_ms, "ms").bar(Bar::AtMost(1.5)),
         Figure::new("polling: polls", polling.polls / polling.secs, "/s"),
         Figure::new("polling: told to sleep for", polling.sleep_secs, "s"),
@@ -43,7 +52,7 @@ pub(super) fn run(
         Figure::new("joining: CPU of a host's first poll", polling.join_cpu_ms, "ms"),
         Figure::new("joining: hosts", f64::from(hosts) / polling.join_secs, "/s"),
     ]);
-    let held = crowd.measure(&hosts.to_string())?;
+    let held = crowd.measure(&["--held-hosts", &hosts.to_string()])?;
     figures.extend([
         Figure::new(format!("{} held: memory", held.held), held.memory_after, "MiB"),
         Figure::new("held: memory of a host", each_kib(&held), "KiB"),
@@ -53,6 +62,7 @@ pub(super) fn run(
     Ok(())
 }
 
+#[derive(Clone, Copy)]
 struct Crowd<'a> {
     isos: &'a Path,
     idle_hosts: &'a Path,
@@ -79,9 +89,9 @@ struct Measured {
 }
 
 impl Crowd<'_> {
-    /// A server that holds so many connections of idle hosts, and the crowd.
-    fn measure(&self, held: &str) -> Result<Measured> {
-        let world = World::start(self.isos, &["--held-hosts", held])?;
+    /// A server with these flags, and the crowd.
+    fn measure(&self, flags: &[&str]) -> Result<Measured> {
+        let world = World::start(self.isos, flags)?;
         let engine = world.engine()?;
         let server = world.server.pid();
         let (memory_before, cpu_start) = (memory_mib(server)?, Cpu::of(server)?);
