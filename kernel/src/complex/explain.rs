@@ -75,11 +75,12 @@ impl Complex {
         let mut reasons = Vec::new();
         for ((class, unfit), hosts) in groups.into_iter().take(CLASSES_SHOWN_MAX) {
             let about = format!(
-                "{hosts} host{} ({} {}, {} cores, {})",
+                "{hosts} host{} ({} {}, {} core{}, {})",
                 if hosts == 1 { "" } else { "s" },
                 class.os,
                 class.arch,
                 class.cpus,
+                if class.cpus == 1 { "" } else { "s" },
                 class.memory
             );
             for reason in unfit {
@@ -210,7 +211,7 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
             (format!("it does not fit --where {text:?}"), Some("relax --where".to_owned()))
         }
         Unfit::MemoryNever { has } => (
-            format!("a task needs {} of memory, it gives {}", spec.memory, Bytes(*has)),
+            format!("a task needs {} of memory, it has {}", spec.memory, Bytes(*has)),
             Some("lower --memory, or wait for a larger host".to_owned()),
         ),
         Unfit::MemoryNow { has } => (

@@ -428,8 +428,8 @@ fn a_job_that_no_host_can_run_says_why_for_every_class() {
         why.reasons.iter().map(|reason| format!("{}: {}", reason.about, reason.why)).collect();
     expect_test::expect![[r#"
         waiting: none of 3 hosts can run it now
-        2 hosts (linux x86_64, 2 cores, 4 GiB): a task needs 64 GiB of memory, it gives 4 GiB
-        1 host (linux x86_64, 2 cores, 1 GiB): a task needs 64 GiB of memory, it gives 1 GiB"#]]
+        2 hosts (linux x86_64, 2 cores, 4 GiB): a task needs 64 GiB of memory, it has 4 GiB
+        1 host (linux x86_64, 2 cores, 1 GiB): a task needs 64 GiB of memory, it has 1 GiB"#]]
     .assert_eq(&format!("{}\n{}", why.verdict, text.join("\n")));
 }
 
