@@ -9,7 +9,9 @@ fn the_tour_finds_everything_right() {
     let output = isos().args(["tour", "--json"]).output().expect("the program starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
-    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["type"], "tour");
+    let findings = &document["data"];
     assert_eq!(findings["tasks"], 200);
     assert_eq!(findings["equal"], 200);
     assert_eq!(findings["liar_earned"], 0);
@@ -86,6 +88,17 @@ fn each_file_of_a_pattern_becomes_a_task() {
         let hits = fs::read_to_string(results.join(n.to_string()).join("stdout")).unwrap();
         assert!(hits.starts_with(&name), "task {n} should speak of {name}: {hits}");
     }
+}
+
+#[test]
+fn an_empty_file_is_an_input_like_any_other() {
+    let world = World::with_hosts(1);
+    let folder = world.folder().join("with-empty");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("empty"), "").unwrap();
+    let folder = folder.to_str().unwrap();
+    let output = world.run(&["submit", &module("spin"), "--input", folder, "--wait"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

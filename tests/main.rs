@@ -4,7 +4,10 @@
 //! processes that it started.
 
 mod bad_input;
+mod browser;
 mod crashes;
+mod exits;
 mod jobs;
+mod money;
 mod owner;
 mod world;

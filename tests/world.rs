@@ -27,6 +27,8 @@ pub(crate) fn isos() -> Command {
 pub(crate) struct HostPlan {
     pub(crate) lies: bool,
     pub(crate) relay_only: bool,
+    /// Whether its ticket allows nothing but to join.
+    pub(crate) join_only: bool,
     /// Text instead of the policy that always allows everything.
     pub(crate) policy: Option<String>,
     /// What the sensors say at first, instead of the truth.
@@ -125,7 +127,7 @@ impl World {
     pub(crate) fn add_host(&mut self, plan: HostPlan) -> usize {
         let name = format!("host-{}", self.hosts.len() + 1);
         let owner = plan.owner.clone().unwrap_or_else(|| format!("owner-of-{name}"));
-        let ticket = self.ticket(&owner, "join,read");
+        let ticket = self.ticket(&owner, if plan.join_only { "join" } else { "join,read" });
         let home = self.folder.path().join(&name);
         fs::create_dir_all(&home).unwrap();
         let policy = home.join("given.toml");
@@ -271,11 +273,12 @@ fn spawn_server(folder: &Path, listen: &str, http: &str, extra: &[String]) -> (C
         .spawn()
         .unwrap();
     let line = first_line(&mut child);
-    let ready = serde_json::from_str(&line).unwrap_or_else(|error| {
+    let first: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
         let said = fs::read_to_string(folder.join("server.log")).unwrap_or_default();
         panic!("the server did not start ({error}): {}", last_lines(&said))
     });
-    (child, ready)
+    assert_eq!((&first["schema"], &first["type"]), (&1.into(), &"server".into()), "{first}");
+    (child, first["data"].clone())
 }
 
 fn first_line(child: &mut Child) -> String {

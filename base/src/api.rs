@@ -161,6 +161,44 @@ pub struct StatementLine {
     pub balance: MicroCredits,
     /// Hash of the transfer.
     pub hash: Guid,
+    /// The lease behind it, for those who count again.
+    #[serde(default)]
+    pub work: Option<LeaseWork>,
+}
+
+/// What a lease was worth: `charge` is `fuel` times `price`, rounded up to a micro-credit; the pay
+/// is the same rounded down, less the fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeaseWork {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Of which job.
+    pub job: JobId,
+    /// The host that worked.
+    pub host: HostId,
+    /// Tasks accepted.
+    pub accepted: u32,
+    /// Their fuel.
+    pub fuel: Fuel,
+    /// The job's price.
+    pub price: Price,
+}
+
+/// What one host has earned its account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HostEarnings {
+    /// Its key.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// Leases that were settled.
+    pub leases: u64,
+    /// Fuel of their accepted tasks.
+    pub fuel: Fuel,
+    /// Paid for them.
+    pub earned: MicroCredits,
 }
 
 /// A statement.

@@ -1,5 +1,6 @@
 //! The HTTP API: the same router on a TCP socket for this machine and on QUIC streams for others.
 
+mod failures;
 mod jobs;
 mod objects;
 mod openapi;
@@ -50,6 +51,7 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts", get(others::accounts))
         .route("/v1/accounts/{account}", get(others::account))
         .route("/v1/accounts/{account}/statement", get(others::statement))
+        .route("/v1/accounts/{account}/earnings", get(others::earnings))
         .route("/v1/accounts/{account}/credits", post(others::credits))
         .route("/v1/tickets", post(others::ticket))
         .route("/v1/explain/{what}", get(others::explain))

@@ -73,6 +73,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
 }
 
 impl Refused {
+    /// The mistake in one line: what stands above the usage, with the arguments that it lists.
+    fn sentence(&self) -> String {
+        let text = self.error.render().to_string();
+        let text = text.trim();
+        let text = text.strip_prefix("error: ").unwrap_or(text);
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        lines.join(" ")
+    }
+
     /// Prints help or the mistake.
     pub(crate) fn show(&self) -> Code {
         if !self.error.use_stderr() {
@@ -81,9 +91,7 @@ impl Refused {
             return Code::Ok;
         }
         if self.json {
-            let text = self.error.render().to_string();
-            let text = text.trim().strip_prefix("error: ").unwrap_or(&text).to_owned();
-            let refusal = Refusal::usage(text.lines().next().unwrap_or_default());
+            let refusal = Refusal::usage(self.sentence());
             return Output::new(Mode::Json, Color::Never).error(&refusal.into());
         }
         let _ = self.error.print();

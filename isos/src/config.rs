@@ -1,4 +1,5 @@
-//! Settings: flags over environment over file over what runs here over defaults, and which won.
+//! Settings: flags over environment over file over what runs here over what this machine joined
+//! over defaults, and which won.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub(crate) enum Origin {
     Ticket,
     /// The note of a complex that runs here.
     Here(PathBuf),
+    /// The ticket by which this machine joined.
+    Joined(PathBuf),
     /// Nobody has said anything.
     Default,
 }
@@ -47,6 +50,7 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Ticket => f.write_str("the server's ticket"),
             Self::Here(path) => write!(f, "the complex on this machine, {}", path.display()),
+            Self::Joined(path) => write!(f, "the complex this machine joined, {}", path.display()),
             Self::Default => f.write_str("default"),
         }
     }
@@ -101,6 +105,7 @@ impl Settings {
             (env("ISOS_SERVER"), Origin::Env("ISOS_SERVER")),
             (file.server.clone(), file_origin.clone()),
             (here.as_ref().map(|here| here.server.clone()), here_origin.clone()),
+            (joined(&paths.joined_file()), Origin::Joined(paths.joined_file())),
         ]);
         // A token is shown only to the complex that it was written down for, or to the one that
         // the same hand named just now.
@@ -141,6 +146,13 @@ impl Settings {
 
 fn first<T>(candidates: impl IntoIterator<Item = (Option<T>, Origin)>) -> Option<Setting<T>> {
     candidates.into_iter().find_map(|(value, origin)| value.map(|value| Setting { value, origin }))
+}
+
+/// The ticket of this machine's agent, if it has one. A damaged one is the agent's to complain of.
+fn joined(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let is_ticket = text.parse::<isos_base::ticket::Ticket>().is_ok();
+    is_ticket.then(|| text.trim().to_owned())
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {

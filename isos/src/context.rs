@@ -42,9 +42,10 @@ impl Context {
         let Some(server) = &self.settings.server else {
             let paths = &self.settings.paths;
             let tried = format!(
-                "looked at --server, ISOS_SERVER, {} and {}",
+                "looked at --server, ISOS_SERVER, {}, {} and {}",
                 paths.config_file().display(),
-                paths.local_file().display()
+                paths.local_file().display(),
+                paths.joined_file().display()
             );
             return Err(
                 Refusal::unreachable("no complex is known", vec![tried, START.into()]).into()

@@ -60,6 +60,8 @@ pub(crate) enum End {
     Partial,
     /// None of it: the jobs failed.
     Failed,
+    /// It was only asked whether it would go, and it would not.
+    Refused,
 }
 
 impl End {
@@ -69,6 +71,7 @@ impl End {
             Self::Ok => Code::Ok,
             Self::Partial => Code::Partial,
             Self::Failed => Code::Error,
+            Self::Refused => Code::Refused,
         }
     }
 
@@ -132,6 +135,9 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Code, &'static str) {
                 _ => "file",
             };
             return (code, word);
+        }
+        if cause.is::<isos_agent::control::AskError>() {
+            return (Code::Unreachable, "unreachable");
         }
         if cause.is::<AddressError>() || cause.is::<ParseIdError>() {
             return (Code::Usage, "usage");

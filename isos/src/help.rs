@@ -17,8 +17,9 @@ pub(crate) const AFTER: &str = "\
 Settings come from flags, then the environment, then isos.toml, then defaults;
 `isos config show --origin` says which won. Jobs are named by number, `last`, or 1,3,5-8.
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 some failed, 4 not found, 5 try again, 6 refused by policy,
-quota or price, 7 not authorised, 10 unreachable, 12 verification failed, 130 interrupted.
+Exit codes: 0 ok, 1 error or all tasks failed, 2 usage, 3 some tasks failed, 4 not found, 5 try
+again, 6 refused by policy, quota or price, 7 not authorised, 10 unreachable, 12 verification
+failed, 130 interrupted.
 In JSON, money is in micro-credits, sizes in bytes, times in RFC 3339.";
 
 /// `command` with its subcommands in groups on the first help page. Not for completions and manual

@@ -2,6 +2,7 @@
 //! any setting. `isos dev` and `isos server` write it and take it away.
 
 use std::io;
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,13 @@ impl LocalComplex {
     /// The note, if there is one that can be read. A bad one is none: it is no setting of anybody.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         toml::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    }
+
+    /// Whether something answers where the note says. A note whose writer was killed stays behind.
+    pub(crate) fn answers(&self) -> bool {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+        let address = self.server.strip_prefix("http://").and_then(|text| text.parse().ok());
+        address.is_some_and(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())
     }
 
     /// Leaves the note, for the user's eyes only.
@@ -48,6 +56,16 @@ impl LocalComplex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_answers_while_its_complex_does() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let note = LocalComplex { server, token: "t".into() };
+        assert!(note.answers());
+        drop(listener);
+        assert!(!note.answers());
+    }
 
     #[test]
     fn the_note_is_private_and_only_its_writer_takes_it_away() {

@@ -64,6 +64,11 @@ impl Paths {
         self.state.join("complex")
     }
 
+    /// The ticket by which this machine's agent joined; the agent keeps it there.
+    pub(crate) fn joined_file(&self) -> PathBuf {
+        self.agent_home().join("ticket")
+    }
+
     /// The folder of this machine's agent.
     pub(crate) fn agent_home(&self) -> PathBuf {
         self.state.join("agent")

@@ -9,6 +9,7 @@ mod place;
 mod policy;
 mod results;
 mod settings;
+mod started;
 mod status;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
@@ -20,6 +21,7 @@ pub(crate) use place::{PlanReport, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
 pub(crate) use results::{SavedReport, TaskList, TaskLog};
 pub(crate) use settings::SettingsReport;
+pub(crate) use started::{Started, data_of};
 pub(crate) use status::StatusReport;
 
 #[cfg(test)]

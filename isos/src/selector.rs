@@ -114,9 +114,10 @@ impl OneJob {
 }
 
 async fn last(client: &Client) -> anyhow::Result<JobId> {
-    let jobs = client.jobs(Some(1), None).await?;
-    let newest = jobs.iter().map(|job| job.id).max();
-    newest.ok_or_else(|| Refusal::not_found("there is no job yet: `isos submit` makes one").into())
+    let newest = client.last_job().await?.map(|job| job.id);
+    newest.ok_or_else(|| {
+        Refusal::not_found("this account has no job yet: `isos submit` makes one").into()
+    })
 }
 
 #[cfg(test)]

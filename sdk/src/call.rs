@@ -13,7 +13,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use isos_base::Span;
 use isos_base::api::{Problem, ProblemCode};
@@ -239,7 +241,8 @@ impl Line {
             .header(HOST, self.host.clone())
             .header(USER_AGENT, concat!("isos/", env!("CARGO_PKG_VERSION")));
         if let Some(kind) = kind {
-            request = request.header(CONTENT_TYPE, kind);
+            // Said here: hyper leaves it out where nothing follows, as behind an empty file.
+            request = request.header(CONTENT_TYPE, kind).header(CONTENT_LENGTH, size);
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());

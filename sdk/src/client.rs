@@ -5,8 +5,8 @@ use std::sync::Arc;
 use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostView, JobView, LeaseView, Plan, Statement,
-    SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
+    AccountView, ComplexStatus, Explanation, HostEarnings, HostView, JobView, LeaseView, Plan,
+    Statement, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
 };
 use isos_base::{JobId, MicroCredits};
 use serde::Serialize;
@@ -147,6 +147,12 @@ impl Client {
         Results::open(self, id, output, task).await
     }
 
+    /// The account's own newest job, also when the token may see those of others.
+    pub async fn last_job(&self) -> Result<Option<JobView>, ClientError> {
+        let jobs: Vec<JobView> = self.json(Call::get("/v1/jobs?limit=1&mine=true")).await?;
+        Ok(jobs.into_iter().next())
+    }
+
     /// The leases of a job.
     pub async fn leases(&self, id: JobId) -> Result<Vec<LeaseView>, ClientError> {
         self.json(Call::get(format!("/v1/jobs/{id}/leases"))).await
@@ -180,6 +186,11 @@ impl Client {
     ) -> Result<Statement, ClientError> {
         let query = query(&[("after", part.after), ("limit", part.limit.map(u64::from))]);
         self.json(Call::get(format!("/v1/accounts/{}/statement{query}", escape(which)))).await
+    }
+
+    /// What each host of an account has earned it.
+    pub async fn earnings(&self, which: &str) -> Result<Vec<HostEarnings>, ClientError> {
+        self.json(Call::get(format!("/v1/accounts/{}/earnings", escape(which)))).await
     }
 
     /// Gives credits to an account; for operators. Not repeated when nobody knows whether it was

@@ -134,6 +134,9 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
     /// Only jobs with a lower number.
     before: Option<u64>,
+    /// Only the account's own, also for an operator.
+    #[serde(default)]
+    mine: bool,
 }
 
 /// Lists jobs, newest first: the account's own; an operator sees all.
@@ -154,7 +157,8 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Answer<Json<Vec<JobView>>> {
     who.needs(Right::Read)?;
-    let account = if who.is_operator() { None } else { Some(who.0.account) };
+    let all = who.is_operator() && !query.mine;
+    let account = if all { None } else { Some(who.0.account) };
     let limit = query.limit.unwrap_or(50).min(PAGE_MAX);
     let before = query.before.map(JobId);
     let records =

@@ -50,6 +50,7 @@ use super::{Failure, jobs, objects, others, pages};
         others::accounts,
         others::account,
         others::statement,
+        others::earnings,
         others::credits,
         others::ticket,
         others::explain,

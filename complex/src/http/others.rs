@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostView, Statement, TicketReply, TicketRequest,
-    WhoAmI,
+    AccountView, ComplexStatus, Explanation, HostEarnings, HostView, Statement, TicketReply,
+    TicketRequest, WhoAmI,
 };
 use isos_base::capability::Right;
 use isos_base::{AccountId, HostId, JobId, MicroCredits, Span, TaskId};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
-use super::{Answer, App, AppState, Who, not_found, unreadable, usage};
+use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
 use crate::server::make_ticket;
 use crate::statement;
 
@@ -19,6 +19,8 @@ use crate::statement;
 const TICKET_FOR_MAX: Span = Span::secs(366 * 86_400);
 /// Lines of a statement that are sent at once.
 const LINES_MAX: u32 = 10_000;
+/// Hosts of an account whose earnings are summed at once.
+const HOSTS_MAX: usize = 100;
 
 /// Shows the complex at a glance.
 #[utoipa::path(
@@ -127,9 +129,12 @@ pub(super) async fn accounts(State(shared): AppState, who: Who) -> Answer<Json<V
     Ok(Json(shared.core.query(|complex, _| complex.account_views().collect()).await?))
 }
 
-/// The account that `text` names, if this token may see it.
+/// The account that `text` names, if this token may see it: its own with the right to read or to
+/// join, since whoever earns may know what; anybody's with the right to operate.
 async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
-    who.needs(Right::Read)?;
+    if !who.0.may(Right::Join) {
+        who.needs(Right::Read)?;
+    }
     let id = match (text, text.parse()) {
         ("me", _) => Some(who.0.account),
         (_, Ok(number)) => Some(AccountId(number)),
@@ -200,6 +205,7 @@ pub(super) async fn statement(
     let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
+    let mut leases = statement::Leases::new(&shared.db);
     // The balance is carried from the first transfer, whatever part is asked for.
     let (mut lines, mut balance, mut after) = (Vec::new(), MicroCredits::ZERO, 0);
     'pages: loop {
@@ -208,9 +214,12 @@ pub(super) async fn statement(
         let Some(last) = page.last() else { break };
         after = last.seq;
         for transfer in &page {
-            let line = statement::line(id, transfer, &mut balance);
+            let change = statement::change(id, transfer);
+            balance.0 += change.own.0;
             if transfer.seq > wanted {
-                lines.push(line);
+                let work = leases.work_of(&transfer.reason).await;
+                let work = work.map_err(|error| unreadable(&error))?;
+                lines.push(statement::line(id, transfer, change, balance, work));
             }
             if lines.len() == limit {
                 break 'pages;
@@ -218,6 +227,37 @@ pub(super) async fn statement(
         }
     }
     Ok(Json(Statement { account, lines }))
+}
+
+/// Lists what each host of an account has earned it.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{account}/earnings",
+    operation_id = "getEarnings",
+    tag = "accounts",
+    params(("account" = String, Path, description = "Number or name of the account, or `me`")),
+    responses(
+        (status = 200, body = Vec<HostEarnings>, description = "The first 100 of its hosts"),
+        (status = 404, response = super::Failure),
+    ),
+)]
+pub(super) async fn earnings(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+) -> Answer<Json<Vec<HostEarnings>>> {
+    let id = account_id(&shared, &who, &text).await?;
+    let look = move |complex: &mut Complex, _| {
+        let hosts = complex.host_views().filter(|host| host.account == id);
+        hosts.map(|host| (host.id, host.spec.name)).take(HOSTS_MAX).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for (host, name) in shared.core.query(look).await? {
+        let sums = shared.db.earnings(host).await;
+        let (leases, fuel, earned) = sums.map_err(|error| unreadable(&error))?;
+        all.push(HostEarnings { host, name, leases, fuel, earned });
+    }
+    Ok(Json(all))
 }
 
 /// A grant of credits.
@@ -316,24 +356,35 @@ pub(super) async fn explain(
         return explain_task(&shared, &who, task).await.map(Json);
     }
     if let Ok(job) = what.parse::<JobId>() {
-        let (mine, operator) = (who.0.account, who.is_operator());
-        let look = move |complex: &mut Complex, _| {
-            let may = complex.job_view(job).is_some_and(|view| operator || view.account == mine);
-            if may { complex.explain_job(job) } else { None }
-        };
-        if let Some(explanation) = shared.core.query(look).await? {
-            return Ok(Json(explanation));
-        }
-        let record = shared.db.job(job).await.map_err(|error| unreadable(&error))?;
-        let record = record.filter(|record| operator || record.account == mine);
-        let record = record.ok_or_else(|| not_found(format!("job {job}")))?;
-        return Ok(Json(Complex::explain_ended(&Complex::ended_view(record))));
+        return explain_job(&shared, &who, job).await.map(Json);
     }
     let look = move |complex: &mut Complex, _| {
         let id = host_id(complex, &what)?;
         complex.explain_host(id).ok_or_else(|| not_found(format!("host {what}")))
     };
     Ok(Json(shared.core.query(look).await??))
+}
+
+async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation> {
+    let (mine, operator) = (who.0.account, who.is_operator());
+    let look = move |complex: &mut Complex, _| {
+        let view = complex.job_view(job).filter(|view| operator || view.account == mine)?;
+        Some((complex.explain_job(job)?, view.tasks))
+    };
+    let (mut explanation, tasks) = match shared.core.query(look).await? {
+        Some(known) => known,
+        None => {
+            let record = shared.db.job(job).await.map_err(|error| unreadable(&error))?;
+            let record = record.filter(|record| operator || record.account == mine);
+            let record = record.ok_or_else(|| not_found(format!("job {job}")))?;
+            let view = Complex::ended_view(record);
+            (Complex::explain_ended(&view), view.tasks)
+        }
+    };
+    let unlucky = u64::from(tasks.failed) + u64::from(tasks.given_up);
+    let groups = failures::of(&shared.db, job, unlucky).await;
+    explanation.reasons.extend(groups.map_err(|error| unreadable(&error))?);
+    Ok(explanation)
 }
 
 async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanation> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use isos_base::Span;
 use isos_base::api::ComplexStatus;
 
 use super::{Answer, App, AppState};
@@ -116,40 +117,149 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     ),
 )]
 pub(super) async fn dashboard(State(shared): AppState) -> Answer<Html<String>> {
-    let status = look(&shared).await?;
+    Ok(Html(page(&look(&shared).await?)))
+}
+
+/// Readable in any width, in the colours that the reader's system prefers; links and long keys
+/// included. No script, nothing from elsewhere.
+const STYLE: &str = "\
+    :root{color-scheme:light dark}\
+    body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;\
+    color:#1d2430;background:#fbfbf9}\
+    h1{font-size:1.4rem;margin:0}h2{font-size:1rem;margin:1.6rem 0 .3rem;color:#5a6475}\
+    .verdict{font-size:1.1rem;margin:.3rem 0 0;padding-left:.7rem;border-left:.3rem solid #2b8a5a}\
+    .warn{border-color:#c77700}.bad{border-color:#c0392b}\
+    table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500}\
+    td{text-align:right;font-variant-numeric:tabular-nums}\
+    th,td{padding:.3rem 0;border-bottom:1px solid #ddd}\
+    .none{color:#8a93a2}a{color:#1a5fb4}code{font-size:.9em;overflow-wrap:anywhere}\
+    footer{margin-top:1.6rem;color:#5a6475}\
+    @media(prefers-color-scheme:dark){body{color:#dde1ea;background:#14181f}\
+    h2,footer{color:#9aa5b8}th,td{border-color:#2e3542}.none{color:#6f7a8c}a{color:#8ab8ff}}";
+
+/// The page, from totals alone.
+fn page(status: &ComplexStatus) -> String {
     let hosts = status.hosts;
-    let rows: [(&str, String); 11] = [
-        ("Hosts working", hosts.working.to_string()),
-        ("Hosts idle", hosts.idle.to_string()),
-        ("Hosts asleep", hosts.asleep.to_string()),
-        ("Hosts quiet", hosts.quiet.to_string()),
-        ("Hosts lost / barred", format!("{} / {}", hosts.lost, hosts.barred)),
-        ("Cores offered", status.cores.to_string()),
-        ("Jobs running", status.jobs.to_string()),
-        ("Tasks open", status.tasks_open.to_string()),
-        ("Transfers", status.transfers.to_string()),
-        ("Sum of all balances", status.ledger_sum.to_string()),
-        ("Price", format!("{} micro-credits per gigafuel", status.price.0)),
+    let groups: [(&str, &[(&str, String)]); 3] = [
+        (
+            "Hosts",
+            &[
+                ("Working", hosts.working.to_string()),
+                ("Idle", hosts.idle.to_string()),
+                ("Asleep, will ask for work", hosts.asleep.to_string()),
+                ("Quiet, wanted by their owners", hosts.quiet.to_string()),
+                ("Lost with tasks", hosts.lost.to_string()),
+                ("Barred", hosts.barred.to_string()),
+                ("Cores offered now", status.cores.to_string()),
+            ],
+        ),
+        (
+            "Work",
+            &[
+                ("Open jobs", status.jobs.to_string()),
+                ("Tasks to go", status.tasks_open.to_string()),
+            ],
+        ),
+        (
+            "Money",
+            &[
+                ("Price of a gigafuel", format!("{} µcr", status.price.0)),
+                ("Transfers", status.transfers.to_string()),
+                ("Sum of all balances", status.ledger_sum.to_string()),
+            ],
+        ),
     ];
-    let mut table = String::new();
-    for (name, value) in rows {
-        let _ = write!(table, "<tr><th scope=row>{name}</th><td>{value}</td></tr>");
+    let mut tables = String::new();
+    for (title, rows) in groups {
+        let _ = write!(tables, "<h2>{title}</h2><table>");
+        for (name, value) in rows {
+            let class = if value == "0" { " class=none" } else { "" };
+            let _ = write!(tables, "<tr{class}><th scope=row>{name}</th><td>{value}</td></tr>");
+        }
+        tables.push_str("</table>");
     }
-    let style = "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;\
-                 padding:0 1rem;color:#1d2430;background:#fbfbf9}h1{font-size:1.4rem}\
-                 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500}\
-                 td{text-align:right;font-variant-numeric:tabular-nums}\
-                 th,td{padding:.35rem 0;border-bottom:1px solid #ddd}code{font-size:.9em}\
-                 @media(prefers-color-scheme:dark){body{color:#dde;background:#14181f}\
-                 th,td{border-color:#333}}";
-    let up = status.up.0 / 1_000_000;
-    let (version, key) = (&status.version, status.key);
-    Ok(Html(format!(
+    let (class, verdict) = verdict(status);
+    let (version, key, up) = (&status.version, status.key, up(status.up));
+    format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=2>\
          <meta name=viewport content=\"width=device-width\"><title>ISOS complex</title>\
-         <style>{style}</style><h1>ISOS complex</h1><table>{table}</table>\
-         <p>Up {up} s, version {version}, key <code>{key}</code>.</p>\
+         <style>{STYLE}</style><h1>ISOS complex</h1><p class=\"verdict {class}\">{verdict}</p>\
+         {tables}<footer><p>Up {up}, version {version}, key <code>{key}</code>.</p>\
          <p><code>isos status</code>, <code>isos job list</code> and <code>isos explain</code> \
-         say more; Prometheus reads <a href=/metrics>/metrics</a>.</p></html>"
-    )))
+         say more; Prometheus reads <a href=/metrics>/metrics</a>.</p></footer></html>"
+    )
+}
+
+/// How it stands in one line, and the class that colours it.
+fn verdict(status: &ComplexStatus) -> (&'static str, String) {
+    let hosts = status.hosts;
+    let present = hosts.working + hosts.idle + hosts.asleep + hosts.quiet;
+    let plural = |count: u64, name: &str| match count {
+        1 => format!("1 {name}"),
+        _ => format!("{count} {name}s"),
+    };
+    let work = match status.jobs {
+        0 => "no open jobs".into(),
+        jobs => {
+            let tasks = plural(status.tasks_open, "task");
+            format!("{} with {tasks} to go", plural(jobs.into(), "open job"))
+        }
+    };
+    if status.ledger_sum != 0 {
+        return ("bad", format!("Fault: the ledger sums to {} µcr, not 0", status.ledger_sum));
+    }
+    let hosts = plural(present.into(), "host");
+    match (present, status.cores) {
+        (0, _) => ("warn", format!("No hosts, {work}: `isos ticket`, then `isos join TICKET`")),
+        (_, 0) => ("warn", format!("{hosts}, but no cores offered now; {work}")),
+        (_, cores) => ("", format!("{hosts}, {}, {work}", plural(cores.into(), "core"))),
+    }
+}
+
+/// `28 min`, `3 h 5 min`, `2 d 4 h`.
+fn up(span: Span) -> String {
+    let minutes = span.0 / 60_000_000;
+    match minutes {
+        0 => format!("{} s", span.0 / 1_000_000),
+        1..60 => format!("{minutes} min"),
+        60..1_440 => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ => format!("{} d {} h", minutes / 1_440, minutes / 60 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isos_base::Guid;
+    use isos_base::api::HostCounts;
+    use isos_base::key::PublicKey;
+    use isos_base::price::Price;
+
+    use super::*;
+
+    fn status() -> ComplexStatus {
+        ComplexStatus {
+            key: PublicKey([7; 32]),
+            version: "0.1.0".into(),
+            up: Span::secs(1_736),
+            hosts: HostCounts { working: 1, idle: 1, ..HostCounts::default() },
+            cores: 2,
+            jobs: 1,
+            tasks_open: 3,
+            transfers: 61,
+            ledger_head: Guid::of(b"head"),
+            ledger_sum: 0,
+            price: Price(100),
+        }
+    }
+
+    #[test]
+    fn the_page_begins_with_a_verdict() {
+        let text = page(&status());
+        assert!(text.contains("2 hosts, 2 cores, 1 open job with 3 tasks to go"), "{text}");
+        assert!(text.contains("Up 28 min"), "{text}");
+        let broken = ComplexStatus { ledger_sum: -5, ..status() };
+        assert_eq!(verdict(&broken).0, "bad");
+        let empty = ComplexStatus { hosts: HostCounts::default(), ..status() };
+        assert_eq!(verdict(&empty).0, "warn");
+    }
 }

@@ -12,10 +12,11 @@ use isos_base::record::{
     Accepted, AccountRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch, StateChunk,
     TransferRecord,
 };
+use isos_base::{Fuel, MicroCredits};
 use sqlx::{Arguments as _, Row as _, SqlSafeStr};
 
 use crate::Db;
-use crate::cells::BadRow;
+use crate::cells::{BadRow, Reader};
 use crate::error::ReadError;
 use crate::place::Place;
 use crate::rows::Record;
@@ -220,6 +221,24 @@ impl Db {
     /// [`ReadError`].
     pub async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, ReadError> {
         self.one("WHERE id = $1", Lookup::default().number(id.0)).await
+    }
+
+    /// What a host's settled leases come to: how many, their fuel, and what was paid for them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn earnings(&self, host: HostId) -> Result<(u64, Fuel, MicroCredits), ReadError> {
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(fuel), 0) AS BIGINT), \
+                   CAST(COALESCE(SUM(paid), 0) AS BIGINT) \
+                   FROM leases WHERE host = $1 AND state = 'settled'";
+        let mut sums = (0, Fuel(0), MicroCredits::ZERO);
+        let visit = |row: &Row| {
+            let mut sum = Reader::new(LeaseRecord::TABLE, row);
+            sums = (sum.number()?, Fuel(sum.number()?), MicroCredits(sum.signed()?));
+            Ok(ControlFlow::Break(()))
+        };
+        self.visit(sql, Lookup::default().value(host.0.0.to_vec()), visit).await?;
+        Ok(sums)
     }
 
     /// Transfers, the oldest first, above the position `after`: those that one account gives or

@@ -63,6 +63,17 @@ fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
+fn programs_are_told_which_argument_is_missing() {
+    let sentence = |line: &str| {
+        let refused = parse(line.split_whitespace().map(OsString::from)).expect_err(line);
+        refused.sentence()
+    };
+    let missing = "the following required arguments were not provided: <PROGRAM.wasm>";
+    assert_eq!(sentence("isos --json submit"), missing);
+    assert!(sentence("isos --json submit p.wasm --memory lots").contains("--memory"));
+}
+
+#[test]
 fn global_flags_may_stand_anywhere() {
     for line in ["isos --json -v status", "isos status --json -v", "isos status -v --json"] {
         let cli = parse_line(line).unwrap();

@@ -1,5 +1,6 @@
 //! `isos account`: what there is, what is held, and what moved.
 
+use isos_agent::Order;
 use isos_base::MicroCredits;
 use isos_sdk::StatementPart;
 
@@ -10,7 +11,7 @@ use crate::report::{AccountList, AccountReport, StatementReport};
 /// What to do with accounts.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Show an account: what is available, held, received, paid
+    /// Show an account: what is available, held, received, paid, and what its hosts earned
     Show {
         /// Its number or name
         #[arg(value_name = "ACCOUNT", default_value = "me")]
@@ -49,7 +50,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
     let client = context.client()?;
     match command {
         Command::Show { account } => {
-            context.out.show(&AccountReport(client.account(&account).await?))?;
+            let view = client.account(&account).await?;
+            let earnings = client.earnings(&account).await?;
+            // Which of the hosts is this machine, only its agent can tell.
+            let agent = isos_agent::ask(&context.settings.paths.agent_home(), Order::Status).await;
+            let here = agent.ok().map(|status| status.host);
+            context.out.show(&AccountReport { account: view, earnings, here })?;
         }
         Command::Statement { account, after, limit } => {
             let part = StatementPart { after, limit };
@@ -58,7 +64,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::List => context.out.show(&AccountList(client.accounts().await?))?,
         Command::Credit { account, amount, why } => {
             let account = client.credit(&account, amount, &why).await?;
-            context.out.show(&AccountReport(account))?;
+            context.out.show(&AccountReport { account, earnings: Vec::new(), here: None })?;
         }
     }
     Ok(End::Ok)

@@ -56,7 +56,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
     match command {
         Command::Submit(args) => submit::run(*args, context).await,
         Command::List { limit, before } => {
-            context.out.show(&JobList(client.jobs(Some(limit), before).await?))?;
+            let jobs = client.jobs(Some(limit), before).await?;
+            // An operator sees the jobs of all, so whose each is must be said.
+            let operator = client.whoami().await?.rights.iter().any(|right| right == "operate");
+            let accounts = if operator { Some(client.accounts().await?) } else { None };
+            context.out.show(&JobList { jobs, accounts })?;
             Ok(End::Ok)
         }
         Command::Show(which) => {
@@ -73,7 +77,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
             let (cancelled, end) = each(context, &jobs, |job| client.cancel(job)).await?;
             match cancelled.as_slice() {
                 [job] => context.out.show(&JobReport(job.clone()))?,
-                _ => context.out.show(&JobList(cancelled))?,
+                _ => context.out.show(&JobList { jobs: cancelled, accounts: None })?,
             }
             Ok(end)
         }

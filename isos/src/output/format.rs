@@ -27,8 +27,15 @@ pub(crate) fn ago(now: Time, time: Time) -> String {
     match (now.since(time), time.since(now)) {
         (past, Span::ZERO) if past < Span::secs(1) => "now".into(),
         (past, Span::ZERO) => format!("{} ago", coarse(past)),
-        (_, future) => format!("in {}", coarse(future)),
+        (_, future) => format!("in {}", coarse(nearest(future))),
     }
+}
+
+/// Rounded to its largest unit: what was to last 30 days a moment ago still lasts 30 days.
+fn nearest(span: Span) -> Span {
+    let units = [86_400, 3_600, 60, 1].map(|secs| Span::secs(secs).0);
+    let unit = units.into_iter().find(|unit| span.0 >= unit - unit / 20).unwrap_or(1);
+    Span((span.0 + unit / 2) / unit * unit)
 }
 
 /// The first part of a duration: enough for what is long ago.
@@ -57,6 +64,17 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Turns the named fields from microseconds into RFC 3339, however deep they are.
+pub(crate) fn stamp_deep(value: Value, fields: &[&str]) -> Value {
+    match stamp(value, fields) {
+        Value::Object(map) => {
+            map.into_iter().map(|(name, inner)| (name, stamp_deep(inner, fields))).collect()
+        }
+        Value::Array(all) => all.into_iter().map(|inner| stamp_deep(inner, fields)).collect(),
+        other => other,
+    }
+}
+
 /// Turns the named fields from microseconds into RFC 3339.
 pub(crate) fn stamp(mut value: Value, fields: &[&str]) -> Value {
     for field in fields {
@@ -82,6 +100,9 @@ mod tests {
         assert_eq!(ago(now, Time(97_000_000)), "3 s ago");
         assert_eq!(ago(now, now), "now");
         assert_eq!(ago(now, Time(170_000_000)), "in 1 min");
+        let month = Span::secs(30 * 86_400);
+        assert_eq!(ago(now, now + Span(month.0 - 20_000)), "in 30 d");
+        assert_eq!(ago(now, now + Span::millis(3_599_900)), "in 1 h");
         assert_eq!(
             (plural(1u32, "host"), plural(0u32, "host")),
             ("1 host".into(), "0 hosts".into())

@@ -1,14 +1,21 @@
 //! Accounts and what moved in them. All figures are the ledger's own.
 
-use isos_base::MicroCredits;
-use isos_base::api::{AccountView, Statement};
+use isos_base::api::{AccountView, HostEarnings, Statement};
+use isos_base::{HostId, MicroCredits};
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Table, Tone, clean, credits, stamp};
+use crate::output::{Page, Report, Table, Tone, clean, credits, plural, stamp};
 
 /// One account.
 #[derive(Debug)]
-pub(crate) struct AccountReport(pub(crate) AccountView);
+pub(crate) struct AccountReport {
+    /// Its balances.
+    pub(crate) account: AccountView,
+    /// What its hosts earned.
+    pub(crate) earnings: Vec<HostEarnings>,
+    /// This machine, if it is a host.
+    pub(crate) here: Option<HostId>,
+}
 
 /// Accounts, a line each.
 #[derive(Debug)]
@@ -24,7 +31,7 @@ impl Report for AccountReport {
     }
 
     fn text(&self, page: &mut Page) {
-        let account = &self.0;
+        let account = &self.account;
         page.toned(Tone::Bold, format!("account {} ({})", clean(&account.name), account.id));
         let amounts = [
             ("available", account.available),
@@ -35,14 +42,35 @@ impl Report for AccountReport {
         for (name, amount) in amounts {
             page.field(name, format!("{:>18} credits", amount.to_string()));
         }
+        if self.earnings.is_empty() {
+            return;
+        }
+        page.line("earned by its hosts:");
+        let mut table = Table::new(&["  host", "key", ">earned", ">leases", ">fuel", ""]);
+        for host in &self.earnings {
+            let here = if self.here == Some(host.host) { "this machine" } else { "" };
+            let row = vec![
+                format!("  {}", clean(&host.name)),
+                host.host.short(),
+                host.earned.to_string(),
+                host.leases.to_string(),
+                host.fuel.to_string(),
+                here.to_owned(),
+            ];
+            table.row(Tone::Plain, row);
+        }
+        page.table(&table);
     }
 
     fn json(&self) -> Value {
-        json!(self.0)
+        let mut value = json!(self.account);
+        value["hosts"] = json!(self.earnings);
+        value["this_host"] = json!(self.here);
+        value
     }
 
     fn quiet(&self, page: &mut Page) {
-        page.line(self.0.available.to_string());
+        page.line(self.account.available.to_string());
     }
 }
 
@@ -73,6 +101,10 @@ impl Report for AccountList {
         }
     }
 }
+
+/// How a lease becomes money, for those who count again.
+const ROUNDING: &str = "µcr: micro-credits, the smallest unit. A lease is charged rounded up and \
+    paid rounded down; what is between goes to the account `rounding`.";
 
 /// With its sign, also when it is more: `+1.000000`.
 fn signed(amount: MicroCredits) -> String {
@@ -114,11 +146,15 @@ impl Report for StatementReport {
             MicroCredits(amounts.fold(0, i64::saturating_add))
         };
         let (came, went) = (sum(|amount| amount > 0), sum(|amount| amount < 0));
-        let moved = format!("{} transfers: {} in, {} out", lines.len(), signed(came), signed(went));
-        page.line(moved);
+        let transfers = plural(lines.len() as u64, "transfer");
+        let went = MicroCredits(went.0.saturating_neg());
+        page.line(format!("{transfers}, in {came}, out {went}"));
         let now =
             format!("available {}, held {}", credits(account.available), credits(account.held));
         page.line(now);
+        if lines.iter().any(|line| line.work.is_some()) {
+            page.toned(Tone::Dim, ROUNDING);
+        }
     }
 
     fn json(&self) -> Value {

@@ -4,7 +4,9 @@ use isos_agent::AgentStatus;
 use isos_kernel::host::HostState;
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Tone, ago, clean, credits, plural};
+use crate::output::{Page, Report, Tone, ago, clean, credits, plural, stamp_deep};
+
+const TIMES: &[&str] = &["now", "last_seen", "next", "since", "until", "retry_at"];
 
 /// What the agent on this machine says of itself.
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Report for AgentReport {
 
     fn json(&self) -> Value {
         let (tone, verdict) = self.verdict();
-        json!({ "ok": tone == Tone::Good, "verdict": verdict, "agent": self.0 })
+        let agent = stamp_deep(json!(self.0), TIMES);
+        json!({ "ok": tone == Tone::Good, "verdict": verdict, "agent": agent })
     }
 
     fn quiet(&self, page: &mut Page) {

@@ -3,7 +3,7 @@
 use isos_base::api::{HostState, HostView};
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Table, Tone, ago, clean, stamp};
+use crate::output::{Page, Report, Table, Tone, ago, clean, plural, stamp};
 
 const TIMES: &[&str] = &["joined", "seen"];
 
@@ -61,16 +61,23 @@ impl Report for HostReport {
         page.field("account", host.account.to_string());
         let country = spec.country.as_deref().unwrap_or("country unknown");
         let machine = format!(
-            "{} {}, {} cores, {} memory, {} disk, {country}",
-            spec.os, spec.arch, spec.cpus, spec.memory, spec.disk
+            "{} {}, {}, {} memory, {} disk, {country}",
+            spec.os,
+            spec.arch,
+            plural(spec.cpus, "core"),
+            spec.memory,
+            spec.disk
         );
         page.field("machine", clean(&machine));
         page.field("agent", clean(&format!("{}, {}", spec.agent, spec.engine)));
         match &host.offer {
             Some(offer) => {
                 let now = format!(
-                    "{} cores, {} memory, {} disk, from {} micro-credits per gigafuel",
-                    offer.cores, offer.memory, offer.disk, offer.price_min.0
+                    "{}, {} memory, {} disk, from {} micro-credits per gigafuel",
+                    plural(offer.cores, "core"),
+                    offer.memory,
+                    offer.disk,
+                    offer.price_min.0
                 );
                 page.field("offers", now);
                 for reason in &offer.reasons {

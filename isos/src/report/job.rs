@@ -1,7 +1,7 @@
 //! Jobs.
 
 use isos_base::Time;
-use isos_base::api::{JobView, TaskCounts};
+use isos_base::api::{AccountView, JobView, TaskCounts};
 use isos_base::record::JobState;
 use serde_json::{Value, json};
 
@@ -19,7 +19,20 @@ pub(crate) struct JobDetails(pub(crate) Vec<JobView>);
 
 /// Jobs, a line each.
 #[derive(Debug)]
-pub(crate) struct JobList(pub(crate) Vec<JobView>);
+pub(crate) struct JobList {
+    /// The jobs.
+    pub(crate) jobs: Vec<JobView>,
+    /// Whose they may be, where they need not be one's own.
+    pub(crate) accounts: Option<Vec<AccountView>>,
+}
+
+impl JobList {
+    /// The name of a job's account.
+    fn owner(accounts: &[AccountView], job: &JobView) -> String {
+        let account = accounts.iter().find(|account| account.id == job.account);
+        account.map_or_else(|| job.account.to_string(), |account| clean(&account.name).into_owned())
+    }
+}
 
 /// The word for a state, as in JSON.
 pub(crate) fn state_word(state: JobState) -> &'static str {
@@ -182,11 +195,11 @@ impl Report for JobList {
     }
 
     fn text(&self, page: &mut Page) {
-        if self.0.is_empty() {
+        if self.jobs.is_empty() {
             page.line("no jobs; `isos submit PROGRAM.wasm` makes one");
             return;
         }
-        let mut table = Table::new(&[
+        let mut heads = vec![
             ">job",
             "name",
             "state",
@@ -196,33 +209,38 @@ impl Report for JobList {
             ">hosts",
             ">spent",
             "submitted",
-        ]);
-        for job in &self.0 {
+        ];
+        if self.accounts.is_some() {
+            heads.insert(1, "account");
+        }
+        let mut table = Table::new(&heads);
+        for job in &self.jobs {
             let failed = job.tasks.failed + job.tasks.given_up;
-            table.row(
-                if job.state == JobState::Active { Tone::Plain } else { tone(job.state) },
-                vec![
-                    job.id.to_string(),
-                    clean(&job.name).into_owned(),
-                    state_word(job.state).into(),
-                    job.tasks.done.to_string(),
-                    job.tasks.total.to_string(),
-                    failed.to_string(),
-                    job.hosts.to_string(),
-                    job.spent.to_string(),
-                    ago(page.now(), job.submitted),
-                ],
-            );
+            let mut cells = vec![
+                job.id.to_string(),
+                clean(&job.name).into_owned(),
+                state_word(job.state).into(),
+                job.tasks.done.to_string(),
+                job.tasks.total.to_string(),
+                failed.to_string(),
+                job.hosts.to_string(),
+                job.spent.to_string(),
+                ago(page.now(), job.submitted),
+            ];
+            if let Some(accounts) = &self.accounts {
+                cells.insert(1, Self::owner(accounts, job));
+            }
+            table.row(tone(job.state), cells);
         }
         page.table(&table);
     }
 
     fn json(&self) -> Value {
-        self.0.iter().map(value).collect()
+        self.jobs.iter().map(value).collect()
     }
 
     fn quiet(&self, page: &mut Page) {
-        for job in &self.0 {
+        for job in &self.jobs {
             page.line(job.id.to_string());
         }
     }

@@ -4,7 +4,7 @@ use isos_base::Time;
 use isos_kernel::policy::{Contradiction, Decision, Run, Week};
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Tone, ago, clean};
+use crate::output::{Page, Report, Tone, ago, clean, plural};
 
 /// What a policy means, a sentence a line; or a template.
 #[derive(Debug)]
@@ -119,8 +119,8 @@ impl Report for PolicyNow {
     fn text(&self, page: &mut Page) {
         let allowance = &self.decision.allowance;
         if self.runs() {
-            let (cores, memory) = (allowance.cores, allowance.memory);
-            let gives = format!("gives {cores} cores, {memory} memory, {} disk", allowance.disk);
+            let (cores, memory) = (plural(allowance.cores, "core"), allowance.memory);
+            let gives = format!("gives {cores}, {memory} memory, {} disk", allowance.disk);
             page.toned(Tone::Good, gives);
         } else {
             page.toned(Tone::Warn, "gives nothing now");

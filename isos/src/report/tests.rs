@@ -2,8 +2,9 @@
 
 use expect_test::expect_file;
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostCounts, HostState, HostView, JobView, Plan,
-    ReasonView, Statement, StatementLine, TaskCounts, TaskView, TicketReply,
+    AccountView, ComplexStatus, Explanation, HostCounts, HostEarnings, HostState, HostView,
+    JobView, LeaseWork, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
+    TicketReply,
 };
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Mount, Verify};
@@ -12,7 +13,7 @@ use isos_base::price::Price;
 use isos_base::record::{JobState, TaskState};
 use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::task::{Exit, Trap};
-use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, MicroCredits, Span, Time};
+use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_sdk::Saved;
 
@@ -122,8 +123,9 @@ fn jobs() {
     check("job_active", &JobReport(job(42, JobState::Active)));
     check("job_failed", &JobReport(job(42, JobState::Failed)));
     let both = vec![job(42, JobState::Active), job(41, JobState::Done)];
-    check("job_list", &JobList(both));
-    check("job_list_empty", &JobList(Vec::new()));
+    check("job_list", &JobList { jobs: both.clone(), accounts: None });
+    check("job_list_all", &JobList { jobs: both, accounts: Some(vec![account()]) });
+    check("job_list_empty", &JobList { jobs: Vec::new(), accounts: None });
     check("job_details", &JobDetails(vec![job(42, JobState::Failed)]));
 }
 
@@ -162,7 +164,18 @@ fn hosts() {
 
 #[test]
 fn accounts() {
-    check("account", &AccountReport(account()));
+    let alone = AccountReport { account: account(), earnings: Vec::new(), here: None };
+    check("account", &alone);
+    let earnings = |name: &str, byte, earned| HostEarnings {
+        host: HostId(PublicKey([byte; 32])),
+        name: name.into(),
+        leases: 12,
+        fuel: Fuel(3_871_965_333),
+        earned: MicroCredits(earned),
+    };
+    let earnings = vec![earnings("desk", 1, 1_234), earnings("attic", 2, 0)];
+    let here = Some(HostId(PublicKey([1; 32])));
+    check("account_hosts", &AccountReport { account: account(), earnings, here });
     check("account_list", &AccountList(vec![account()]));
     let line = |seq, kind: &str, amount: i64, held: i64, balance: i64| StatementLine {
         seq,
@@ -175,6 +188,14 @@ fn accounts() {
         held: MicroCredits(held),
         balance: MicroCredits(balance),
         hash: Guid::of(&[seq as u8]),
+        work: (kind == "charge").then_some(LeaseWork {
+            lease: LeaseId(17),
+            job: JobId(42),
+            host: HostId(PublicKey([1; 32])),
+            accepted: 8,
+            fuel: Fuel(1_200_420_000_000),
+            price: Price(100),
+        }),
     };
     let lines = vec![
         line(1, "grant", 100_000_000, 0, 100_000_000),
@@ -182,6 +203,8 @@ fn accounts() {
         line(9, "charge", -120_042, -120_042, 99_879_958),
     ];
     check("statement", &StatementReport(Statement { account: account(), lines }));
+    let one = vec![line(1, "grant", 5, 0, 5)];
+    check("statement_one", &StatementReport(Statement { account: account(), lines: one }));
 }
 
 #[test]

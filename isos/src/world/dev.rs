@@ -1,6 +1,5 @@
 //! `isos dev`: a whole world on this machine, until Ctrl-C.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,7 +9,9 @@ use super::local::{HostPlan, World};
 use crate::context::Context;
 use crate::exit::End;
 use crate::local::LocalComplex;
-use crate::output::Mode;
+use crate::output::{Mode, plural};
+use crate::paths::Paths;
+use crate::report::Started;
 
 /// What `isos dev` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,28 +51,32 @@ async fn serve(
         world.add_host(&plan).await?;
     }
     world.wait_for_hosts(args.hosts.into()).await?;
-    // Commands of this user find the world without any setting.
+    // Commands of this user find the world without any setting, unless they find another already.
     let ready = &world.ready;
     let note = LocalComplex { server: ready.api.clone(), token: ready.token.clone() };
-    let note_file = context.settings.paths.local_file();
+    let usual = context.settings.paths.local_file();
+    let other = LocalComplex::read(&usual).filter(LocalComplex::answers);
+    let note_file = match &other {
+        None => usual,
+        Some(_) => Paths::find(Some(home), &|_| None)?.local_file(),
+    };
     note.write(&note_file).with_context(|| format!("cannot write {}", note_file.display()))?;
-    if context.out.mode() == Mode::Json {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, ready)?;
-        writeln!(out)?;
-    } else {
+    context.out.show(&Started { kind: "dev", data: ready, quiet: ready.api.clone() })?;
+    if context.out.mode() == Mode::Text {
         let kind = if temporary { "gone when this ends" } else { "kept" };
-        // With a folder of its own, the world is found only by those who look there.
-        let export = match temporary {
-            true => String::new(),
-            false => format!("  export ISOS_HOME={}\n", home.display()),
+        // With a folder of its own, the world is found only by those who look there; and a complex
+        // that runs here already stays the one that commands find.
+        let export = match (&other, temporary) {
+            (None, true) => String::new(),
+            _ => format!("  export ISOS_HOME={}\n", home.display()),
         };
+        let isos = super::this_program();
         anstream::eprintln!(
-            "ready in {:.1} s: a server and {} hosts\n  dashboard  {}\n  state      {} ({kind})\n\n\
-             Next, in another terminal:\n{export}  isos status\n  isos submit guest/modules/spin.wasm \
-             --count 100 --wait\n\nCtrl-C ends it.",
+            "ready in {:.1} s: a server and {}\n  dashboard  {}\n  state      {} ({kind})\n\n\
+             Next, in another terminal:\n{export}  {isos} status\n  {isos} submit \
+             guest/modules/spin.wasm --count 100 --wait\n\nCtrl-C ends it.",
             started.elapsed().as_secs_f64(),
-            args.hosts,
+            plural(args.hosts, "host"),
             ready.api,
             home.display(),
         );

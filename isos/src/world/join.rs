@@ -1,6 +1,5 @@
 //! `isos join`: this machine works for a complex, as its owner's policy allows.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -12,6 +11,7 @@ use isos_probe::{Probe, ProbeConfig};
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::output::Mode;
+use crate::report::Started;
 
 /// What `isos join` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,7 +38,7 @@ pub(crate) struct JoinArgs {
 /// Runs an agent until it is asked to end.
 pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End> {
     let paths = &context.settings.paths;
-    let json = context.out.mode() == Mode::Json;
+    let silent = context.out.mode() != Mode::Text;
     let bad = |error: isos_base::ticket::TicketError| Refusal::usage(error.to_string());
     let ticket: Option<Ticket> =
         args.ticket.as_deref().map(|text| text.parse().map_err(bad)).transpose()?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     };
     std::fs::create_dir_all(&paths.state)
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
-    announce(&paths.state, policy.as_deref(), json)?;
+    announce(&paths.state, policy.as_deref(), silent)?;
     if args.policy.is_some()
         && let Some(text) = &policy
     {
@@ -65,11 +65,9 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)
     };
     let mut agent = Agent::start(config).await.context("the agent did not start")?;
-    if json {
-        let mut out = std::io::stdout().lock();
-        let ready = serde_json::json!({ "host": agent.id(), "pid": std::process::id() });
-        writeln!(out, "{ready}")?;
-    }
+    let ready = serde_json::json!({ "host": agent.id(), "pid": std::process::id() });
+    let quiet = agent.id().to_string();
+    context.out.show(&Started { kind: "joined", data: ready, quiet })?;
     tokio::select! {
         asked = super::asked_to_end() => asked?,
         () = agent.ended() => {}
@@ -90,7 +88,7 @@ pub(crate) fn policy_text(which: &str) -> anyhow::Result<String> {
 }
 
 /// Says what will be used, when, and how to stop it, before anything starts.
-fn announce(home: &std::path::Path, given: Option<&str>, json: bool) -> anyhow::Result<()> {
+fn announce(home: &std::path::Path, given: Option<&str>, silent: bool) -> anyhow::Result<()> {
     let policy = match given {
         Some(text) => Policy::parse(text)?,
         None => Policy::default(),
@@ -107,7 +105,7 @@ fn announce(home: &std::path::Path, given: Option<&str>, json: bool) -> anyhow::
         let lines: Vec<String> = contradictions.iter().map(ToString::to_string).collect();
         bail!("the policy does not fit this machine:\n  {}", lines.join("\n  "));
     }
-    if !json {
+    if !silent {
         anstream::eprintln!("This machine will work for others, as your policy allows:");
         for line in policy.describe(&machine) {
             anstream::eprintln!("  {line}");

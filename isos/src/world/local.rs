@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::server::Ready;
+use crate::report::data_of;
 
 /// A server has this long to answer; a host to be welcomed.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,7 +94,7 @@ impl World {
             .context("cannot start a server")?;
         let line = first_line(&mut server).await;
         let line = line.with_context(|| last_words(&home.join("complex.log"), "the server"))?;
-        let ready: Ready = serde_json::from_str(&line).context("the server's first line")?;
+        let ready: Ready = data_of(&line).context("the server's first line")?;
         let address: Address = ready.api.parse()?;
         let operator = Client::new(&address, Some(&ready.token))?;
         Ok(Self { home: home.to_owned(), ready, operator, server, hosts: Vec::new() })
@@ -145,7 +146,7 @@ impl World {
         struct First {
             host: HostId,
         }
-        let First { host } = serde_json::from_str(&line).context("the agent's first line")?;
+        let First { host } = data_of(&line).context("the agent's first line")?;
         self.hosts.push(HostProcess { name: plan.name.clone(), id: host, owner, child });
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! `isos server`: one server of a complex, in the foreground.
 
-use std::io::Write;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -14,6 +13,7 @@ use crate::context::Context;
 use crate::exit::End;
 use crate::local::LocalComplex;
 use crate::output::Mode;
+use crate::report::Started;
 
 /// What `isos server` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -120,11 +120,9 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
     let note = LocalComplex { server: ready.api.clone(), token: ready.token.clone() };
     let note_file = paths.local_file();
     note.write(&note_file).with_context(|| format!("cannot write {}", note_file.display()))?;
-    if context.out.mode() == Mode::Json {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, &ready)?;
-        writeln!(out)?;
-    } else {
+    let quiet = ready.api.clone();
+    context.out.show(&Started { kind: "server", data: &ready, quiet })?;
+    if context.out.mode() == Mode::Text {
         let Ready { api, ticket, .. } = &ready;
         anstream::eprintln!(
             "isos server is ready\n  dashboard  {api}\n  state      {}\n\nTo add a machine, run \

@@ -6,7 +6,6 @@
 //! alone, and every figure comes from the complex's ledger.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use super::local::{HostPlan, World};
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::output::Mode;
+use crate::report::Started;
 
 const PROGRAM: &[u8] = include_bytes!("../../../guest/modules/genematch.wasm");
 const LIBRARY: &[u8] = include_bytes!("../../../guest/data/library.fasta");
@@ -85,11 +85,8 @@ pub(crate) fn temporary_home(what: &str) -> anyhow::Result<PathBuf> {
 pub(crate) async fn run(args: TourArgs, context: &Context) -> anyhow::Result<End> {
     let talk = Talk { quiet: context.out.mode() != Mode::Text };
     let findings = guided(args, &talk).await?;
-    if context.out.mode() == Mode::Json {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, &findings)?;
-        writeln!(out)?;
-    }
+    let quiet = format!("{} of {} equal", findings.equal, findings.tasks);
+    context.out.show(&Started { kind: "tour", data: findings, quiet })?;
     Ok(End::Ok)
 }
 
@@ -113,13 +110,21 @@ async fn guided(args: TourArgs, talk: &Talk) -> anyhow::Result<Findings> {
         talk.say("Everything is cleaned away.");
     }
     if tour.is_ok() {
-        talk.say(
-            "\nNext:\n  isos dev                 a world that stays up, with a dashboard\n  isos \
-             server               a complex of your own\n  isos join TICKET         lend it a \
-             machine\n  isos submit PROGRAM.wasm run a job on it",
-        );
+        talk.say(&next_steps(&super::this_program()));
     }
     tour
+}
+
+/// What to do next, with the name by which this program can be called.
+fn next_steps(isos: &str) -> String {
+    let steps = [
+        ("dev", "a world that stays up, with a dashboard"),
+        ("server", "a complex of your own"),
+        ("join TICKET", "lend it a machine"),
+        ("submit PROGRAM.wasm", "run a job on it"),
+    ];
+    let lines = steps.map(|(command, what)| format!("\n  {isos} {command:<20} {what}"));
+    format!("\nNext:{}", lines.concat())
 }
 
 struct Talk {
@@ -353,3 +358,19 @@ async fn money(world: &World, job: &JobView, talk: &Talk) -> anyhow::Result<Find
 
 /// What a new account of a test world begins with: `--welcome` of the world's server.
 const WELCOME: MicroCredits = MicroCredits::credits(1_000);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_next_steps_stand_under_each_other() {
+        let text = super::next_steps("target/release/isos");
+        let columns: Vec<_> = text
+            .lines()
+            .filter_map(|line| {
+                ["a world", "a complex", "lend", "run"].iter().find_map(|w| line.find(w))
+            })
+            .collect();
+        assert_eq!(columns, [columns[0]; 4], "{text}");
+        assert!(text.contains("\n  target/release/isos dev "), "{text}");
+    }
+}

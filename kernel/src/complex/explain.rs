@@ -81,11 +81,12 @@ impl Complex {
         let mut reasons = Vec::new();
         for ((class, unfit), hosts) in groups.into_iter().take(CLASSES_SHOWN_MAX) {
             let about = format!(
-                "{hosts} host{} ({} {}, {} cores, {})",
+                "{hosts} host{} ({} {}, {} core{}, {})",
                 if hosts == 1 { "" } else { "s" },
                 class.os,
                 class.arch,
                 class.cpus,
+                if class.cpus == 1 { "" } else { "s" },
                 class.memory
             );
             for reason in unfit {

@@ -3,7 +3,7 @@
 use isos_base::Span;
 
 use super::check::cores;
-use super::value::{Cores, Percent};
+use super::value::Percent;
 use super::{Idle, MachineCaps, Policy, Selection};
 
 impl Policy {
@@ -35,8 +35,9 @@ impl Policy {
             self.disk_floor.of(machine.disk),
             self.memory_floor.of(machine.memory),
         ));
-        if self.other_max != Cores::Share(Percent::ALL) {
-            let max = self.other_max.of(machine.cpus);
+        let max = self.other_max.of(machine.cpus);
+        // What the machine cannot do needs no sentence.
+        if max < machine.cpus.into() {
             lines.push(format!("Work stops while other programs use more than {max:.1} cores."));
         }
         lines.push(match (self.on_battery, self.battery_min) {

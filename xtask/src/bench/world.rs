@@ -192,7 +192,8 @@ fn serve(isos: &Path, flags: &[String], folder: &Folder) -> Result<(Process, Rea
         .stderr(File::create(&log)?);
     let server = Process::start("the server", &mut command)?;
     let line = server.line(START_TIMEOUT).with_context(|| last_words(&log))?;
-    let ready: Value = serde_json::from_str(&line).context("the server's first line")?;
+    let first: Value = serde_json::from_str(&line).context("the server's first line")?;
+    let ready = &first["data"];
     let text = |name: &str| {
         let field = ready[name].as_str().map(str::to_owned);
         field.with_context(|| format!("no {name} in {line}"))

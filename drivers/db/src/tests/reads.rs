@@ -3,7 +3,8 @@
 use isos_base::ids::{AccountId, JobId, LeaseId};
 use isos_base::key::PublicKey;
 use isos_base::random::Random;
-use isos_base::record::{Accepted, Change, ResultBatch};
+use isos_base::record::{Accepted, Change, LeaseState, ResultBatch};
+use isos_base::{Fuel, MicroCredits};
 
 use super::{Home, sample};
 use crate::{Db, LeasesOf};
@@ -82,6 +83,22 @@ async fn leases_belong_to_a_job_and_a_host() {
     let of_host = LeasesOf::Host(sample::host_id(2));
     assert_eq!(ids(db.leases(of_host, Some(LeaseId(2)), 9).await.unwrap()), [5, 8, 11]);
     assert_eq!(db.lease(LeaseId(12)).await.unwrap().unwrap().job, JobId(0));
+}
+
+#[tokio::test]
+async fn earnings_are_those_of_settled_leases() {
+    let random = &mut Random::new(5);
+    let lease = |n: u64| {
+        let mut lease = sample::lease(random);
+        (lease.id, lease.host, lease.fuel) = (LeaseId(n), sample::host_id(n % 3), Fuel(n));
+        lease.paid = MicroCredits(10 * n as i64);
+        lease.state = if n == 5 { LeaseState::Open } else { LeaseState::Settled };
+        Change::Lease(Box::new(lease))
+    };
+    let db = memory((1..=12).map(lease)).await;
+    let of = |n| db.earnings(sample::host_id(n));
+    assert_eq!(of(2).await.unwrap(), (3, Fuel(21), MicroCredits(210)));
+    assert_eq!(of(9).await.unwrap(), (0, Fuel(0), MicroCredits(0)));
 }
 
 #[tokio::test]

@@ -29,15 +29,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let mut any = false;
     while let Some(outcome) = results.next().await? {
         any = true;
+        let mishap = mishap(&outcome).map(|why| (outcome.accepted.task, why));
         match context.out.mode() {
             Mode::Json => context.out.show(&TaskLog { job, outcome })?,
             Mode::Text | Mode::Quiet => context.out.bytes(&text(&outcome, args.stderr, prefix))?,
         }
+        if let Some((task, why)) = mishap {
+            context.out.note(&format!("task {job}@{task}: {why}"));
+        }
     }
     if !any {
-        context.out.note(&format!("nothing of job {job} has been accepted yet"));
+        // Tasks that were given up together have no result; the complex knows why.
+        let what = match args.what.task {
+            Some(task) => format!("{job}@{task}"),
+            None => job.to_string(),
+        };
+        let why = client.explain(&what).await?;
+        context.out.note(&format!("{} has printed nothing: {}", why.about, why.verdict));
     }
     Ok(End::Ok)
+}
+
+/// How a task ended, if not well.
+fn mishap(outcome: &Outcome) -> Option<String> {
+    match &outcome.accepted.result {
+        Ok(result) if result.exit.is_success() => None,
+        Ok(result) => Some(format!("the program failed: {}", result.exit)),
+        Err(why) => Some(format!("given up: {why}")),
+    }
 }
 
 fn text(outcome: &Outcome, stderr: bool, prefix: bool) -> Vec<u8> {
@@ -62,6 +81,14 @@ fn text(outcome: &Outcome, stderr: bool, prefix: bool) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::output::tests::outcome;
+
+    #[test]
+    fn a_task_without_a_result_says_why() {
+        let mut lost = outcome(7, b"");
+        assert_eq!(mishap(&lost), None);
+        lost.accepted.result = Err("5 of 5 attempts failed: timed out".into());
+        assert_eq!(mishap(&lost).unwrap(), "given up: 5 of 5 attempts failed: timed out");
+    }
 
     #[test]
     fn lines_of_several_tasks_begin_with_the_task() {

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Wait until the job is over, with progress; the exit code tells how it went
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Price and place it, and submit nothing
+    /// Price and place it, and submit nothing; exits with 6 if it could not run now
     #[arg(long)]
     pub(crate) plan: bool,
     /// Take these options from a job file (TOML, same names); flags override it
@@ -77,8 +77,10 @@ fn submitted(job: JobId, tasks: u32) -> String {
 async fn plan(prepared: Prepared, client: &Client, context: &Context) -> anyhow::Result<End> {
     let tasks = prepared.spec.count;
     let plan = client.plan(&SubmitRequest { spec: prepared.spec, key: None }).await?;
-    context.out.show(&PlanReport { plan, tasks })?;
-    Ok(End::Ok)
+    let report = PlanReport { plan, tasks };
+    let end = if report.can_run() { End::Ok } else { End::Refused };
+    context.out.show(&report)?;
+    Ok(end)
 }
 
 /// A key that nobody else has, so that the submission can be repeated when the line breaks.

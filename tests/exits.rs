@@ -1,0 +1,62 @@
+//! The exit codes of docs/compute.md, each on its way to the user.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use crate::world::{World, hostile, isos, module};
+
+#[test]
+fn every_exit_code_means_what_the_documentation_says() {
+    let world = World::with_hosts(1);
+    let spin = module("spin");
+    let trap = hostile(world.folder(), "trap");
+    let code = |args: &[&str]| {
+        let output = world.run(args);
+        (output.status.code().expect("it exits"), format!("{args:?}: {output:?}"))
+    };
+    let expect = |wanted: i32, args: &[&str]| {
+        let (found, said) = code(args);
+        assert_eq!(found, wanted, "{said}");
+    };
+    expect(0, &["submit", &spin, "--wait"]);
+    expect(1, &["submit", &trap, "--count", "3", "--wait"]);
+    expect(2, &["submit", &spin, "--memory", "lots"]);
+    expect(4, &["job", "show", "999"]);
+    expect(4, &["explain", "999"]);
+    expect(6, &["submit", &spin, "--count", "1000000", "--fuel", "1000G"]);
+    expect(0, &["submit", &spin, "--plan"]);
+    expect(6, &["submit", &spin, "--plan", "--memory", "64GiB"]);
+    expect(7, &["--token", "bm9uZQ", "status"]);
+    // A port that was free a moment ago: nobody answers there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    expect(10, &["--server", &nobody, "job", "list"]);
+    for (command, why) in [("status", "no complex is known"), ("resume", "no agent runs")] {
+        let output = isos().arg("--home").arg(world.folder().join("empty")).arg(command).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(10) && said.contains(why), "{command}: {said}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_hash_has_a_code_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4_096];
+        let _ = stream.read(&mut request).unwrap();
+        let body = r#"{"code":"verification","message":"the bytes do not fit their name"}"#;
+        let head = format!("HTTP/1.1 422 No\r\ncontent-length: {}\r\n", body.len());
+        let kind = "content-type: application/json\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{head}{kind}{body}").as_bytes()).unwrap();
+    });
+    let home = tempfile::tempdir().unwrap();
+    let mut command = isos();
+    command.args(["--server", &server, "--token", "bm9uZQ", "job", "show", "1", "--home"]);
+    let output = command.arg(home.path()).output().unwrap();
+    answer.join().unwrap();
+    assert_eq!(output.status.code(), Some(12), "{output:?}");
+}

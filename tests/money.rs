@@ -1,0 +1,75 @@
+//! What owners and buyers can find out about their money.
+
+use serde_json::Value;
+
+use crate::world::{HostPlan, World, hostile, isos, module};
+
+/// The `data` of a command on a host's own machine, which knows nothing but its home.
+fn at_home(world: &World, host: usize, args: &[&str]) -> Value {
+    let output =
+        isos().arg("--json").args(args).arg("--home").arg(&world.hosts[host].home).output();
+    let output = output.expect("the program starts");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["data"].clone()
+}
+
+#[test]
+fn a_host_that_joined_finds_its_complex_and_what_it_earned() {
+    let mut world = World::start(&[]);
+    world.add_host(HostPlan { join_only: true, ..HostPlan::default() });
+    world.wait_for_hosts(1);
+    let job = world.submit(&[&hostile(world.folder(), "infinite_loop"), "--fuel", "1001M"]);
+    world.wait_job(job);
+    let account = at_home(&world, 0, &["account", "show"]);
+    let earned = account["hosts"][0]["earned"].as_i64().unwrap();
+    assert!(earned > 0, "{account}");
+    assert_eq!(account["hosts"][0]["host"], account["this_host"], "{account}");
+    let statement = at_home(&world, 0, &["account", "statement"]);
+    let lines = statement["lines"].as_array().unwrap();
+    let pay: Vec<_> = lines.iter().filter(|line| line["kind"] == "pay").collect();
+    let sum: i64 = pay.iter().map(|line| line["amount"].as_i64().unwrap()).sum();
+    assert_eq!(sum, earned, "{statement}");
+    assert_eq!(pay[0]["work"]["job"], job, "{statement}");
+    let why = pay[0]["reason"].as_str().unwrap();
+    assert!(why.contains("1.0G fuel at 100 µcr/G"), "{why}");
+    // What is not its own stays closed.
+    let home = &world.hosts[0].home;
+    for args in [&["job", "list"][..], &["host", "list"], &["account", "show", "operator"]] {
+        let output = isos().args(args).arg("--home").arg(home).output().unwrap();
+        assert!([Some(4), Some(7)].contains(&output.status.code()), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn last_is_ones_own_job_and_a_list_for_operators_says_whose_each_is() {
+    let world = World::start(&[]);
+    let mine = world.submit(&[&module("spin")]);
+    let ticket = world.ticket("buyer", "submit,read");
+    let buyer = |args: &[&str]| {
+        let mut command = isos();
+        command.args(["--json", "--server", &ticket, "--home"]).arg(world.folder().join("buyer"));
+        let output = command.args(args).output().expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["data"].clone()
+    };
+    let theirs = buyer(&["submit", &module("spin")])["id"].as_u64().unwrap();
+    assert!(theirs > mine);
+    assert_eq!(world.json(&["job", "show", "last"])[0]["id"], mine);
+    assert_eq!(buyer(&["job", "show", "last"])[0]["id"], theirs);
+    let list = String::from_utf8(world.run(&["job", "list"]).stdout).unwrap();
+    assert!(list.contains("account") && list.contains("buyer"), "{list}");
+}
+
+#[test]
+fn a_job_that_failed_says_why_once_with_count_and_examples() {
+    let world = World::with_hosts(1);
+    let program = hostile(world.folder(), "trap");
+    let job = world.submit(&[&program, "--count", "5"]);
+    world.wait_job(job);
+    let why = world.json(&["explain", &job.to_string()]);
+    let told = why.to_string();
+    assert!(told.contains("5 tasks (0, 1, 2, ...)") && told.contains("trap"), "{told}");
+    let output = world.run(&["job", "logs", &format!("{job}@3")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("task {job}@3: the program failed")), "{said}");
+}
