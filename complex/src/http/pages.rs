@@ -249,6 +249,7 @@ mod tests {
             ledger_head: Guid::of(b"head"),
             ledger_sum: 0,
             price: Price(100),
+            engine: None,
         }
     }
 
