@@ -1,37 +1,42 @@
 //! Jobs: submit, watch, cancel, results.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes as Buffer;
 use futures_util::Stream;
 use isos_base::api::{
-    JobView, LeaseView, Plan, Problem, ProblemCode, RESULT_STREAM_TYPE, ResultEntry, SubmitRequest,
-    TaskView,
+    JobView, LeaseView, Plan, Problem, RESULT_STREAM_TYPE, ResultEntry, SubmitRequest, TaskView,
 };
 use isos_base::capability::Right;
 use isos_base::job::FileList;
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
-use isos_base::task::OutputAt;
+use isos_base::task::{OutputAt, TaskResult};
 use isos_base::{Bytes, Guid, JobId, codec, limits};
 use isos_db::LeasesOf;
+use isos_disk::ShelfError;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
+use super::extract::{Json, Path, Query};
 use super::openapi::Raw;
 use super::{
     Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
 };
+use crate::clock;
+use crate::core::report;
 use crate::objects::blocking;
 
 /// Rows of one page.
 const PAGE_MAX: u32 = 1_000;
+/// Results are sent in pieces of about this size; an output of its own is one piece.
+const PIECE_BYTES: usize = 1 << 20;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 
@@ -94,7 +99,8 @@ pub(super) async fn plan(
 /// The program and inputs must be here, as long as the job says, before it is accepted.
 async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
     let spec = &request.spec;
-    let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.size(guid) {
+    let now = clock::now();
+    let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.need(guid, now) {
         None => Err(usage(format!("{what} {} has not been uploaded", guid.short()))),
         Some(real) if real != size => {
             Err(usage(format!("{what} {} has {real}, the job says {size}", guid.short())))
@@ -106,6 +112,7 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         here(&input.guid, input.size, &format!("input {}", input.path))?;
     }
     let Some(list) = spec.each else { return Ok(()) };
+    let _ = shared.shelf.need(&list, now);
     let shelf = shared.shelf.clone();
     let read = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await;
     let bytes = read
@@ -395,8 +402,15 @@ pub(super) async fn results(
     Path(id): Path<u64>,
     Query(query): Query<ResultsQuery>,
 ) -> Answer<Response> {
-    find(&shared, &who, id).await?;
+    let view = find(&shared, &who, id).await?;
     let job = JobId(id);
+    if let Some(keep) = shared.keep
+        && view.ended.is_some_and(|ended| ended + keep < clock::now())
+    {
+        return Err(not_found(format!(
+            "result of job {job} any more: this complex keeps results for {keep}"
+        )));
+    }
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
     if let Some(task) = query.task {
         let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
@@ -406,35 +420,53 @@ pub(super) async fn results(
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());
     }
-    // A page of batches at a time, so that a job of any size streams in bounded memory.
-    let stream = futures_util::stream::unfold(Some(None), move |after| {
-        let shared = shared.clone();
-        async move {
-            let after: Option<u64> = after?;
-            let page = async {
-                let batches =
-                    shared.db.results(job, after, 16).await.map_err(|error| error.to_string())?;
-                let Some(last) = batches.last().map(|batch| batch.batch) else { return Ok(None) };
-                let mut frames = Vec::new();
-                for accepted in batches.into_iter().flat_map(|batch| batch.results) {
-                    let put = put_entry(&shared, accepted, query.output, &mut frames).await;
-                    put.map_err(|problem| problem.message)?;
-                }
-                Ok(Some((Buffer::from(frames), last)))
-            };
-            match page.await {
-                Ok(None) => None,
-                Ok(Some((frames, last))) => Some((Ok(frames), Some(Some(last)))),
-                Err(why) => {
-                    let error: String = why;
-                    Some((Err(std::io::Error::other(error)), None))
-                }
-            }
-        }
+    let pages =
+        Pages { shared, job, with_output: query.output, after: None, waiting: Default::default() };
+    let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
+        let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
+        Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Buffer::from(piece), pages)))
     });
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
+/// A job's results piece by piece, so that a job of any size streams in bounded memory.
+struct Pages {
+    shared: App,
+    job: JobId,
+    with_output: bool,
+    /// The last batch that was read.
+    after: Option<u64>,
+    /// What is left of it.
+    waiting: VecDeque<Accepted>,
+}
+
+impl Pages {
+    /// The next frames: one with an object's bytes, or [`PIECE_BYTES`] of others. Empty at the end.
+    async fn next(&mut self) -> Result<Vec<u8>, Problem> {
+        let mut frames = Vec::new();
+        while frames.len() < PIECE_BYTES {
+            let Some(accepted) = self.waiting.front() else {
+                let batches = self.shared.db.results(self.job, self.after, 1).await;
+                let batches = batches.map_err(|error| unreadable(&error).0)?;
+                let Some(batch) = batches.into_iter().next() else { break };
+                self.after = Some(batch.batch);
+                self.waiting = batch.results.into();
+                continue;
+            };
+            let object = |result: &TaskResult| matches!(result.output, OutputAt::Object(..));
+            if self.with_output && accepted.result.as_ref().is_ok_and(object) && !frames.is_empty()
+            {
+                break;
+            }
+            let accepted = self.waiting.pop_front().expect("looked at above");
+            put_entry(&self.shared, accepted, self.with_output, &mut frames).await?;
+        }
+        Ok(frames)
+    }
+}
+
+/// Writes one result. An output that is lost is left out: the client sees that it should be there,
+/// and the others still come.
 async fn put_entry(
     shared: &App,
     accepted: Accepted,
@@ -445,13 +477,16 @@ async fn put_entry(
         Ok(OutputAt::Inline(bytes)) if with_output => Some(bytes.clone()),
         Ok(OutputAt::Object(guid, _)) if with_output => {
             let (shelf, guid) = (shared.shelf.clone(), *guid);
-            let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2);
+            let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2 + (64 << 10));
             let read = blocking(move || shelf.read(&guid, max)).await;
-            let read = read.map_err(|error| internal(&error.to_string()))?;
-            Some(read.map_err(|error| {
-                let why = crate::core::report(&error);
-                Problem::new(ProblemCode::Verification, format!("an output is lost: {why}"))
-            })?)
+            match read.map_err(|error| internal(&error.to_string()))? {
+                Ok(bytes) => Some(bytes),
+                Err(error @ (ShelfError::Missing { .. } | ShelfError::Damaged { .. })) => {
+                    tracing::error!(task = accepted.task, "an output is lost: {}", report(&error));
+                    None
+                }
+                Err(error) => return Err(internal(&report(&error))),
+            }
         }
         _ => None,
     };
