@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod crashes;
+mod full_disk;
 mod jobs;
 mod owner;
 mod world;
