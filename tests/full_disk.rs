@@ -18,6 +18,7 @@ impl SmallDisk {
     const SIZE: &str = "size=320m";
 
     /// None, loudly, where this user may not mount one; never in CI.
+    #[expect(clippy::print_stderr, reason = "a test that did not test says so")]
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let mount = Command::new("mount")

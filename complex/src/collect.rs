@@ -157,7 +157,7 @@ impl House<'_> {
         });
         for bytes in removed.await?? {
             collected.objects += u64::from(bytes > Bytes::ZERO);
-            collected.bytes = collected.bytes + bytes;
+            collected.bytes += bytes;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod objects;
 mod openapi;
 mod others;
 mod pages;
+mod results;
 mod serve;
 mod steady;
 
@@ -41,7 +42,7 @@ fn router(shared: App) -> Router {
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route("/v1/jobs/{id}/events", get(jobs::events))
         .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
-        .route("/v1/jobs/{id}/results", get(jobs::results))
+        .route("/v1/jobs/{id}/results", get(results::results))
         .route("/v1/jobs/{id}/leases", get(jobs::leases))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))

@@ -170,7 +170,7 @@ impl Shared {
 
 /// A running server.
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     relay: Option<Relay>,
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,

@@ -6,7 +6,7 @@ use isos_net::Closed;
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
-use crate::testing::Pair;
+use crate::testing::{Pair, World, endpoint, hello};
 
 /// A frame that fills a stream's window when there are three.
 fn long_frame() -> ToHost {
@@ -88,4 +88,34 @@ fn a_result_counts_only_if_its_output_is_on_the_shelf() {
     assert_eq!(faults[0], "2 the sandbox died: its output has 9 B, the report says 10 B");
     assert!(faults[1].starts_with("3 the sandbox died: its output"), "{faults:?}");
     assert!(faults[1].ends_with("was not handed over"), "{faults:?}");
+}
+
+#[tokio::test]
+async fn a_host_without_a_lease_hands_nothing_over_and_leaves_with_its_session() {
+    let world = World::new().await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let host = endpoint(7).await;
+    let early = host.connect(&world.peer(), OBJECT_ALPN).await.unwrap();
+    assert_eq!(reason(&early).await.0, u64::from(code::REFUSED), "no session yet");
+
+    let session = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = session.open().await.unwrap();
+    stream.sender.send(&hello(Some(&token))).await.unwrap();
+    let welcome = stream.receiver.recv::<ToHost>().await.unwrap();
+    assert!(matches!(welcome, Some(ToHost::Welcome { .. })), "{welcome:?}");
+    let objects = host.connect(&world.peer(), OBJECT_ALPN).await.unwrap();
+    let put = isos_net::put_object(&objects, Guid::of(b"hello"), 5, &b"hello"[..]).await;
+    let refused = put.unwrap_err().to_string();
+    assert!(refused.contains("this host holds no lease"), "{refused}");
+    assert!(world.server.shared.shelf.list().is_empty());
+    let _others = [
+        host.connect(&world.peer(), OBJECT_ALPN).await.unwrap(),
+        host.connect(&world.peer(), OBJECT_ALPN).await.unwrap(),
+        host.connect(&world.peer(), OBJECT_ALPN).await.unwrap(),
+    ];
+    let fifth = host.connect(&world.peer(), OBJECT_ALPN).await.unwrap();
+    assert_eq!(reason(&fifth).await.1, "too many connections for objects");
+    session.close(code::DONE, "bye");
+    assert_eq!(reason(&objects).await.1, "the session has ended");
+    world.server.stop().await;
 }

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages};
+use super::{Failure, jobs, objects, others, pages, results};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -43,7 +43,7 @@ use super::{Failure, jobs, objects, others, pages};
         jobs::cancel,
         jobs::events,
         jobs::tasks,
-        jobs::results,
+        results::results,
         jobs::leases,
         others::hosts,
         others::host,
