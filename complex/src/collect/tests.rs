@@ -1,3 +1,5 @@
+//! A real shelf and a real database, and what leaves them.
+
 use isos_base::job::{JobSpec, Mount};
 use isos_base::price::Price;
 use isos_base::record::{Change, JobState, ResultBatch, VoteBatch};

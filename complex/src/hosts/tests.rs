@@ -1,3 +1,5 @@
+//! Hosts that do not read, do not hand over, or may not.
+
 use isos_base::task::{Exit, TaskResult};
 use isos_base::wire::Room;
 use isos_base::{Fuel, Guid, LeaseId, Span};

@@ -1,3 +1,5 @@
+//! Bad requests, and tokens that are good no more, at a running server.
+
 use std::time::Duration;
 
 use isos_base::HostId;

@@ -1,3 +1,5 @@
+//! Streams of results in bounded memory.
+
 use isos_base::api::{RESULT_FRAME_BYTES_MAX, ResultEntry};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;

@@ -1,3 +1,5 @@
+//! Clients that are slow, or have nothing to say.
+
 use axum::body::Bytes;
 use axum::routing::{get, post};
 use isos_net::Closed;
