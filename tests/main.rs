@@ -7,6 +7,7 @@ mod bad_input;
 mod browser;
 mod crashes;
 mod exits;
+mod full_disk;
 mod jobs;
 mod money;
 mod owner;

@@ -35,6 +35,8 @@ pub(crate) struct HostPlan {
     pub(crate) sensors: Option<String>,
     /// Owner's account; one for each host, unless named.
     pub(crate) owner: Option<String>,
+    /// Its folder, if not one in the world's.
+    pub(crate) home: Option<PathBuf>,
 }
 
 pub(crate) struct Host {
@@ -47,6 +49,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     listen: String,
     http: String,
+    complex: PathBuf,
     extra: Vec<String>,
     pub(crate) server: Child,
     pub(crate) ready: Value,
@@ -91,13 +94,24 @@ impl World {
     /// A server with these flags.
     pub(crate) fn start(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
+        let complex = folder.path().join("complex");
+        Self::start_at(folder, complex, extra)
+    }
+
+    /// A server with its home on this disk.
+    pub(crate) fn start_on(disk: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        Self::start_at(folder, disk.join("complex"), &[])
+    }
+
+    fn start_at(folder: tempfile::TempDir, complex: PathBuf, extra: &[&str]) -> Self {
         // Ports that are free now, and the same after a restart.
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr();
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr();
         let (listen, http) = (udp.unwrap().to_string(), tcp.unwrap().to_string());
         let extra: Vec<String> = extra.iter().map(|arg| (*arg).to_owned()).collect();
-        let (server, ready) = spawn_server(folder.path(), &listen, &http, &extra);
-        Self { folder, listen, http, extra, server, ready, hosts: Vec::new() }
+        let (server, ready) = spawn_server(folder.path(), &complex, &listen, &http, &extra);
+        Self { folder, listen, http, complex, extra, server, ready, hosts: Vec::new() }
     }
 
     /// The UDP port of the server.
@@ -111,10 +125,12 @@ impl World {
 
     /// Kills the server as a power cut would, and starts it again.
     pub(crate) fn restart_server(&mut self) {
-        self.server.kill().expect("the server was running");
+        // It may have ended by itself.
+        let _ = self.server.kill();
         self.server.wait().expect("it can be waited for");
+        let folder = self.folder.path();
         let (server, ready) =
-            spawn_server(self.folder.path(), &self.listen, &self.http, &self.extra);
+            spawn_server(folder, &self.complex, &self.listen, &self.http, &self.extra);
         (self.server, self.ready) = (server, ready);
     }
 
@@ -128,7 +144,7 @@ impl World {
         let name = format!("host-{}", self.hosts.len() + 1);
         let owner = plan.owner.clone().unwrap_or_else(|| format!("owner-of-{name}"));
         let ticket = self.ticket(&owner, if plan.join_only { "join" } else { "join,read" });
-        let home = self.folder.path().join(&name);
+        let home = plan.home.clone().unwrap_or_else(|| self.folder.path().join(&name));
         fs::create_dir_all(&home).unwrap();
         let policy = home.join("given.toml");
         fs::write(&policy, plan.policy.as_deref().unwrap_or(ALWAYS)).unwrap();
@@ -260,14 +276,20 @@ impl Drop for World {
     }
 }
 
-fn spawn_server(folder: &Path, listen: &str, http: &str, extra: &[String]) -> (Child, Value) {
+fn spawn_server(
+    folder: &Path,
+    complex: &Path,
+    listen: &str,
+    http: &str,
+    extra: &[String],
+) -> (Child, Value) {
     let log = File::options().create(true).append(true).open(folder.join("server.log")).unwrap();
     let mut child = isos()
         .args(["server", "--json", "--test-world", "--listen", listen, "--http", http])
         .args(["--relay", "127.0.0.1:0", "--welcome", "1000", "--lost-after", "3s"])
         .args(extra)
         .arg("--home")
-        .arg(folder.join("complex"))
+        .arg(complex)
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()

@@ -1,8 +1,8 @@
 //! A chamber's life: fetch, compile, open, feed, report.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use isos_base::causes::report;
 use isos_base::job::{FileList, Mount};
@@ -12,14 +12,17 @@ use isos_base::{Bytes, Guid, codec, limits};
 use isos_disk::Pin;
 use isos_kernel::host::{ChamberId, Ended, Input};
 use isos_sandbox::{Chamber, Event, Events, Order, PrepareError, Setup};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::core::Core;
+use crate::objects::Trouble;
 use crate::{CHAMBERS_DIR, Shared};
 
 /// Attempts to fetch one object before the job is given up here.
 const FETCH_ATTEMPTS: u32 = 3;
+/// Between attempts of which one was lost with its connection.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// A chamber that is opening or open. Dropping it kills the child.
 pub(crate) struct Running {
@@ -79,7 +82,7 @@ pub(crate) fn start(
     id: ChamberId,
     offer: JobOffer,
     threads: u16,
-    frozen: Arc<AtomicBool>,
+    frozen: watch::Receiver<bool>,
 ) -> Running {
     let (orders, tasks) = mpsc::unbounded_channel();
     let child = Arc::new(OnceLock::new());
@@ -91,11 +94,12 @@ pub(crate) fn start(
         offer,
         child: child.clone(),
         folder: folder.clone(),
+        frozen,
         pins: Vec::new(),
         files: None,
     };
     let task = tokio::spawn(async move {
-        if let Err(fault) = life.run(threads, tasks, &frozen).await {
+        if let Err(fault) = life.run(threads, tasks).await {
             core.input(Input::JobUnpreparable { chamber: id, fault }).await;
         }
     });
@@ -109,6 +113,8 @@ struct Life {
     offer: JobOffer,
     child: Arc<OnceLock<Chamber>>,
     folder: PathBuf,
+    /// Whether the owner is back.
+    frozen: watch::Receiver<bool>,
     /// Programs and inputs stay on the shelf while the chamber lives.
     pins: Vec<Pin>,
     files: Option<FileList>,
@@ -119,14 +125,11 @@ impl Life {
         mut self,
         threads: u16,
         mut tasks: mpsc::UnboundedReceiver<Vec<u32>>,
-        frozen: &AtomicBool,
     ) -> Result<(), Fault> {
         let mut events = self.open(threads).await?;
         let child = self.child.clone();
         let chamber = child.get().expect("just opened");
-        if frozen.load(Ordering::SeqCst) {
-            let _ = chamber.suspend();
-        }
+        obey(chamber, &mut self.frozen);
         self.core.input(Input::JobPrepared { chamber: self.id }).await;
         loop {
             tokio::select! {
@@ -160,16 +163,19 @@ impl Life {
             self.files = Some(self.fetch_list(list, spec.count).await?);
         }
         let program = self.shared.shelf.path(&spec.program).map_err(|error| no_input(&error))?;
-        let prepared = self.shared.sandbox.prepare(spec.program, &program).await;
+        let sandbox = &self.shared.sandbox;
+        let prepare = || sandbox.prepare(spec.program, &program);
+        let prepared = unless_frozen(&self.frozen, prepare).await;
         let prepared = prepared.map_err(|error| unprepared(&error))?;
         let setup = Setup {
             job: self.offer.job,
-            spec,
+            spec: spec.clone(),
             input_dir: self.folder.clone(),
             threads,
             idle: true,
         };
-        let opened = self.shared.sandbox.open(&prepared, setup).await;
+        let open = || sandbox.open(&prepared, setup.clone());
+        let opened = unless_frozen(&self.frozen, open).await;
         let (chamber, events) = opened.map_err(|error| match error {
             isos_sandbox::OpenError::Prepare(error) => unprepared(&error),
             other => Fault::SandboxDied(report(&other)),
@@ -180,14 +186,32 @@ impl Life {
 
     async fn fetch(&mut self, guid: Guid, size: Bytes) -> Result<(), Fault> {
         self.pins.push(self.shared.shelf.pin(&guid));
-        let mut last = String::new();
-        for _ in 0..FETCH_ATTEMPTS {
-            match self.shared.objects.fetch(&self.shared.shelf, guid, size).await {
-                Ok(()) => return Ok(()),
-                Err(why) => last = why,
+        let Shared { shelf, objects, .. } = &*self.shared;
+        self.fetched(guid, move || objects.fetch(shelf, guid, size)).await
+    }
+
+    /// Fetches until it is done or cannot be: what the owner or a lost connection interrupts is
+    /// begun again, for as long as the task is wanted.
+    async fn fetched<T, F>(&self, guid: Guid, mut fetch: impl FnMut() -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let mut attempts = 0;
+        loop {
+            match unless_frozen(&self.frozen, &mut fetch).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(Trouble::Lost(why)) => {
+                    tracing::debug!("object {} is fetched again: {why}", guid.short());
+                    tokio::time::sleep(FETCH_PAUSE).await;
+                }
+                Err(Trouble::Final(why)) => {
+                    attempts += 1;
+                    if attempts == FETCH_ATTEMPTS {
+                        return Err(Fault::NoInput(format!("{}: {why}", guid.short())));
+                    }
+                }
             }
         }
-        Err(Fault::NoInput(format!("{}: {last}", guid.short())))
     }
 
     async fn mount(&mut self, mount: &Mount) -> Result<(), Fault> {
@@ -202,8 +226,8 @@ impl Life {
     async fn fetch_list(&mut self, list: Guid, count: u32) -> Result<FileList, Fault> {
         // Its size is not in the job: take what comes, up to the limit.
         self.pins.push(self.shared.shelf.pin(&list));
-        let bytes = self.shared.objects.fetch_small(&self.shared.shelf, list).await;
-        let bytes = bytes.map_err(Fault::NoInput)?;
+        let Shared { shelf, objects, .. } = &*self.shared;
+        let bytes = self.fetched(list, move || objects.fetch_small(shelf, list)).await?;
         let list: FileList = codec::decode(&bytes).map_err(|error| no_input(&error))?;
         if list.files.len() == count as usize {
             Ok(list)
@@ -257,10 +281,50 @@ impl Life {
             OutputAt::Inline(bytes)
         } else {
             let guid = Guid::of(&bytes);
-            self.shared.objects.hand_over(guid, &bytes).await;
+            // Nobody could ever have it: another host may do better.
+            let handed = self.shared.objects.hand_over(guid, &bytes).await;
+            let refused = |why| Fault::SandboxDied(format!("its output was not taken: {why}"));
+            handed.map_err(refused)?;
             OutputAt::Object(guid, bytes.len() as u64)
         };
         Ok(TaskResult { task: execution.task, exit, fuel: execution.fuel, output })
+    }
+}
+
+/// Freezes a chamber, or lets it go on, as the owner wants now. Whoever else signals it does so
+/// after saying it, so the last look here sees the last word.
+fn obey(chamber: &Chamber, frozen: &mut watch::Receiver<bool>) {
+    loop {
+        let freeze = *frozen.borrow_and_update();
+        // A child that has ended says so in its last event.
+        let _ = if freeze { chamber.suspend() } else { chamber.resume() };
+        if !frozen.has_changed().unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+/// Works while the owner is away. When he is back, what was begun is dropped at once, and begun
+/// again when he has left.
+async fn unless_frozen<F: Future>(
+    frozen: &watch::Receiver<bool>,
+    mut work: impl FnMut() -> F,
+) -> F::Output {
+    let mut until_away = frozen.clone();
+    let mut until_back = frozen.clone();
+    loop {
+        let _ = until_away.wait_for(|frozen| !*frozen).await;
+        let back = async {
+            // Without a core that could freeze anything, the agent is ending.
+            if until_back.wait_for(|frozen| *frozen).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = back => {}
+            done = work() => return done,
+        }
     }
 }
 
@@ -272,5 +336,48 @@ fn unprepared(error: &PrepareError) -> Fault {
     match error {
         PrepareError::BadProgram { reason, .. } => Fault::BadProgram(reason.clone()),
         other => Fault::SandboxDied(report(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_runs_stops_at_once_when_the_owner_is_back_and_begins_again_when_he_has_left() {
+        /// Counts the works that run.
+        struct Running(Arc<AtomicU32>);
+        impl Drop for Running {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let (owner, frozen) = watch::channel(false);
+        let (running, begun) = (Arc::new(AtomicU32::new(0)), watch::channel(0u32).0);
+        let (count, begins) = (running.clone(), begun.clone());
+        let work = tokio::spawn(async move {
+            let work = || async {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _running = Running(count.clone());
+                begins.send_modify(|begun| *begun += 1);
+                let first = *begins.borrow() == 1;
+                if first { std::future::pending().await } else { 7 }
+            };
+            unless_frozen(&frozen, work).await
+        });
+        let mut begun = begun.subscribe();
+        begun.wait_for(|begun| *begun == 1).await.unwrap();
+        let back = Instant::now();
+        owner.send(true).unwrap();
+        while running.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+            assert!(back.elapsed() < Duration::from_secs(1), "the owner waits");
+        }
+        assert!(!work.is_finished(), "it waits until the owner has left");
+        owner.send(false).unwrap();
+        assert_eq!(work.await.unwrap(), 7);
     }
 }

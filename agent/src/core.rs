@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use isos_base::Machine;
 use isos_base::wire::ToComplex;
@@ -44,7 +43,7 @@ impl Core {
             core: core.clone(),
             sessions: BTreeMap::new(),
             chambers: BTreeMap::new(),
-            frozen: Arc::new(AtomicBool::new(false)),
+            frozen: watch::channel(false).0,
         };
         tokio::spawn(async move {
             task.run(inbox).await;
@@ -90,8 +89,9 @@ struct Task {
     core: Core,
     sessions: BTreeMap<SessionId, mpsc::UnboundedSender<ToComplex>>,
     chambers: BTreeMap<ChamberId, Running>,
-    /// The owner is back: chambers that open now are frozen before they start.
-    frozen: Arc<AtomicBool>,
+    /// Whether the owner is back: what opens stops, and is frozen before it starts. Said before
+    /// open chambers are signalled, so that one that opens meanwhile misses neither.
+    frozen: watch::Sender<bool>,
 }
 
 impl Task {
@@ -177,7 +177,7 @@ impl Task {
             }
             Effect::Prepare { chamber, offer, threads } => {
                 let (shared, core) = (self.shared.clone(), self.core.clone());
-                let frozen = self.frozen.clone();
+                let frozen = self.frozen.subscribe();
                 let running = chamber::start(shared, core, chamber, *offer, threads, frozen);
                 self.chambers.insert(chamber, running);
             }
@@ -190,11 +190,11 @@ impl Task {
                 _ = self.chambers.remove(&chamber);
             }
             Effect::Suspend => {
-                self.frozen.store(true, Ordering::SeqCst);
+                let _ = self.frozen.send_replace(true);
                 self.chambers.values().for_each(Running::suspend);
             }
             Effect::Resume => {
-                self.frozen.store(false, Ordering::SeqCst);
+                let _ = self.frozen.send_replace(false);
                 self.chambers.values().for_each(Running::resume);
             }
             Effect::Say(event) => tracing::info!("{event}"),

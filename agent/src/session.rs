@@ -36,9 +36,8 @@ async fn connected(
     let connection = connect.map_err(|error| error.to_string())?;
     let stream = connection.open().await.map_err(|error| error.to_string())?;
     core.input(Input::Connected { session }).await;
-    shared.objects.session_began();
     let why = tokio::select! {
-        why = listen(core, session, stream.receiver) => why,
+        why = listen(shared, core, session, stream.receiver) => why,
         why = talk(stream.sender, outbox) => why,
     };
     shared.objects.session_ended();
@@ -46,10 +45,21 @@ async fn connected(
     Ok(why)
 }
 
-async fn listen(core: &Core, session: SessionId, mut receiver: FrameReceiver) -> String {
+async fn listen(
+    shared: &Shared,
+    core: &Core,
+    session: SessionId,
+    mut receiver: FrameReceiver,
+) -> String {
     loop {
         match receiver.recv::<ToHost>().await {
-            Ok(Some(frame)) => core.input(Input::FrameArrived { session, frame }).await,
+            Ok(Some(frame)) => {
+                // Objects are for members.
+                if matches!(frame, ToHost::Welcome { .. }) {
+                    shared.objects.session_began();
+                }
+                core.input(Input::FrameArrived { session, frame }).await;
+            }
             Ok(None) => return "the complex ended the session".into(),
             Err(error) => return error.to_string(),
         }

@@ -10,8 +10,11 @@ use isos_base::{AccountId, Guid, Time};
 
 /// Checked tokens that are remembered: a check costs signatures and Datalog.
 const CACHE_MAX: usize = 4_096;
-/// How long a check is good: revocations take effect within it.
+/// How long a check is good. Revocations do not wait for it: the machine is asked each time.
 const CACHE_FOR: isos_base::Span = isos_base::Span::secs(30);
+
+/// What the holder of a revoked token is told.
+pub(crate) const REVOKED: &str = "the token was revoked";
 
 /// Checks tokens of this complex, and makes them.
 pub(crate) struct Tokens {

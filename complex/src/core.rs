@@ -14,7 +14,7 @@ use isos_base::wire::ToHost;
 use isos_base::{JobId, Machine, Time};
 use isos_db::{Commit, Writer};
 use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SessionId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
 
@@ -53,10 +53,24 @@ struct Batch {
     outgoing: Vec<Outgoing>,
 }
 
+/// What leads from the core to one host.
+pub(crate) struct Outlet {
+    /// Frames to write; the session ends in good order behind the last one.
+    pub(crate) frames: mpsc::Receiver<ToHost>,
+    /// Told when the session ends at once, whatever is being written.
+    pub(crate) cut: Arc<Notify>,
+}
+
+/// The core's end of an [`Outlet`].
+struct Inlet {
+    frames: mpsc::Sender<ToHost>,
+    cut: Arc<Notify>,
+}
+
 /// Who waits for what.
 #[derive(Default)]
 struct Registry {
-    sessions: HashMap<SessionId, mpsc::Sender<ToHost>>,
+    sessions: HashMap<SessionId, Inlet>,
     requests: HashMap<RequestId, oneshot::Sender<Result<Reply, Problem>>>,
     watched: HashMap<JobId, watch::Sender<u64>>,
     next_session: u64,
@@ -119,13 +133,8 @@ impl Core {
     }
 
     /// A number for a new connection, and what the machine sends to it.
-    pub(crate) fn open_session(&self) -> (SessionId, mpsc::Receiver<ToHost>) {
-        let (sender, receiver) = mpsc::channel(HOST_FRAMES_MAX);
-        let mut registry = lock(&self.registry);
-        registry.next_session += 1;
-        let session = SessionId(registry.next_session);
-        registry.sessions.insert(session, sender);
-        (session, receiver)
+    pub(crate) fn open_session(&self) -> (SessionId, Outlet) {
+        lock(&self.registry).open_session()
     }
 
     /// The connection is gone.
@@ -138,6 +147,27 @@ impl Core {
         let mut registry = lock(&self.registry);
         let sender = registry.watched.entry(job).or_insert_with(|| watch::channel(0).0);
         sender.subscribe()
+    }
+}
+
+impl Registry {
+    fn open_session(&mut self) -> (SessionId, Outlet) {
+        let (sender, frames) = mpsc::channel(HOST_FRAMES_MAX);
+        let cut = Arc::new(Notify::new());
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        self.sessions.insert(session, Inlet { frames: sender, cut: cut.clone() });
+        (session, Outlet { frames, cut })
+    }
+
+    /// Gives a frame to its session. A host that lets too many wait loses its connection.
+    fn send(&mut self, session: SessionId, frame: ToHost) {
+        let Some(inlet) = self.sessions.get(&session) else { return };
+        if inlet.frames.try_send(frame).is_err() {
+            tracing::warn!(session = session.0, "a host reads too slowly: closed");
+            inlet.cut.notify_one();
+            self.sessions.remove(&session);
+        }
     }
 }
 
@@ -243,13 +273,7 @@ async fn release(
         let mut registry = lock(&registry);
         for outgoing in batch.outgoing {
             match outgoing {
-                Outgoing::Send(session, frame) => {
-                    let full = |sender: &mpsc::Sender<ToHost>| sender.try_send(frame).is_err();
-                    if registry.sessions.get(&session).is_some_and(full) {
-                        tracing::warn!(session = session.0, "a host reads too slowly: closed");
-                        registry.sessions.remove(&session);
-                    }
-                }
+                Outgoing::Send(session, frame) => registry.send(session, frame),
                 Outgoing::Close(session) => _ = registry.sessions.remove(&session),
                 Outgoing::Answer(request, reply) => {
                     if let Some(answer) = registry.requests.remove(&request) {
@@ -267,5 +291,27 @@ async fn release(
                 Outgoing::Release(release) => release(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isos_base::Span;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_lets_too_many_frames_wait_is_cut_off() {
+        let mut registry = Registry::default();
+        let (session, outlet) = registry.open_session();
+        for _ in 0..HOST_FRAMES_MAX {
+            registry.send(session, ToHost::Sleep(Span::ZERO));
+        }
+        assert!(registry.sessions.contains_key(&session), "so many may wait");
+        registry.send(session, ToHost::Sleep(Span::ZERO));
+        assert!(!registry.sessions.contains_key(&session));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let told = std::pin::pin!(outlet.cut.notified()).poll(&mut context).is_ready();
+        assert!(told, "its writer learns of it, though it may be stuck in a write");
     }
 }

@@ -1,29 +1,46 @@
 //! Sessions of hosts: frames in, frames out, over one authenticated QUIC stream.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use isos_base::HostId;
 use isos_base::capability::Right;
-use isos_base::wire::{API_ALPN, HOST_ALPN, Hello, OBJECT_ALPN, ToComplex, ToHost};
+use isos_base::task::{Fault, OutputAt};
+use isos_base::wire::{
+    API_ALPN, HOST_ALPN, LeaseReport, OBJECT_ALPN, Refusal, Report, ToComplex, ToHost,
+};
+use isos_base::{Bytes, HostId};
+use isos_disk::Shelf;
 use isos_kernel::complex::{Input, SessionId};
-use isos_net::{Connection, FrameReceiver, Incoming, code};
-use tokio::sync::mpsc;
+use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
+use tokio::sync::Semaphore;
 
+use crate::auth::REVOKED;
 use crate::clock;
+use crate::core::Outlet;
 use crate::http;
-use crate::objects::Admitted;
+use crate::objects::{Admitted, Members};
 use crate::server::Shared;
 
 /// A caller has this long to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections served at once; the next is refused politely.
-const CONNECTIONS_MAX: usize = 50_000;
+/// Hosts' connections served at once; the next is refused politely.
+const HOST_CONNECTIONS_MAX: usize = 50_000;
+/// Connections to the API served at once: strangers may open them, so they take no host's place.
+const API_CONNECTIONS_MAX: usize = 1_024;
+/// A batch of frames has this long to be taken: a host that reads a byte now and then is no better
+/// than one that does not read. (Our own tests have no 20 s.)
+const SEND_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+
+/// A host has this long to take the last frame before the connection is dropped.
+const LAST_FRAME: Duration = Duration::from_secs(2);
 
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>) {
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    let hosts = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
+    let api = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
+        let places = if incoming.alpn() == API_ALPN { &api } else { &hosts };
         let Ok(place) = places.clone().try_acquire_owned() else {
             incoming.refuse(code::BUSY, "too many connections: try again in a minute");
             continue;
@@ -45,13 +62,18 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     }
 }
 
-/// Objects are for hosts that are members: those with a session.
+/// Objects are for hosts that are members: those with a session, and only as long as it lasts.
 async fn objects(shared: Arc<Shared>, incoming: Incoming) {
-    if !shared.admitted.contains(incoming.remote()) {
-        incoming.refuse(code::REFUSED, "say hello on isos/host/1 first");
-        return;
+    let mut pass = match shared.admitted.pass(incoming.remote()) {
+        Ok(pass) => pass,
+        Err(why) => return incoming.refuse(code::REFUSED, why),
+    };
+    let connection = incoming.accept();
+    tokio::select! {
+        _ = isos_net::serve_objects(connection.clone(), shared.store.clone()) => {}
+        // Not an answer to what it asked: the host comes back with its next session.
+        () = pass.ended() => connection.close(code::REFUSED, "the session has ended"),
     }
-    isos_net::serve_objects(incoming.accept(), shared.store.clone()).await;
 }
 
 async fn host(shared: Arc<Shared>, connection: Connection) {
@@ -67,24 +89,22 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
         connection.close(code::BAD_FRAME, "the first frame must be a hello");
         return;
     };
-    let (session, outbox) = shared.core.open_session();
-    came(&shared, host, session, &connection, hello).await;
-    let talk = tokio::spawn(talk(shared.clone(), stream.sender, outbox, connection.clone()));
-    listen(&shared, session, stream.receiver, &connection).await;
-    shared.core.close_session(session);
-    shared.core.input(Input::HostWent { session }).await;
-    let _ = talk.await;
-}
-
-async fn came(
-    shared: &Shared,
-    host: HostId,
-    session: SessionId,
-    connection: &Connection,
-    hello: Box<Hello>,
-) {
-    let admission = hello.token.as_ref().map(|token| {
-        let holder = shared.tokens.check(token, clock::now()).map_err(|error| error.to_string())?;
+    let holder = hello.token.as_ref().map(|token| shared.tokens.check(token, clock::now()));
+    let ids = match &holder {
+        Some(Ok(holder)) => holder.revocation_ids.clone(),
+        _ => Vec::new(),
+    };
+    // First known as a guest and then asked for: a revocation meanwhile finds it either way.
+    let guest = shared.guests.enter(ids, connection.clone());
+    if let Some(Ok(holder)) = &holder
+        && shared.is_revoked(holder).await.unwrap_or(true)
+    {
+        turn_away(stream.sender, &connection, Refusal::BadTicket(REVOKED.into())).await;
+        return;
+    }
+    let (session, outlet) = shared.core.open_session();
+    let admission = holder.map(|holder| {
+        let holder = holder.map_err(|error| error.to_string())?;
         match holder.may(Right::Join) {
             true => Ok(holder.account),
             false => Err("its token does not have the right \"join\"".to_owned()),
@@ -92,6 +112,67 @@ async fn came(
     });
     let address = connection.remote_address().map(|address| address.ip());
     shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
+    let members = shared.admitted.clone();
+    let talk = tokio::spawn(talk(members, stream.sender, outlet, connection.clone()));
+    listen(&shared, session, stream.receiver, &connection).await;
+    drop(guest);
+    shared.core.close_session(session);
+    shared.core.input(Input::HostWent { session }).await;
+    let _ = talk.await;
+}
+
+/// Says why a host may not work, before it has a session.
+async fn turn_away(mut sender: FrameSender, connection: &Connection, refusal: Refusal) {
+    let said = async {
+        sender.send(&ToHost::Refused(refusal)).await?;
+        sender.finish().await?;
+        sender.delivered().await
+    };
+    let _ = tokio::time::timeout(LAST_FRAME, said).await;
+    connection.close(code::REFUSED, REVOKED);
+}
+
+/// Connections of hosts, by the ids of the tokens that they came with.
+#[derive(Default)]
+pub(crate) struct Guests(Arc<Mutex<GuestBook>>);
+
+#[derive(Default)]
+struct GuestBook {
+    next: u64,
+    connections: BTreeMap<u64, (Vec<Vec<u8>>, Connection)>,
+}
+
+/// An entry in the book, for as long as this value lives.
+struct Guest {
+    book: Arc<Mutex<GuestBook>>,
+    number: u64,
+}
+
+impl Guests {
+    fn enter(&self, ids: Vec<Vec<u8>>, connection: Connection) -> Guest {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        book.next += 1;
+        let number = book.next;
+        book.connections.insert(number, (ids, connection));
+        Guest { book: self.0.clone(), number }
+    }
+
+    /// Closes the connections of those who came with this token, or one that was made from it.
+    pub(crate) fn revoked(&self, id: &Vec<u8>) {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (ids, connection) in book.connections.values() {
+            if ids.contains(id) {
+                connection.close(code::REFUSED, REVOKED);
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.connections.remove(&self.number);
+    }
 }
 
 /// Reads frames until the host goes, errs, or is closed.
@@ -103,8 +184,12 @@ async fn listen(
 ) {
     loop {
         match receiver.recv::<ToComplex>().await {
-            Ok(Some(frame)) => {
+            Ok(Some(mut frame)) => {
                 shared.counters.frames_in();
+                if let ToComplex::Report(report) = &mut frame {
+                    only_kept(&shared.shelf, report);
+                    shared.store.claim(HostId(connection.remote()), report).await;
+                }
                 shared.core.input(Input::HostSaid { session, frame }).await;
             }
             Ok(None) => return,
@@ -118,26 +203,55 @@ async fn listen(
     }
 }
 
-/// Writes frames until the machine closes the session.
+/// A result whose output is not here, exactly as long as it says, is a fault of its host: nobody
+/// could ever have what is paid for.
+fn only_kept(shelf: &Shelf, report: &mut Report) {
+    for LeaseReport { results, faults, .. } in &mut report.leases {
+        results.retain(|result| {
+            let OutputAt::Object(guid, size) = &result.output else { return true };
+            let why = match shelf.size(guid) {
+                Some(real) if real.0 == *size => return true,
+                Some(real) => format!("its output has {real}, the report says {}", Bytes(*size)),
+                None => format!("its output {} was not handed over", guid.short()),
+            };
+            faults.push((result.task, Fault::SandboxDied(why)));
+            false
+        });
+    }
+}
+
+/// Writes frames until the machine closes the session, or the host does not read them.
 async fn talk(
-    shared: Arc<Shared>,
-    mut sender: isos_net::FrameSender,
-    mut outbox: mpsc::Receiver<ToHost>,
+    members: Arc<Members>,
+    mut sender: FrameSender,
+    mut outlet: Outlet,
     connection: Connection,
 ) {
-    /// A host has this long to take the last frame before the connection is dropped.
-    const LAST_FRAME: Duration = Duration::from_secs(2);
     let mut frames = Vec::new();
     // Who was welcomed may move objects, for as long as the session lasts.
     let mut member = None;
-    while outbox.recv_many(&mut frames, 64).await > 0 {
+    while outlet.frames.recv_many(&mut frames, 64).await > 0 {
         if frames.iter().any(|frame| matches!(frame, ToHost::Welcome { .. })) {
-            member = Some(Admitted::enter(&shared.admitted, connection.remote()));
+            member = Some(Admitted::enter(&members, connection.remote()));
         }
-        if sender.send_all(&frames).await.is_err() {
-            return;
+        let sent = tokio::select! {
+            sent = tokio::time::timeout(SEND_TIMEOUT, sender.send_all(&frames)) => sent,
+            () = outlet.cut.notified() => {
+                connection.close(code::STALLED, "too many frames wait to be read");
+                return;
+            }
+        };
+        match sent {
+            Ok(Ok(())) => frames.clear(),
+            Ok(Err(error)) => {
+                connection.close(code::STALLED, &error.to_string());
+                return;
+            }
+            Err(_) => {
+                connection.close(code::STALLED, "frames are not read");
+                return;
+            }
         }
-        frames.clear();
     }
     drop(member);
     let last = async {
@@ -147,3 +261,6 @@ async fn talk(
     let _ = tokio::time::timeout(LAST_FRAME, last).await;
     connection.close(code::DONE, "bye");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,15 @@
 //! The HTTP API: the same router on a TCP socket for this machine and on QUIC streams for others.
 
+mod extract;
 mod failures;
 mod jobs;
 mod objects;
 mod openapi;
 mod others;
 mod pages;
+mod results;
+mod serve;
+mod steady;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +19,16 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
-use isos_net::Connection;
-use tokio::net::TcpListener;
 
-use crate::auth::lacks;
+pub(crate) use self::serve::{serve_quic, serve_tcp};
+use crate::auth::{REVOKED, lacks};
 use crate::clock;
 use crate::server::Shared;
 
 /// A JSON body may have this many bytes: a job with a thousand inputs fits.
 const BODY_BYTES_MAX: usize = 2 << 20;
-/// Requests served at once on one QUIC connection.
-const STREAMS_MAX: usize = 64;
 
 type App = Arc<Shared>;
 
@@ -44,7 +43,7 @@ fn router(shared: App) -> Router {
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route("/v1/jobs/{id}/events", get(jobs::events))
         .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
-        .route("/v1/jobs/{id}/results", get(jobs::results))
+        .route("/v1/jobs/{id}/results", get(results::results))
         .route("/v1/jobs/{id}/leases", get(jobs::leases))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
@@ -54,41 +53,18 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts/{account}/earnings", get(others::earnings))
         .route("/v1/accounts/{account}/credits", post(others::credits))
         .route("/v1/tickets", post(others::ticket))
+        .route("/v1/tokens/revoke", post(others::revoke))
         .route("/v1/explain/{what}", get(others::explain))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/healthz", get(pages::healthz))
         .route("/readyz", get(pages::readyz))
         .route("/metrics", get(pages::metrics))
         .route("/", get(pages::dashboard))
+        .fallback(extract::no_route)
+        .method_not_allowed_fallback(extract::no_method)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::map_request(steady::steady_body))
         .with_state(shared)
-}
-
-/// Serves the TCP socket until the server stops.
-pub(crate) async fn serve_tcp(shared: App, listener: TcpListener) {
-    let mut stopping = shared.stopping.clone();
-    let serve = axum::serve(listener, router(shared))
-        .with_graceful_shutdown(async move { _ = stopping.wait_for(|stop| *stop).await });
-    if let Err(error) = serve.await {
-        tracing::error!("the HTTP API ended: {error}");
-    }
-}
-
-/// Serves one client's QUIC connection: each stream is an HTTP/1.1 connection.
-pub(crate) async fn serve_quic(shared: App, connection: Connection) {
-    let streams = Arc::new(tokio::sync::Semaphore::new(STREAMS_MAX));
-    let router = router(shared);
-    while let Some(stream) = connection.accept().await {
-        let Ok(place) = streams.clone().acquire_owned().await else { return };
-        let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            if let Ok(raw) = stream.into_raw().await {
-                let http = hyper::server::conn::http1::Builder::new();
-                let _ = http.serve_connection(TokioIo::new(raw), service).await;
-            }
-            drop(place);
-        });
-    }
 }
 
 /// A problem as a response.
@@ -155,13 +131,8 @@ impl FromRequestParts<App> for Who {
             .tokens
             .check(&token, clock::now())
             .map_err(|error| unauthorised(&error.to_string()))?;
-        let ids = holder.revocation_ids.clone();
-        let revoked = shared
-            .core
-            .query(move |complex, _| ids.iter().any(|id| complex.is_revoked(id)))
-            .await?;
-        if revoked {
-            return Err(unauthorised("the token was revoked"));
+        if shared.is_revoked(&holder).await? {
+            return Err(unauthorised(REVOKED));
         }
         Ok(Self(holder))
     }
@@ -187,3 +158,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The shared state, for handlers.
 type AppState = State<App>;
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,15 @@
 
 mod auth;
 mod clock;
+mod collect;
 mod core;
 mod hosts;
 mod http;
 mod objects;
 mod server;
 mod statement;
+#[cfg(test)]
+mod testing;
 
 pub use auth::MintError;
 pub use server::{OpenServer, Server, ServerConfig, ServerError, Stopped};

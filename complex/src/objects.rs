@@ -3,22 +3,68 @@
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use isos_base::key::PublicKey;
-use isos_base::{Bytes, Guid, limits};
+use isos_base::task::{OutputAt, TaskResult};
+use isos_base::wire::Report;
+use isos_base::{Bytes, Guid, HostId, LeaseId, TaskSet, limits};
 use isos_disk::{ObjectWriter, Shelf};
 use isos_net::{Admission, ObjectStore};
 use tokio::io::AsyncWrite;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Hosts with a session, and how many they have.
+use crate::clock;
+use crate::core::{Core, report};
+
+/// Connections for objects that one host may have at once.
+const HOST_CONNECTIONS_MAX: usize = 4;
+/// Paths and lengths, on top of an output's content.
+const OUTPUT_EXTRA: u64 = 64 << 10;
+
+/// Hosts with a session.
 #[derive(Debug, Default)]
-pub(crate) struct Members(Mutex<HashMap<PublicKey, u32>>);
+pub(crate) struct Members(Mutex<HashMap<PublicKey, Member>>);
+
+#[derive(Debug)]
+struct Member {
+    sessions: u32,
+    connections: Arc<Semaphore>,
+    /// Dropped when the last session ends.
+    here: watch::Sender<()>,
+}
+
+/// A member's connection for objects, while it may have it.
+pub(crate) struct ObjectPass {
+    _place: OwnedSemaphorePermit,
+    here: watch::Receiver<()>,
+}
+
+impl ObjectPass {
+    /// Waits until the host's last session has ended.
+    pub(crate) async fn ended(&mut self) {
+        while self.here.changed().await.is_ok() {}
+    }
+}
 
 impl Members {
     pub(crate) fn contains(&self, key: PublicKey) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
+        self.lock().contains_key(&key)
+    }
+
+    /// Lets a member in for objects; or says why not.
+    pub(crate) fn pass(&self, key: PublicKey) -> Result<ObjectPass, &'static str> {
+        let members = self.lock();
+        let member = members.get(&key).ok_or("say hello on isos/host/1 first")?;
+        let place = member.connections.clone().try_acquire_owned();
+        let place = place.map_err(|_| "too many connections for objects")?;
+        Ok(ObjectPass { _place: place, here: member.here.subscribe() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, Member>> {
+        // Nothing panics between two statements that belong together.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -30,29 +76,139 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     pub(crate) fn enter(members: &Arc<Members>, key: PublicKey) -> Self {
-        let mut map = members.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *map.entry(key).or_default() += 1;
-        drop(map);
+        let new = || Member {
+            sessions: 0,
+            connections: Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX)),
+            here: watch::channel(()).0,
+        };
+        members.lock().entry(key).or_insert_with(new).sessions += 1;
         Self { members: members.clone(), key }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut map = self.members.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = map.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                map.remove(&self.key);
+        let mut members = self.members.lock();
+        if let Some(member) = members.get_mut(&self.key) {
+            member.sessions -= 1;
+            if member.sessions == 0 {
+                members.remove(&self.key);
             }
         }
     }
+}
+
+/// Objects that hosts have handed over, or are handing over, and not named in a report yet. Lost
+/// with the process: then they are objects that nothing names.
+#[derive(Debug, Default)]
+pub(crate) struct Unclaimed(Mutex<Handed>);
+
+#[derive(Debug, Default)]
+struct Handed {
+    objects: HashMap<Guid, (HostId, u64)>,
+    bytes: HashMap<HostId, u64>,
+}
+
+impl Handed {
+    fn take(&mut self, guid: &Guid) -> Option<HostId> {
+        let (host, size) = self.objects.remove(guid)?;
+        if let Some(bytes) = self.bytes.get_mut(&host) {
+            *bytes -= size;
+            if *bytes == 0 {
+                self.bytes.remove(&host);
+            }
+        }
+        Some(host)
+    }
+}
+
+impl Unclaimed {
+    fn lock(&self) -> MutexGuard<'_, Handed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `host` hands `guid` over, if it then has no more than `room` bytes unclaimed.
+    fn reserve(&self, host: HostId, guid: Guid, size: u64, room: u64) -> Result<(), u64> {
+        let mut handed = self.lock();
+        if handed.objects.contains_key(&guid) {
+            return Ok(()); // On its way already; whoever comes first counts.
+        }
+        let bytes = handed.bytes.get(&host).copied().unwrap_or(0);
+        match bytes.checked_add(size) {
+            Some(sum) if sum <= room => {
+                handed.objects.insert(guid, (host, size));
+                handed.bytes.insert(host, sum);
+                Ok(())
+            }
+            _ => Err(bytes),
+        }
+    }
+
+    /// The object belongs to something from now on; or did not come.
+    pub(crate) fn settle(&self, guid: &Guid) {
+        self.lock().take(guid);
+    }
+
+    /// Hosts with unclaimed objects.
+    pub(crate) fn hosts(&self) -> Vec<HostId> {
+        self.lock().bytes.keys().copied().collect()
+    }
+
+    /// The unclaimed objects of a host.
+    pub(crate) fn of(&self, host: HostId) -> Vec<Guid> {
+        let handed = self.lock();
+        let of_host = handed.objects.iter().filter(|(_, (owner, _))| *owner == host);
+        of_host.map(|(guid, _)| *guid).collect()
+    }
+
+    /// Takes all unclaimed objects of a host out.
+    pub(crate) fn take_all(&self, host: HostId) -> Vec<Guid> {
+        let guids = self.of(host);
+        guids.iter().for_each(|guid| self.settle(guid));
+        guids
+    }
+}
+
+/// The most that these tasks may leave, all together.
+fn room(out: &[(LeaseId, TaskSet, Bytes)]) -> u64 {
+    let each = |max: &Bytes| max.0.saturating_mul(2).saturating_add(OUTPUT_EXTRA);
+    out.iter().fold(0u64, |sum, (_, tasks, max)| {
+        sum.saturating_add(u64::from(tasks.count()).saturating_mul(each(max)))
+    })
 }
 
 /// The shelf behind `isos/object/1`.
 pub(crate) struct Store {
     pub(crate) shelf: Shelf,
     pub(crate) members: Arc<Members>,
+    pub(crate) unclaimed: Arc<Unclaimed>,
+    pub(crate) core: Core,
+}
+
+impl Store {
+    /// Takes the outputs that a report names as what the host's tasks have left.
+    pub(crate) async fn claim(&self, host: HostId, report: &Report) {
+        let object = |result: &TaskResult| match result.output {
+            OutputAt::Object(guid, _) => Some((result.task, guid)),
+            OutputAt::Inline(_) => None,
+        };
+        let named = report.leases.iter().flat_map(|news| {
+            news.results.iter().filter_map(object).map(|(task, guid)| (news.lease, task, guid))
+        });
+        let named: Vec<(LeaseId, u32, Guid)> = named.collect();
+        if named.is_empty() {
+            return;
+        }
+        let Ok(out) = self.core.query(move |complex, _| complex.tasks_out(host)).await else {
+            return;
+        };
+        for (lease, task, guid) in named {
+            if out.iter().any(|(id, tasks, _)| *id == lease && tasks.contains(task)) {
+                let _ = self.shelf.need(&guid, clock::now());
+                self.unclaimed.settle(&guid);
+            }
+        }
+    }
 }
 
 impl ObjectStore for Store {
@@ -77,50 +233,82 @@ impl ObjectStore for Store {
         if !self.members.contains(from) {
             return Admission::Refuse("only hosts with a session hand objects over".into());
         }
-        if self.shelf.contains(&guid) {
+        let host = HostId(from);
+        let Ok(out) = self.core.query(move |complex, _| complex.tasks_out(host)).await else {
+            return Admission::Refuse("the server is stopping".into());
+        };
+        if out.is_empty() {
+            return Admission::Refuse("this host holds no lease that could leave outputs".into());
+        }
+        if self.shelf.need(&guid, clock::now()).is_some() {
             return Admission::Have;
         }
-        // Paths and lengths come on top of the content.
-        let max = limits::OUTPUT_BYTES_MAX.0 * 2 + 65_536;
+        let max = limits::OUTPUT_BYTES_MAX.0 * 2 + OUTPUT_EXTRA;
         if size > max {
             return Admission::Refuse(format!("{size} bytes, an output has at most {max}"));
         }
+        let room = room(&out);
+        if let Err(there) = self.unclaimed.reserve(host, guid, size, room) {
+            return Admission::Refuse(format!(
+                "{} more, with {} handed over and not reported: its tasks may leave {}",
+                Bytes(size),
+                Bytes(there),
+                Bytes(room)
+            ));
+        }
+        let place = Place { unclaimed: self.unclaimed.clone(), guid, kept: false };
         let shelf = self.shelf.clone();
         match blocking(move || shelf.writer(guid, Bytes(size))).await {
-            Ok(Ok(writer)) => Admission::Write(Writer(Some(writer))),
-            Ok(Err(error)) => Admission::Refuse(error.to_string()),
+            Ok(Ok(writer)) => Admission::Write(Writer { object: writer, place }),
+            Ok(Err(error)) => Admission::Refuse(report(&error)),
             Err(error) => Admission::Refuse(error.to_string()),
         }
     }
 
-    async fn commit(&self, _: Guid, mut writer: Writer) -> io::Result<()> {
-        let writer = writer.0.take().ok_or_else(|| io::Error::other("written already"))?;
-        blocking(move || writer.finish()).await?.map_err(io::Error::other)?;
+    async fn commit(&self, _: Guid, writer: Writer) -> io::Result<()> {
+        let Writer { object, mut place } = writer;
+        blocking(move || object.finish()).await?.map_err(io::Error::other)?;
+        place.kept = true;
         Ok(())
     }
 }
 
-/// An object on its way to the shelf. Pieces go to the page cache, so they are written in place.
-pub(crate) struct Writer(pub(crate) Option<ObjectWriter>);
+/// An object's entry among the unclaimed; gone again if the object does not come.
+struct Place {
+    unclaimed: Arc<Unclaimed>,
+    guid: Guid,
+    kept: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.unclaimed.settle(&self.guid);
+        }
+    }
+}
+
+/// An object on its way to the shelf, with its entry.
+pub(crate) struct Writer {
+    object: ObjectWriter,
+    place: Place,
+}
 
 impl AsyncWrite for Writer {
     fn poll_write(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         piece: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Some(writer) = &mut self.0 else {
-            return Poll::Ready(Err(io::Error::other("written already")));
-        };
-        Poll::Ready(writer.write(piece).map(|()| piece.len()).map_err(io::Error::other))
+        Pin::new(&mut self.object).poll_write(cx, piece)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.object).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.object).poll_shutdown(cx)
     }
 }
 
@@ -129,4 +317,31 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use isos_base::TaskRange;
+
+    use super::*;
+
+    #[test]
+    fn a_host_has_no_more_unclaimed_than_its_tasks_may_leave() {
+        let host = |n: u8| HostId(PublicKey([n; 32]));
+        let guid = |n: u8| Guid::of(&[n]);
+        let tasks = |count| TaskSet::from_iter([TaskRange::new(0, count)]);
+        let out = [(LeaseId(1), tasks(2), Bytes(1_000)), (LeaseId(2), tasks(1), Bytes(0))];
+        let room = room(&out);
+        assert_eq!(room, 2 * (2_000 + OUTPUT_EXTRA) + OUTPUT_EXTRA);
+        let unclaimed = Unclaimed::default();
+        assert_eq!(unclaimed.reserve(host(1), guid(1), room, room), Ok(()));
+        assert_eq!(unclaimed.reserve(host(1), guid(2), 1, room), Err(room), "no more");
+        assert_eq!(unclaimed.reserve(host(1), guid(2), u64::MAX, room), Err(room));
+        assert_eq!(unclaimed.reserve(host(2), guid(2), 1, room), Ok(()), "another has its own");
+        unclaimed.settle(&guid(1));
+        assert_eq!(unclaimed.hosts(), [host(2)]);
+        assert_eq!(unclaimed.reserve(host(1), guid(3), 1, room), Ok(()), "claimed makes room");
+        assert_eq!(unclaimed.take_all(host(2)), [guid(2)]);
+        assert_eq!(unclaimed.hosts(), [host(1)]);
+    }
 }

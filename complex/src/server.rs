@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use isos_base::api::{Problem, TicketReply};
-use isos_base::capability::Right;
+use isos_base::capability::{Holder, Right};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::Ticket;
 use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::auth::{MintError, Tokens};
 use crate::clock;
+use crate::collect;
 use crate::core::{Core, report};
-use crate::hosts;
+use crate::hosts::{self, Guests};
 use crate::http;
 use crate::objects::{Members, Store};
 
@@ -45,6 +46,8 @@ pub struct ServerConfig {
     pub welcome: MicroCredits,
     /// Room for objects.
     pub objects_max: Bytes,
+    /// How long the results of a job stay after its end; for ever, if not said.
+    pub keep: Option<Span>,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -65,6 +68,7 @@ impl ServerConfig {
             public_address: None,
             welcome: MicroCredits::ZERO,
             objects_max: Bytes::gib(100),
+            keep: None,
             test_world: false,
             kernel: Config::default(),
         }
@@ -140,6 +144,7 @@ pub(crate) struct Shared {
     pub(crate) shelf: Shelf,
     pub(crate) store: Arc<Store>,
     pub(crate) admitted: Arc<Members>,
+    pub(crate) guests: Guests,
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) counters: Counters,
@@ -149,14 +154,23 @@ pub(crate) struct Shared {
     pub(crate) relay_url: Option<String>,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) welcome: MicroCredits,
+    pub(crate) keep: Option<Span>,
     pub(crate) test_world: bool,
     /// Ends event streams when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
+impl Shared {
+    /// Whether a token, or one that it was made from, was revoked.
+    pub(crate) async fn is_revoked(&self, holder: &Holder) -> Result<bool, Problem> {
+        let ids = holder.revocation_ids.clone();
+        self.core.query(move |complex, _| ids.iter().any(|id| complex.is_revoked(id))).await
+    }
+}
+
 /// A running server.
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     relay: Option<Relay>,
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,
@@ -239,12 +253,19 @@ impl Server {
         let core = Core::start(machine, effects, db.writer(), failure);
         let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
         addresses.extend(endpoint.addresses());
+        let store = Arc::new(Store {
+            shelf: shelf.clone(),
+            members: admitted.clone(),
+            unclaimed: Arc::default(),
+            core: core.clone(),
+        });
         let shared = Arc::new(Shared {
             core,
             db,
-            store: Arc::new(Store { shelf: shelf.clone(), members: admitted.clone() }),
+            store,
             shelf,
             admitted,
+            guests: Guests::default(),
             endpoint,
             key: key.public(),
             tokens: Tokens::new(key),
@@ -254,12 +275,14 @@ impl Server {
             relay_url,
             addresses,
             welcome: config.welcome,
+            keep: config.keep,
             test_world: config.test_world,
             stopping,
         });
         let operator_token = operator_token(&shared).await?;
         tokio::spawn(hosts::accept(shared.clone()));
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
+        tokio::spawn(collect::run(shared.clone()));
         Ok(Self { shared, relay, operator_token, failed, stop, _home: home })
     }
 

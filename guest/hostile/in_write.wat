@@ -1,8 +1,8 @@
-;; Tries to create the file "mine" in every folder (descriptors 3 to 7), and to write "x" to
-;; it. Its exit code has bit N set when folder number N (0 for descriptor 3) took it.
+;; Tries to create the file "mine" in /in, /out and /tmp (all under descriptor 3, the root), and
+;; to write "x" to it. Its exit code has bit 0 set when /in took it, bit 1 for /out, bit 2 for
+;; /tmp.
 ;;
-;; Expected: no bit for /in, which is read-only; bits for /out and /tmp. With /in, /out,
-;; /tmp as descriptors 3, 4, 5: exit code 6.
+;; Expected: exit code 6: /in is read-only.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -12,20 +12,21 @@
   (memory (export "memory") 1)
   (data (i32.const 0) "\20\00\00\00\01\00\00\00")
   (data (i32.const 32) "x")
-  (data (i32.const 64) "mine")
+  (data (i32.const 64) "in/mine")
+  (data (i32.const 80) "out/mine")
+  (data (i32.const 96) "tmp/mine")
+  (global $took (mut i32) (i32.const 0))
+  (func $try (param $path i32) (param $length i32) (param $bit i32)
+    ;; Create (flag 1) with the right to write (bit 6).
+    (if (i32.eqz (call $path_open (i32.const 3) (i32.const 0)
+          (local.get $path) (local.get $length)
+          (i32.const 1) (i64.const 64) (i64.const 64) (i32.const 0) (i32.const 128)))
+      (then
+        (if (i32.eqz (call $fd_write (i32.load (i32.const 128)) (i32.const 0) (i32.const 1)
+              (i32.const 136)))
+          (then (global.set $took (i32.or (global.get $took) (local.get $bit))))))))
   (func (export "_start")
-    (local $folder i32) (local $took i32)
-    (loop $next
-      ;; Create (flag 1) with the right to write (bit 6).
-      (if (i32.eqz (call $path_open (i32.add (local.get $folder) (i32.const 3)) (i32.const 0)
-            (i32.const 64) (i32.const 4)
-            (i32.const 1) (i64.const 64) (i64.const 64) (i32.const 0) (i32.const 128)))
-        (then
-          (if (i32.eqz (call $fd_write (i32.load (i32.const 128)) (i32.const 0) (i32.const 1)
-                (i32.const 136)))
-            (then
-              (local.set $took
-                (i32.or (local.get $took) (i32.shl (i32.const 1) (local.get $folder))))))))
-      (local.set $folder (i32.add (local.get $folder) (i32.const 1)))
-      (br_if $next (i32.lt_u (local.get $folder) (i32.const 5))))
-    (call $proc_exit (local.get $took))))
+    (call $try (i32.const 64) (i32.const 7) (i32.const 1))
+    (call $try (i32.const 80) (i32.const 8) (i32.const 2))
+    (call $try (i32.const 96) (i32.const 8) (i32.const 4))
+    (call $proc_exit (global.get $took))))

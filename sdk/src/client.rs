@@ -43,6 +43,11 @@ struct CreditRequest<'a> {
     why: &'a str,
 }
 
+#[derive(Serialize)]
+struct RevokeRequest<'a> {
+    token: &'a str,
+}
+
 impl Client {
     /// A client of the complex at `address`; connects when first used. `token` is the text of a
     /// token, or nothing for the ticket's own.
@@ -209,6 +214,13 @@ impl Client {
     /// Makes a ticket; for operators.
     pub async fn ticket(&self, request: &TicketRequest) -> Result<TicketReply, ClientError> {
         self.json(Call::post("/v1/tickets", request, Again::Yes)).await
+    }
+
+    /// Makes a token, and all that were made from it, good no more: for operators, and for whoever
+    /// holds the token. `token` is its text.
+    pub async fn revoke_token(&self, token: &str) -> Result<(), ClientError> {
+        let body = RevokeRequest { token };
+        self.line.send(&Call::post("/v1/tokens/revoke", &body, Again::Yes)).await.map(drop)
     }
 
     /// Why something is as it is: a job (`42`), a task (`42@7`), or a host.

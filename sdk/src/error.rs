@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use isos_base::Span;
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::{JobId, Span};
 use thiserror::Error;
 
 /// The cause of an error, as a lower layer reports it.
@@ -64,6 +64,14 @@ pub enum ClientError {
         /// What was checked.
         what: String,
     },
+    /// The complex has results without their outputs.
+    #[error("the output of {} is lost: the complex has no such bytes", named(*job, tasks))]
+    Lost {
+        /// The job.
+        job: JobId,
+        /// Its tasks.
+        tasks: Vec<u32>,
+    },
     /// A local file could not be read or written.
     #[error("cannot {action} {}", path.display())]
     File {
@@ -89,6 +97,19 @@ pub enum ClientError {
         /// What is in the way, and what to do.
         why: String,
     },
+}
+
+/// `task 5@7`, or `tasks 5@7, 5@9 and 3 more`.
+fn named(job: JobId, tasks: &[u32]) -> String {
+    const NAMED_MAX: usize = 8;
+    let names: Vec<String> =
+        tasks.iter().take(NAMED_MAX).map(|task| format!("{job}@{task}")).collect();
+    let more = match tasks.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let word = if tasks.len() == 1 { "task" } else { "tasks" };
+    format!("{word} {}{more}", names.join(", "))
 }
 
 impl ClientError {
@@ -123,6 +144,7 @@ impl ClientError {
             },
             Self::Protocol { .. } => "protocol",
             Self::Verification { .. } => "verification",
+            Self::Lost { .. } => "lost",
             Self::File { .. } => "file",
             Self::Changed { .. } => "changed",
             Self::Folder { .. } => "folder",
@@ -137,9 +159,24 @@ impl ClientError {
             Self::Interrupted { .. } | Self::TimedOut { .. } | Self::Changed { .. } => 5,
             Self::Problem(problem) => problem.code.exit_code(),
             Self::Verification { .. } => 12,
+            Self::Lost { .. } => 3,
             Self::Folder { .. } => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,
             Self::Protocol { .. } | Self::File { .. } => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_outputs_are_named_and_not_all_of_many() {
+        let say = |tasks: Vec<u32>| ClientError::Lost { job: JobId(5), tasks }.to_string();
+        let one = "the output of task 5@7 is lost: the complex has no such bytes";
+        assert_eq!(say(vec![7]), one);
+        assert!(say((0..20).collect()).contains("tasks 5@0, 5@1,"));
+        assert!(say((0..20).collect()).contains("5@7 and 12 more"));
     }
 }

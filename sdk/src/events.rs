@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use isos_base::JobId;
 use isos_base::api::{JobView, ProblemCode};
-use tokio::time::{Instant, sleep};
+use isos_base::causes::report;
+use isos_base::{JobId, Span};
+use tokio::time::{Instant, sleep_until};
 
 use crate::call::{Again, Call, Pieces};
 use crate::client::Client;
@@ -13,6 +14,20 @@ use crate::limits::{EVENT_BYTES_MAX, EVENT_SILENCE_MAX, OUTAGE_MAX, OUTAGE_WAIT_
 use crate::sse::Parser;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// What is new about a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It stands differently.
+    Job(Box<JobView>),
+    /// The complex does not answer; it is tried again. Comes with every try that fails.
+    Away {
+        /// For how long it has not answered.
+        since: Span,
+        /// What happened at the last try.
+        why: String,
+    },
+}
 
 /// The progress of one job: every view differs from the one before it.
 #[derive(Debug)]
@@ -25,6 +40,8 @@ pub struct JobEvents {
     /// Since when the complex does not answer.
     away_since: Option<Instant>,
     wait: Duration,
+    /// When to try again.
+    again: Option<Instant>,
 }
 
 impl JobEvents {
@@ -37,6 +54,7 @@ impl JobEvents {
             last: None,
             away_since: None,
             wait: FIRST_WAIT,
+            again: None,
         }
     }
 
@@ -52,6 +70,20 @@ impl JobEvents {
     /// [`ClientError`] when the complex says no, or has not come back within
     /// [`crate::limits::OUTAGE_MAX`].
     pub async fn next(&mut self) -> Result<Option<JobView>, ClientError> {
+        loop {
+            match self.progress().await? {
+                Some(Progress::Job(view)) => return Ok(Some(*view)),
+                Some(Progress::Away { .. }) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`JobEvents::next`], for those who show that the complex is away.
+    ///
+    /// # Errors
+    /// As [`JobEvents::next`].
+    pub async fn progress(&mut self) -> Result<Option<Progress>, ClientError> {
         if self.last.as_ref().is_some_and(|view| view.state.is_over()) {
             return Ok(None);
         }
@@ -63,12 +95,16 @@ impl JobEvents {
                 })?;
                 if self.last.as_ref() != Some(&view) {
                     self.last = Some(view.clone());
-                    return Ok(Some(view));
+                    return Ok(Some(Progress::Job(view.into())));
                 }
+            }
+            if let Some(again) = self.again {
+                sleep_until(again).await;
+                self.again = None;
             }
             match self.read().await {
                 Ok(()) => (self.away_since, self.wait) = (None, FIRST_WAIT),
-                Err(error) => self.pause(error).await?,
+                Err(error) => return self.pause(error).map(Some),
             }
         }
     }
@@ -113,21 +149,23 @@ impl JobEvents {
         }
     }
 
-    /// Waits before the next try, or gives up.
-    async fn pause(&mut self, error: ClientError) -> Result<(), ClientError> {
+    /// Puts the next try off, or gives up.
+    fn pause(&mut self, error: ClientError) -> Result<Progress, ClientError> {
         let passing = match &error {
             ClientError::Interrupted { .. } | ClientError::TimedOut { .. } => true,
             // Nobody there from the start is an answer; nobody there any more is an outage.
             ClientError::Unreachable { .. } => self.last.is_some(),
             error => error.problem() == Some(ProblemCode::Busy),
         };
-        let since = *self.away_since.get_or_insert_with(Instant::now);
-        if !passing || since.elapsed() > OUTAGE_MAX {
+        let now = Instant::now();
+        let since = now - *self.away_since.get_or_insert(now);
+        if !passing || since > OUTAGE_MAX {
             return Err(error);
         }
         tracing::info!(job = %self.job, %error, "lost sight of the job; trying again");
-        sleep(self.wait).await;
+        self.again = Some(now + self.wait);
         self.wait = (self.wait * 2).min(OUTAGE_WAIT_MAX);
-        Ok(())
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        Ok(Progress::Away { since: Span(micros), why: report(&error) })
     }
 }

@@ -25,7 +25,7 @@ mod transport;
 pub use address::{Address, AddressError};
 pub use client::{Client, StatementPart};
 pub use error::{Cause, ClientError, EXIT_UNREACHABLE};
-pub use events::JobEvents;
+pub use events::{JobEvents, Progress};
 pub use inputs::Input;
 pub use objects::{Object, Source, UploadProgress};
 pub use results::{Outcome, Results};

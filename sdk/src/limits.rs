@@ -11,8 +11,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UPLOAD_BYTES_PER_SEC_MIN: u64 = 64 << 10;
 /// A download on which nothing arrives for this long has failed.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
-/// An event stream without even a comment for this long is dead, whatever the system says.
-pub const EVENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// An event stream without even a comment for this long is dead, whatever the system says: servers
+/// send one every ten seconds.
+pub const EVENT_SILENCE_MAX: Duration = Duration::from_secs(35);
 /// Waits before a request is sent again. Together some seconds: a server that restarts is back.
 pub const RETRY_WAITS: [Duration; 5] = [
     Duration::from_millis(50),
@@ -23,8 +24,9 @@ pub const RETRY_WAITS: [Duration; 5] = [
 ];
 /// The longest wait that a busy server may ask for before a request is sent again.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
-/// How long an event stream tries to come back: a server moved to another machine is there again.
-pub const OUTAGE_MAX: Duration = Duration::from_secs(300);
+/// How long an event stream tries to come back: a server that restarts over a large database is
+/// there again. A person who waits for longer wants to know, and can watch again later.
+pub const OUTAGE_MAX: Duration = Duration::from_secs(60);
 /// The longest wait between two tries of it.
 pub const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(2);
 

@@ -57,7 +57,8 @@ impl Results {
     /// # Errors
     /// [`ClientError::Interrupted`] for a stream that ends within a result,
     /// [`ClientError::Verification`] for bytes that do not fit their hash,
-    /// [`ClientError::Protocol`] for what is no result.
+    /// [`ClientError::Protocol`] for what is no result. After [`ClientError::Lost`] the stream goes
+    /// on with the next result.
     pub async fn next(&mut self) -> Result<Option<Outcome>, ClientError> {
         if !self.fill(FRAME_HEAD_BYTES).await? {
             return Ok(None);
@@ -113,9 +114,7 @@ fn check(job: JobId, entry: ResultEntry, with_output: bool) -> Result<Outcome, C
         (_, Some(bytes)) => Some(bytes),
         (OutputAt::Inline(bytes), None) => Some(bytes),
         (OutputAt::Object(..), None) => {
-            let request = format!("GET /v1/jobs/{job}/results");
-            let why = format!("task {} comes without its output", accepted.task);
-            return Err(ClientError::Protocol { request, why });
+            return Err(ClientError::Lost { job, tasks: vec![accepted.task] });
         }
     };
     let output = match bytes {

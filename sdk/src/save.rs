@@ -225,7 +225,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`ResultsFolder`] and of [`crate::Results::next`]. What was saved stays, and the
-    /// next call goes on from there.
+    /// next call goes on from there. [`ClientError::Lost`] comes after all others were saved.
     pub async fn save_results(
         &self,
         job: JobId,
@@ -238,7 +238,7 @@ impl Client {
         let (mut seen, mut written, mut bytes) = (BTreeSet::new(), 0, 0);
         let folder = Arc::new(Mutex::new(folder));
         let mut waits = RETRY_WAITS.into_iter();
-        loop {
+        let lost = loop {
             let mut note = |line: &ResultLine, new: bool| {
                 if new {
                     written += 1;
@@ -248,27 +248,40 @@ impl Client {
                 progress(seen.len() as u32);
             };
             let error = match self.save_stream(job, &folder, &mut note).await {
-                Ok(()) => break,
+                Ok(lost) => break lost,
                 Err(error) => error,
             };
             let passing =
                 matches!(error, ClientError::Interrupted { .. } | ClientError::TimedOut { .. });
             let Some(wait) = waits.next().filter(|_| passing) else { return Err(error) };
             sleep(wait).await;
-        }
+        };
         let saved = blocking(move || lock(&folder).finish()).await?;
+        if !lost.is_empty() {
+            return Err(ClientError::Lost { job, tasks: lost });
+        }
         Ok(Saved { kept: seen.len() as u32 - written, bytes, ..saved })
     }
 
-    /// One pass over all results.
+    /// One pass over all results. Gives the tasks whose outputs are lost.
     async fn save_stream(
         &self,
         job: JobId,
         folder: &Arc<Mutex<ResultsFolder>>,
         note: &mut (dyn FnMut(&ResultLine, bool) + Send),
-    ) -> Result<(), ClientError> {
+    ) -> Result<Vec<u32>, ClientError> {
         let mut results = self.results(job, true, None).await?;
-        while let Some(outcome) = results.next().await? {
+        let mut lost = Vec::new();
+        loop {
+            let outcome = match results.next().await {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => break,
+                Err(ClientError::Lost { tasks, .. }) => {
+                    lost.extend(tasks);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let folder = folder.clone();
             let work = move || {
                 let mut folder = lock(&folder);
@@ -282,7 +295,7 @@ impl Client {
             let (line, new) = blocking(work).await?;
             note(&line, new);
         }
-        Ok(())
+        Ok(lost)
     }
 }
 

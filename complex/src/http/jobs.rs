@@ -3,31 +3,23 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes as Buffer;
 use futures_util::Stream;
-use isos_base::api::{
-    JobView, LeaseView, Plan, Problem, ProblemCode, RESULT_STREAM_TYPE, ResultEntry, SubmitRequest,
-    TaskView,
-};
+use isos_base::api::{JobView, LeaseView, Plan, SubmitRequest, TaskView};
 use isos_base::capability::Right;
 use isos_base::job::FileList;
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
-use isos_base::task::OutputAt;
 use isos_base::{Bytes, Guid, JobId, codec, limits};
 use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
-use super::openapi::Raw;
+use super::extract::{Json, Path, Query};
 use super::{
     Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
 };
+use crate::clock;
 use crate::objects::blocking;
 
 /// Rows of one page.
@@ -95,7 +87,8 @@ pub(super) async fn plan(
 /// The program and inputs must be here, as long as the job says, before it is accepted.
 async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
     let spec = &request.spec;
-    let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.size(guid) {
+    let now = clock::now();
+    let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.need(guid, now) {
         None => Err(usage(format!("{what} {} has not been uploaded", guid.short()))),
         Some(real) if real != size => {
             Err(usage(format!("{what} {} has {real}, the job says {size}", guid.short())))
@@ -107,6 +100,7 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         here(&input.guid, input.size, &format!("input {}", input.path))?;
     }
     let Some(list) = spec.each else { return Ok(()) };
+    let _ = shared.shelf.need(&list, now);
     let shelf = shared.shelf.clone();
     let read = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await;
     let bytes = read
@@ -173,7 +167,7 @@ pub(super) async fn list(
 }
 
 /// A job that this token may see.
-async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
+pub(super) async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
     who.needs(Right::Read)?;
     let id = JobId(id);
     let view = match shared.core.query(move |complex, _| complex.job_view(id)).await? {
@@ -362,114 +356,10 @@ fn task_view(accepted: Accepted) -> TaskView {
     }
 }
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ResultsQuery {
-    /// Whether to send the outputs too.
-    #[serde(default)]
-    output: bool,
-    /// Only this task.
-    task: Option<u32>,
-}
-
-/// Streams the results accepted so far, in the order of acceptance.
-///
-/// Tasks that were given up all at once when the job ended are not among them: the job says why.
-/// Frames, each a length of four little-endian bytes and a postcard message: see the internals
-/// book. With `output`, each carries its task's output.
-#[utoipa::path(
-    get,
-    path = "/v1/jobs/{id}/results",
-    operation_id = "getResults",
-    tag = "jobs",
-    params(("id" = JobId, Path, description = "Number of the job"), ResultsQuery),
-    responses(
-        (
-            status = 200,
-            body = Raw,
-            content_type = "application/x-isos-results",
-            description = "Frames",
-        ),
-        (status = 400, response = Failure),
-        (status = 404, response = Failure),
-        (status = 422, response = Failure),
-    ),
-)]
-pub(super) async fn results(
-    State(shared): AppState,
-    who: Who,
-    Path(id): Path<u64>,
-    Query(query): Query<ResultsQuery>,
-) -> Answer<Response> {
-    let view = find(&shared, &who, id).await?;
-    let job = JobId(id);
-    let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
-    if let Some(task) = query.task {
-        let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
-        let accepted = found
-            .or_else(|| given_up(&view, task))
-            .ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
-        let mut frame = Vec::new();
-        put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
-        return Ok((headers, frame).into_response());
-    }
-    // A page of batches at a time, so that a job of any size streams in bounded memory.
-    let stream = futures_util::stream::unfold(Some(None), move |after| {
-        let shared = shared.clone();
-        async move {
-            let after: Option<u64> = after?;
-            let page = async {
-                let batches =
-                    shared.db.results(job, after, 16).await.map_err(|error| error.to_string())?;
-                let Some(last) = batches.last().map(|batch| batch.batch) else { return Ok(None) };
-                let mut frames = Vec::new();
-                for accepted in batches.into_iter().flat_map(|batch| batch.results) {
-                    let put = put_entry(&shared, accepted, query.output, &mut frames).await;
-                    put.map_err(|problem| problem.message)?;
-                }
-                Ok(Some((Buffer::from(frames), last)))
-            };
-            match page.await {
-                Ok(None) => None,
-                Ok(Some((frames, last))) => Some((Ok(frames), Some(Some(last)))),
-                Err(why) => {
-                    let error: String = why;
-                    Some((Err(std::io::Error::other(error)), None))
-                }
-            }
-        }
-    });
-    Ok((headers, Body::from_stream(stream)).into_response())
-}
-
 /// What became of a task that was given up with all others when its job ended.
 pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
     let why = job.why.clone().filter(|_| task < job.tasks.total)?;
     Some(Accepted { task, result: Err(why), host: None })
-}
-
-async fn put_entry(
-    shared: &App,
-    accepted: Accepted,
-    with_output: bool,
-    frames: &mut Vec<u8>,
-) -> Result<(), Problem> {
-    let output = match accepted.result.as_ref().map(|result| &result.output) {
-        Ok(OutputAt::Inline(bytes)) if with_output => Some(bytes.clone()),
-        Ok(OutputAt::Object(guid, _)) if with_output => {
-            let (shelf, guid) = (shared.shelf.clone(), *guid);
-            let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2);
-            let read = blocking(move || shelf.read(&guid, max)).await;
-            let read = read.map_err(|error| internal(&error.to_string()))?;
-            Some(read.map_err(|error| {
-                let why = crate::core::report(&error);
-                Problem::new(ProblemCode::Verification, format!("an output is lost: {why}"))
-            })?)
-        }
-        _ => None,
-    };
-    codec::put_frame(&ResultEntry { accepted, output }, frames);
-    Ok(())
 }
 
 /// Lists a job's leases: which host was paid for what.

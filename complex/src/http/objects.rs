@@ -1,7 +1,7 @@
 //! Objects by GUID: programs and inputs come in, outputs go out.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -10,8 +10,10 @@ use isos_base::capability::Right;
 use isos_base::{Bytes, Guid, limits};
 use tokio_util::io::ReaderStream;
 
+use super::extract::Path;
 use super::openapi::Raw;
 use super::{Answer, AppState, Failure, Who, internal, not_found, usage};
+use crate::clock;
 use crate::objects::blocking;
 
 fn guid(text: &str) -> Answer<Guid> {
@@ -45,7 +47,7 @@ pub(super) async fn get(
 ) -> Answer<Response> {
     who.needs(Right::Read)?;
     let guid = guid(&name)?;
-    if !shared.shelf.contains(&guid) {
+    if shared.shelf.need(&guid, clock::now()).is_none() {
         return Err(not_found(format!("object {name}")));
     }
     let shelf = shared.shelf.clone();
@@ -93,7 +95,9 @@ pub(super) async fn put(
 ) -> Answer<StatusCode> {
     who.needs(Right::Submit)?;
     let guid = guid(&name)?;
-    if shared.shelf.contains(&guid) {
+    // What a host left here without naming it is the client's from now on.
+    shared.store.unclaimed.settle(&guid);
+    if shared.shelf.need(&guid, clock::now()).is_some() {
         return Ok(StatusCode::OK);
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages};
+use super::{Failure, jobs, objects, others, pages, results};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -43,7 +43,7 @@ use super::{Failure, jobs, objects, others, pages};
         jobs::cancel,
         jobs::events,
         jobs::tasks,
-        jobs::results,
+        results::results,
         jobs::leases,
         others::hosts,
         others::host,
@@ -53,6 +53,7 @@ use super::{Failure, jobs, objects, others, pages};
         others::earnings,
         others::credits,
         others::ticket,
+        others::revoke,
         others::explain,
         document,
         pages::healthz,
@@ -151,7 +152,7 @@ mod tests {
     fn every_route_is_in_the_document_and_the_other_way_round() {
         let source = include_str!("../http.rs");
         let router = source.split_once("Router::new()").expect("the router").1;
-        let router = router.split_once(".layer(").expect("the end of the routes").0;
+        let router = router.split_once(".fallback(").expect("the end of the routes").0;
         let methods = ["get", "put", "post", "delete"];
         let mut routes = BTreeSet::new();
         for route in router.split(".route(").skip(1) {

@@ -1,17 +1,20 @@
 //! Hosts, accounts, tickets, explanations.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
+use axum::http::StatusCode;
 use isos_base::api::{
     AccountView, ComplexStatus, Explanation, HostEarnings, HostView, Statement, TicketReply,
     TicketRequest, WhoAmI,
 };
-use isos_base::capability::Right;
+use isos_base::capability::{self, Right};
 use isos_base::{AccountId, HostId, JobId, MicroCredits, Span, TaskId};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
+use super::extract::{Json, Path, Query};
 use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
+use crate::auth::lacks;
+use crate::clock;
 use crate::server::make_ticket;
 use crate::statement;
 
@@ -331,6 +334,50 @@ pub(super) async fn ticket(
         return Err(usage(format!("a ticket is valid for 1s to {TICKET_FOR_MAX}")));
     }
     Ok(Json(make_ticket(&shared, &request.account, &rights, request.valid).await?))
+}
+
+/// A token that is to be good no more.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revocation {
+    /// The token's text.
+    token: String,
+}
+
+/// Revokes a token, and all that were made from it.
+///
+/// Needs the right `operate`, or the token itself, or one that it was made from. Hosts that came
+/// with it are disconnected.
+#[utoipa::path(
+    post,
+    path = "/v1/tokens/revoke",
+    operation_id = "revokeToken",
+    tag = "accounts",
+    request_body = Revocation,
+    responses(
+        (status = 200, description = "It is good no more"),
+        (status = 400, response = super::Failure),
+    ),
+)]
+pub(super) async fn revoke(
+    State(shared): AppState,
+    who: Who,
+    Json(Revocation { token }): Json<Revocation>,
+) -> Answer<StatusCode> {
+    let bytes = capability::from_text(token.trim());
+    let bytes = bytes.ok_or_else(|| usage("this is not the text of a token"))?;
+    let target = shared.tokens.check(&bytes, clock::now());
+    let target = target.map_err(|error| usage(error.to_string()))?;
+    // Ids stand in the order of making: whoever holds a token may revoke what was made from it.
+    if !who.is_operator() && !target.revocation_ids.starts_with(&who.0.revocation_ids) {
+        return Err(super::Failure(lacks(Right::Operate)));
+    }
+    let id = target.revocation_ids.last().cloned();
+    let id = id.ok_or_else(|| usage("this token has no id to revoke it by"))?;
+    let call = Call::RevokeToken { id: id.clone(), until: target.expires };
+    shared.core.call(call).await?;
+    shared.guests.revoked(&id);
+    Ok(StatusCode::OK)
 }
 
 /// Gives all reasons why a job, task or host is as it is.

@@ -40,6 +40,7 @@ pub(crate) async fn commit(
         results,
         idempotency,
         revocations,
+        results_dropped,
         forget,
     } = group;
     let mut transaction = connection.begin_with(BEGIN_WRITE).await?;
@@ -58,6 +59,9 @@ pub(crate) async fn commit(
     to.put(results.into_values()).await?;
     to.put(idempotency.into_values()).await?;
     to.put(revocations.into_iter()).await?;
+    for job in results_dropped {
+        to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
+    }
     if let Some(Time(now)) = forget {
         to.delete("DELETE FROM idempotency WHERE expires <= $1", now).await?;
         to.delete("DELETE FROM revocations WHERE expires <= $1", now).await?;

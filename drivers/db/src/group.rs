@@ -35,6 +35,8 @@ pub(crate) struct Group {
     pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
     pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
+    /// Jobs that are over, whose results are deleted.
+    pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
     pub(crate) forget: Option<Time>,
 }
@@ -92,6 +94,7 @@ impl Group {
             results,
             idempotency,
             revocations,
+            results_dropped,
             forget,
         } = self;
         accounts.is_empty()
@@ -106,6 +109,7 @@ impl Group {
             && results.is_empty()
             && idempotency.is_empty()
             && revocations.is_empty()
+            && results_dropped.is_empty()
             && forget.is_none()
     }
 }

@@ -37,6 +37,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isos_base::ids::JobId;
 use isos_base::record::{Change, Snapshot};
 use isos_base::time::Time;
 use isos_base::units::Bytes;
@@ -148,6 +149,14 @@ impl Db {
     /// As [`Db::commit`].
     pub async fn forget_expired(&self, now: Time) -> Result<(), CommitError> {
         self.inner.writer.forget(now).await
+    }
+
+    /// Deletes the results of a job, which is over. Its record, leases and transfers stay.
+    ///
+    /// # Errors
+    /// As [`Db::commit`].
+    pub async fn forget_results(&self, job: JobId) -> Result<(), CommitError> {
+        self.inner.writer.forget_results(job).await
     }
 
     /// The one writer.

@@ -10,7 +10,7 @@ use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
 use isos_base::key::PublicKey;
 use isos_base::record::{
     Accepted, AccountRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch, StateChunk,
-    TransferRecord,
+    TransferRecord, VoteBatch,
 };
 use isos_base::{Fuel, MicroCredits};
 use sqlx::{Arguments as _, Row as _, SqlSafeStr};
@@ -190,6 +190,23 @@ impl Db {
         };
         self.visit(sql, values, visit).await?;
         Ok(found)
+    }
+
+    /// Undecided votes of a job in the order of leases and batches, behind the batch `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn votes(
+        &self,
+        job: JobId,
+        after: Option<(LeaseId, u32)>,
+        limit: u32,
+    ) -> Result<Vec<VoteBatch>, ReadError> {
+        let (lease, batch) = after.unwrap_or((LeaseId(0), 0));
+        let values = Lookup::default().number(job.0).number(lease.0).number(batch.into());
+        let rest = "WHERE job = $1 AND (lease > $2 OR (lease = $2 AND batch > $3)) \
+                    ORDER BY lease, batch LIMIT $4";
+        self.page(rest, values.limit(limit)).await
     }
 
     /// Leases of a job or host, in order, with numbers above `after`.

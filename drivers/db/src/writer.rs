@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use isos_base::ids::JobId;
 use isos_base::record::Change;
 use isos_base::time::Time;
 use sqlx::Connection;
@@ -33,6 +34,7 @@ type Answer = Result<(), CommitError>;
 enum Work {
     Changes(Vec<Change>),
     Forget(Time),
+    ForgetResults(JobId),
     /// The last there is.
     Close,
 }
@@ -98,6 +100,10 @@ impl Writer {
 
     pub(crate) fn forget(&self, now: Time) -> Commit {
         self.send(Work::Forget(now))
+    }
+
+    pub(crate) fn forget_results(&self, job: JobId) -> Commit {
+        self.send(Work::ForgetResults(job))
     }
 
     pub(crate) fn close(&self) -> Commit {
@@ -227,6 +233,7 @@ impl Task {
                     changes += more.len();
                     taken = more.into_iter().try_for_each(|change| group.add(change));
                 }
+                Work::ForgetResults(job) => _ = group.results_dropped.insert(job),
                 Work::Forget(now) => group.forget = group.forget.max(Some(now)),
             }
             answers.push(answer);

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
-use isos_base::{Bytes, Guid, limits};
+use isos_base::{Bytes, Guid, Time, limits};
 
 use crate::error::{ShelfError, error};
 use crate::shelf::{Durability, ShelfLimits};
@@ -47,6 +48,8 @@ pub(crate) struct Object {
     pub(crate) used_at: u64,
     /// Whether this process has seen that the bytes are right.
     pub(crate) checked: bool,
+    /// When it came, or somebody last said that it is needed.
+    pub(crate) needed: Time,
 }
 
 impl Inner {
@@ -115,7 +118,7 @@ impl Inner {
                 };
                 let file = path.symlink_metadata().map_err(|e| error("look at", &path, e))?;
                 if file.is_file() && file.len() == size {
-                    found.push((file.modified().ok(), guid, size));
+                    found.push((written(&file), guid, size));
                 } else {
                     self.storage.remove(&path).map_err(|e| error("remove", &path, e))?;
                 }
@@ -123,8 +126,8 @@ impl Inner {
         }
         found.sort();
         let mut state = self.lock();
-        for (_, guid, size) in found {
-            state.insert(guid, size, false);
+        for (at, guid, size) in found {
+            state.insert(guid, size, false, at);
         }
         Ok(())
     }
@@ -192,12 +195,13 @@ impl Inner {
         };
         created.map_err(|e| self.refusal("create", &folder, size, e))?;
         let path = self.object_path(&guid, size);
+        let at = file.metadata().map_or(Time(u64::MAX), |file| written(&file));
         {
             // The lock makes the name and the index one; an object that is there already is
             // replaced by its equal.
             let mut state = self.lock();
             storage.rename(temp, &path).map_err(|e| self.refusal("keep", &path, size, e))?;
-            state.insert(guid, size, true);
+            state.insert(guid, size, true, at);
         }
         if durable {
             storage.sync_folder(&folder).map_err(|e| error("sync", &folder, e))?;
@@ -239,12 +243,12 @@ impl Inner {
 }
 
 impl State {
-    fn insert(&mut self, guid: Guid, size: u64, checked: bool) {
+    fn insert(&mut self, guid: Guid, size: u64, checked: bool, needed: Time) {
         self.forget(&guid);
         self.clock += 1;
         self.used += size;
         self.order.insert(self.clock, guid);
-        self.objects.insert(guid, Object { size, used_at: self.clock, checked });
+        self.objects.insert(guid, Object { size, used_at: self.clock, checked, needed });
     }
 
     pub(crate) fn forget(&mut self, guid: &Guid) {
@@ -253,6 +257,13 @@ impl State {
             self.used -= object.size;
         }
     }
+}
+
+/// When a file was written; the end of time where the file system does not know.
+fn written(file: &std::fs::Metadata) -> Time {
+    let since = file.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let micros = since.and_then(|since| u64::try_from(since.as_micros()).ok());
+    Time(micros.unwrap_or(u64::MAX))
 }
 
 /// `<GUID>.<size>`, or nothing.

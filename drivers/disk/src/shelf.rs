@@ -6,12 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use isos_base::guid::GuidHasher;
 use isos_base::job::is_plain_path;
-use isos_base::{Bytes, Guid};
+use isos_base::{Bytes, Guid, Time};
 
 use crate::error::{ShelfError, error};
 use crate::index::{Inner, Object};
@@ -125,6 +126,42 @@ impl Shelf {
     #[must_use]
     pub fn size(&self, guid: &Guid) -> Option<Bytes> {
         self.0.lock().objects.get(guid).map(|object| Bytes(object.size))
+    }
+
+    /// As [`Shelf::size`], and says that the object is needed at `now`.
+    #[must_use]
+    pub fn need(&self, guid: &Guid, now: Time) -> Option<Bytes> {
+        let mut state = self.0.lock();
+        let object = state.objects.get_mut(guid)?;
+        object.needed = object.needed.max(now);
+        Some(Bytes(object.size))
+    }
+
+    /// The first `limit` objects above `after`, by GUID, that came before `time` and that nobody
+    /// has said to need since.
+    #[must_use]
+    pub fn unneeded(&self, time: Time, after: Option<Guid>, limit: usize) -> Vec<Guid> {
+        let state = self.0.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let objects = state.objects.range((from, Bound::Unbounded));
+        let old = objects.filter(|(_, object)| object.needed < time);
+        old.map(|(guid, _)| *guid).take(limit).collect()
+    }
+
+    /// Removes the object if [`Shelf::unneeded`] would still list it and nothing pins it; says how
+    /// many bytes went.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_unneeded(&self, guid: &Guid, time: Time) -> Result<Bytes, ShelfError> {
+        let mut state = self.0.lock();
+        let old = state.objects.get(guid).filter(|object| object.needed < time);
+        let Some(size) = old.map(|object| Bytes(object.size)) else { return Ok(Bytes::ZERO) };
+        if state.pins.contains_key(guid) {
+            return Ok(Bytes::ZERO);
+        }
+        self.0.drop_object(&mut state, guid)?;
+        Ok(size)
     }
 
     /// All bytes of an object of at most `max`, hashed again.

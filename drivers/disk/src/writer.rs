@@ -1,10 +1,14 @@
 //! An object on its way to the shelf: hashed while it comes, kept only when it is right.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use isos_base::guid::GuidHasher;
 use isos_base::{Bytes, Guid};
+use tokio::io::AsyncWrite;
 
 use crate::error::ShelfError;
 use crate::shelf::Shelf;
@@ -110,6 +114,25 @@ impl ObjectWriter {
             adopted?;
         }
         Ok(guid)
+    }
+}
+
+/// For transfers. Pieces go to the page cache, which is short enough to be done in place.
+impl AsyncWrite for ObjectWriter {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.write(piece).map(|()| piece.len()).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

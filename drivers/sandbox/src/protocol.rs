@@ -118,3 +118,73 @@ pub(crate) fn write_frame<M: Serialize>(sink: &mut impl Write, message: &M) -> i
     sink.write_all(&buffer)?;
     sink.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use isos_base::random::Random;
+    use isos_base::task::{Exit, Output};
+    use isos_base::{Bytes, Fuel, Guid, Span};
+
+    use super::*;
+
+    /// What a pipe may carry, whatever wrote it: it is read without a panic, within its limit.
+    fn read_all<M: DeserializeOwned + Serialize>(mut bytes: &[u8], max: usize) {
+        while let Ok(Some(message)) = read_frame::<M>(&mut bytes, max) {
+            let mut again = Vec::new();
+            write_frame(&mut again, &message).expect("memory takes everything");
+            let read = read_frame::<M>(&mut again.as_slice(), usize::MAX).expect("it was written");
+            let mut twice = Vec::new();
+            write_frame(&mut twice, &read.expect("a frame")).expect("memory takes everything");
+            assert_eq!(again, twice, "what was understood means the same when it is read again");
+        }
+    }
+
+    fn frames<M: Serialize>(messages: &[M]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| codec::put_frame(message, &mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn odd_bytes_in_a_pipe_are_errors_and_never_panics() {
+        const MAX: usize = 1 << 16;
+        let spec = JobSpec::new(Guid::of(b"program"), Bytes(7), 3);
+        let setup = Setup { job: JobId(1), spec, input_dir: "/in".into(), threads: 1, idle: true };
+        let start = Start { code: "/code".into(), component: false, setup, agent: 7 };
+        let orders = vec![Order { task: 1, file: Some("x".into()) }, Order { task: 2, file: None }];
+        let to_child = frames(&[ToChild::Start(Box::new(start)), ToChild::Orders(orders)]);
+        let execution = Execution {
+            task: 1,
+            end: Ok(Exit::Code(0)),
+            fuel: Fuel(9),
+            wall: Span(5),
+            output: Output { stdout: b"hello".to_vec(), ..Output::default() },
+        };
+        let walls = vec![Wall { name: "landlock".into(), missing: Some("no".into()) }];
+        let from_child = frames(&[
+            FromChild::Ready(walls),
+            FromChild::Stale("why".into()),
+            FromChild::Failed("why".into()),
+            FromChild::Finished(vec![execution]),
+        ]);
+        let mut random = Random::new(1);
+        for good in [to_child, from_child] {
+            for round in 0..20_000 {
+                let mut bytes = good.clone();
+                for _ in 0..round % 8 {
+                    let at = random.below(bytes.len() as u64) as usize;
+                    bytes[at] = random.below(256) as u8;
+                }
+                bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+                read_all::<ToChild>(&bytes, MAX);
+                read_all::<FromChild>(&bytes, MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_promises_too_much_is_refused_before_it_is_read() {
+        let mut endless = [0xff; 64].as_slice();
+        assert!(read_frame::<FromChild>(&mut endless, 1 << 10).is_err());
+    }
+}

@@ -39,6 +39,9 @@ pub(crate) struct ServerArgs {
     /// Room for programs, inputs and outputs.
     #[arg(long, value_name = "SIZE", default_value = "100GiB")]
     pub(crate) objects_max: Bytes,
+    /// How long results stay after the end of their job; for ever, if not said.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keep: Option<Span>,
     /// The posted price: micro-credits per gigafuel.
     #[arg(long, value_name = "N", default_value_t = Config::default().price.0)]
     pub(crate) price: u32,
@@ -98,6 +101,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         public_address: args.public,
         welcome: args.welcome,
         objects_max: args.objects_max,
+        keep: args.keep,
         test_world: args.test_world,
         kernel,
     };

@@ -5,7 +5,7 @@ use isos_base::api::{
 };
 use isos_base::key::PublicKey;
 use isos_base::record::JobRecord;
-use isos_base::{AccountId, HostId, JobId, MicroCredits, Time};
+use isos_base::{AccountId, Bytes, HostId, JobId, LeaseId, MicroCredits, TaskSet, Time};
 
 use super::job::Job;
 use super::{Complex, Host};
@@ -104,6 +104,18 @@ impl Complex {
             Some(_) if holds => HostState::Working,
             Some(_) => HostState::Idle,
         }
+    }
+
+    /// What a host has not reported yet, by lease, with the most that each task may leave.
+    #[must_use]
+    pub fn tasks_out(&self, host: HostId) -> Vec<(LeaseId, TaskSet, Bytes)> {
+        let leases = self.hosts.get(&host).into_iter().flat_map(|host| &host.leases);
+        let leases = leases.filter_map(|id| self.leases.get(id));
+        let out = leases.filter(|lease| !lease.out.is_empty()).filter_map(|lease| {
+            let spec = &self.jobs.get(&lease.record.job)?.record.spec;
+            Some((lease.record.id, lease.out.clone(), spec.output_max))
+        });
+        out.collect()
     }
 
     /// An account.

@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use expect_test::expect;
 use futures_util::stream::{self, StreamExt};
-use isos_base::api::RESULT_STREAM_TYPE;
+use isos_base::api::{RESULT_STREAM_TYPE, ResultEntry};
 use isos_base::codec::decode;
 use isos_base::job::FileList;
 use isos_base::record::JobState;
@@ -194,6 +194,28 @@ async fn results_are_saved_once_however_often_the_stream_breaks() {
     let again = client.save_results(JobId(42), &folder, |_| ()).await.unwrap();
     assert_eq!((again.done, again.kept), (3, 2));
     assert!(folder.join("1/stdout").exists());
+}
+
+#[tokio::test]
+async fn a_lost_output_is_named_and_the_others_are_saved() {
+    let results = || async {
+        let lost = ResultEntry { output: None, ..entry(0) };
+        let whole = frames(&[entry(2), lost, entry(1)]);
+        ([(CONTENT_TYPE, RESULT_STREAM_TYPE)], whole)
+    };
+    let router = Router::new()
+        .route("/v1/jobs/42", get(|| async { Json(job(3, JobState::Done)) }))
+        .route("/v1/jobs/42/results", get(results));
+    let server = Server::start(router).await;
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("results");
+    let error = server.client().save_results(JobId(42), &folder, |_| ()).await.unwrap_err();
+    let said = "the output of task 42@0 is lost: the complex has no such bytes";
+    assert_eq!((error.to_string().as_str(), error.exit_code()), (said, 3));
+    assert!(folder.join("2/stdout").exists() && folder.join("1/stdout").exists());
+    assert!(!folder.join("0").exists());
+    let summary = fs::read_to_string(folder.join("results.jsonl")).unwrap();
+    assert_eq!(summary.lines().count(), 2);
 }
 
 /// Hashes cut to four characters.

@@ -15,7 +15,7 @@ use isos_base::record::JobState;
 use isos_base::{Guid, JobId};
 
 use super::samples::{Server, entry, frames, job, output};
-use crate::ClientError;
+use crate::{ClientError, Progress};
 
 /// Gives one answer after another to whoever asks for `path`; the last one for ever.
 fn in_turn(path: &str, answers: Vec<fn() -> Response>) -> Router {
@@ -65,6 +65,24 @@ async fn progress_survives_a_server_that_goes_away_in_mid_job() {
     }
     assert_eq!(seen, [1, 2, 3]);
     assert_eq!(events.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_outage_is_told_while_it_lasts() {
+    let answers: Vec<fn() -> Response> =
+        vec![|| events(data(1, JobState::Active)), busy, || events(data(3, JobState::Done))];
+    let server = Server::start(in_turn("/v1/jobs/42/events", answers)).await;
+    let mut events = server.client().events(JobId(42));
+    let mut told = Vec::new();
+    while let Some(progress) = events.progress().await.unwrap() {
+        told.push(match progress {
+            Progress::Job(view) => format!("{} done", view.tasks.done),
+            Progress::Away { why, .. } => why,
+        });
+    }
+    assert_eq!((told.len(), &*told[0], &*told[3]), (4, "1 done", "3 done"), "{told:?}");
+    assert!(told[1].contains("the event stream ended before the job"), "{told:?}");
+    assert!(told[2].contains("restarting"), "{told:?}");
 }
 
 #[tokio::test]
@@ -138,7 +156,7 @@ async fn a_result_that_was_changed_on_the_way_is_refused() {
         assert_eq!(error.exit_code(), 12, "{error}");
     }
     let missing = read(|| changed(|entry| entry.output = None)).await.unwrap_err();
-    assert!(matches!(missing, ClientError::Protocol { .. }), "{missing}");
+    assert!(matches!(missing, ClientError::Lost { .. }), "{missing}");
 }
 
 #[tokio::test]

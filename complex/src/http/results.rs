@@ -1,0 +1,161 @@
+//! A job's results, streamed.
+
+use std::collections::VecDeque;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes as Buffer;
+use isos_base::api::{Problem, RESULT_STREAM_TYPE, ResultEntry};
+use isos_base::record::Accepted;
+use isos_base::task::{OutputAt, TaskResult};
+use isos_base::{Bytes, JobId, codec, limits};
+use isos_disk::ShelfError;
+use serde::Deserialize;
+
+use super::extract::{Path, Query};
+use super::jobs::{find, given_up};
+use super::openapi::Raw;
+use super::{Answer, App, AppState, Failure, Who, internal, not_found, unreadable};
+use crate::clock;
+use crate::core::report;
+use crate::objects::blocking;
+
+/// Results are sent in pieces of about this size; an output of its own is one piece.
+const PIECE_BYTES: usize = 1 << 20;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ResultsQuery {
+    /// Whether to send the outputs too.
+    #[serde(default)]
+    output: bool,
+    /// Only this task.
+    task: Option<u32>,
+}
+
+/// Streams the results accepted so far, in the order of acceptance.
+///
+/// Tasks that were given up all at once when the job ended are not among them: the job says why.
+/// Frames, each a length of four little-endian bytes and a postcard message: see the internals
+/// book. With `output`, each carries its task's output.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/results",
+    operation_id = "getResults",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "Number of the job"), ResultsQuery),
+    responses(
+        (
+            status = 200,
+            body = Raw,
+            content_type = "application/x-isos-results",
+            description = "Frames",
+        ),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+        (status = 422, response = Failure),
+    ),
+)]
+pub(super) async fn results(
+    State(shared): AppState,
+    who: Who,
+    Path(id): Path<u64>,
+    Query(query): Query<ResultsQuery>,
+) -> Answer<Response> {
+    let view = find(&shared, &who, id).await?;
+    let job = JobId(id);
+    if let Some(keep) = shared.keep
+        && view.ended.is_some_and(|ended| ended + keep < clock::now())
+    {
+        return Err(not_found(format!(
+            "result of job {job} any more: this complex keeps results for {keep}"
+        )));
+    }
+    let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
+    if let Some(task) = query.task {
+        let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
+        let accepted = found
+            .or_else(|| given_up(&view, task))
+            .ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
+        let mut frame = Vec::new();
+        put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
+        return Ok((headers, frame).into_response());
+    }
+    let pages =
+        Pages { shared, job, with_output: query.output, after: None, waiting: Default::default() };
+    let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
+        let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
+        Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Buffer::from(piece), pages)))
+    });
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// A job's results piece by piece, so that a job of any size streams in bounded memory.
+struct Pages {
+    shared: App,
+    job: JobId,
+    with_output: bool,
+    /// The last batch that was read.
+    after: Option<u64>,
+    /// What is left of it.
+    waiting: VecDeque<Accepted>,
+}
+
+impl Pages {
+    /// The next frames: one with an object's bytes, or [`PIECE_BYTES`] of others. Empty at the end.
+    async fn next(&mut self) -> Result<Vec<u8>, Problem> {
+        let mut frames = Vec::new();
+        while frames.len() < PIECE_BYTES {
+            let Some(accepted) = self.waiting.front() else {
+                let batches = self.shared.db.results(self.job, self.after, 1).await;
+                let batches = batches.map_err(|error| unreadable(&error).0)?;
+                let Some(batch) = batches.into_iter().next() else { break };
+                self.after = Some(batch.batch);
+                self.waiting = batch.results.into();
+                continue;
+            };
+            let object = |result: &TaskResult| matches!(result.output, OutputAt::Object(..));
+            if self.with_output && accepted.result.as_ref().is_ok_and(object) && !frames.is_empty()
+            {
+                break;
+            }
+            let accepted = self.waiting.pop_front().expect("looked at above");
+            put_entry(&self.shared, accepted, self.with_output, &mut frames).await?;
+        }
+        Ok(frames)
+    }
+}
+
+/// Writes one result. An output that is lost is left out: the client sees that it should be there,
+/// and the others still come.
+async fn put_entry(
+    shared: &App,
+    accepted: Accepted,
+    with_output: bool,
+    frames: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let output = match accepted.result.as_ref().map(|result| &result.output) {
+        Ok(OutputAt::Inline(bytes)) if with_output => Some(bytes.clone()),
+        Ok(OutputAt::Object(guid, _)) if with_output => {
+            let (shelf, guid) = (shared.shelf.clone(), *guid);
+            let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2 + (64 << 10));
+            let read = blocking(move || shelf.read(&guid, max)).await;
+            match read.map_err(|error| internal(&error.to_string()))? {
+                Ok(bytes) => Some(bytes),
+                Err(error @ (ShelfError::Missing { .. } | ShelfError::Damaged { .. })) => {
+                    tracing::error!(task = accepted.task, "an output is lost: {}", report(&error));
+                    None
+                }
+                Err(error) => return Err(internal(&report(&error))),
+            }
+        }
+        _ => None,
+    };
+    codec::put_frame(&ResultEntry { accepted, output }, frames);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

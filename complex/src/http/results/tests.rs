@@ -1,0 +1,81 @@
+//! Streams of results in bounded memory.
+
+use isos_base::api::{RESULT_FRAME_BYTES_MAX, ResultEntry};
+use isos_base::job::JobSpec;
+use isos_base::price::Price;
+use isos_base::record::{Change, JobRecord, JobState, ResultBatch};
+use isos_base::task::Exit;
+use isos_base::{AccountId, Fuel, Guid, MicroCredits, Time, TransferId};
+
+use super::*;
+use crate::testing::World;
+
+fn accepted(task: u32, output: OutputAt) -> Accepted {
+    let result = TaskResult { task, exit: Exit::Code(0), fuel: Fuel(1), output };
+    Accepted { task, result: Ok(result), host: None }
+}
+
+fn entries(mut frames: &[u8]) -> Vec<ResultEntry> {
+    let mut entries = Vec::new();
+    while let Some((head, rest)) = frames.split_first_chunk() {
+        let length = codec::frame_length(*head, RESULT_FRAME_BYTES_MAX).unwrap();
+        entries.push(codec::decode(&rest[..length]).unwrap());
+        frames = &rest[length..];
+    }
+    entries
+}
+
+#[tokio::test]
+async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
+    let world = World::new().await;
+    let shared = world.server.shared.clone();
+    let object = |byte: u8, size: usize| {
+        let guid = shared.shelf.put(&vec![byte; size]).unwrap();
+        OutputAt::Object(guid, size as u64)
+    };
+    let (one, two) = (object(1, 3 << 20), object(2, 2 << 20));
+    let lost = OutputAt::Object(Guid::of(b"lost"), 4);
+    let small = |task| accepted(task, OutputAt::Inline(vec![7; 2_000]));
+    let batch = |batch, results| Change::Results(ResultBatch { job: JobId(9), batch, results });
+    let job = JobRecord {
+        id: JobId(9),
+        account: AccountId(100),
+        spec: JobSpec::new(Guid::of(b"program"), Bytes(1), 1_000),
+        state: JobState::Done,
+        price: Price(100),
+        hold: TransferId(0),
+        submitted: Time(1),
+        ended: Some(Time(2)),
+        spent: MicroCredits(0),
+        done: 1_000,
+        failed: 0,
+        given_up: 0,
+        why: None,
+    };
+    let changes = [
+        Change::Job(Box::new(job)),
+        batch(0, vec![accepted(0, one), accepted(1, lost), accepted(2, two)]),
+        batch(1, (3..1_000).map(small).collect()),
+    ];
+    shared.db.commit(&changes).await.unwrap();
+    let waiting = VecDeque::new();
+    let mut pages = Pages { shared, job: JobId(9), with_output: true, after: None, waiting };
+    let mut tasks = Vec::new();
+    loop {
+        let piece = pages.next().await.unwrap();
+        if piece.is_empty() {
+            break;
+        }
+        let entries = entries(&piece);
+        let large = |entry: &&ResultEntry| entry.output.as_ref().is_some_and(|o| o.len() > 2_048);
+        assert!(entries.iter().filter(large).count() <= 1, "one output at a time");
+        assert!(piece.len() < (3 << 20) + 4_096, "{} bytes at once", piece.len());
+        for entry in entries {
+            let task = entry.accepted.task;
+            assert_eq!(entry.output.is_none(), task == 1, "task {task}");
+            tasks.push(task);
+        }
+    }
+    assert!(tasks.iter().copied().eq(0..1_000), "all results, in order");
+    world.server.stop().await;
+}

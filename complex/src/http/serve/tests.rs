@@ -1,0 +1,95 @@
+//! Clients that are slow, or have nothing to say.
+
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use isos_net::Closed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::http::steady::steady_body;
+use crate::testing::Pair;
+
+/// No test waits longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn echo() -> Router {
+    Router::new()
+        .route("/", post(async |body: Bytes| body))
+        .route("/long", get(async || vec![b'x'; 64 << 20]))
+        .layer(axum::middleware::map_request(steady_body))
+}
+
+/// A served socket, and what keeps it served.
+async fn served() -> (TcpStream, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(listen(echo(), listener, stopping));
+    (TcpStream::connect(address).await.unwrap(), stop)
+}
+
+/// Everything that comes until the server hangs up.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("the server hangs up in time");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_whose_head_does_not_arrive_loses_its_connection() {
+    let (mut stream, _stop) = served().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    rest(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_without_a_request_is_closed() {
+    let (mut stream, _stop) = served().await;
+    let request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi";
+    stream.write_all(request).await.unwrap();
+    assert!(rest(&mut stream).await.ends_with("\r\n\r\nhi"), "answered, and then closed");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_refused() {
+    let (mut stream, _stop) = served().await;
+    let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let trickle = tokio::spawn(async move {
+        while writer.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, reader.read_to_end(&mut answer)).await;
+    let _ = read.expect("the server hangs up in time");
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    trickle.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_loses_its_connection() {
+    let (mut stream, _stop) = served().await;
+    stream.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // More than the timeout, with nothing read: what is left is what the system had buffered.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(rest(&mut stream).await.len() < 64 << 20, "broken off");
+}
+
+#[tokio::test]
+async fn an_api_connection_without_requests_is_closed() {
+    let pair = Pair::new().await;
+    let (_stop, stopping) = watch::channel(false);
+    let far = pair.far.clone();
+    let served = tokio::spawn(async move { serve_streams(echo(), &far, stopping).await });
+    // A stream with half a head is no request either.
+    let mut stream = pair.near.open().await.unwrap().into_raw().await.unwrap();
+    stream.write_all(b"POST / HT").await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, pair.near.closed()).await.unwrap();
+    let idle = Closed::ByPeer { code: u64::from(code::DONE), reason: "idle".into() };
+    assert_eq!(closed, idle);
+    served.await.unwrap();
+}

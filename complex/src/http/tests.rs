@@ -1,0 +1,104 @@
+//! Bad requests, and tokens that are good no more, at a running server.
+
+use std::time::Duration;
+
+use isos_base::HostId;
+use isos_base::api::Problem;
+use isos_base::wire::{HOST_ALPN, Refusal, ToHost};
+use isos_net::Closed;
+
+use super::*;
+use crate::testing::{World, endpoint, hello};
+
+/// Bytes that are no request for this path.
+struct Bad {
+    line: &'static str,
+    kind: &'static str,
+    body: Vec<u8>,
+    status: u16,
+    code: &'static str,
+}
+
+fn bad(line: &'static str, status: u16, code: &'static str) -> Bad {
+    Bad { line, kind: "application/json", body: Vec::new(), status, code }
+}
+
+#[tokio::test]
+async fn every_bad_request_is_answered_with_a_problem() {
+    let world = World::new().await;
+    let long = vec![b'x'; BODY_BYTES_MAX + 1];
+    let table = [
+        bad("GET /v1/nothing", 404, "not_found"),
+        bad("GET /somewhere/else?x=1", 404, "not_found"),
+        bad("DELETE /v1/status", 405, "usage"),
+        bad("PATCH /v1/jobs/1", 405, "usage"),
+        bad("GET /v1/jobs/first", 400, "usage"),
+        bad("GET /v1/jobs/-1/results", 400, "usage"),
+        bad("GET /v1/jobs/99999999999999999999999", 400, "usage"),
+        bad("GET /v1/jobs?limit=many", 400, "usage"),
+        bad("GET /v1/jobs/1/tasks?from=-1", 400, "usage"),
+        bad("GET /v1/jobs/1", 404, "not_found"),
+        bad("GET /v1/objects/nothing", 400, "usage"),
+        bad("POST /v1/jobs", 400, "usage"),
+        Bad { body: b"{\"spec\": ".to_vec(), ..bad("POST /v1/jobs", 400, "usage") },
+        Bad { body: b"[]".to_vec(), ..bad("POST /v1/jobs", 422, "usage") },
+        Bad { body: b"{\"no\": 1}".to_vec(), ..bad("POST /v1/tickets", 422, "usage") },
+        Bad { kind: "text/plain", body: b"{}".to_vec(), ..bad("POST /v1/tickets", 415, "usage") },
+        Bad { body: long, ..bad("POST /v1/tickets", 413, "usage") },
+        Bad { body: b"{\"token\":\"?\"}".to_vec(), ..bad("POST /v1/tokens/revoke", 400, "usage") },
+    ];
+    let bearer = format!("Bearer {}", world.operator());
+    for Bad { line, kind, body, status, code } in table {
+        let headers = [("authorization", &*bearer), ("content-type", kind)];
+        let (got, head, answer) = world.ask(line, &headers, &body).await;
+        assert!(head.contains("content-type: application/json"), "{line}: {head}");
+        let problem: Problem = serde_json::from_str(&answer)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {answer}"));
+        let word = serde_json::to_value(problem.code).unwrap();
+        assert_eq!((got, word.as_str()), (status, Some(code)), "{line}: {answer}");
+        assert!(!problem.message.is_empty(), "{line}");
+    }
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_good_for_nothing_and_its_host_is_sent_away() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let world = World::new().await;
+    let token = world.token("ada", &[Right::Join, Right::Read]).await;
+    let other = world.token("bob", &[Right::Read]).await;
+    let body = format!("{{\"token\":\"{token}\"}}");
+
+    let host = endpoint(7).await;
+    let connection = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = connection.open().await.unwrap();
+    stream.sender.send(&hello(Some(&token))).await.unwrap();
+    let welcome = stream.receiver.recv::<ToHost>().await.unwrap();
+    assert!(matches!(welcome, Some(ToHost::Welcome { .. })), "{welcome:?}");
+
+    let (status, _) = world.json("POST /v1/tokens/revoke", &other, &body).await;
+    assert_eq!(status, 403, "somebody else's token");
+    assert_eq!(world.json("GET /v1/whoami", &token, "").await.0, 200);
+    let (status, answer) = world.json("POST /v1/tokens/revoke", &token, &body).await;
+    assert_eq!(status, 200, "its holder may: {answer}");
+
+    let closed = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();
+    assert!(matches!(&closed, Closed::ByPeer { reason, .. } if reason == "the token was revoked"));
+    let (status, answer) = world.json("GET /v1/whoami", &token, "").await;
+    assert_eq!(status, 403);
+    assert!(answer.contains("the token was revoked"), "{answer}");
+    let again = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = again.open().await.unwrap();
+    stream.sender.send(&hello(Some(&token))).await.unwrap();
+    let refused = Some(ToHost::Refused(Refusal::BadTicket("the token was revoked".into())));
+    assert_eq!(stream.receiver.recv::<ToHost>().await.unwrap(), refused);
+    let known = HostId(host.public());
+    let view = world.json(&format!("GET /v1/hosts/{known}"), &world.operator(), "").await;
+    assert_eq!(view.0, 200, "what it has earned stays");
+
+    let body = format!("{{\"token\":\"{other}\"}}");
+    let (status, _) = world.json("POST /v1/tokens/revoke", &world.operator(), &body).await;
+    assert_eq!(status, 200, "an operator may revoke any");
+    assert_eq!(world.json("GET /v1/whoami", &other, "").await.0, 403);
+    world.server.stop().await;
+}

@@ -1,0 +1,135 @@
+//! A disk that is really full: refusals that say so, nothing lost, and work goes on when there is
+//! room again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::world::{HostPlan, World, module, write};
+
+/// A small disk in memory, for as long as this value lives.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// More than the room that shelves leave free (256 MiB), and not much more.
+    const SIZE: &str = "size=320m";
+
+    /// None, loudly, where this user may not mount one; never in CI.
+    #[expect(clippy::print_stderr, reason = "a test that did not test says so")]
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", Self::SIZE, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self { folder }),
+            refused => {
+                let ci = std::env::var("CI").is_ok_and(|text| text == "true");
+                assert!(!ci, "no small disk can be mounted here: {refused:?}");
+                eprintln!("NOT TESTED: no small disk can be mounted here (root may): {refused:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) -> PathBuf {
+        let path = self.path().join("filler");
+        let mut file = File::create(&path).unwrap();
+        let mut piece = vec![0; 1 << 20];
+        while !piece.is_empty() {
+            if file.write_all(&piece).is_err() {
+                piece.truncate(piece.len() / 2);
+            }
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that is just ending may still have a file open.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_server_with_a_full_disk_says_so_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut world = World::start_on(disk.path());
+    world.add_host(HostPlan::default());
+    world.wait_for_hosts(1);
+    let job = world.submit(&[&module("montecarlo"), "--count", "3"]);
+    assert_eq!(world.wait_job(job)["state"], "done");
+
+    let filler = disk.fill();
+    let input = write(world.folder(), "input", &[7; 100_000]);
+    let (code, text) =
+        world.refused(&["job", "submit", &module("montecarlo"), "--count", "3", "--input", &input]);
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("free"), "it says what is missing: {text}");
+
+    // Without an upload it is the database that finds no room, at the latest after some jobs. What
+    // it cannot keep is not acknowledged, and the server ends rather than lie.
+    let mut acknowledged = vec![job];
+    let refused = loop {
+        let output = world.run(&["--json", "job", "submit", &module("montecarlo"), "--count", "3"]);
+        if !output.status.success() {
+            break String::from_utf8_lossy(&output.stderr).into_owned();
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let id = answer["data"]["job"]["id"].as_u64().or_else(|| answer["data"]["id"].as_u64());
+        acknowledged.push(id.expect("a job number"));
+        assert!(acknowledged.len() < 10_000, "the disk is not full");
+    };
+    world.wait("the server's end", || world_log(&world).contains("the database failed"));
+    assert!(world_log(&world).contains("no room to write"), "{refused}\n{}", world_log(&world));
+
+    fs::remove_file(filler).unwrap();
+    world.restart_server();
+    for job in acknowledged {
+        let end = world.wait_job(job);
+        assert_eq!((&end["state"], &end["tasks"]["done"]), (&"done".into(), &3.into()), "{end}");
+    }
+    let job = world.submit(&[&module("montecarlo"), "--count", "3", "--input", &input]);
+    assert_eq!(world.wait_job(job)["state"], "done");
+    world.assert_money_adds_up();
+}
+
+fn world_log(world: &World) -> String {
+    world.log("server")
+}
+
+#[test]
+fn an_agent_with_a_full_disk_gives_its_tasks_back_and_works_again_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut world = World::start(&[]);
+    let home = Some(disk.path().join("host"));
+    world.add_host(HostPlan { home, ..HostPlan::default() });
+    world.wait_for_hosts(1);
+    let filler = disk.fill();
+    let job = world.submit(&[&module("montecarlo"), "--count", "3", "--attempts", "50"]);
+    let why = || {
+        let output = world.run(&["explain", &format!("{job}@0")]);
+        let log = world.log("host-1");
+        format!("{}{log}", String::from_utf8_lossy(&output.stdout))
+    };
+    world.wait("the agent's word about its disk", || why().contains("free"));
+    assert_eq!(world.job(job)["tasks"]["done"], 0);
+    fs::remove_file(filler).unwrap();
+    // The first job is tried here again in some minutes; any other runs at once.
+    let next = world.submit(&[&module("montecarlo"), "--count", "3"]);
+    assert_eq!(world.wait_job(next)["state"], "done");
+    world.run(&["job", "cancel", &job.to_string()]);
+    world.wait_job(job);
+    world.assert_money_adds_up();
+}
