@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
-use crate::ids::{AccountId, HostId, JobId, LeaseId};
+use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId};
 use crate::job::JobSpec;
 use crate::key::PublicKey;
 use crate::price::Price;
@@ -229,10 +229,8 @@ pub struct LeaseView {
     pub rejected: u32,
     /// Fuel of the accepted ones.
     pub fuel: Fuel,
-    /// Charged to the buyer.
-    pub charged: MicroCredits,
-    /// Paid to the host.
-    pub paid: MicroCredits,
+    /// The bill on which its fuel stands, once it is settled and was worth something.
+    pub bill: Option<BillId>,
 }
 
 /// One thing in the way, or one fact that matters.

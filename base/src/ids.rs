@@ -58,6 +58,12 @@ number_id!(
     "a lease number, such as 1009"
 );
 
+number_id!(
+    /// What one job owes one account for some leases; counts up from 1 over the whole complex.
+    BillId,
+    "a bill number, such as 77"
+);
+
 /// One task of a job, written `42@7`: task 7 of job 42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {

@@ -11,7 +11,7 @@ pub use tables::Tables;
 
 use crate::guid::Guid;
 use crate::host::HostSpec;
-use crate::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use crate::job::JobSpec;
 use crate::key::PublicKey;
 use crate::price::Price;
@@ -54,6 +54,8 @@ pub enum Change {
     DropVotes(JobId),
     /// Insert or replace a lease.
     Lease(Box<LeaseRecord>),
+    /// Insert or replace a bill.
+    Bill(Box<BillRecord>),
     /// Insert or replace a host.
     Host(Box<HostRecord>),
     /// Insert or replace an account.
@@ -208,7 +210,7 @@ pub enum LeaseState {
     Open,
     /// Nothing is out any more; what counts is settled when every task is decided.
     Returned,
-    /// Settled: paid, or worth nothing.
+    /// Settled: on a bill, or worth nothing.
     Settled,
 }
 
@@ -235,12 +237,40 @@ pub struct LeaseRecord {
     pub rejected: u32,
     /// Fuel of the accepted ones.
     pub fuel: Fuel,
-    /// Charged to the buyer for it.
-    pub charged: MicroCredits,
-    /// Paid to the host for it.
-    pub paid: MicroCredits,
+    /// The bill on which its fuel stands, once it is settled and was worth something.
+    pub bill: Option<BillId>,
     /// Number of its next batch of votes.
     pub next_votes: u32,
+}
+
+/// What one job owes one account for verified work of some leases: rounded and moved once for all
+/// of them, a few seconds after the first, or when the job ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillRecord {
+    /// Its number.
+    pub id: BillId,
+    /// Of which job.
+    pub job: JobId,
+    /// Who earns.
+    pub account: AccountId,
+    /// Leases on it.
+    pub leases: u32,
+    /// Verified tasks of these.
+    pub tasks: u64,
+    /// Fuel of these.
+    pub fuel: Fuel,
+    /// The price of the job.
+    pub price: Price,
+    /// When its first lease was settled.
+    pub opened: Time,
+    /// When the money moved; what is owed until then is set aside in the job's hold.
+    pub posted: Option<Time>,
+    /// Taken from the buyer: the price of the fuel, rounded up to a micro-credit.
+    pub charged: MicroCredits,
+    /// Given to the account: the same rounded down, less the fee.
+    pub paid: MicroCredits,
+    /// Kept by the complex.
+    pub fee: MicroCredits,
 }
 
 /// A host.
@@ -293,14 +323,14 @@ pub enum Reason {
     Grant(String),
     /// Money is set aside for a job.
     Hold(JobId),
-    /// A lease's verified work is charged to the buyer.
-    Charge(LeaseId),
-    /// A lease's verified work is paid to the host's account.
-    Pay(LeaseId),
-    /// The complex's fee on a lease.
-    Fee(LeaseId),
-    /// What rounding a lease left.
-    Rounding(LeaseId),
+    /// A bill is charged to the buyer.
+    Charge(BillId),
+    /// A bill is paid to the host's account.
+    Pay(BillId),
+    /// The complex's fee on a bill.
+    Fee(BillId),
+    /// What rounding a bill left.
+    Rounding(BillId),
     /// What is left of a job's hold goes back.
     Release(JobId),
     /// From one person to another.
@@ -391,6 +421,8 @@ pub struct Snapshot {
     pub votes: Vec<VoteBatch>,
     /// Leases of these jobs.
     pub leases: Vec<LeaseRecord>,
+    /// Bills that are not posted.
+    pub bills: Vec<BillRecord>,
     /// All hosts.
     pub hosts: Vec<HostRecord>,
     /// All accounts.
@@ -407,6 +439,8 @@ pub struct Snapshot {
     pub last_job: JobId,
     /// See [`Snapshot::last_job`].
     pub last_lease: LeaseId,
+    /// See [`Snapshot::last_job`].
+    pub last_bill: BillId,
     /// See [`Snapshot::last_job`].
     pub last_account: AccountId,
     /// Next result batch of each job.

@@ -26,9 +26,11 @@ use std::net::IpAddr;
 use isos_base::api::{JobView, Problem};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
-use isos_base::record::{Change, HostRecord, IdempotencyRecord};
+use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord};
 use isos_base::wire::{Hello, ToComplex, ToHost};
-use isos_base::{AccountId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time};
+use isos_base::{
+    AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time,
+};
 
 use self::job::Job;
 use self::session::{Block, Owners, Session};
@@ -219,6 +221,8 @@ pub struct Complex {
     /// Views of jobs that ended lately, newest last.
     ended: VecDeque<JobView>,
     leases: BTreeMap<LeaseId, Lease>,
+    /// Bills that are not posted.
+    bills: BTreeMap<BillId, BillRecord>,
     due: Due,
     hosts: BTreeMap<HostId, Host>,
     sessions: BTreeMap<SessionId, HostId>,
@@ -238,9 +242,11 @@ pub struct Complex {
     revoked: BTreeMap<Vec<u8>, Time>,
     last_job: JobId,
     last_lease: LeaseId,
+    last_bill: BillId,
     /// Written at the end of the step.
     dirty_jobs: BTreeSet<JobId>,
     dirty_leases: BTreeSet<LeaseId>,
+    dirty_bills: BTreeSet<BillId>,
     dirty_hosts: BTreeSet<HostId>,
     /// What follows from the inputs since the last [`Complex::finish`].
     scratch: Vec<Effect>,
@@ -261,18 +267,24 @@ impl Machine for Complex {
     fn deadline(&self) -> Option<Time> {
         let lost = self.lost.first().map(|&(at, _)| at);
         let look = self.looks.first().map(|&(at, _)| at);
-        [self.due.next(), lost, look, self.ledger.next_expiry()].into_iter().flatten().min()
+        let bill = self.next_bill();
+        [self.due.next(), lost, look, bill, self.ledger.next_expiry()].into_iter().flatten().min()
     }
 
     fn check_invariants(&self) {
         self.ledger.check_invariants();
         for (id, job) in &self.jobs {
             job.check_invariants();
-            let reserved: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
-            assert_eq!(reserved, job.reserved.0, "job {id}: reserved money is its leases'");
+            let out: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
+            let owed = self.owed(job).0;
+            assert_eq!(out + owed, job.reserved.0, "job {id}: what its leases and bills may take");
             let waits = job.waiting() > 0;
             let queued = self.share.contains(*id);
             assert_eq!(waits, queued, "job {id}: in the fair queue if and only if tasks wait");
+        }
+        for (id, bill) in &self.bills {
+            let job = self.jobs.get(&bill.job).expect("an open bill has a job that is not over");
+            assert_eq!(job.bills.get(&bill.account), Some(id), "bill {id}: its job knows it");
         }
         for (id, lease) in &self.leases {
             assert_eq!(*id, lease.record.id);
@@ -311,6 +323,7 @@ impl Complex {
             jobs: BTreeMap::new(),
             ended: VecDeque::new(),
             leases: BTreeMap::new(),
+            bills: BTreeMap::new(),
             due: Due::default(),
             hosts: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -326,8 +339,10 @@ impl Complex {
             revoked: BTreeMap::new(),
             last_job: JobId(0),
             last_lease: LeaseId(0),
+            last_bill: BillId(0),
             dirty_jobs: BTreeSet::new(),
             dirty_leases: BTreeSet::new(),
+            dirty_bills: BTreeSet::new(),
             dirty_hosts: BTreeSet::new(),
             scratch: Vec::new(),
             config,
@@ -371,6 +386,12 @@ impl Complex {
         job.leases.iter().map(|id| &self.leases[id])
     }
 
+    /// What a job owes on bills that are not posted.
+    fn owed(&self, job: &Job) -> MicroCredits {
+        let bills = job.bills.values().map(|id| &self.bills[id]);
+        MicroCredits(bills.map(|bill| bill.price.charge(bill.fuel).0).sum())
+    }
+
     /// Jobs that money alone kept from the hungry, and that got some back in this step.
     fn note_freed_money(&mut self) {
         for id in &self.dirty_jobs {
@@ -399,6 +420,7 @@ impl Complex {
             self.drop_leases(host, effects);
         }
         self.look_again(effects);
+        self.post_due_bills(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         effects.extend(changes.into_iter().map(Effect::Keep));
@@ -417,6 +439,11 @@ impl Complex {
         for id in std::mem::take(&mut self.dirty_leases) {
             if let Some(lease) = self.leases.get(&id) {
                 effects.push(Effect::Keep(Change::Lease(Box::new(lease.record.clone()))));
+            }
+        }
+        for id in std::mem::take(&mut self.dirty_bills) {
+            if let Some(bill) = self.bills.get(&id) {
+                effects.push(Effect::Keep(Change::Bill(Box::new(bill.clone()))));
             }
         }
         for id in std::mem::take(&mut self.dirty_hosts) {

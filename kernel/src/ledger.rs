@@ -30,7 +30,7 @@ pub use balances::{Balances, fold_transfer};
 pub use chain::{ChainError, GENESIS, chain_hash, verify_chain};
 pub use posting::{BATCH_POSTINGS_MAX, HOLDS_OPEN_MAX, LedgerError, Posting, REASON_CHARS_MAX};
 pub use recent::RECENT_IDS_MAX;
-pub use settle::{FeeRate, LeaseSettlement, SettlementError};
+pub use settle::{FeeRate, Settlement, SettlementError};
 pub use transfer_id::{asked, job_hold, job_release};
 
 use batch::{Batch, Staged};

@@ -6,7 +6,7 @@ use std::fmt;
 use isos_base::api::AccountView;
 use isos_base::job::Verify;
 use isos_base::record::{JobState, LeaseState, Reason, Tables, TaskState};
-use isos_base::{JobId, LeaseId, TransferId};
+use isos_base::{BillId, JobId, TransferId};
 use isos_kernel::ledger::{GENESIS, verify_chain};
 use isos_kernel::verify::wrong_accept_probability;
 
@@ -104,32 +104,49 @@ fn every_task_once(tables: &Tables, id: JobId) -> Result<(), String> {
     Ok(())
 }
 
-/// Each lease is charged and paid at most once, and as its record says.
+/// Each bill is charged and paid once, as its record says, and its fuel is that of its leases.
 fn paid_once(tables: &Tables) -> Result<(), String> {
-    let mut charged: BTreeMap<LeaseId, i64> = BTreeMap::new();
-    let mut paid: BTreeMap<LeaseId, i64> = BTreeMap::new();
+    let mut charged: BTreeMap<BillId, i64> = BTreeMap::new();
+    let mut paid: BTreeMap<BillId, i64> = BTreeMap::new();
     let mut ids: BTreeSet<TransferId> = BTreeSet::new();
     for transfer in tables.transfers.values() {
         if !ids.insert(transfer.id) {
             return Err(format!("transfer {} exists twice", transfer.id));
         }
-        let (map, lease) = match transfer.reason {
-            Reason::Charge(lease) => (&mut charged, lease),
-            Reason::Pay(lease) => (&mut paid, lease),
+        let (map, bill) = match transfer.reason {
+            Reason::Charge(bill) => (&mut charged, bill),
+            Reason::Pay(bill) => (&mut paid, bill),
             _ => continue,
         };
-        if map.insert(lease, transfer.amount.0).is_some() {
-            return Err(format!("lease {lease} was charged or paid twice"));
+        if map.insert(bill, transfer.amount.0).is_some() {
+            return Err(format!("bill {bill} was charged or paid twice"));
         }
     }
+    let mut fuel: BTreeMap<BillId, u64> = BTreeMap::new();
     for lease in tables.leases.values() {
         if lease.state != LeaseState::Settled {
             return Err(format!("lease {} was never settled", lease.id));
         }
-        let got = (charged.get(&lease.id).copied(), paid.get(&lease.id).copied());
-        let said = (lease.charged.0, lease.paid.0);
+        if let Some(bill) = lease.bill {
+            *fuel.entry(bill).or_default() += lease.fuel.0;
+        }
+    }
+    for bill in tables.bills.values() {
+        let id = bill.id;
+        if bill.posted.is_none() {
+            return Err(format!("bill {id} was never posted"));
+        }
+        if fuel.get(&id) != Some(&bill.fuel.0) {
+            return Err(format!(
+                "bill {id} says {} fuel, its leases {:?}",
+                bill.fuel,
+                fuel.get(&id)
+            ));
+        }
+        let got = (charged.get(&id).copied(), paid.get(&id).copied());
+        let said = (bill.charged.0, bill.paid.0);
         if (got.0.unwrap_or(0), got.1.unwrap_or(0)) != said {
-            return Err(format!("lease {} says {said:?}, the ledger {got:?}", lease.id));
+            return Err(format!("bill {id} says {said:?}, the ledger {got:?}"));
         }
     }
     Ok(())

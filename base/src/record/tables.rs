@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::{
-    Accepted, AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
+    JobRecord, LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord,
+    VoteBatch,
 };
-use crate::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use crate::time::Time;
 
 /// Every table, keyed as the database keys it.
@@ -23,6 +24,8 @@ pub struct Tables {
     pub votes: BTreeMap<(JobId, LeaseId, u32), VoteBatch>,
     /// Leases, settled ones too.
     pub leases: BTreeMap<LeaseId, LeaseRecord>,
+    /// Bills, posted ones too.
+    pub bills: BTreeMap<BillId, BillRecord>,
     /// Hosts.
     pub hosts: BTreeMap<HostId, HostRecord>,
     /// Accounts.
@@ -52,6 +55,7 @@ impl Tables {
             }
             Change::DropVotes(job) => self.votes.retain(|key, _| key.0 != job),
             Change::Lease(lease) => _ = self.leases.insert(lease.id, *lease),
+            Change::Bill(bill) => _ = self.bills.insert(bill.id, *bill),
             Change::Host(host) => _ = self.hosts.insert(host.id, *host),
             Change::Account(account) => _ = self.accounts.insert(account.id, *account),
             Change::Transfer(transfer) => append(&mut self.transfers, transfer.seq, *transfer),
@@ -87,6 +91,7 @@ impl Tables {
                 .filter(|lease| active(&lease.job) && lease.state != LeaseState::Settled)
                 .cloned()
                 .collect(),
+            bills: self.bills.values().filter(|bill| bill.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),
             holds: self.holds.values().filter(|hold| !hold.closed).copied().collect(),
@@ -95,6 +100,7 @@ impl Tables {
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
             last_lease: self.leases.last_key_value().map_or(LeaseId(0), |(&id, _)| id),
+            last_bill: self.bills.last_key_value().map_or(BillId(0), |(&id, _)| id),
             last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
             next_batch: next_batch.into_iter().collect(),
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use isos_base::guid::Guid;
-use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
@@ -153,8 +153,7 @@ fn lease(n: u64, state: LeaseState) -> LeaseRecord {
         accepted: TASKS,
         rejected: 0,
         fuel: Fuel(1_000_000_000),
-        charged: MicroCredits(100),
-        paid: MicroCredits(98),
+        bill: Some(BillId(n / 100 + 1)),
         next_votes: 0,
     }
 }
@@ -189,7 +188,7 @@ fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(100 + seq * 13 % 5_000),
         amount: MicroCredits(98),
         hold: Some(TransferId(1)),
-        reason: Reason::Pay(LeaseId(seq)),
+        reason: Reason::Pay(BillId(seq)),
         at: Time(1_800_000_000_000_000),
         hash: Guid::of(&seq.to_le_bytes()),
     }

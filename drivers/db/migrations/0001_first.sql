@@ -70,13 +70,30 @@ CREATE TABLE leases (
     accepted   BIGINT NOT NULL,
     rejected   BIGINT NOT NULL,
     fuel       BIGINT NOT NULL,
-    charged    BIGINT NOT NULL,
-    paid       BIGINT NOT NULL,
+    bill       BIGINT,
     next_votes BIGINT NOT NULL,
     ranges     BYTEA  NOT NULL -- packed
 );
 CREATE INDEX leases_by_job ON leases (job, id);
+CREATE INDEX leases_open ON leases (id) WHERE state <> 'settled';
 CREATE INDEX leases_by_host ON leases (host, id);
+
+-- What a job owes an account for some leases; "posted" once the money has moved.
+CREATE TABLE bills (
+    id      BIGINT NOT NULL PRIMARY KEY,
+    job     BIGINT NOT NULL,
+    account BIGINT NOT NULL,
+    leases  BIGINT NOT NULL,
+    tasks   BIGINT NOT NULL,
+    fuel    BIGINT NOT NULL,
+    price   BIGINT NOT NULL,
+    opened  BIGINT NOT NULL,
+    posted  BIGINT,
+    charged BIGINT NOT NULL,
+    paid    BIGINT NOT NULL,
+    fee     BIGINT NOT NULL
+);
+CREATE INDEX bills_open ON bills (id) WHERE posted IS NULL;
 
 -- Accepted results, appended in batches; first_task and last_task bound the tasks of a batch.
 CREATE TABLE results (
@@ -98,7 +115,7 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_by_job ON votes (job);
 
--- Append-only. `about` is the job or lease that the reason names, `note` its text.
+-- Append-only. `about` is the job or bill that the reason names, `note` its text.
 CREATE TABLE transfers (
     seq    BIGINT NOT NULL PRIMARY KEY,
     id     BYTEA  NOT NULL UNIQUE,

@@ -33,6 +33,7 @@ pub(crate) async fn commit(
         jobs,
         states,
         leases,
+        bills,
         holds,
         transfers,
         votes_dropped,
@@ -50,6 +51,7 @@ pub(crate) async fn commit(
     to.put(jobs.into_values()).await?;
     to.put(states.into_values()).await?;
     to.put(leases.into_values()).await?;
+    to.put(bills.into_values()).await?;
     to.put(holds.into_values()).await?;
     to.put(transfers.into_values()).await?;
     for job in votes_dropped {

@@ -8,10 +8,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use isos_base::record::{
-    AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, LeaseRecord,
-    ResultBatch, StateChunk, TransferRecord, VoteBatch,
+    AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    LeaseRecord, ResultBatch, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -27,6 +27,7 @@ pub(crate) struct Group {
     pub(crate) jobs: BTreeMap<JobId, JobRecord>,
     pub(crate) states: BTreeMap<(JobId, u32), StateChunk>,
     pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
+    pub(crate) bills: BTreeMap<BillId, BillRecord>,
     pub(crate) holds: BTreeMap<TransferId, HoldRecord>,
     pub(crate) transfers: BTreeMap<u64, TransferRecord>,
     /// Deleted before `votes` are written.
@@ -62,6 +63,7 @@ impl Group {
                 self.votes_dropped.insert(job);
             }
             Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
+            Change::Bill(bill) => drop(self.bills.insert(bill.id, *bill)),
             Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
             Change::Account(account) => drop(self.accounts.insert(account.id, *account)),
             Change::Transfer(transfer) => {
@@ -87,6 +89,7 @@ impl Group {
             jobs,
             states,
             leases,
+            bills,
             holds,
             transfers,
             votes_dropped,
@@ -102,6 +105,7 @@ impl Group {
             && jobs.is_empty()
             && states.is_empty()
             && leases.is_empty()
+            && bills.is_empty()
             && holds.is_empty()
             && transfers.is_empty()
             && votes_dropped.is_empty()

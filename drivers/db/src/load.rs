@@ -1,7 +1,7 @@
 //! What a complex starts from, read in one go as of one moment.
 
-use isos_base::ids::{AccountId, JobId, LeaseId};
-use isos_base::record::{AccountRecord, JobRecord, LeaseRecord, Snapshot};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
+use isos_base::record::{AccountRecord, BillRecord, JobRecord, LeaseRecord, Snapshot};
 use sqlx::AssertSqlSafe;
 
 use crate::error::ReadError;
@@ -22,7 +22,8 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         jobs: from.all("WHERE state = 'active' ORDER BY id").await?,
         states: from.all(&rest("job, chunk")).await?,
         votes: from.all(&rest("lease, batch")).await?,
-        leases: from.all(&rest("id")).await?,
+        leases: from.all("WHERE state <> 'settled' ORDER BY id").await?,
+        bills: from.all("WHERE posted IS NULL ORDER BY id").await?,
         hosts: from.all("ORDER BY id").await?,
         accounts: from.all("ORDER BY id").await?,
         holds: from.all("WHERE NOT closed ORDER BY id").await?,
@@ -34,6 +35,7 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         },
         last_job: JobId(last(&mut from, JobRecord::TABLE).await?),
         last_lease: LeaseId(last(&mut from, LeaseRecord::TABLE).await?),
+        last_bill: BillId(last(&mut from, BillRecord::TABLE).await?),
         last_account: AccountId(last(&mut from, AccountRecord::TABLE).await?),
         next_batch: {
             // One look into the index for each job, not a walk over all batches.

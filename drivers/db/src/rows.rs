@@ -3,11 +3,12 @@
 //! The shapes are `isos_base::record`'s; the tables are `migrations/`'s.
 
 use isos_base::guid::Guid;
-use isos_base::ids::{AccountId, JobId, LeaseId};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;
 use isos_base::record::{
-    AccountRecord, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, JobState, LeaseRecord,
-    LeaseState, Reason, ResultBatch, StateChunk, TransferKind, TransferRecord, VoteBatch,
+    AccountRecord, BillRecord, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, JobState,
+    LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind, TransferRecord,
+    VoteBatch,
 };
 use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
@@ -234,8 +235,7 @@ impl Record for LeaseRecord {
             "accepted",
             "rejected",
             "fuel",
-            "charged",
-            "paid",
+            "bill",
             "next_votes",
             "ranges",
         ],
@@ -258,8 +258,7 @@ impl Record for LeaseRecord {
         to.number(self.accepted.into());
         to.number(self.rejected.into());
         to.number(self.fuel.0);
-        to.signed(self.charged.0);
-        to.signed(self.paid.0);
+        to.maybe_number(self.bill.map(|bill| bill.0));
         to.number(self.next_votes.into());
         to.packed(&self.ranges);
     }
@@ -280,10 +279,54 @@ impl Record for LeaseRecord {
             accepted: from.number()?,
             rejected: from.number()?,
             fuel: Fuel(from.number()?),
-            charged: MicroCredits(from.signed()?),
-            paid: MicroCredits(from.signed()?),
+            bill: from.maybe_number()?.map(BillId),
             next_votes: from.number()?,
             ranges: from.packed()?,
+        })
+    }
+}
+
+impl Record for BillRecord {
+    const TABLE: Table = Table {
+        name: "bills",
+        columns: &[
+            "id", "job", "account", "leases", "tasks", "fuel", "price", "opened", "posted",
+            "charged", "paid", "fee",
+        ],
+        key: 1,
+        again: Again::Replace,
+        rows_max: MANY,
+    };
+
+    fn bind(&self, to: &mut Binder) {
+        to.number(self.id.0);
+        to.number(self.job.0);
+        to.number(self.account.0);
+        to.number(self.leases.into());
+        to.number(self.tasks);
+        to.number(self.fuel.0);
+        to.number(self.price.0.into());
+        to.time(self.opened);
+        to.maybe_time(self.posted);
+        to.signed(self.charged.0);
+        to.signed(self.paid.0);
+        to.signed(self.fee.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
+        Ok(Self {
+            id: BillId(from.number()?),
+            job: JobId(from.number()?),
+            account: AccountId(from.number()?),
+            leases: from.number()?,
+            tasks: from.number()?,
+            fuel: Fuel(from.number()?),
+            price: Price(from.number()?),
+            opened: from.time()?,
+            posted: from.maybe_time()?,
+            charged: MicroCredits(from.signed()?),
+            paid: MicroCredits(from.signed()?),
+            fee: MicroCredits(from.signed()?),
         })
     }
 }
@@ -355,10 +398,10 @@ fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str>) {
     match reason {
         Reason::Grant(note) => ("grant", None, Some(note)),
         Reason::Hold(job) => ("hold", Some(job.0), None),
-        Reason::Charge(lease) => ("charge", Some(lease.0), None),
-        Reason::Pay(lease) => ("pay", Some(lease.0), None),
-        Reason::Fee(lease) => ("fee", Some(lease.0), None),
-        Reason::Rounding(lease) => ("rounding", Some(lease.0), None),
+        Reason::Charge(bill) => ("charge", Some(bill.0), None),
+        Reason::Pay(bill) => ("pay", Some(bill.0), None),
+        Reason::Fee(bill) => ("fee", Some(bill.0), None),
+        Reason::Rounding(bill) => ("rounding", Some(bill.0), None),
         Reason::Release(job) => ("release", Some(job.0), None),
         Reason::Gift(note) => ("gift", None, Some(note)),
     }
@@ -368,10 +411,10 @@ fn reason_of(name: &str, about: Option<u64>, note: Option<String>) -> Option<Rea
     Some(match (name, about, note) {
         ("grant", None, Some(note)) => Reason::Grant(note),
         ("hold", Some(job), None) => Reason::Hold(JobId(job)),
-        ("charge", Some(lease), None) => Reason::Charge(LeaseId(lease)),
-        ("pay", Some(lease), None) => Reason::Pay(LeaseId(lease)),
-        ("fee", Some(lease), None) => Reason::Fee(LeaseId(lease)),
-        ("rounding", Some(lease), None) => Reason::Rounding(LeaseId(lease)),
+        ("charge", Some(bill), None) => Reason::Charge(BillId(bill)),
+        ("pay", Some(bill), None) => Reason::Pay(BillId(bill)),
+        ("fee", Some(bill), None) => Reason::Fee(BillId(bill)),
+        ("rounding", Some(bill), None) => Reason::Rounding(BillId(bill)),
         ("release", Some(job), None) => Reason::Release(JobId(job)),
         ("gift", None, Some(note)) => Reason::Gift(note),
         _ => return None,

@@ -8,7 +8,9 @@ use isos_base::record::{
     Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState,
 };
 use isos_base::task::TaskResult;
-use isos_base::{AccountId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
+use isos_base::{
+    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits,
+};
 
 use super::Effect;
 use crate::constraint::{ClassId, Constraint};
@@ -48,7 +50,9 @@ pub(super) struct Job {
     /// Tasks have begun to wait since the hungry were told.
     pub(super) fresh: bool,
     pub(super) leases: BTreeSet<LeaseId>,
-    /// Set aside from the hold for what is out or undecided.
+    /// The open bill of each account that earned.
+    pub(super) bills: BTreeMap<AccountId, BillId>,
+    /// Set aside from the hold for what is out, undecided, or on open bills.
     pub(super) reserved: MicroCredits,
     pub(super) constraint: Option<Constraint>,
     /// Answers of the constraint by class.
@@ -77,6 +81,7 @@ impl Job {
             short_of_money: false,
             fresh: false,
             leases: BTreeSet::new(),
+            bills: BTreeMap::new(),
             reserved: MicroCredits::ZERO,
             constraint,
             fits: BTreeMap::new(),

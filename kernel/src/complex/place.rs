@@ -252,8 +252,7 @@ impl Complex {
             accepted: 0,
             rejected: 0,
             fuel: Fuel(0),
-            charged: MicroCredits::ZERO,
-            paid: MicroCredits::ZERO,
+            bill: None,
             next_votes: 0,
         };
         let out: TaskSet = ranges.iter().copied().collect();

@@ -45,6 +45,7 @@ impl Complex {
         complex.ledger = Ledger::restore(snapshot.accounts, snapshot.holds, snapshot.ledger_head)?;
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
+        complex.last_bill = snapshot.last_bill;
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             complex.owners.enter(record.account, &record.barred);
@@ -67,6 +68,14 @@ impl Complex {
             let states = chunks.remove(&id).unwrap_or_default();
             job.restore_states(&states, next_batch.get(&id).copied().unwrap_or(0));
             complex.jobs.insert(id, job);
+        }
+        for bill in snapshot.bills {
+            let job = complex.jobs.get_mut(&bill.job).ok_or_else(|| {
+                RestoreError::Rows(format!("bill {} is open, its job is over", bill.id))
+            })?;
+            job.reserved.0 += bill.price.charge(bill.fuel).0;
+            job.bills.insert(bill.account, bill.id);
+            complex.bills.insert(bill.id, bill);
         }
         let mut votes: BTreeMap<LeaseId, Vec<_>> = BTreeMap::new();
         for batch in snapshot.votes {

@@ -1,13 +1,16 @@
 //! The end of leases and jobs: what was verified is paid, the rest of the hold goes back.
 
-use isos_base::record::{Change, JobState, LeaseState, Reason};
+use isos_base::record::{BillRecord, Change, JobState, LeaseRecord, LeaseState, Reason};
 use isos_base::wire::ToHost;
-use isos_base::{JobId, LeaseId, MicroCredits};
+use isos_base::{BillId, Fuel, JobId, LeaseId, MicroCredits, Span, Time};
 
 use super::job::Job;
 use super::place::affordable;
 use super::{Complex, ENDED_KEPT_MAX, Effect};
-use crate::ledger::{LeaseSettlement, LedgerError, Posting, job_release};
+use crate::ledger::{LedgerError, Posting, Settlement, job_release};
+
+/// Work of one account for one job is paid together, this long after the first of it.
+const BILL_OPEN_FOR: Span = Span::secs(10);
 
 impl Complex {
     /// What is left in a job's hold.
@@ -38,41 +41,95 @@ impl Complex {
         let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
         job.leases.remove(&id);
         job.reserved.0 -= lease.reserved.0;
-        let price = job.record.price;
-        let hold = job.record.hold;
         let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
         host.leases.remove(&id);
-        // A host that was caught forfeits what it has not been paid, and the buyer keeps it.
-        let worth = host.record.barred.is_none() && lease.record.accepted > 0;
-        if worth {
-            let charge = price.charge(lease.record.fuel);
-            let earning = price.earning(lease.record.fuel);
-            let fee = self.fee_rate.fee(earning);
-            let settlement = LeaseSettlement {
-                lease: id,
-                part: 0,
-                hold,
-                earner: lease.record.account,
-                charge,
-                earning,
-                fee,
-            };
-            let mut postings = Vec::new();
-            settlement.postings(&mut postings).expect("charge >= earning >= fee by construction");
-            self.post_or_halt(&postings, effects);
-            lease.record.charged = charge;
-            lease.record.paid = MicroCredits(earning.0 - fee.0);
-            let job = self.jobs.get_mut(&job_id).expect("looked up above");
-            job.record.spent.0 += charge.0;
-            let host = self.hosts.get_mut(&lease.record.host).expect("looked up above");
-            if let Some(session) = &mut host.session {
-                session.earned.0 += lease.record.paid.0;
-            }
+        // A host that was caught forfeits what stands on no bill yet, and the buyer keeps it.
+        if host.record.barred.is_none() && lease.record.accepted > 0 {
+            lease.record.bill = Some(self.put_on_bill(&lease.record));
         }
         lease.record.state = LeaseState::Settled;
         self.dirty_hosts.insert(lease.record.host);
         self.dirty_jobs.insert(job_id);
         effects.push(Effect::Keep(Change::Lease(Box::new(lease.record))));
+    }
+
+    /// Adds a lease to what its job owes its account. What is owed stays set aside until it is
+    /// posted.
+    fn put_on_bill(&mut self, lease: &LeaseRecord) -> BillId {
+        let job = self.jobs.get_mut(&lease.job).expect("an unsettled lease has a job");
+        let price = job.record.price;
+        let id = *job.bills.entry(lease.account).or_insert_with(|| {
+            let id = BillId(self.last_bill.0 + 1);
+            self.last_bill = id;
+            let bill = BillRecord {
+                id,
+                job: lease.job,
+                account: lease.account,
+                leases: 0,
+                tasks: 0,
+                fuel: Fuel(0),
+                price,
+                opened: self.now,
+                posted: None,
+                charged: MicroCredits::ZERO,
+                paid: MicroCredits::ZERO,
+                fee: MicroCredits::ZERO,
+            };
+            self.bills.insert(id, bill);
+            id
+        });
+        let bill = self.bills.get_mut(&id).expect("open bills of a job are kept");
+        let before = price.charge(bill.fuel);
+        bill.leases += 1;
+        bill.tasks += u64::from(lease.accepted);
+        bill.fuel += lease.fuel;
+        job.reserved.0 += price.charge(bill.fuel).0 - before.0;
+        let earning = price.earning(lease.fuel);
+        let pay = earning.0 - self.fee_rate.fee(earning).0;
+        let host = self.hosts.get_mut(&lease.host).expect("hosts are never forgotten");
+        if let Some(session) = &mut host.session {
+            session.earned.0 += pay;
+        }
+        self.dirty_bills.insert(id);
+        id
+    }
+
+    /// Posts the bills that have been open for long enough.
+    pub(super) fn post_due_bills(&mut self, effects: &mut Vec<Effect>) {
+        // Bills are opened in the order of their numbers.
+        while let Some((&id, bill)) = self.bills.first_key_value()
+            && bill.opened + BILL_OPEN_FOR <= self.now
+        {
+            self.post_bill(id, effects);
+        }
+    }
+
+    /// When the next bill is due.
+    pub(super) fn next_bill(&self) -> Option<Time> {
+        self.bills.first_key_value().map(|(_, bill)| bill.opened + BILL_OPEN_FOR)
+    }
+
+    /// Moves the money of a bill and closes it.
+    fn post_bill(&mut self, id: BillId, effects: &mut Vec<Effect>) {
+        let Some(mut bill) = self.bills.remove(&id) else {
+            return;
+        };
+        self.dirty_bills.remove(&id);
+        let job = self.jobs.get_mut(&bill.job).expect("a job's bills are posted before it ends");
+        job.bills.remove(&bill.account);
+        let (charge, earning) = (bill.price.charge(bill.fuel), bill.price.earning(bill.fuel));
+        let fee = self.fee_rate.fee(earning);
+        let hold = job.record.hold;
+        job.reserved.0 -= charge.0;
+        job.record.spent.0 += charge.0;
+        self.dirty_jobs.insert(bill.job);
+        let settlement = Settlement { bill: id, hold, earner: bill.account, charge, earning, fee };
+        let mut postings = Vec::new();
+        settlement.postings(&mut postings).expect("charge >= earning >= fee by construction");
+        self.post_or_halt(&postings, effects);
+        bill.posted = Some(self.now);
+        (bill.charged, bill.paid, bill.fee) = (charge, MicroCredits(earning.0 - fee.0), fee);
+        effects.push(Effect::Keep(Change::Bill(Box::new(bill))));
     }
 
     /// Posts what the machine itself derived. A refusal means that the machine's own sums are
@@ -130,6 +187,10 @@ impl Complex {
                 entry.undecided = 0;
             }
             self.settle_if_over(lease, effects);
+        }
+        let bills: Vec<BillId> = self.jobs[&id].bills.values().copied().collect();
+        for bill in bills {
+            self.post_bill(bill, effects);
         }
         let mut job = self.jobs.remove(&id).expect("looked up above");
         self.share.leave(job.record.account, id);

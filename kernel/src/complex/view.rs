@@ -56,9 +56,12 @@ impl Complex {
         hosts.sort_unstable();
         hosts.dedup();
         let record = job.full_record();
+        // What is owed counts as spent: it will be posted within seconds.
+        let owed = self.owed(job);
         JobView {
             tasks: job.counts(),
-            held: self.remaining(job),
+            spent: MicroCredits(record.spent.0 + owed.0),
+            held: MicroCredits(self.remaining(job).0 - owed.0),
             hosts: hosts.len() as u32,
             ..Self::ended_view(record)
         }

@@ -1,14 +1,14 @@
-//! What one lease costs the buyer, earns the host and leaves the complex, as linked postings.
+//! What one bill costs the buyer, earns the host and leaves the complex, as linked postings.
 //!
 //! Not here: what the work was worth. Charge and earning come from the price and the verified fuel
 //! (`isos_base::price`: the charge rounds up, the earning down).
 
 use isos_base::record::{Reason, system};
-use isos_base::{AccountId, LeaseId, MicroCredits, TransferId};
+use isos_base::{AccountId, BillId, MicroCredits, TransferId};
 use thiserror::Error;
 
 use super::posting::Posting;
-use super::transfer_id::{Step, lease_step};
+use super::transfer_id::{Step, bill_step};
 
 /// The complex's part of an earning, in basis points (hundredths of a percent).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -32,13 +32,11 @@ impl FeeRate {
     }
 }
 
-/// The settlement of a lease, or of one part of it where results are accepted bit by bit.
+/// The amounts of a bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseSettlement {
-    /// Which lease.
-    pub lease: LeaseId,
-    /// Counts up from 0 in a lease; the same part is never paid twice.
-    pub part: u32,
+pub struct Settlement {
+    /// Which bill; it is never paid twice.
+    pub bill: BillId,
     /// The buyer's hold, which must be towards [`system::ESCROW`].
     pub hold: TransferId,
     /// The account that earns.
@@ -54,53 +52,53 @@ pub struct LeaseSettlement {
 /// The three amounts of a settlement contradict each other. Nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "lease {lease}: charge {charge}, earning {earning} and fee {fee} do not settle: \
+    "bill {bill}: charge {charge}, earning {earning} and fee {fee} do not settle: \
      charge >= earning >= fee >= 0 must hold"
 )]
 pub struct SettlementError {
-    /// Which lease.
-    pub lease: LeaseId,
-    /// See [`LeaseSettlement::charge`].
+    /// Which bill.
+    pub bill: BillId,
+    /// See [`Settlement::charge`].
     pub charge: MicroCredits,
-    /// See [`LeaseSettlement::earning`].
+    /// See [`Settlement::earning`].
     pub earning: MicroCredits,
-    /// See [`LeaseSettlement::fee`].
+    /// See [`Settlement::fee`].
     pub fee: MicroCredits,
 }
 
-impl LeaseSettlement {
+impl Settlement {
     /// Appends the postings: charge to escrow, and from escrow to the last micro-credit the host's
     /// pay, the fee, and what the roundings left. Steps of nothing are left out.
     ///
-    /// The ids follow from lease and part, so settling twice is settling once.
+    /// The ids follow from the bill, so settling twice is settling once.
     ///
     /// # Errors
     /// [`SettlementError`] unless `charge >= earning >= fee >= 0`.
     pub fn postings(&self, postings: &mut Vec<Posting>) -> Result<(), SettlementError> {
-        let Self { lease, part, hold, earner, charge, earning, fee } = *self;
+        let Self { bill, hold, earner, charge, earning, fee } = *self;
         if !(charge >= earning && earning >= fee && fee >= MicroCredits::ZERO) {
-            return Err(SettlementError { lease, charge, earning, fee });
+            return Err(SettlementError { bill, charge, earning, fee });
         }
         if charge == MicroCredits::ZERO {
             return Ok(());
         }
         postings.push(Posting::Post {
-            id: lease_step(Step::Charge, lease, part),
+            id: bill_step(Step::Charge, bill),
             hold,
             amount: charge,
-            reason: Reason::Charge(lease),
+            reason: Reason::Charge(bill),
         });
         // Differences of ordered numbers that are not negative: they cannot leave an i64.
         let pay = MicroCredits(earning.0 - fee.0);
         let rest = MicroCredits(charge.0 - earning.0);
         let steps = [
-            (Step::Pay, earner, pay, Reason::Pay(lease)),
-            (Step::Fee, system::FEES, fee, Reason::Fee(lease)),
-            (Step::Rounding, system::ROUNDING, rest, Reason::Rounding(lease)),
+            (Step::Pay, earner, pay, Reason::Pay(bill)),
+            (Step::Fee, system::FEES, fee, Reason::Fee(bill)),
+            (Step::Rounding, system::ROUNDING, rest, Reason::Rounding(bill)),
         ];
         for (step, credit, amount, reason) in steps {
             if amount > MicroCredits::ZERO {
-                let id = lease_step(step, lease, part);
+                let id = bill_step(step, bill);
                 postings.push(Posting::Direct {
                     id,
                     debit: system::ESCROW,

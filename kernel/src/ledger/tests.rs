@@ -6,7 +6,7 @@ use expect_test::expect;
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::record::{Reason, TransferKind};
-use isos_base::{Fuel, JobId, LeaseId, MicroCredits, Span};
+use isos_base::{BillId, Fuel, JobId, MicroCredits, Span};
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn hold(id: u128, debit: AccountId, amount: i64, expires: Option<Time>) -> Posti
 
 fn part(id: u128, hold: u128, amount: i64) -> Posting {
     let (id, hold, amount) = (TransferId(id), TransferId(hold), MicroCredits(amount));
-    Posting::Post { id, hold, amount, reason: Reason::Charge(LeaseId(1)) }
+    Posting::Post { id, hold, amount, reason: Reason::Charge(BillId(1)) }
 }
 
 fn void(id: u128, hold: u128) -> Posting {
@@ -361,15 +361,8 @@ fn a_settlement_pays_to_the_last_micro_credit() {
     let (charge, earning) = (price.charge(fuel), price.earning(fuel));
     let fee = FeeRate::new(200).unwrap().fee(earning);
     assert_eq!((charge.0, earning.0, fee.0), (235, 234, 4));
-    let settlement = LeaseSettlement {
-        lease: LeaseId(9),
-        part: 0,
-        hold: TransferId(2),
-        earner: ben,
-        charge,
-        earning,
-        fee,
-    };
+    let settlement =
+        Settlement { bill: BillId(9), hold: TransferId(2), earner: ben, charge, earning, fee };
     let mut postings = Vec::new();
     settlement.postings(&mut postings).unwrap();
     bank.post(NOW, &postings).unwrap();
@@ -379,15 +372,13 @@ fn a_settlement_pays_to_the_last_micro_credit() {
     assert_eq!((money(system::FEES), money(system::ROUNDING), money(system::ESCROW)), (4, 1, 0));
 
     let mut second = Vec::new();
-    LeaseSettlement { part: 1, charge: MicroCredits(0), ..settlement }
-        .postings(&mut second)
-        .unwrap_err();
+    Settlement { charge: MicroCredits(0), ..settlement }.postings(&mut second).unwrap_err();
     let nothing = MicroCredits(0);
-    LeaseSettlement { part: 1, charge: nothing, earning: nothing, fee: nothing, ..settlement }
+    Settlement { charge: nothing, earning: nothing, fee: nothing, ..settlement }
         .postings(&mut second)
         .unwrap();
     assert_eq!(second, []);
-    LeaseSettlement { part: 1, ..settlement }.postings(&mut second).unwrap();
+    Settlement { bill: BillId(10), ..settlement }.postings(&mut second).unwrap();
     bank.post(NOW, &second).unwrap();
     assert_eq!(bank.money(ben).0, 460);
 }
@@ -402,12 +393,12 @@ fn a_fee_is_a_part_that_is_rounded_in_the_hosts_favour() {
 
 #[test]
 fn ids_say_what_a_transfer_is_about() {
-    let (job, lease) = (JobId(u64::MAX), LeaseId(u64::MAX));
+    let (job, bill) = (JobId(u64::MAX), BillId(u64::MAX));
     let ids = [
         job_hold(job),
         job_release(job),
-        transfer_id::lease_step(transfer_id::Step::Charge, lease, u32::MAX),
-        transfer_id::lease_step(transfer_id::Step::Rounding, lease, 0),
+        transfer_id::bill_step(transfer_id::Step::Charge, bill),
+        transfer_id::bill_step(transfer_id::Step::Rounding, bill),
         transfer_id::expiry(job_hold(job)),
         asked(AccountId(100), "monday"),
         asked(AccountId(101), "monday"),
@@ -415,7 +406,7 @@ fn ids_say_what_a_transfer_is_about() {
     expect![[r#"
         0100000000000000ffffffffffffffff
         0200000000000000ffffffffffffffff
-        10000000ffffffffffffffffffffffff
+        1000000000000000ffffffffffffffff
         1300000000000000ffffffffffffffff
         2067766ad133460ed193a07aa0e8f4e0
         301576e59f623ad10c3affc33c9f7a3a

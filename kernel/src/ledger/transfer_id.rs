@@ -6,28 +6,27 @@
 //! |---|---|---|---|---|
 //! | `01` | 0 | 0 | job | the hold of a job |
 //! | `02` | 0 | 0 | job | the release of what is left of it |
-//! | `10` | 0 | part | lease | charge from the hold to escrow |
-//! | `11` | 0 | part | lease | pay from escrow to the host's account |
-//! | `12` | 0 | part | lease | fee from escrow |
-//! | `13` | 0 | part | lease | rounding from escrow |
+//! | `10` | 0 | 0 | bill | charge from the hold to escrow |
+//! | `11` | 0 | 0 | bill | pay from escrow to the host's account |
+//! | `12` | 0 | 0 | bill | fee from escrow |
+//! | `13` | 0 | 0 | bill | rounding from escrow |
 //! | `20` | 120 bits of BLAKE3 of the hold's id ||| expiry of a hold |
 //! | `30` | 120 bits of BLAKE3 of account and key ||| what a person asked for under a key |
 //!
 //! 120 bits of a hash do not collide before 2^60 transfers.
 
-use isos_base::{AccountId, JobId, LeaseId, TransferId};
+use isos_base::{AccountId, BillId, JobId, TransferId};
 
 use super::chain::fingerprint;
 
 const TAG_SHIFT: u32 = 120;
-const PART_SHIFT: u32 = 64;
 
 const JOB_HOLD: u8 = 0x01;
 const JOB_RELEASE: u8 = 0x02;
 const EXPIRY: u8 = 0x20;
 const ASKED: u8 = 0x30;
 
-/// The four steps of a settlement.
+/// The four steps of a bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Charge = 0x10,
@@ -64,9 +63,9 @@ pub fn asked(account: AccountId, key: &str) -> TransferId {
     hashed(ASKED, fingerprint(&(ASKED, account, key)))
 }
 
-/// A step of the settlement of a part of a lease.
-pub(super) const fn lease_step(step: Step, lease: LeaseId, part: u32) -> TransferId {
-    tagged(step as u8, (part as u128) << PART_SHIFT | lease.0 as u128)
+/// A step of the posting of a bill.
+pub(super) const fn bill_step(step: Step, bill: BillId) -> TransferId {
+    tagged(step as u8, bill.0 as u128)
 }
 
 /// The expiry of a hold.

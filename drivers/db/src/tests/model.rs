@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use isos_base::record::{
-    AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, JobState,
-    LeaseRecord, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    JobState, LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord,
+    VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -20,6 +21,7 @@ pub(super) struct Model {
     results: BTreeMap<(JobId, u64), ResultBatch>,
     votes: BTreeMap<(LeaseId, u32), VoteBatch>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
+    bills: BTreeMap<BillId, BillRecord>,
     hosts: BTreeMap<HostId, HostRecord>,
     accounts: BTreeMap<AccountId, AccountRecord>,
     transfers: BTreeMap<u64, TransferRecord>,
@@ -37,6 +39,7 @@ impl Model {
             Change::Votes(batch) => drop(self.votes.insert((batch.lease, batch.batch), batch)),
             Change::DropVotes(job) => self.votes.retain(|_, votes| votes.job != job),
             Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
+            Change::Bill(bill) => drop(self.bills.insert(bill.id, *bill)),
             Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
             Change::Account(account) => drop(self.accounts.insert(account.id, *account)),
             Change::Transfer(it) => drop(self.transfers.insert(it.seq, *it)),
@@ -66,7 +69,13 @@ impl Model {
         Snapshot {
             states: self.states.values().filter(|it| active(it.job)).cloned().collect(),
             votes: self.votes.values().filter(|it| active(it.job)).cloned().collect(),
-            leases: self.leases.values().filter(|it| active(it.job)).cloned().collect(),
+            leases: self
+                .leases
+                .values()
+                .filter(|it| it.state != LeaseState::Settled)
+                .cloned()
+                .collect(),
+            bills: self.bills.values().filter(|it| it.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),
             holds: holds.copied().collect(),
@@ -75,6 +84,7 @@ impl Model {
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
             last_job: self.jobs.keys().last().copied().unwrap_or_default(),
             last_lease: self.leases.keys().last().copied().unwrap_or_default(),
+            last_bill: self.bills.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.keys().last().copied().unwrap_or_default(),
             next_batch: jobs.iter().map(|job| (job.id, next(job.id))).collect(),
             jobs,
@@ -92,6 +102,7 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Results));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Votes));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Lease));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Bill));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Host));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Account));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Transfer));

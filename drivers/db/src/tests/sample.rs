@@ -2,15 +2,15 @@
 
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
-use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
-    Accepted, AccountRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
+    Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
+    JobRecord, JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
     TransferRecord, VoteBatch,
 };
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
@@ -18,7 +18,7 @@ use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 12;
+pub(super) const KINDS: u64 = 13;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -52,6 +52,7 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
             job: JobId(random.below(5)),
             expires: Time(random.below(100)),
         }),
+        11 => Change::Bill(Box::new(bill(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -106,9 +107,25 @@ pub(super) fn lease(random: &mut Random) -> LeaseRecord {
         accepted: random.next_u64() as u32,
         rejected: random.below(9) as u32,
         fuel: Fuel(random.below(1 << 63)),
+        bill: random.one_in(2).then(|| BillId(random.below(9))),
+        next_votes: u32::MAX,
+    }
+}
+
+pub(super) fn bill(random: &mut Random) -> BillRecord {
+    BillRecord {
+        id: BillId(1 + random.below(9)),
+        job: JobId(1 + random.below(4)),
+        account: AccountId(random.below(9)),
+        leases: u32::MAX,
+        tasks: random.below(1 << 63),
+        fuel: Fuel(random.below(1 << 63)),
+        price: Price(u32::MAX),
+        opened: Time(random.below(1 << 50)),
+        posted: random.one_in(2).then(|| Time(random.below(1 << 50))),
         charged: money(random),
         paid: money(random),
-        next_votes: u32::MAX,
+        fee: money(random),
     }
 }
 
@@ -152,7 +169,7 @@ pub(super) fn account(random: &mut Random) -> AccountRecord {
 /// The transfer at this position.
 pub(super) fn transfer(seq: u64) -> TransferRecord {
     let random = &mut Random::new(seq);
-    let (job, lease) = (JobId(random.below(9)), LeaseId(random.below(9)));
+    let (job, bill) = (JobId(random.below(9)), BillId(random.below(9)));
     TransferRecord {
         seq,
         id: TransferId(u128::from(seq) << 64),
@@ -173,10 +190,10 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         reason: match seq % 8 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
-            2 => Reason::Charge(lease),
-            3 => Reason::Pay(lease),
-            4 => Reason::Fee(lease),
-            5 => Reason::Rounding(lease),
+            2 => Reason::Charge(bill),
+            3 => Reason::Pay(bill),
+            4 => Reason::Fee(bill),
+            5 => Reason::Rounding(bill),
             6 => Reason::Release(job),
             _ => Reason::Gift(String::new()),
         },

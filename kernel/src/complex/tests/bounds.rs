@@ -334,3 +334,29 @@ fn a_key_whose_job_ended_long_ago_still_names_it() {
     world.restart();
     assert_eq!(world.call(submit()), Ok(Reply::Ended(view.id)));
 }
+
+#[test]
+fn tiny_leases_are_paid_together_so_that_rounding_swallows_nothing() {
+    let mut world = World::new();
+    world.join(1);
+    let id = world.submit(job(1_000));
+    for _ in 0..20 {
+        // A lease each: a hundred-thousandth of a gigafuel is a thousandth of a micro-credit.
+        say(&mut world, 1, |grant, news| {
+            let task = grant.ranges[0].start;
+            news.results.push(TaskResult { fuel: Fuel(1_000_000), ..right_answer(task) });
+            news.returned = vec![TaskRange::new(task + 1, u32::MAX)];
+        });
+    }
+    let view = world.complex.job_view(id).unwrap();
+    assert_eq!((view.tasks.done, view.spent), (20, MicroCredits(2)));
+    assert_eq!(world.balance("owner1"), 0, "not yet");
+    world.restart();
+    world.pass(Span::secs(11));
+    assert_eq!(world.balance("owner1"), 2, "one bill of twenty leases, after a restart too");
+    let bill = world.tables.bills.values().next().unwrap();
+    assert_eq!((bill.leases, bill.tasks, bill.fuel), (20, 20, Fuel(20_000_000)));
+    assert!(bill.posted.is_some());
+    let Ok(_) = world.call(Call::Cancel { job: id }) else { panic!("not cancelled") };
+    assert_eq!(world.complex.account_view(world.buyer()).unwrap().held, MicroCredits::ZERO);
+}

@@ -331,16 +331,15 @@ proptest! {
         earning in 0i64..=i64::MAX,
         points in 0u16..=10_000,
     ) {
-        use crate::ledger::{FeeRate, LeaseSettlement};
+        use crate::ledger::{FeeRate, Settlement};
         let (charge, earning) = (charge.max(earning), charge.min(earning));
         let mut bank = Bank::default();
         let (ada, ben) = (bank.open("ada"), bank.open("ben"));
         let earning = MicroCredits(earning);
         let fee = FeeRate::new(points).unwrap().fee(earning);
         let hold = TransferId(2);
-        let settlement = LeaseSettlement {
-            lease: isos_base::LeaseId(1),
-            part: 0,
+        let settlement = Settlement {
+            bill: isos_base::BillId(1),
             hold,
             earner: ben,
             charge: MicroCredits(charge),
