@@ -163,22 +163,24 @@ pub struct StatementLine {
     pub hash: Guid,
     /// The lease behind it, for those who count again.
     #[serde(default)]
-    pub work: Option<LeaseWork>,
+    pub work: Option<BilledWork>,
 }
 
-/// What a lease was worth: `charge` is `fuel` times `price`, rounded up to a micro-credit; the pay
+/// What a bill is for: `charge` is `fuel` times `price`, rounded up to a micro-credit; the pay
 /// is the same rounded down, less the fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct LeaseWork {
-    /// The lease.
-    pub lease: LeaseId,
+pub struct BilledWork {
+    /// The bill.
+    pub bill: BillId,
     /// Of which job.
     pub job: JobId,
-    /// The host that worked.
-    pub host: HostId,
-    /// Tasks accepted.
-    pub accepted: u32,
+    /// Whose hosts worked.
+    pub account: AccountId,
+    /// Leases on the bill.
+    pub leases: u32,
+    /// Tasks of these that were verified.
+    pub tasks: u64,
     /// Their fuel.
     pub fuel: Fuel,
     /// The job's price.
@@ -197,7 +199,7 @@ pub struct HostEarnings {
     pub leases: u64,
     /// Fuel of their accepted tasks.
     pub fuel: Fuel,
-    /// Paid for them.
+    /// What that earns before fees, rounded down; bills are paid to the account, not to the host.
     pub earned: MicroCredits,
 }
 

@@ -401,7 +401,6 @@ fn lease_view(lease: &LeaseRecord) -> LeaseView {
         accepted: lease.accepted,
         rejected: lease.rejected,
         fuel: lease.fuel,
-        charged: lease.charged,
-        paid: lease.paid,
+        bill: lease.bill,
     }
 }

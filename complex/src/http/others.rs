@@ -7,7 +7,7 @@ use isos_base::api::{
     TicketRequest, WhoAmI,
 };
 use isos_base::capability::{self, Right};
-use isos_base::{AccountId, HostId, JobId, MicroCredits, Span, TaskId};
+use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, Span, TaskId};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
@@ -208,7 +208,7 @@ pub(super) async fn statement(
     let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
-    let mut leases = statement::Leases::new(&shared.db);
+    let mut bills = statement::Bills::new(&shared.db);
     // The balance is carried from the first transfer, whatever part is asked for.
     let (mut lines, mut balance, mut after) = (Vec::new(), MicroCredits::ZERO, 0);
     'pages: loop {
@@ -220,7 +220,7 @@ pub(super) async fn statement(
             let change = statement::change(id, transfer);
             balance.0 += change.own.0;
             if transfer.seq > wanted {
-                let work = leases.work_of(&transfer.reason).await;
+                let work = bills.work_of(&transfer.reason).await;
                 let work = work.map_err(|error| unreadable(&error))?;
                 lines.push(statement::line(id, transfer, change, balance, work));
             }
@@ -257,8 +257,14 @@ pub(super) async fn earnings(
     let mut all = Vec::new();
     for (host, name) in shared.core.query(look).await? {
         let sums = shared.db.earnings(host).await;
-        let (leases, fuel, earned) = sums.map_err(|error| unreadable(&error))?;
-        all.push(HostEarnings { host, name, leases, fuel, earned });
+        let mut of =
+            HostEarnings { host, name, leases: 0, fuel: Fuel(0), earned: MicroCredits::ZERO };
+        for (price, leases, fuel) in sums.map_err(|error| unreadable(&error))? {
+            of.leases += leases;
+            of.fuel += fuel;
+            of.earned.0 = of.earned.0.saturating_add(price.earning(fuel).0);
+        }
+        all.push(of);
     }
     Ok(Json(all))
 }

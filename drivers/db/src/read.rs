@@ -6,13 +6,14 @@
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
-use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId};
 use isos_base::key::PublicKey;
+use isos_base::price::Price;
 use isos_base::record::{
-    Accepted, AccountRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch, StateChunk,
-    TransferRecord, VoteBatch,
+    Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
+    StateChunk, TransferRecord, VoteBatch,
 };
-use isos_base::{Fuel, MicroCredits};
+use isos_base::units::Fuel;
 use sqlx::{Arguments as _, Row as _, SqlSafeStr};
 
 use crate::Db;
@@ -240,22 +241,32 @@ impl Db {
         self.one("WHERE id = $1", Lookup::default().number(id.0)).await
     }
 
-    /// What a host's settled leases come to: how many, their fuel, and what was paid for them.
+    /// What a host's settled leases were worth, by the price of their jobs: price, leases, fuel.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn earnings(&self, host: HostId) -> Result<(u64, Fuel, MicroCredits), ReadError> {
-        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(fuel), 0) AS BIGINT), \
-                   CAST(COALESCE(SUM(paid), 0) AS BIGINT) \
-                   FROM leases WHERE host = $1 AND state = 'settled'";
-        let mut sums = (0, Fuel(0), MicroCredits::ZERO);
+    pub async fn earnings(&self, host: HostId) -> Result<Vec<(Price, u64, Fuel)>, ReadError> {
+        let sql = "SELECT jobs.price, COUNT(*), CAST(SUM(leases.fuel) AS BIGINT) \
+                   FROM leases JOIN jobs ON jobs.id = leases.job \
+                   WHERE leases.host = $1 AND leases.bill IS NOT NULL \
+                   GROUP BY jobs.price ORDER BY jobs.price";
+        let mut sums = Vec::new();
         let visit = |row: &Row| {
             let mut sum = Reader::new(LeaseRecord::TABLE, row);
-            sums = (sum.number()?, Fuel(sum.number()?), MicroCredits(sum.signed()?));
-            Ok(ControlFlow::Break(()))
+            sums.push((Price(sum.number()?), sum.number()?, Fuel(sum.number()?)));
+            Ok(ControlFlow::Continue(()))
         };
         self.visit(sql, Lookup::default().value(host.0.0.to_vec()), visit).await?;
         Ok(sums)
+    }
+
+    /// A bill, posted or not.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn bill(&self, id: BillId) -> Result<Option<BillRecord>, ReadError> {
+        let found = self.page("WHERE id = $1", Lookup::default().number(id.0)).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Transfers, the oldest first, above the position `after`: those that one account gives or

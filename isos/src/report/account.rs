@@ -102,8 +102,8 @@ impl Report for AccountList {
     }
 }
 
-/// How a lease becomes money, for those who count again.
-const ROUNDING: &str = "µcr: micro-credits, the smallest unit. A lease is charged rounded up and \
+/// How a bill becomes money, for those who count again.
+const ROUNDING: &str = "µcr: micro-credits, the smallest unit. A bill is charged rounded up and \
     paid rounded down; what is between goes to the account `rounding`.";
 
 /// With its sign, also when it is more: `+1.000000`.

@@ -2,8 +2,8 @@
 
 use expect_test::expect_file;
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostCounts, HostEarnings, HostState, HostView,
-    JobView, LeaseWork, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
+    AccountView, BilledWork, ComplexStatus, Explanation, HostCounts, HostEarnings, HostState,
+    HostView, JobView, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
     TicketReply,
 };
 use isos_base::host::{Accept, HostSpec, Offer};
@@ -13,7 +13,7 @@ use isos_base::price::Price;
 use isos_base::record::{JobState, TaskState};
 use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::task::{Exit, Trap};
-use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, Span, Time};
+use isos_base::{AccountId, BillId, Bytes, Fuel, Guid, HostId, JobId, MicroCredits, Span, Time};
 use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_sdk::Saved;
 
@@ -188,11 +188,12 @@ fn accounts() {
         held: MicroCredits(held),
         balance: MicroCredits(balance),
         hash: Guid::of(&[seq as u8]),
-        work: (kind == "charge").then_some(LeaseWork {
-            lease: LeaseId(17),
+        work: (kind == "charge").then_some(BilledWork {
+            bill: BillId(17),
             job: JobId(42),
-            host: HostId(PublicKey([1; 32])),
-            accepted: 8,
+            account: AccountId(101),
+            leases: 2,
+            tasks: 8,
             fuel: Fuel(1_200_420_000_000),
             price: Price(100),
         }),

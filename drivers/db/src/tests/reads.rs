@@ -1,10 +1,11 @@
 //! Pages of what is there, each in its order and bounded.
 
-use isos_base::ids::{AccountId, JobId, LeaseId};
+use isos_base::Fuel;
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::key::PublicKey;
+use isos_base::price::Price;
 use isos_base::random::Random;
-use isos_base::record::{Accepted, Change, LeaseState, ResultBatch};
-use isos_base::{Fuel, MicroCredits};
+use isos_base::record::{Accepted, Change, ResultBatch};
 
 use super::{Home, sample};
 use crate::{Db, LeasesOf};
@@ -86,19 +87,25 @@ async fn leases_belong_to_a_job_and_a_host() {
 }
 
 #[tokio::test]
-async fn earnings_are_those_of_settled_leases() {
+async fn earnings_are_those_of_leases_on_bills() {
     let random = &mut Random::new(5);
-    let lease = |n: u64| {
+    let mut changes = Vec::new();
+    for (id, price) in [(1, 100), (2, 7)] {
+        let mut job = sample::job(random);
+        (job.id, job.price) = (JobId(id), Price(price));
+        changes.push(Change::Job(Box::new(job)));
+    }
+    changes.extend((1..=12).map(|n| {
         let mut lease = sample::lease(random);
         (lease.id, lease.host, lease.fuel) = (LeaseId(n), sample::host_id(n % 3), Fuel(n));
-        lease.paid = MicroCredits(10 * n as i64);
-        lease.state = if n == 5 { LeaseState::Open } else { LeaseState::Settled };
+        lease.job = JobId(if n == 11 { 2 } else { 1 });
+        lease.bill = (n != 5).then_some(BillId(9));
         Change::Lease(Box::new(lease))
-    };
-    let db = memory((1..=12).map(lease)).await;
+    }));
+    let db = memory(changes).await;
     let of = |n| db.earnings(sample::host_id(n));
-    assert_eq!(of(2).await.unwrap(), (3, Fuel(21), MicroCredits(210)));
-    assert_eq!(of(9).await.unwrap(), (0, Fuel(0), MicroCredits(0)));
+    assert_eq!(of(2).await.unwrap(), [(Price(7), 1, Fuel(11)), (Price(100), 2, Fuel(10))]);
+    assert_eq!(of(9).await.unwrap(), []);
 }
 
 #[tokio::test]
