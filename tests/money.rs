@@ -28,7 +28,8 @@ fn a_host_that_joined_finds_its_complex_and_what_it_earned() {
     let lines = statement["lines"].as_array().unwrap();
     let pay: Vec<_> = lines.iter().filter(|line| line["kind"] == "pay").collect();
     let sum: i64 = pay.iter().map(|line| line["amount"].as_i64().unwrap()).sum();
-    assert_eq!(sum, earned, "{statement}");
+    // The fee, 2 % by default, is the complex's.
+    assert_eq!(sum, earned - earned * 2 / 100, "{statement}");
     assert_eq!(pay[0]["work"]["job"], job, "{statement}");
     let why = pay[0]["reason"].as_str().unwrap();
     assert!(why.contains("1.0G fuel at 100 µcr/G"), "{why}");

@@ -305,6 +305,10 @@ impl Machine for Complex {
         let cores: u32 =
             self.hosts.values().filter_map(|h| h.session.as_ref()).map(Session::cores).sum();
         assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
+        for (id, host) in &self.hosts {
+            let look = host.session.as_ref().and_then(|session| session.look);
+            assert!(look.is_none_or(|at| self.looks.contains(&(at, *id))), "a look is scheduled");
+        }
         for (session, host) in &self.sessions {
             let current = self.hosts[host].session.as_ref().map(|session| session.id);
             assert_eq!(current, Some(*session), "a session is its host's current one");

@@ -45,7 +45,7 @@ impl Report for AccountReport {
         if self.earnings.is_empty() {
             return;
         }
-        page.line("earned by its hosts:");
+        page.line("earned by its hosts, before fees:");
         let mut table = Table::new(&["  host", "key", ">earned", ">leases", ">fuel", ""]);
         for host in &self.earnings {
             let here = if self.here == Some(host.host) { "this machine" } else { "" };

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use isos_base::record::{LeaseRecord, LeaseState};
 use isos_base::wire::{Grant, JobOffer, ToHost};
-use isos_base::{Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits};
+use isos_base::{
+    Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
+};
 
 use super::job::Job;
 use super::{Complex, Effect, Host};
@@ -21,6 +23,13 @@ const JOBS_PER_ACCOUNT_MAX: usize = 8;
 const FURTHER_PER_LOOK_MAX: usize = 64;
 /// When the look goes on if it found nothing among those either.
 const LOOK_AGAIN_AFTER: Span = Span::millis(250);
+/// A host that gave a job's tasks back untried gets none of that job for this long; twice as long
+/// the next time.
+const DECLINED_FOR: Span = Span::secs(2);
+/// See [`DECLINED_FOR`]: about four minutes at the most.
+const DECLINED_DOUBLINGS_MAX: u32 = 7;
+/// Jobs that a host can have declined at a time.
+const DECLINED_JOBS_MAX: usize = 1_024;
 /// Classes of hosts for which a job remembers whether they fit.
 const FITS_KEPT_MAX: usize = 4_096;
 /// Time that a lease has beyond what its work should take.
@@ -108,6 +117,36 @@ impl Complex {
         }
     }
 
+    /// A host gave back all that it was granted of a job, and tried none of it: it has a reason of
+    /// its own. It is asked again later, and later each time.
+    pub(super) fn was_declined(&mut self, id: HostId, job: JobId) {
+        let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) else {
+            return;
+        };
+        let times = session.declined.get(&job).map_or(0, |&(_, times)| times);
+        let wait = Span(DECLINED_FOR.0 << times.min(DECLINED_DOUBLINGS_MAX));
+        let until = self.now + wait;
+        if session.declined.len() >= DECLINED_JOBS_MAX {
+            session.declined.pop_first();
+        }
+        session.declined.insert(job, (until, times + 1));
+        self.look_at(id, until);
+    }
+
+    /// Looks at a host again at this time, or before.
+    fn look_at(&mut self, id: HostId, at: Time) {
+        let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) else {
+            return;
+        };
+        if session.look.is_some_and(|look| look <= at) {
+            return;
+        }
+        if let Some(later) = session.look.replace(at) {
+            self.looks.remove(&(later, id));
+        }
+        self.looks.insert((at, id));
+    }
+
     /// Goes on with the looks that were cut short.
     pub(super) fn look_again(&mut self, effects: &mut Vec<Effect>) {
         while let Some(&(at, id)) = self.looks.first() {
@@ -117,7 +156,12 @@ impl Complex {
             self.looks.pop_first();
             if let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) {
                 session.look = None;
+                let declined = session.declined.values().map(|&(until, _)| until);
+                let next = declined.filter(|&until| until > self.now).min();
                 self.feed(id, effects);
+                if let Some(next) = next {
+                    self.look_at(id, next);
+                }
             }
         }
     }
@@ -158,9 +202,8 @@ impl Complex {
         let at = self.now + LOOK_AGAIN_AFTER;
         let session = self.hosts.get_mut(&id)?.session.as_mut()?;
         (session.looked_at, session.left_to_look) = (last, left);
-        if found.is_none() && left > 0 && session.look.is_none() {
-            session.look = Some(at);
-            self.looks.insert((at, id));
+        if found.is_none() && left > 0 {
+            self.look_at(id, at);
         }
         found
     }
@@ -171,7 +214,8 @@ impl Complex {
         let host = &self.hosts[&id];
         let session = host.session.as_ref()?;
         let job = self.jobs.get_mut(&job_id).expect("the fair queue holds jobs that exist");
-        if session.offer.cores == 0 || unfit(job, host).is_some() {
+        let declined = session.declined.get(&job_id).is_some_and(|&(until, _)| until > self.now);
+        if session.offer.cores == 0 || declined || unfit(job, host).is_some() {
             return None;
         }
         let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);

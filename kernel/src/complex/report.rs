@@ -47,6 +47,9 @@ impl Complex {
             return;
         }
         let job_id = lease.record.job;
+        let untried = news.results.is_empty()
+            && news.faults.is_empty()
+            && lease.out.count() == lease.record.ranges.iter().map(TaskRange::len).sum::<u32>();
         self.dirty_leases.insert(id);
         self.dirty_jobs.insert(job_id);
         let mut votes = Vec::new();
@@ -104,6 +107,9 @@ impl Complex {
             self.fault(job_id, host, task, fault, effects);
         }
         self.take_back(id, &news.returned, effects);
+        if untried && self.leases.get(&id).is_none_or(|lease| lease.out.is_empty()) {
+            self.was_declined(host, job_id);
+        }
         self.settle_if_over(id, effects);
         self.end_if_over(job_id, effects);
     }

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) jobs_sent: BTreeSet<JobId>,
     /// Earned since the session began, as told to the host.
     pub(super) earned: MicroCredits,
+    /// Jobs whose tasks it gave back without a try, and until when it gets no others of them.
+    pub(super) declined: BTreeMap<JobId, (Time, u32)>,
     /// The job that it got tasks of last.
     pub(super) worked_on: Option<JobId>,
     /// The job at which the last look beyond the fair order ended.
@@ -193,6 +195,7 @@ impl Complex {
             offer,
             jobs_sent: BTreeSet::new(),
             earned: MicroCredits::ZERO,
+            declined: BTreeMap::new(),
             worked_on: None,
             looked_at: JobId(0),
             left_to_look: self.share.len(),
@@ -268,6 +271,7 @@ impl Complex {
                     let idle = current.room.cores_idle.saturating_add(more);
                     current.room.cores_idle = idle.min(offer.cores);
                     current.offer = offer;
+                    current.declined.clear();
                     self.cores_offered += current.cores();
                 }
                 self.feed(id, effects);

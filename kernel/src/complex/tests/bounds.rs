@@ -360,3 +360,30 @@ fn tiny_leases_are_paid_together_so_that_rounding_swallows_nothing() {
     let Ok(_) = world.call(Call::Cancel { job: id }) else { panic!("not cancelled") };
     assert_eq!(world.complex.account_view(world.buyer()).unwrap().held, MicroCredits::ZERO);
 }
+
+#[test]
+fn a_host_that_gives_everything_back_is_asked_again_later_and_later() {
+    let mut world = World::new();
+    world.join(1);
+    let declined = world.submit(job(8));
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        let before = world.now;
+        while !has_work(&world, 1) {
+            world.pass(Span::millis(250));
+        }
+        asked.push(world.now.since(before).0 / 1_000_000);
+        say(&mut world, 1, |grant, news| news.returned.clone_from(&grant.ranges));
+        assert!(!has_work(&world, 1), "not at once");
+    }
+    assert_eq!(asked, [0, 2, 4, 8]);
+    let other = world.submit(job(2));
+    world.run();
+    assert_eq!(world.state(other), JobState::Done, "other jobs are not concerned");
+    // What it offers has changed, so its reason may be gone.
+    let session = world.hosts[&1].session.unwrap();
+    let offer = world.offer();
+    world.step(Input::HostSaid { session, frame: ToComplex::Offer(offer) });
+    world.run();
+    assert_eq!(world.state(declined), JobState::Done);
+}
