@@ -311,25 +311,10 @@ pub(super) async fn tasks(
 ) -> Answer<Json<Vec<TaskView>>> {
     find(&shared, &who, id).await?;
     let from = query.from.unwrap_or(0);
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
-    // Results lie in the order of acceptance; the page is the lowest tasks of all of them.
-    let mut page = std::collections::BTreeMap::new();
-    let mut after = None;
-    loop {
-        let batches = shared.db.results(JobId(id), after, PAGE_MAX).await;
-        let batches = batches.map_err(|error| unreadable(&error))?;
-        let Some(last) = batches.last() else { break };
-        after = Some(last.batch);
-        for accepted in batches.into_iter().flat_map(|batch| batch.results) {
-            if accepted.task >= from {
-                page.insert(accepted.task, task_view(accepted));
-                if page.len() > limit {
-                    page.pop_last();
-                }
-            }
-        }
-    }
-    Ok(Json(page.into_values().collect()))
+    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let found = shared.db.results_from(JobId(id), from, limit).await;
+    let found = found.map_err(|error| unreadable(&error))?;
+    Ok(Json(found.into_iter().map(task_view).collect()))
 }
 
 fn task_view(accepted: Accepted) -> TaskView {

@@ -3,6 +3,7 @@
 //! Readers see what was committed when they began and never hold the writer up. Not a search: only
 //! questions that an index answers.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
@@ -208,6 +209,42 @@ impl Db {
         let rest = "WHERE job = $1 AND (lease > $2 OR (lease = $2 AND batch > $3)) \
                     ORDER BY lease, batch LIMIT $4";
         self.page(rest, values.limit(limit)).await
+    }
+
+    /// The results of the lowest tasks from `from` on, at most `limit`, in the order of the tasks.
+    /// Reads the batches that have some of them and no others.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn results_from(
+        &self,
+        job: JobId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<Accepted>, ReadError> {
+        let values = Lookup::default().number(job.0).number(from.into());
+        let sql = ResultBatch::TABLE
+            .select("WHERE job = $1 AND last_task >= $2 ORDER BY first_task, batch");
+        let mut page = BTreeMap::new();
+        let limit = limit.min(PAGE_ROWS_MAX) as usize;
+        let visit = |row: &Row| {
+            let batch = ResultBatch::of(row)?;
+            let first = batch.results.iter().map(|accepted| accepted.task).min();
+            let last = page.last_key_value().map(|(&task, _)| task);
+            // All that follow begin behind the last of a full page.
+            if page.len() >= limit && first > last {
+                return Ok(ControlFlow::Break(()));
+            }
+            for accepted in batch.results.into_iter().filter(|accepted| accepted.task >= from) {
+                page.insert(accepted.task, accepted);
+                if page.len() > limit {
+                    page.pop_last();
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(page.into_values().collect())
     }
 
     /// Leases of a job or host, in order, with numbers above `after`.

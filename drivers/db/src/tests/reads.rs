@@ -87,6 +87,31 @@ async fn leases_belong_to_a_job_and_a_host() {
 }
 
 #[tokio::test]
+async fn the_lowest_tasks_are_found_whatever_the_order_of_their_batches() {
+    let random = &mut Random::new(11);
+    let mut tasks: Vec<u32> = (0..500).collect();
+    // Shuffled within a hundred, as hosts of different speed do.
+    for hundred in tasks.chunks_mut(100) {
+        for n in (1..hundred.len()).rev() {
+            hundred.swap(n, random.below(n as u64 + 1) as usize);
+        }
+    }
+    let accepted = |task: &u32| Accepted { task: *task, result: Err("no".into()), host: None };
+    let batch = |(batch, tasks): (usize, &[u32])| {
+        let results = tasks.iter().map(accepted).collect();
+        Change::Results(ResultBatch { job: JobId(1), batch: batch as u64, results })
+    };
+    let db = memory(tasks.chunks(7).enumerate().map(batch)).await;
+    for (from, limit) in [(0, 10), (95, 20), (499, 5), (500, 5), (3, 1_000)] {
+        let found = db.results_from(JobId(1), from, limit).await.unwrap();
+        let found: Vec<u32> = found.iter().map(|accepted| accepted.task).collect();
+        let expected: Vec<u32> = (from..500).take(limit as usize).collect();
+        assert_eq!(found, expected, "from {from}");
+    }
+    assert_eq!(db.results_from(JobId(2), 0, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn earnings_are_those_of_leases_on_bills() {
     let random = &mut Random::new(5);
     let mut changes = Vec::new();
