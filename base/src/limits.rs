@@ -39,6 +39,8 @@ pub const TASK_TIMEOUT_MAX: Span = Span::secs(7 * 86_400);
 pub const LEASE_TASKS_MAX: u32 = 1_024;
 /// Ranges in one lease, one grant message stays small.
 pub const LEASE_RANGES_MAX: usize = 64;
+/// Tasks that a host holds at a time: it turns more down, and the complex grants no more.
+pub const HOST_TASKS_MAX: u32 = 65_536;
 /// Voters of a quorum.
 pub const QUORUM_VOTERS_MAX: u8 = 9;
 /// Programs that a host's policy may name.

@@ -36,6 +36,8 @@ pub(super) struct Job {
     /// Tasks that wait for a host, by who was asked already (nobody, without a quorum).
     pools: BTreeMap<Asked, TaskSet>,
     waiting: u32,
+    /// Executions that the begun ones of these tasks need at the least.
+    owed: u64,
     /// Tasks of a quorum job that somebody was asked for and that are not decided.
     pub(super) ballots: BTreeMap<u32, Ballot>,
     /// The hosts of failed attempts, of tasks that have any. Not kept across restarts: a task then
@@ -74,6 +76,7 @@ impl Job {
             counts: [count, 0, 0, 0],
             pools: BTreeMap::new(),
             waiting: 0,
+            owed: 0,
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
             avoid: BTreeMap::new(),
@@ -127,6 +130,7 @@ impl Job {
         }
         self.open = self.counts[0];
         self.waiting = open.count();
+        self.owed = 0;
         self.pools = BTreeMap::new();
         if !open.is_empty() {
             self.pools.insert(Vec::new(), open);
@@ -182,9 +186,36 @@ impl Job {
 
     fn put(&mut self, asked: Asked, range: TaskRange) {
         if !range.is_empty() {
-            self.waiting += self.pools.entry(asked).or_default().insert(range);
+            let need = self.need(&asked);
+            let new = self.pools.entry(asked).or_default().insert(range);
+            self.waiting += new;
+            self.owed += u64::from(new) * need;
             self.fresh = true;
         }
+    }
+
+    /// Executions that a waiting task needs at the least, once these hosts were asked; 0 for one
+    /// that was not begun.
+    fn need(&self, asked: &[HostId]) -> u64 {
+        match self.quorum() {
+            Some((agree, _)) if !asked.is_empty() => {
+                u64::from(agree).saturating_sub(asked.len() as u64).max(1)
+            }
+            _ => 0,
+        }
+    }
+
+    /// How many tasks may be begun, if the hold pays for so many executions more: only what can
+    /// also be finished, or answers would stand for ever without a second opinion.
+    fn startable(&self, executions: u32) -> u32 {
+        let (agree, _) = self.quorum().unwrap_or((1, 1));
+        let free = u64::from(executions).saturating_sub(self.owed);
+        u32::try_from(free / u64::from(agree.max(1))).unwrap_or(u32::MAX)
+    }
+
+    /// Whether nothing more can be granted because the hold does not pay for it.
+    pub(super) fn is_spent(&self, executions: u32) -> bool {
+        executions == 0 || (self.owed == 0 && self.startable(executions) == 0)
     }
 
     fn take_out(&mut self, asked: &Asked, range: TaskRange) -> u32 {
@@ -196,21 +227,25 @@ impl Job {
             self.pools.remove(asked);
         }
         self.waiting -= gone;
+        self.owed -= u64::from(gone) * self.need(asked);
         gone
     }
 
-    /// Takes up to `tasks` waiting tasks for `host`. `independent` says whether a host that was
+    /// Takes up to `tasks` waiting tasks for `host`; the hold pays for `paid_for` executions more.
+    /// `independent` says whether a host that was
     /// asked already is independent of it. Tasks that others began are finished first.
     pub(super) fn take(
         &mut self,
         host: HostId,
         tasks: u32,
+        paid_for: u32,
         independent: impl Fn(HostId) -> bool,
     ) -> Vec<TaskRange> {
         const POOLS_LOOKED_AT_MAX: usize = 256;
         // Begun tasks hold their answers in memory: with too few independent hosts they would pile
         // up, so that no more are begun until some are decided.
-        let begun_max = BALLOTS_MAX.saturating_sub(self.ballots.len());
+        let begun_max = BALLOTS_MAX.saturating_sub(self.ballots.len()) as u32;
+        let begun_max = begun_max.min(self.startable(paid_for));
         let Some((agree, of)) = self.quorum() else {
             return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
         };
@@ -226,7 +261,7 @@ impl Job {
             .collect();
         for asked in started {
             let room = limits::LEASE_RANGES_MAX - taken.len();
-            let most = if asked.is_empty() { left.min(begun_max as u32) } else { left };
+            let most = if asked.is_empty() { left.min(begun_max) } else { left };
             let ranges = self.take_from(&asked, most, room);
             left -= ranges.iter().map(TaskRange::len).sum::<u32>();
             taken.extend(ranges);
@@ -254,7 +289,9 @@ impl Job {
         if pool.is_empty() {
             self.pools.remove(asked);
         }
-        self.waiting -= taken.iter().map(TaskRange::len).sum::<u32>();
+        let gone = taken.iter().map(TaskRange::len).sum::<u32>();
+        self.waiting -= gone;
+        self.owed -= u64::from(gone) * self.need(asked);
         taken
     }
 
@@ -412,6 +449,9 @@ impl Job {
     pub(super) fn check_invariants(&self) {
         let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
         assert_eq!(waiting, self.waiting);
+        let owed =
+            self.pools.iter().map(|(asked, pool)| self.need(asked) * u64::from(pool.count()));
+        assert_eq!(owed.sum::<u64>(), self.owed);
         assert_eq!(self.counts.iter().sum::<u32>(), self.record.spec.count);
         assert_eq!(self.open, self.counts[0]);
         assert!(self.pools.values().all(|pool| !pool.is_empty()));

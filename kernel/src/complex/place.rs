@@ -156,6 +156,9 @@ impl Complex {
             self.looks.pop_first();
             if let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) {
                 session.look = None;
+                if session.declined.values().any(|&(until, _)| until <= self.now) {
+                    session.left_to_look = self.share.len();
+                }
                 let declined = session.declined.values().map(|&(until, _)| until);
                 let next = declined.filter(|&until| until > self.now).min();
                 self.feed(id, effects);
@@ -230,8 +233,9 @@ impl Complex {
         let hold = self.ledger.hold(job.record.hold);
         let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
         let budget = affordable(job, remaining);
-        job.short_of_money = budget == 0;
-        let tasks = size.tasks().min(limits::LEASE_TASKS_MAX).min(budget);
+        job.short_of_money = job.is_spent(budget);
+        let room = limits::HOST_TASKS_MAX.saturating_sub(session.room.tasks);
+        let tasks = size.tasks().min(limits::LEASE_TASKS_MAX).min(budget).min(room);
         (tasks > 0).then_some(tasks)
     }
 
@@ -252,7 +256,10 @@ impl Complex {
             })
         };
         let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
-        let ranges = job.take(id, tasks, independent);
+        let hold = self.ledger.hold(job.record.hold);
+        let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
+        let paid_for = affordable(job, remaining);
+        let ranges = job.take(id, tasks, paid_for, independent);
         if ranges.is_empty() {
             return None;
         }

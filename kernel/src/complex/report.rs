@@ -25,19 +25,40 @@ impl Complex {
         report: Report,
         effects: &mut Vec<Effect>,
     ) {
+        let mut returned_untried = BTreeSet::new();
         for news in report.leases {
-            self.lease_report(host, news, effects);
+            self.lease_report(host, news, &mut returned_untried, effects);
         }
         let Some(entry) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut()) else {
             return; // The report got the host barred.
         };
+        let was_busy = entry.room.cores_idle == 0;
         entry.room = believable(report.room, &entry.offer);
+        if was_busy && entry.room.cores_idle > 0 {
+            entry.left_to_look = self.share.len();
+        }
+        // Who has work gives back what is too much for it; who has none does not want it.
+        if entry.room.tasks == 0 && entry.room.cores_idle > 0 {
+            for job in returned_untried {
+                self.was_declined(host, job);
+            }
+        }
+        let Some(entry) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut()) else {
+            return;
+        };
         let ack = ToHost::Ack { seq: report.seq, earned: entry.earned };
         effects.push(Effect::Send(session, ack));
         self.feed(host, effects);
     }
 
-    fn lease_report(&mut self, host: HostId, news: LeaseReport, effects: &mut Vec<Effect>) {
+    /// Notes in `returned_untried` if the host gave all of the lease back and tried none of it.
+    fn lease_report(
+        &mut self,
+        host: HostId,
+        news: LeaseReport,
+        returned_untried: &mut BTreeSet<JobId>,
+        effects: &mut Vec<Effect>,
+    ) {
         let id = news.lease;
         let Some(lease) = self.leases.get_mut(&id) else {
             return;
@@ -50,6 +71,11 @@ impl Complex {
         let untried = news.results.is_empty()
             && news.faults.is_empty()
             && lease.out.count() == lease.record.ranges.iter().map(TaskRange::len).sum::<u32>();
+        if !news.results.is_empty()
+            && let Some(session) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut())
+        {
+            session.declined.remove(&job_id);
+        }
         self.dirty_leases.insert(id);
         self.dirty_jobs.insert(job_id);
         let mut votes = Vec::new();
@@ -108,7 +134,7 @@ impl Complex {
         }
         self.take_back(id, &news.returned, effects);
         if untried && self.leases.get(&id).is_none_or(|lease| lease.out.is_empty()) {
-            self.was_declined(host, job_id);
+            returned_untried.insert(job_id);
         }
         self.settle_if_over(id, effects);
         self.end_if_over(job_id, effects);

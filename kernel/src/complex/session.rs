@@ -272,6 +272,7 @@ impl Complex {
                     current.room.cores_idle = idle.min(offer.cores);
                     current.offer = offer;
                     current.declined.clear();
+                    current.left_to_look = self.share.len();
                     self.cores_offered += current.cores();
                 }
                 self.feed(id, effects);

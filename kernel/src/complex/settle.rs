@@ -122,11 +122,14 @@ impl Complex {
         let hold = job.record.hold;
         job.reserved.0 -= charge.0;
         job.record.spent.0 += charge.0;
+        let job_record = job.full_record();
         self.dirty_jobs.insert(bill.job);
         let settlement = Settlement { bill: id, hold, earner: bill.account, charge, earning, fee };
         let mut postings = Vec::new();
         settlement.postings(&mut postings).expect("charge >= earning >= fee by construction");
         self.post_or_halt(&postings, effects);
+        // What was spent is not counted from anything else.
+        effects.push(Effect::Keep(Change::Job(Box::new(job_record))));
         bill.posted = Some(self.now);
         (bill.charged, bill.paid, bill.fee) = (charge, MicroCredits(earning.0 - fee.0), fee);
         effects.push(Effect::Keep(Change::Bill(Box::new(bill))));
@@ -147,7 +150,9 @@ impl Complex {
     pub(super) fn end_if_over(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.open() > 0 {
-            if job.leases.is_empty() && affordable(job, self.remaining(job)) == 0 {
+            if job.is_spent(affordable(job, self.remaining(job)))
+                && self.leases_of(job).all(|lease| lease.out.is_empty())
+            {
                 // Nothing is out and nothing more can be paid: waiting would be for ever.
                 let why = "its hold is spent: submit again with a higher --max-price";
                 self.end_job(id, JobState::Failed, Some(why.into()), effects);
@@ -173,7 +178,8 @@ impl Complex {
             return;
         };
         for lease in job.leases.clone() {
-            let entry = self.leases.get_mut(&lease).expect("a job's leases exist");
+            // One that was given back can have settled others: nobody may be left to agree with.
+            let Some(entry) = self.leases.get_mut(&lease) else { continue };
             if !entry.out.is_empty() {
                 let host = entry.record.host;
                 let out: Vec<_> = entry.out.iter().collect();

@@ -64,17 +64,17 @@ impl Complex {
         }
         let (constraint, hold) = self.check_job(account, &spec)?;
         let id = JobId(self.last_job.0 + 1);
-        let posting = Posting::Hold {
+        let posting = (hold > MicroCredits::ZERO).then(|| Posting::Hold {
             id: job_hold(id),
             debit: account,
             credit: system::ESCROW,
             amount: hold,
             expires: None,
             reason: Reason::Hold(id),
-        };
+        });
         let mut changes = Vec::new();
         self.ledger
-            .post(self.now, &[posting], &mut changes)
+            .post(self.now, posting.as_slice(), &mut changes)
             .map_err(|error| refusal(&error, hold))?;
         self.last_job = id;
         effects.extend(changes.into_iter().map(Effect::Keep));

@@ -46,7 +46,7 @@ pub(super) const JOBS_MAX: usize = 128;
 /// Leases worked on at a time; as many again may be on their way back.
 pub(super) const LEASES_MAX: usize = 256;
 /// Tasks of all leases: what a core does in a minute with tasks of a millisecond.
-pub(super) const TASKS_MAX: u32 = 65_536;
+pub(super) const TASKS_MAX: u32 = isos_base::limits::HOST_TASKS_MAX;
 /// Grants of one frame that are looked at.
 pub(super) const GRANTS_MAX: usize = 1_024;
 

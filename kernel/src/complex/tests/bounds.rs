@@ -387,3 +387,109 @@ fn a_host_that_gives_everything_back_is_asked_again_later_and_later() {
     world.run();
     assert_eq!(world.state(declined), JobState::Done);
 }
+
+#[test]
+fn a_job_is_cancelled_whatever_its_votes() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    let spec = JobSpec { verify: Verify::Quorum { agree: 3, of: 3 }, ..job(1) };
+    let id = world.submit(spec);
+    world.hosts.get_mut(&2).unwrap().lies = true;
+    // The lowest lease is out; the two behind it differ.
+    let first = (1..=3u8).min_by_key(|n| world.hosts[n].grants[0].lease).unwrap();
+    (1..=3).filter(|&n| n != first).for_each(|n| _ = world.work(n, 1));
+    let Ok(Reply::Job(view)) = world.call(Call::Cancel { job: id }) else { panic!("no reply") };
+    assert_eq!(view.state, JobState::Cancelled);
+    assert_eq!(world.complex.account_view(world.buyer()).unwrap().held, MicroCredits::ZERO);
+}
+
+#[test]
+fn no_task_is_begun_that_the_hold_cannot_finish() {
+    for executions in 2..=7 {
+        let mut world = World::new();
+        world.join(1);
+        // A price that a task uses up wholly: a gigafuel is 100 micro-credits.
+        let spec = JobSpec { price_max: Some(MicroCredits(100 * executions)), ..quorum(10) };
+        let id = world.submit(spec);
+        let report = |world: &mut World, n: u8| {
+            while has_work(world, n) {
+                say(world, n, |grant, news| {
+                    let tasks = grant.ranges.iter().flat_map(|range| range.tasks());
+                    news.results.extend(tasks.map(|task| TaskResult {
+                        fuel: Fuel(1_000_000_000),
+                        ..right_answer(task)
+                    }));
+                });
+            }
+        };
+        report(&mut world, 1);
+        assert_eq!(world.complex.jobs[&id].ballots.len() as i64, executions / 2);
+        world.join(2);
+        report(&mut world, 2);
+        report(&mut world, 1);
+        assert_eq!(world.state(id), JobState::Failed, "it ends, for {executions}");
+        let record = &world.tables.jobs[&id];
+        assert_eq!(i64::from(record.done), executions / 2);
+        assert!(record.why.as_ref().unwrap().contains("--max-price"));
+        assert_eq!(record.spent.0, executions / 2 * 200, "all work is paid");
+    }
+}
+
+#[test]
+fn what_was_spent_survives_a_restart() {
+    let mut world = World::new();
+    world.join(1);
+    let id = world.submit(job(100));
+    world.work(1, usize::MAX);
+    world.pass(Span::secs(11));
+    let spent = world.complex.job_view(id).unwrap().spent;
+    assert!(spent > MicroCredits::ZERO);
+    world.restart();
+    assert_eq!(world.complex.job_view(id).unwrap().spent, spent);
+    world.join(1);
+    world.run();
+    let bills: i64 = world.tables.bills.values().map(|bill| bill.charged.0).sum();
+    assert_eq!(world.tables.jobs[&id].spent.0, bills);
+}
+
+#[test]
+fn a_complex_may_be_free() {
+    let mut world = World::with(Config { price: Price(0), ..Config::default() });
+    (1..=2).for_each(|n| world.join(n));
+    let ids = [world.submit(job(20)), world.submit(quorum(20))];
+    world.work(1, 5);
+    world.restart();
+    (1..=2).for_each(|n| world.join(n));
+    world.run();
+    for id in ids {
+        assert_eq!(world.state(id), JobState::Done);
+        world.assert_all_right(id);
+    }
+}
+
+#[test]
+fn a_host_is_not_granted_more_than_it_holds() {
+    let mut world = World::new();
+    world.come(1, "owner1", |hello| {
+        hello.spec.cpus = 64;
+        hello.offer.cores = 64;
+        hello.offer.memory = Bytes::gib(1_000);
+        hello.room.cores_idle = 64;
+    });
+    world.submit(job(1_000_000));
+    let session = world.hosts[&1].session.unwrap();
+    // Tasks of a microsecond: two seconds of work for 64 cores would be millions.
+    say(&mut world, 1, |grant, news| {
+        let tasks = grant.ranges.iter().flat_map(|range| range.tasks());
+        news.results.extend(tasks.map(right_answer));
+        news.busy = Span(news.results.len() as u64);
+    });
+    for _ in 0..200 {
+        let tasks: u32 =
+            world.hosts[&1].grants.iter().flat_map(|g| &g.ranges).map(TaskRange::len).sum();
+        assert!(tasks <= isos_base::limits::HOST_TASKS_MAX, "{tasks}");
+        let room = Room { cores_idle: 0, tasks, backlog: Span(u64::from(tasks) / 64) };
+        let report = Report { seq: 1, leases: Vec::new(), room };
+        world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
+    }
+}
