@@ -73,8 +73,12 @@ enum Event {
     ToHost(u32, u64, host::SessionId, ToHost),
     /// The complex's timer.
     ComplexTimer,
+    /// The complex hands over what follows from its latest inputs.
+    Finished,
     /// The database has committed the batch of this number.
     Committed(u64),
+    /// A buyer cancels a job.
+    Cancelled(JobId),
     /// The complex notices that a session is gone.
     SessionGone(SessionId),
     /// The server is killed.
@@ -137,6 +141,8 @@ struct World {
     /// Stepped and not committed: lost when the server is killed.
     batches: BTreeMap<u64, Batch>,
     batch: u64,
+    /// Inputs were applied whose effects have not been asked for.
+    unfinished: bool,
     timer_at: Option<Time>,
     hosts: Vec<SimHost>,
     lines: BTreeMap<SessionId, Line>,
@@ -152,6 +158,8 @@ struct World {
 const START: Time = Time(1_000_000_000_000);
 /// The group commit of a server with an ordinary disk.
 const COMMIT: Span = Span::millis(4);
+/// The longest that inputs wait for others of their batch.
+const BATCH: Span = Span::millis(2);
 /// A peer that vanished is noticed after this time.
 const NOTICE: Span = Span::secs(10);
 /// The world must come to rest within this time after the faults end.
@@ -190,6 +198,7 @@ impl World {
             tables: Tables::default(),
             batches: BTreeMap::new(),
             batch: 0,
+            unfinished: false,
             timer_at: None,
             hosts,
             lines: BTreeMap::new(),
@@ -250,6 +259,31 @@ impl World {
                 spec.verify = Verify::Quorum { agree: 2, of: 3 };
             }
             self.call(Call::Submit { account, spec: Box::new(spec), key: None });
+        }
+        self.submit_odd_jobs();
+    }
+
+    /// Jobs that do not end well: one whose hold pays for a part of it, which must end by itself,
+    /// and some that are cancelled on the way.
+    fn submit_odd_jobs(&mut self) {
+        let call = Call::OpenAccount { name: "odd".into(), welcome: MicroCredits::credits(1_000) };
+        let Reply::Account(account) = self.call(call) else { return };
+        let submit = |world: &mut Self, agree, of, price_max: Option<MicroCredits>| {
+            let tasks = (world.plan.tasks / 8).max(1);
+            let mut spec = JobSpec::new(Guid::of(b"odd"), Bytes(1), tasks);
+            spec.fuel = Fuel(10_000_000_000);
+            spec.verify = Verify::Quorum { agree, of };
+            spec.price_max = price_max;
+            match world.call(Call::Submit { account, spec: Box::new(spec), key: None }) {
+                Reply::Job(view) => view.id,
+                other => panic!("a job is answered with a job, not {other:?}"),
+            }
+        };
+        submit(self, 3, 5, Some(MicroCredits(i64::from(self.plan.tasks) * 50)));
+        for (agree, of) in [(2, 3), (3, 3)] {
+            let id = submit(self, agree, of, None);
+            let at = START + Span(self.random.below(self.plan.faults_until.0));
+            self.at(at, Event::Cancelled(id));
         }
     }
 
@@ -332,6 +366,15 @@ impl World {
                 self.note("timer", 0);
                 self.complex_step(Input::TimerFired);
             }
+            Event::Finished => {
+                self.note("finished", 0);
+                self.complex_finish();
+            }
+            Event::Cancelled(job) => {
+                self.note("cancel", job.0);
+                let call = Call::Cancel { job };
+                self.complex_step(Input::Requested { request: RequestId(1), call });
+            }
             Event::Committed(batch) => {
                 self.note("committed", batch);
                 if let Some(batch) = self.batches.remove(&batch) {
@@ -374,9 +417,21 @@ impl World {
         }
     }
 
+    /// Inputs that arrive within a moment of each other are one batch, as in the server.
     fn complex_step(&mut self, input: Input) {
+        self.complex.apply(self.now, input);
+        if !std::mem::replace(&mut self.unfinished, true) {
+            let after = Span(self.random.below(BATCH.0));
+            self.at(self.now + after, Event::Finished);
+        }
+    }
+
+    fn complex_finish(&mut self) {
+        if !std::mem::take(&mut self.unfinished) {
+            return;
+        }
         let mut effects = Vec::new();
-        self.complex.step(self.now, input, &mut effects);
+        self.complex.finish(&mut effects);
         let mut batch = Batch::default();
         for effect in effects {
             match effect {
@@ -446,6 +501,7 @@ impl World {
         self.note("kill", self.kills.into());
         // What was not committed is lost, and nobody has heard of it.
         self.batches.clear();
+        self.unfinished = false;
         for (_, line) in std::mem::take(&mut self.lines) {
             let gone = Todo::Gone(line.life, line.session, "the server died".to_owned());
             let notice = Span(self.random.below(NOTICE.0));

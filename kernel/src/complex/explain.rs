@@ -28,14 +28,20 @@ impl Complex {
             reasons.extend(self.budget(&job));
             reasons.extend(self.turn(&job));
         }
-        for (host, (count, why)) in job.avoid.iter().filter(|(_, (count, _))| *count > 0) {
+        for (host, avoided) in &job.avoid {
+            let (count, why) = (avoided.count, &avoided.why);
+            let again = match avoided.until > self.now {
+                true => format!("; it gets more at {}", avoided.until),
+                false => String::new(),
+            };
             reasons.push(ReasonView {
                 about: format!("host {}", host.short()),
-                why: format!("{count} failed attempts in a row; the last: {why}"),
+                why: format!("{count} failed attempts in a row; the last: {why}{again}"),
                 remedy: None,
             });
         }
-        let fit = self.hosts.values().filter(|h| unfits(&mut job, h, true).is_empty()).count();
+        let fit =
+            self.hosts.values().filter(|h| unfits(&mut job, h, self.now, true).is_empty()).count();
         let lacking = self.lacking_voters(&mut job);
         if job.open() > 0 {
             reasons.extend(lacking.clone());
@@ -69,7 +75,7 @@ impl Complex {
             let reasons = if let Some(why) = &host.record.barred {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
             } else {
-                unfits(job, host, false)
+                unfits(job, host, self.now, false)
             };
             if !reasons.is_empty() {
                 let class = self.classes.spec(host.class).clone();
@@ -110,7 +116,7 @@ impl Complex {
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
         for host in self.hosts.values() {
-            if host.record.barred.is_some() || !unfits(job, host, true).is_empty() {
+            if host.record.barred.is_some() || !unfits(job, host, self.now, true).is_empty() {
                 continue;
             }
             hosts += 1;

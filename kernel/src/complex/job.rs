@@ -9,7 +9,7 @@ use isos_base::record::{
 };
 use isos_base::task::TaskResult;
 use isos_base::{
-    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits,
+    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
 use super::Effect;
@@ -24,6 +24,17 @@ const FAULTS_KEPT_MAX: usize = 256;
 
 /// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
 type Asked = Vec<HostId>;
+
+/// A host on which a job fails.
+#[derive(Debug, Default)]
+pub(super) struct Avoided {
+    /// Failed attempts less those that succeeded.
+    pub(super) count: u32,
+    /// Why the last of them failed.
+    pub(super) why: String,
+    /// It gets no more of the job until then.
+    pub(super) until: Time,
+}
 
 /// A job that is not over.
 #[derive(Debug)]
@@ -43,8 +54,8 @@ pub(super) struct Job {
     /// The hosts of failed attempts, of tasks that have any. Not kept across restarts: a task then
     /// has all its attempts again.
     pub(super) faults: BTreeMap<u32, Vec<HostId>>,
-    /// Hosts on which this job fails more often than not, by how much, and the last reason.
-    pub(super) avoid: BTreeMap<HostId, (u32, String)>,
+    /// Hosts on which this job fails more often than not.
+    pub(super) avoid: BTreeMap<HostId, Avoided>,
     /// Owners whose hosts say that the program itself cannot run.
     pub(super) unrunnable: BTreeSet<AccountId>,
     /// A host got nothing because the rest of the hold is set aside for other tasks.
@@ -391,9 +402,9 @@ impl Job {
 
     /// Notes that an attempt on `host` succeeded.
     pub(super) fn succeeded_on(&mut self, host: HostId) {
-        if let Some((count, _)) = self.avoid.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(avoided) = self.avoid.get_mut(&host) {
+            avoided.count -= 1;
+            if avoided.count == 0 {
                 self.avoid.remove(&host);
             }
         }

@@ -34,7 +34,7 @@ const DECLINED_JOBS_MAX: usize = 1_024;
 const FITS_KEPT_MAX: usize = 4_096;
 /// Time that a lease has beyond what its work should take.
 const LEASE_SLACK: Span = Span::secs(60);
-/// A host on which a job failed this often in a row gets no more of it.
+/// A host on which a job failed this often in a row gets no more of it for a while.
 pub(super) const HOST_FAULTS_MAX: u32 = 3;
 
 /// Why a host cannot run a job now.
@@ -134,7 +134,7 @@ impl Complex {
     }
 
     /// Looks at a host again at this time, or before.
-    fn look_at(&mut self, id: HostId, at: Time) {
+    pub(super) fn look_at(&mut self, id: HostId, at: Time) {
         let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) else {
             return;
         };
@@ -156,6 +156,7 @@ impl Complex {
             self.looks.pop_first();
             if let Some(session) = self.hosts.get_mut(&id).and_then(|host| host.session.as_mut()) {
                 session.look = None;
+                session.left_to_look = session.left_to_look.max(FURTHER_PER_LOOK_MAX);
                 if session.declined.values().any(|&(until, _)| until <= self.now) {
                     session.left_to_look = self.share.len();
                 }
@@ -217,8 +218,13 @@ impl Complex {
         let host = &self.hosts[&id];
         let session = host.session.as_ref()?;
         let job = self.jobs.get_mut(&job_id).expect("the fair queue holds jobs that exist");
+        let avoided = job.avoid.get(&id).map(|avoided| avoided.until);
+        if let Some(until) = avoided.filter(|&until| until > self.now) {
+            self.look_at(id, until);
+            return None;
+        }
         let declined = session.declined.get(&job_id).is_some_and(|&(until, _)| until > self.now);
-        if session.offer.cores == 0 || declined || unfit(job, host).is_some() {
+        if session.offer.cores == 0 || declined || unfit(job, host, self.now).is_some() {
             return None;
         }
         let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
@@ -349,12 +355,12 @@ pub(super) fn affordable(job: &Job, remaining: MicroCredits) -> u32 {
 }
 
 /// Why a host cannot run a job now, if it cannot. The first reason; `explain` asks for them all.
-pub(super) fn unfit(job: &mut Job, host: &Host) -> Option<Unfit> {
-    unfits(job, host, true).into_iter().next()
+pub(super) fn unfit(job: &mut Job, host: &Host, now: Time) -> Option<Unfit> {
+    unfits(job, host, now, true).into_iter().next()
 }
 
 /// All reasons why a host cannot run a job now, or the first one.
-pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit> {
+pub(super) fn unfits(job: &mut Job, host: &Host, now: Time, first_only: bool) -> Vec<Unfit> {
     let mut reasons = Vec::new();
     let spec = &job.record.spec;
     let memory = spec.memory;
@@ -392,9 +398,9 @@ pub(super) fn unfits(job: &mut Job, host: &Host, first_only: bool) -> Vec<Unfit>
     {
         return reasons;
     }
-    if let Some((count, why)) = job.avoid.get(&host.record.id)
-        && *count >= HOST_FAULTS_MAX
-        && add(Unfit::KeepsFailing(why.clone()))
+    if let Some(avoided) = job.avoid.get(&host.record.id)
+        && avoided.until > now
+        && add(Unfit::KeepsFailing(avoided.why.clone()))
     {
         return reasons;
     }

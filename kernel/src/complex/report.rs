@@ -7,12 +7,17 @@ use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
 
 use super::job::Job;
-use super::place::charge_max;
+use super::place::{HOST_FAULTS_MAX, charge_max};
 use super::session::believable;
 use super::{Complex, Effect, SessionId};
 use crate::verify::{Ballot, Verdict, Vote};
 use isos_base::record::{Change, JobState, VoteBatch};
 
+/// A host on which a job failed [`HOST_FAULTS_MAX`] times in a row gets none of it for this long,
+/// and twice as long for each further failure.
+const AVOIDED_FOR: Span = Span::secs(60);
+/// See [`AVOIDED_FOR`]: about an hour at the most.
+const AVOIDED_DOUBLINGS_MAX: u32 = 6;
 /// Owners whose hosts must say that a program cannot run before the whole job is given up; fewer
 /// only if fewer are connected.
 const UNRUNNABLE_OWNERS: usize = 2;
@@ -351,7 +356,14 @@ impl Complex {
         }
         let last = short(&fault.to_string());
         let avoid = job.avoid.entry(host).or_default();
-        *avoid = (avoid.0 + 1, last.clone());
+        avoid.count += 1;
+        avoid.why.clone_from(&last);
+        if let Some(beyond) = avoid.count.checked_sub(HOST_FAULTS_MAX) {
+            avoid.until = self.now + Span(AVOIDED_FOR.0 << beyond.min(AVOIDED_DOUBLINGS_MAX));
+            let until = avoid.until;
+            self.look_at(host, until);
+        }
+        let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             let ballot = job.decide(task, Err(why), None);

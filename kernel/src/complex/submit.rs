@@ -186,7 +186,9 @@ impl Complex {
         obstacles.extend(self.lacking_voters(&mut job));
         let (mut hosts, mut cores) = (0, 0);
         for host in self.hosts.values() {
-            if host.record.barred.is_none() && super::place::unfit(&mut job, host).is_none() {
+            if host.record.barred.is_none()
+                && super::place::unfit(&mut job, host, self.now).is_none()
+            {
                 hosts += 1;
                 cores += host.session.as_ref().map_or(0, super::session::Session::cores);
             }

@@ -493,3 +493,23 @@ fn a_host_is_not_granted_more_than_it_holds() {
         world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }
 }
+
+#[test]
+fn a_job_on_which_all_hosts_fail_ends_in_the_end() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    let id = world.submit(JobSpec { attempts_max: 3, ..job(30) });
+    for _ in 0..2_000 {
+        for n in 1..=3 {
+            while has_work(&world, n) {
+                say(&mut world, n, |grant, news| {
+                    let tasks = grant.ranges.iter().flat_map(|range| range.tasks());
+                    news.faults.extend(tasks.map(|task| (task, Fault::NoMemory)));
+                });
+            }
+        }
+        world.pass(Span::secs(30));
+    }
+    assert_eq!(world.state(id), JobState::Failed);
+    assert_eq!(world.tables.jobs[&id].given_up, 30);
+}
