@@ -33,6 +33,7 @@ use isos_base::{
 };
 
 use self::job::Job;
+use self::place::Sweep;
 use self::session::{Block, Owners, Session};
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
@@ -232,6 +233,7 @@ pub struct Complex {
     hungry: BTreeSet<HostId>,
     /// Jobs of which more tasks wait than the hungry have seen.
     news: BTreeSet<JobId>,
+    sweep: Sweep,
     /// Looks that were cut short, by when they go on.
     looks: BTreeSet<(Time, HostId)>,
     owners: Owners,
@@ -268,7 +270,11 @@ impl Machine for Complex {
         let lost = self.lost.first().map(|&(at, _)| at);
         let look = self.looks.first().map(|&(at, _)| at);
         let bill = self.next_bill();
-        [self.due.next(), lost, look, bill, self.ledger.next_expiry()].into_iter().flatten().min()
+        let sweep = self.sweep.goes_on().then_some(self.now);
+        [self.due.next(), lost, look, bill, sweep, self.ledger.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn check_invariants(&self) {
@@ -334,6 +340,7 @@ impl Complex {
             lost: BTreeSet::new(),
             hungry: BTreeSet::new(),
             news: BTreeSet::new(),
+            sweep: Sweep::default(),
             looks: BTreeSet::new(),
             owners: Owners::default(),
             classes: Classes::default(),

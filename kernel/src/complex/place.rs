@@ -1,7 +1,9 @@
 //! Placement: which job's tasks go to a host that has room, and how many.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
+use isos_base::key::PublicKey;
 use isos_base::record::{LeaseRecord, LeaseState};
 use isos_base::wire::{Grant, JobOffer, ToHost};
 use isos_base::{
@@ -21,6 +23,8 @@ const ACCOUNTS_PER_LOOK_MAX: usize = 64;
 const JOBS_PER_ACCOUNT_MAX: usize = 8;
 /// Jobs by number that a look goes on with when none of these fits.
 const FURTHER_PER_LOOK_MAX: usize = 64;
+/// Hosts without work that are told of new tasks before other inputs get their turn.
+const HUNGRY_FED_AT_ONCE: usize = 16;
 /// When the look goes on if it found nothing among those either.
 const LOOK_AGAIN_AFTER: Span = Span::millis(250);
 /// A host that gave a job's tasks back untried gets none of that job for this long; twice as long
@@ -36,6 +40,30 @@ const FITS_KEPT_MAX: usize = 4_096;
 const LEASE_SLACK: Span = Span::secs(60);
 /// A host on which a job failed this often in a row gets no more of it for a while.
 pub(super) const HOST_FAULTS_MAX: u32 = 3;
+
+/// Where the telling of the hungry stands.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// What they are told of.
+    jobs: BTreeSet<JobId>,
+    /// The host that was told last.
+    after: HostId,
+    /// Hosts that have not been told.
+    left: usize,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { jobs: BTreeSet::new(), after: HostId(PublicKey([0; 32])), left: 0 }
+    }
+}
+
+impl Sweep {
+    /// Whether there is more to tell, at once.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.left > 0
+    }
+}
 
 /// Why a host cannot run a job now.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,19 +130,37 @@ impl Complex {
         self.sessions.values().filter(|id| self.hosts[id].leases.is_empty()).count()
     }
 
-    /// Offers what has begun to wait to those hosts that got nothing before. They know the rest.
+    /// Offers what has begun to wait to those hosts that got nothing before; they know the rest.
+    /// A few hosts each time, however many there are: the others follow at once, but behind the
+    /// inputs that wait.
     pub(super) fn feed_hungry(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(job) = self.news.pop_first() {
-            if self.hungry.is_empty() {
-                continue;
-            }
-            for id in self.hungry.iter().copied().collect::<Vec<_>>() {
-                if !self.share.contains(job) {
-                    break;
+        if !self.news.is_empty() {
+            self.sweep.jobs.append(&mut self.news);
+            self.sweep.left = self.hungry.len();
+        }
+        if self.sweep.left == 0 {
+            self.sweep.jobs.clear();
+            return;
+        }
+        let after = self.sweep.after;
+        let behind = self.hungry.range((Bound::Excluded(after), Bound::Unbounded));
+        let round = behind.chain(self.hungry.range(..=after)).copied();
+        let hosts: Vec<HostId> = round.take(self.sweep.left.min(HUNGRY_FED_AT_ONCE)).collect();
+        for &id in &hosts {
+            self.sweep.jobs.retain(|&job| self.share.contains(job));
+            match self.sweep.jobs.len() {
+                0 => break,
+                1..=JOBS_PER_ACCOUNT_MAX => {
+                    for job in self.sweep.jobs.iter().copied().collect::<Vec<_>>() {
+                        self.feed_of(id, Some(job), effects);
+                    }
                 }
-                self.feed_of(id, Some(job), effects);
+                _ => self.feed(id, effects),
             }
         }
+        self.sweep.after = hosts.last().copied().unwrap_or(after);
+        let stopped = self.sweep.jobs.is_empty() || hosts.len() < HUNGRY_FED_AT_ONCE;
+        self.sweep.left = if stopped { 0 } else { self.sweep.left - hosts.len() };
     }
 
     /// A host gave back all that it was granted of a job, and tried none of it: it has a reason of
