@@ -270,7 +270,7 @@ impl Machine for Complex {
         let lost = self.lost.first().map(|&(at, _)| at);
         let look = self.looks.first().map(|&(at, _)| at);
         let bill = self.next_bill();
-        let sweep = self.sweep.goes_on().then_some(self.now);
+        let sweep = self.sweep.goes_on();
         [self.due.next(), lost, look, bill, sweep, self.ledger.next_expiry()]
             .into_iter()
             .flatten()

@@ -365,6 +365,7 @@ impl World {
                 self.timer_at = None;
                 self.note("timer", 0);
                 self.complex_step(Input::TimerFired);
+                self.complex_finish();
             }
             Event::Finished => {
                 self.note("finished", 0);

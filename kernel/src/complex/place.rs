@@ -23,8 +23,10 @@ const ACCOUNTS_PER_LOOK_MAX: usize = 64;
 const JOBS_PER_ACCOUNT_MAX: usize = 8;
 /// Jobs by number that a look goes on with when none of these fits.
 const FURTHER_PER_LOOK_MAX: usize = 64;
-/// Hosts without work that are told of new tasks before other inputs get their turn.
-const HUNGRY_FED_AT_ONCE: usize = 16;
+/// Hosts without work that are told of new tasks at once.
+const HUNGRY_FED_AT_ONCE: usize = 32;
+/// Between two tellings: 8,000 hosts a second.
+const SWEEP_EVERY: Span = Span::millis(4);
 /// When the look goes on if it found nothing among those either.
 const LOOK_AGAIN_AFTER: Span = Span::millis(250);
 /// A host that gave a job's tasks back untried gets none of that job for this long; twice as long
@@ -50,18 +52,20 @@ pub(super) struct Sweep {
     after: HostId,
     /// Hosts that have not been told.
     left: usize,
+    /// When the next few are.
+    next: Time,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { jobs: BTreeSet::new(), after: HostId(PublicKey([0; 32])), left: 0 }
+        Self { jobs: BTreeSet::new(), after: HostId(PublicKey([0; 32])), left: 0, next: Time(0) }
     }
 }
 
 impl Sweep {
-    /// Whether there is more to tell, at once.
-    pub(super) const fn goes_on(&self) -> bool {
-        self.left > 0
+    /// When there is more to tell.
+    pub(super) fn goes_on(&self) -> Option<Time> {
+        (self.left > 0).then_some(self.next)
     }
 }
 
@@ -131,8 +135,8 @@ impl Complex {
     }
 
     /// Offers what has begun to wait to those hosts that got nothing before; they know the rest.
-    /// A few hosts each time, however many there are: the others follow at once, but behind the
-    /// inputs that wait.
+    /// A few hosts each time, however many there are and however often there are news: the others
+    /// follow within a moment.
     pub(super) fn feed_hungry(&mut self, effects: &mut Vec<Effect>) {
         if !self.news.is_empty() {
             self.sweep.jobs.append(&mut self.news);
@@ -142,6 +146,10 @@ impl Complex {
             self.sweep.jobs.clear();
             return;
         }
+        if self.now < self.sweep.next && self.hungry.len() > HUNGRY_FED_AT_ONCE {
+            return;
+        }
+        self.sweep.next = self.now + SWEEP_EVERY;
         let after = self.sweep.after;
         let behind = self.hungry.range((Bound::Excluded(after), Bound::Unbounded));
         let round = behind.chain(self.hungry.range(..=after)).copied();
