@@ -3,14 +3,12 @@
 use std::fmt::Display;
 
 use isos_base::causes::report;
+use isos_base::limits::FILE_LIST_BYTES_MAX;
 use isos_base::wire::OBJECT_ALPN;
 use isos_base::{Bytes, Guid};
 use isos_disk::Shelf;
 use isos_net::{Connection, Endpoint, GetError, PeerAddr, PutError};
 use tokio::sync::{Mutex, watch};
-
-/// A list of files: a million entries of about a hundred bytes.
-const LIST_BYTES_MAX: Bytes = Bytes::mib(128);
 
 /// Why an object was not moved.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl Objects {
     pub(crate) async fn fetch_small(&self, shelf: &Shelf, guid: Guid) -> Result<Vec<u8>, Trouble> {
         if !shelf.contains(&guid) {
             let connection = self.connection().await?;
-            let max = LIST_BYTES_MAX.0;
+            let max = FILE_LIST_BYTES_MAX.0;
             let mut bytes = Vec::new();
             let got = isos_net::get_object(&connection, guid, max, &mut bytes).await;
             got.map_err(|error| of_get(&error))?;
@@ -120,7 +118,7 @@ impl Objects {
             let _ = shelf.put(&bytes);
             return Ok(bytes);
         }
-        shelf.read(&guid, LIST_BYTES_MAX).map_err(lasting)
+        shelf.read(&guid, FILE_LIST_BYTES_MAX).map_err(lasting)
     }
 
     /// Hands an object over. Tries until it is done or refused: there is nowhere else to put it.

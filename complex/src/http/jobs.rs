@@ -8,7 +8,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use isos_base::api::{JobView, LeaseView, Plan, SubmitRequest, TaskView};
 use isos_base::capability::Right;
-use isos_base::job::FileList;
+use isos_base::job::{FileList, SharedPaths, is_plain_path};
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
 use isos_base::{Bytes, Guid, JobId, codec, limits};
 use isos_db::LeasesOf;
@@ -100,9 +100,14 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         here(&input.guid, input.size, &format!("input {}", input.path))?;
     }
     let Some(list) = spec.each else { return Ok(()) };
-    let _ = shared.shelf.need(&list, now);
+    let size = shared.shelf.need(&list, now).unwrap_or_default();
+    if size > limits::FILE_LIST_BYTES_MAX {
+        let most = limits::FILE_LIST_BYTES_MAX;
+        let why = format!("the list of files has {size}, but may have at most {most}");
+        return Err(usage(format!("{why}: make several jobs of it")));
+    }
     let shelf = shared.shelf.clone();
-    let read = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await;
+    let read = blocking(move || shelf.read(&list, limits::FILE_LIST_BYTES_MAX)).await;
     let bytes = read
         .map_err(|error| Failure(internal(&error.to_string())))?
         .map_err(|error| usage(format!("the list of files: {error}")))?;
@@ -112,10 +117,13 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         let (files, count) = (list.files.len(), spec.count);
         return Err(usage(format!("the list has {files} files for {count} tasks")));
     }
+    let shared_paths = SharedPaths::of(&spec.inputs);
     for file in &list.files {
-        if !isos_base::job::is_plain_path(&file.path) {
+        if !is_plain_path(&file.path) {
             return Err(usage(format!("{:?} is no plain relative path", file.path)));
         }
+        let apart = shared_paths.check_apart(&file.path);
+        apart.map_err(|error| usage(format!("the list of files: {error}")))?;
         here(&file.guid, file.size, &format!("file {}", file.path))?;
     }
     Ok(())

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use isos_base::HostId;
-use isos_base::api::Problem;
+use isos_base::api::{Problem, SubmitRequest};
+use isos_base::job::{FileList, JobSpec, Mount};
+use isos_base::limits::FILE_LIST_BYTES_MAX;
 use isos_base::wire::{HOST_ALPN, Refusal, ToHost};
+use isos_base::{Bytes, Guid, HostId, codec};
 use isos_net::Closed;
 
 use super::*;
@@ -58,6 +60,45 @@ async fn every_bad_request_is_answered_with_a_problem() {
         assert_eq!((got, word.as_str()), (status, Some(code)), "{line}: {answer}");
         assert!(!problem.message.is_empty(), "{line}");
     }
+    world.server.stop().await;
+}
+
+/// A job with a shared input at `a/b`, and a list of these bytes.
+fn submission(world: &World, list: &[u8]) -> String {
+    let shelf = &world.server.shared.shelf;
+    let program = shelf.put(b"program").unwrap();
+    let mut spec = JobSpec::new(program, Bytes(7), 1);
+    spec.inputs = vec![Mount { path: "a/b".into(), guid: program, size: Bytes(7) }];
+    spec.each = Some(shelf.put(list).unwrap());
+    serde_json::to_string(&SubmitRequest { spec, key: None }).unwrap()
+}
+
+#[tokio::test]
+async fn a_list_of_files_that_would_hide_shared_inputs_is_refused() {
+    let world = World::new().await;
+    for (path, status, word) in [
+        ("a/b", 400, "two inputs would both be /in/a/b"),
+        ("a/b/c", 400, "/in/a/b cannot be a file and a folder"),
+        ("a", 400, "/in/a cannot be a file and a folder"),
+        ("../a", 400, "no plain relative path"),
+        ("a/c", 200, ""),
+    ] {
+        let file = Mount { path: path.into(), guid: Guid::of(b"program"), size: Bytes(7) };
+        let body = submission(&world, &codec::encode(&FileList { files: vec![file] }));
+        let (got, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+        assert_eq!(got, status, "{path}: {answer}");
+        assert!(answer.contains(word), "{path}: {answer}");
+    }
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_files_that_no_host_would_fetch_is_refused_with_the_limit() {
+    let world = World::new().await;
+    let body = submission(&world, &vec![0; FILE_LIST_BYTES_MAX.as_usize() + 1]);
+    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("at most 128 MiB"), "{answer}");
     world.server.stop().await;
 }
 

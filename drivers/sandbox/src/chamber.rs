@@ -190,7 +190,11 @@ pub(crate) async fn open(
     let start = Start {
         code: prepared.code().to_owned(),
         component: prepared.is_component(),
-        setup: Setup { input_dir: std::path::absolute(&setup.input_dir)?, ..setup.clone() },
+        setup: Setup {
+            input_dir: std::path::absolute(&setup.input_dir)?,
+            own_dir: setup.own_dir.as_ref().map(std::path::absolute).transpose()?,
+            ..setup.clone()
+        },
         agent: std::process::id(),
     };
     let mut frame = Vec::new();
