@@ -66,10 +66,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn process_id(&self) -> Option<u32> {
-        self.child.get().map(Chamber::process_id)
-    }
-
     /// The walls around the programs, in words.
     pub(crate) fn walls(&self) -> Option<Vec<String>> {
         let say = |wall: &isos_sandbox::Wall| match &wall.missing {
