@@ -178,16 +178,19 @@ pub(super) async fn list(
 pub(super) async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
     who.needs(Right::Read)?;
     let id = JobId(id);
-    let view = match shared.core.query(move |complex, _| complex.job_view(id)).await? {
-        Some(view) => Some(view),
-        None => {
-            let record = shared.db.job(id).await.map_err(|error| unreadable(&error))?;
-            record.map(Complex::ended_view)
-        }
-    };
+    let view = look(shared, id).await?;
     // Whether somebody else's job exists is nobody's business.
     view.filter(|view| who.is_operator() || view.account == who.0.account)
         .ok_or_else(|| not_found(format!("job {id}")))
+}
+
+/// A job as it is now, whoever asks.
+async fn look(shared: &App, id: JobId) -> Answer<Option<JobView>> {
+    if let Some(view) = shared.core.query(move |complex, _| complex.job_view(id)).await? {
+        return Ok(Some(view));
+    }
+    let record = shared.db.job(id).await.map_err(|error| unreadable(&error))?;
+    Ok(record.map(Complex::ended_view))
 }
 
 /// Shows a job.
@@ -259,13 +262,14 @@ pub(super) async fn events(
     who: Who,
     Path(id): Path<u64>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    // What moves while the job is looked up is told as well.
+    let watched = shared.core.watch(JobId(id));
     let first = find(&shared, &who, id).await?;
-    let moved = shared.core.watch(JobId(id));
     let stopping = shared.stopping.clone();
-    let start = (shared, moved, stopping, Some(first), false);
+    let start = (shared, watched, stopping, Some(first), false);
     let stream = futures_util::stream::unfold(
         start,
-        move |(shared, mut moved, mut stopping, first, over)| async move {
+        move |(shared, mut watched, mut stopping, first, over)| async move {
             if over {
                 return None;
             }
@@ -273,17 +277,16 @@ pub(super) async fn events(
                 Some(view) => view,
                 None => {
                     tokio::select! {
-                        changed = moved.changed() => changed.ok()?,
+                        moved = watched.moved() => if !moved { return None },
                         _ = stopping.wait_for(|stop| *stop) => return None,
                     }
                     tokio::time::sleep(EVENT_PERIOD).await;
-                    let look = move |complex: &mut Complex, _| complex.job_view(JobId(id));
-                    shared.core.query(look).await.ok()??
+                    look(&shared, JobId(id)).await.ok()??
                 }
             };
             let over = view.state.is_over();
             let event = Event::default().json_data(&view).ok()?;
-            Some((Ok(event), (shared, moved, stopping, None, over)))
+            Some((Ok(event), (shared, watched, stopping, None, over)))
         },
     );
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))

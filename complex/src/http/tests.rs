@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use isos_base::api::{Problem, SubmitRequest};
+use isos_base::api::{JobView, Problem, SubmitRequest};
 use isos_base::job::{FileList, JobSpec, Mount};
 use isos_base::limits::FILE_LIST_BYTES_MAX;
 use isos_base::wire::{HOST_ALPN, Refusal, ToHost};
-use isos_base::{Bytes, Guid, HostId, codec};
+use isos_base::{Bytes, Guid, HostId, Time, codec};
+use isos_kernel::complex::Call;
 use isos_net::Closed;
 
 use super::*;
@@ -71,6 +72,40 @@ fn submission(world: &World, list: &[u8]) -> String {
     spec.inputs = vec![Mount { path: "a/b".into(), guid: program, size: Bytes(7) }];
     spec.each = Some(shelf.put(list).unwrap());
     serde_json::to_string(&SubmitRequest { spec, key: None }).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_ends_while_its_watcher_looks_it_up_ends_the_stream() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let world = World::new().await;
+    let shared = world.server.shared.clone();
+    let program = shared.shelf.put(b"program").unwrap();
+    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
+    let body = serde_json::to_string(&request).unwrap();
+    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let job: JobView = serde_json::from_str(&answer).unwrap();
+    let watch = || {
+        let rights = vec![Right::Operate];
+        let revocation_ids = Vec::new();
+        let who = Who(Holder { account: job.account, rights, expires: Time(0), revocation_ids });
+        let events = jobs::events(State(shared.clone()), who, extract::Path(job.id.0));
+        async { events.await.map_err(|failure| failure.0).unwrap().into_response().into_body() }
+    };
+    // Both wait for the core at once, the look first: it sees the job before its end, and the
+    // news of the end leaves before what was seen.
+    let cancel = shared.core.call(Call::Cancel { job: job.id });
+    let (events, cancelled) = tokio::join!(watch(), cancel);
+    cancelled.unwrap();
+    let all = |body| tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, 1 << 20));
+    let told = all(events).await.expect("an end").unwrap();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("\"active\"") && told.contains("\"cancelled\""), "{told}");
+    let events = watch().await;
+    assert_eq!(shared.core.watched(), 1);
+    all(events).await.expect("an end").unwrap();
+    assert_eq!(shared.core.watched(), 0, "nobody watches any more");
+    world.server.stop().await;
 }
 
 #[tokio::test]
