@@ -10,7 +10,7 @@ use isos_base::api::{JobView, LeaseView, Plan, SubmitRequest, TaskView};
 use isos_base::capability::Right;
 use isos_base::job::{FileList, SharedPaths, is_plain_path};
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
-use isos_base::{Bytes, Guid, JobId, codec, limits};
+use isos_base::{Bytes, Guid, JobId, LeaseId, codec, limits};
 use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::objects::blocking;
 
 /// Rows of one page.
-const PAGE_MAX: u32 = 1_000;
+pub(super) const PAGE_MAX: u32 = 1_000;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 
@@ -358,15 +358,25 @@ pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
     Some(Accepted { task, result: Err(why), host: None })
 }
 
-/// Lists a job's leases: which host was paid for what.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LeasesQuery {
+    /// Only leases with a higher number.
+    after: Option<u64>,
+    /// Leases at the most: 1000 if not said, never more.
+    limit: Option<u32>,
+}
+
+/// Lists a job's leases, in the order of their numbers: which host was paid for what.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/leases",
     operation_id = "listLeases",
     tag = "jobs",
-    params(("id" = JobId, Path, description = "Number of the job")),
+    params(("id" = JobId, Path, description = "Number of the job"), LeasesQuery),
     responses(
-        (status = 200, body = Vec<LeaseView>, description = "All leases"),
+        (status = 200, body = Vec<LeaseView>, description = "At most `limit` leases"),
+        (status = 400, response = Failure),
         (status = 404, response = Failure),
     ),
 )]
@@ -374,18 +384,13 @@ pub(super) async fn leases(
     State(shared): AppState,
     who: Who,
     Path(id): Path<u64>,
+    Query(query): Query<LeasesQuery>,
 ) -> Answer<Json<Vec<LeaseView>>> {
     find(&shared, &who, id).await?;
-    let mut views = Vec::new();
-    let mut after = None;
-    loop {
-        let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, PAGE_MAX).await;
-        let page = page.map_err(|error| unreadable(&error))?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        views.extend(page.iter().map(lease_view));
-    }
-    Ok(Json(views))
+    let (after, limit) = (query.after.map(LeaseId), query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX));
+    let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, limit).await;
+    let page = page.map_err(|error| unreadable(&error))?;
+    Ok(Json(page.iter().map(lease_view).collect()))
 }
 
 fn lease_view(lease: &LeaseRecord) -> LeaseView {
