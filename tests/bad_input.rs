@@ -127,6 +127,15 @@ fn tokens_and_tickets_that_are_not_good_are_turned_away() {
     };
     let (code, text) = join(&damaged);
     assert!(code == Some(2) && text.contains("damaged"), "{code:?} {text}");
+    let given = world.ticket("guest", "read");
+    let list = || {
+        let home = world.folder().join("guest");
+        let output = isos().args(["--server", &given, "job", "list", "--home"]).arg(home).output();
+        output.unwrap().status.code()
+    };
+    assert_eq!(list(), Some(0));
+    assert_eq!(world.json(&["ticket", "revoke", &given])["revoked"], true);
+    assert_eq!(list(), Some(7), "it was taken back");
     let short = world.json(&["ticket", "--account", "late", "--valid", "1s"]);
     crate::world::pause(Duration::from_millis(1_100));
     let (code, text) = join(short["ticket"].as_str().unwrap());

@@ -1,7 +1,8 @@
 //! The exit codes of docs/compute.md, each on its way to the user.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use crate::world::{World, hostile, isos, module};
 
@@ -38,6 +39,28 @@ fn every_exit_code_means_what_the_documentation_says() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(10) && said.contains(why), "{command}: {said}");
     }
+}
+
+#[test]
+fn who_waits_for_a_job_is_told_that_the_complex_is_away_and_when_it_stays_away() {
+    let mut world = World::with_hosts(0);
+    let job = world.submit(&[&module("spin")]).to_string();
+    let mut command = world.command(&["job", "wait", &job]);
+    let mut waits = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(waits.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut hear = |words: &str| {
+        let heard = lines.by_ref().find(|line| line.contains(words));
+        heard.unwrap_or_else(|| panic!("it never says {words:?}"));
+    };
+    hear("waiting");
+    world.server.kill().unwrap();
+    hear("the complex is away, trying again");
+    world.restart_server();
+    hear("the complex is back");
+    world.server.kill().unwrap();
+    hear("the complex is away, trying again");
+    hear("the complex stays away");
+    assert_eq!(waits.wait().unwrap().code(), Some(10));
 }
 
 #[test]

@@ -91,6 +91,38 @@ fn each_file_of_a_pattern_becomes_a_task() {
 }
 
 #[test]
+fn files_of_one_name_in_different_folders_are_not_taken_for_each_other() {
+    const RUNS: usize = 4;
+    let world = World::with_hosts(2);
+    let runs = world.folder().join("runs");
+    let all = fs::read_to_string(data("queries.fasta")).unwrap();
+    let proteins: Vec<&str> = all.split('>').skip(1).take(RUNS).collect();
+    for (n, protein) in proteins.iter().enumerate() {
+        let folder = runs.join(n.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("query.fasta"), format!(">{protein}")).unwrap();
+    }
+    for verify in ["trusted", "quorum=2/2"] {
+        let results = world.folder().join(verify.replace('/', "-"));
+        let each = format!("{}/*/query.fasta", runs.display());
+        let (genematch, library) = (module("genematch"), data("library.fasta"));
+        let mut args = vec!["submit", &genematch, "--each", &each, "--input", &library];
+        args.extend(["--verify", verify, "--wait", "--results", results.to_str().unwrap(), "--"]);
+        args.extend(["--queries", "{file}", "--task", "0", "--tasks", "1"]);
+        let output = world.run(&args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for (n, protein) in proteins.iter().enumerate() {
+            let name = protein.split_whitespace().next().unwrap();
+            let hits = fs::read_to_string(results.join(n.to_string()).join("stdout")).unwrap();
+            assert!(hits.starts_with(name), "{verify}: task {n} should speak of {name}: {hits}");
+        }
+    }
+    let hosts = world.json(&["host", "list"]);
+    let barred = hosts.as_array().unwrap().iter().filter(|host| host["state"] == "barred").count();
+    assert_eq!(barred, 0, "{hosts}");
+}
+
+#[test]
 fn an_empty_file_is_an_input_like_any_other() {
     let world = World::with_hosts(1);
     let folder = world.folder().join("with-empty");

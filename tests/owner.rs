@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::world::{ALWAYS, HostPlan, World, hostile, isos, wait_until};
+use crate::world::{ALWAYS, HostPlan, World, hostile, isos, wait_until, write};
 
 /// A process: the state letter of its first thread, and the CPU time of all in ticks.
 #[derive(Clone, Copy)]
@@ -15,6 +15,11 @@ struct Process {
 
 /// The sandboxed children of an agent that run tasks.
 fn sandboxes(agent: u32) -> Vec<Process> {
+    children(agent, "run")
+}
+
+/// The sandboxed children of an agent with this duty.
+fn children(agent: u32, duty: &str) -> Vec<Process> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -24,7 +29,7 @@ fn sandboxes(agent: u32) -> Vec<Process> {
         let Some((_, rest)) = stat.rsplit_once(')') else { continue };
         let words: Vec<&str> = rest.split_whitespace().collect();
         let number = |n: usize| words.get(n).and_then(|word| word.parse::<u64>().ok());
-        if number(1) == Some(agent.into()) && line.trim_end_matches('\0').ends_with("run") {
+        if number(1) == Some(agent.into()) && line.split('\0').any(|word| word == duty) {
             let state = words[0].chars().next().unwrap_or('?');
             let ticks = number(11).unwrap_or(0) + number(12).unwrap_or(0);
             found.push(Process { pid, state, ticks });
@@ -74,6 +79,59 @@ fn work_is_frozen_within_a_second_of_the_owners_return_and_goes_on_later() {
     assert!(took < Duration::from_secs(1), "frozen after {took:?}");
     fs::write(&sensors, "idle = \"10m\"\n").unwrap();
     world.wait("the work to go on", || works(agent));
+}
+
+/// A program that takes long to compile and does nothing: very many functions without an end.
+fn long_to_compile() -> Vec<u8> {
+    const FUNCTIONS: u32 = 3_000;
+    fn leb(mut n: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while n >= 0x80 {
+            bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    }
+    let section =
+        |id: u8, content: &[u8]| [&[id][..], &leb(content.len() as u32), content].concat();
+    // (param i64), and n = n * 7 again and again.
+    let line = [0x20, 0, 0x42, 7, 0x7e, 0x21, 0];
+    let body = [&[0][..], &line.repeat(800), &[0x0b]].concat();
+    let function = [leb(body.len() as u32), body].concat();
+    let count = leb(FUNCTIONS);
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 1, 0x7e, 0]),
+        section(3, &[count.as_slice(), &vec![0; FUNCTIONS as usize]].concat()),
+        section(10, &[count.as_slice(), &function.repeat(FUNCTIONS as usize)].concat()),
+    ]
+    .concat()
+}
+
+#[test]
+fn compiling_stops_within_a_second_of_the_owners_return_and_begins_again_later() {
+    let policy = ALWAYS
+        .replace("share_in_use = \"100%\"", "share_in_use = \"0%\"")
+        .replace("after = \"0s\"", "after = \"1m\"");
+    let mut world = World::start(&[]);
+    let sensors = Some("idle = \"10m\"\n".to_owned());
+    world.add_host(HostPlan { policy: Some(policy), sensors, ..HostPlan::default() });
+    world.wait_for_hosts(1);
+    let agent = world.hosts[0].child.id();
+    let sensors = world.hosts[0].home.join("sensors.toml");
+    let compiles = || !children(agent, "compile").is_empty();
+    let program = write(world.folder(), "long.wasm", &long_to_compile());
+    let job = world.submit(&[&program]);
+    world.wait("the compiler", compiles);
+    fs::write(&sensors, "idle = \"0s\"\n").unwrap();
+    let returned = Instant::now();
+    assert!(wait_until(Duration::from_secs(10), || !compiles()), "it compiles on");
+    let took = returned.elapsed();
+    assert!(took < Duration::from_secs(1), "stopped after {took:?}");
+    assert_eq!(world.job(job)["state"], "active", "it was stopped, and had not come to its end");
+    fs::write(&sensors, "idle = \"10m\"\n").unwrap();
+    world.wait("the compiler again", compiles);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A chamber's life: fetch, compile, open, feed, report.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +20,10 @@ use crate::core::Core;
 use crate::objects::Trouble;
 use crate::{CHAMBERS_DIR, Shared};
 
+/// In a chamber's folder: files that all tasks see, under their paths.
+const SHARED_DIR: &str = "shared";
+/// And files of single tasks, under their GUIDs.
+const OWN_DIR: &str = "own";
 /// Attempts to fetch one object before the job is given up here.
 const FETCH_ATTEMPTS: u32 = 3;
 /// Between attempts of which one was lost with its connection.
@@ -61,10 +66,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn process_id(&self) -> Option<u32> {
-        self.child.get().map(Chamber::process_id)
-    }
-
     /// The walls around the programs, in words.
     pub(crate) fn walls(&self) -> Option<Vec<String>> {
         let say = |wall: &isos_sandbox::Wall| match &wall.missing {
@@ -97,6 +98,7 @@ pub(crate) fn start(
         frozen,
         pins: Vec::new(),
         files: None,
+        own: BTreeSet::new(),
     };
     let task = tokio::spawn(async move {
         if let Err(fault) = life.run(threads, tasks).await {
@@ -118,6 +120,8 @@ struct Life {
     /// Programs and inputs stay on the shelf while the chamber lives.
     pins: Vec<Pin>,
     files: Option<FileList>,
+    /// Files of tasks that have been staged.
+    own: BTreeSet<Guid>,
 }
 
 impl Life {
@@ -155,9 +159,12 @@ impl Life {
         let admitted = self.shared.policy.admit(&spec.program, self.offer.buyer);
         admitted.map_err(|refusal| Fault::Policy(refusal.to_string()))?;
         self.fetch(spec.program, spec.program_size).await?;
-        std::fs::create_dir_all(&self.folder).map_err(|error| no_input(&error))?;
+        for dir in [SHARED_DIR, OWN_DIR] {
+            let made = std::fs::create_dir_all(self.folder.join(dir));
+            made.map_err(|error| no_input(&error))?;
+        }
         for mount in &spec.inputs {
-            self.mount(mount).await?;
+            self.stage(mount, SHARED_DIR, mount.path.clone()).await?;
         }
         if let Some(list) = spec.each {
             self.files = Some(self.fetch_list(list, spec.count).await?);
@@ -170,7 +177,8 @@ impl Life {
         let setup = Setup {
             job: self.offer.job,
             spec: spec.clone(),
-            input_dir: self.folder.clone(),
+            input_dir: self.folder.join(SHARED_DIR),
+            own_dir: Some(self.folder.join(OWN_DIR)),
             threads,
             idle: true,
         };
@@ -214,13 +222,25 @@ impl Life {
         }
     }
 
-    async fn mount(&mut self, mount: &Mount) -> Result<(), Fault> {
+    /// Has a file's bytes at `path` in a folder of the chamber's.
+    async fn stage(&mut self, mount: &Mount, dir: &str, path: String) -> Result<(), Fault> {
         self.fetch(mount.guid, mount.size).await?;
-        let (shelf, folder) = (self.shared.shelf.clone(), self.folder.clone());
-        let (guid, path) = (mount.guid, mount.path.clone());
+        let (shelf, folder) = (self.shared.shelf.clone(), self.folder.join(dir));
+        let guid = mount.guid;
         let linked =
             tokio::task::spawn_blocking(move || shelf.link_into(&guid, &folder, &path)).await;
         linked.map_err(|error| no_input(&error))?.map_err(|error| no_input(&error))
+    }
+
+    /// Stages a task's own file under its content's name: other tasks may have the same file, or
+    /// another one under the same path.
+    async fn stage_own(&mut self, file: &Mount) -> Result<(), Fault> {
+        if self.own.contains(&file.guid) {
+            return Ok(());
+        }
+        self.stage(file, OWN_DIR, file.guid.to_string()).await?;
+        self.own.insert(file.guid);
+        Ok(())
     }
 
     async fn fetch_list(&mut self, list: Guid, count: u32) -> Result<FileList, Fault> {
@@ -242,16 +262,14 @@ impl Life {
         let mut faults = Vec::new();
         for task in batch {
             let file = self.files.as_ref().and_then(|list| list.files.get(task as usize)).cloned();
-            let path = file.as_ref().map(|file| file.path.clone());
             if let Some(file) = &file
-                && !self.folder.join(&file.path).exists()
-                && let Err(fault) = self.mount(file).await
+                && let Err(fault) = self.stage_own(file).await
             {
                 let wall = isos_base::Span::ZERO;
                 faults.push(Ended { task, wall, outcome: Err(fault) });
                 continue;
             }
-            orders.push(Order { task, file: path });
+            orders.push(Order { task, file });
         }
         if !orders.is_empty() {
             // A child that has ended says so in its last event.

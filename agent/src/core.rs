@@ -26,8 +26,8 @@ enum Message {
 pub(crate) struct Core {
     messages: mpsc::Sender<Message>,
     owner: watch::Sender<crate::owner::Said>,
-    /// Processes of our own: what is not the load of others.
-    processes: watch::Sender<Vec<u32>>,
+    /// Whether something is fetched, compiled, opened or run.
+    busy: watch::Sender<bool>,
 }
 
 impl Core {
@@ -35,8 +35,8 @@ impl Core {
         let (messages, inbox) = mpsc::channel(INPUTS_MAX);
         let (ended, has_ended) = watch::channel(false);
         let owner = watch::channel(crate::owner::Said::Auto).0;
-        let processes = watch::channel(Vec::new()).0;
-        let core = Self { messages, owner, processes };
+        let busy = watch::channel(false).0;
+        let core = Self { messages, owner, busy };
         let task = Task {
             machine,
             shared,
@@ -73,9 +73,9 @@ impl Core {
         self.owner.subscribe()
     }
 
-    /// Processes that run tasks.
-    pub(crate) fn processes(&self) -> watch::Receiver<Vec<u32>> {
-        self.processes.subscribe()
+    /// Whether there is work that the owner may want to be stopped.
+    pub(crate) fn busy(&self) -> watch::Receiver<bool> {
+        self.busy.subscribe()
     }
 
     pub(crate) async fn stop(&self) {
@@ -128,7 +128,7 @@ impl Task {
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }
-            self.tell_processes();
+            self.tell_busy();
         }
         // Chambers die with their handles; the sessions flush what they have.
         let sessions: Vec<_> = std::mem::take(&mut self.sessions).into_values().collect();
@@ -151,13 +151,9 @@ impl Task {
         }
     }
 
-    fn tell_processes(&self) {
-        let processes: Vec<u32> = self.chambers.values().filter_map(Running::process_id).collect();
-        self.core.processes.send_if_modified(|known| {
-            let changed = *known != processes;
-            *known = processes;
-            changed
-        });
+    fn tell_busy(&self) {
+        let busy = !self.chambers.is_empty();
+        self.core.busy.send_if_modified(|known| std::mem::replace(known, busy) != busy);
     }
 
     fn carry_out(&mut self, effect: Effect) {

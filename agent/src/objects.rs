@@ -3,14 +3,13 @@
 use std::fmt::Display;
 
 use isos_base::causes::report;
+use isos_base::limits::FILE_LIST_BYTES_MAX;
 use isos_base::wire::OBJECT_ALPN;
 use isos_base::{Bytes, Guid};
 use isos_disk::Shelf;
+use isos_kernel::host::SessionId;
 use isos_net::{Connection, Endpoint, GetError, PeerAddr, PutError};
 use tokio::sync::{Mutex, watch};
-
-/// A list of files: a million entries of about a hundred bytes.
-const LIST_BYTES_MAX: Bytes = Bytes::mib(128);
 
 /// Why an object was not moved.
 #[derive(Debug)]
@@ -51,27 +50,40 @@ pub(crate) struct Objects {
     endpoint: Endpoint,
     complex: PeerAddr,
     connection: Mutex<Option<Connection>>,
-    /// Whether there is a session: without one the complex gives and takes no objects.
-    session: watch::Sender<bool>,
+    /// The session, if there is one: without it the complex gives and takes no objects.
+    session: watch::Sender<Option<SessionId>>,
 }
 
 impl Objects {
     pub(crate) fn new(endpoint: Endpoint, complex: PeerAddr) -> Self {
-        let session = watch::channel(false).0;
+        let session = watch::channel(None).0;
         Self { endpoint, complex, connection: Mutex::new(None), session }
     }
 
-    pub(crate) fn session_began(&self) {
-        let _ = self.session.send_replace(true);
+    pub(crate) fn session_began(&self, session: SessionId) {
+        self.session.send_if_modified(|current| {
+            let is_newer = current.is_none_or(|current| current < session);
+            if is_newer {
+                *current = Some(session);
+            }
+            is_newer
+        });
     }
 
-    pub(crate) fn session_ended(&self) {
-        let _ = self.session.send_replace(false);
+    /// An old session may come to its end after a new one has begun.
+    pub(crate) fn session_ended(&self, session: SessionId) {
+        self.session.send_if_modified(|current| {
+            let is_current = *current == Some(session);
+            if is_current {
+                *current = None;
+            }
+            is_current
+        });
     }
 
     async fn connection(&self) -> Result<Connection, Trouble> {
         let mut session = self.session.subscribe();
-        let _ = session.wait_for(|is| *is).await;
+        let _ = session.wait_for(Option::is_some).await;
         let mut held = self.connection.lock().await;
         if let Some(connection) = held.as_ref().filter(|held| held.is_closed().is_none()) {
             return Ok(connection.clone());
@@ -112,7 +124,7 @@ impl Objects {
     pub(crate) async fn fetch_small(&self, shelf: &Shelf, guid: Guid) -> Result<Vec<u8>, Trouble> {
         if !shelf.contains(&guid) {
             let connection = self.connection().await?;
-            let max = LIST_BYTES_MAX.0;
+            let max = FILE_LIST_BYTES_MAX.0;
             let mut bytes = Vec::new();
             let got = isos_net::get_object(&connection, guid, max, &mut bytes).await;
             got.map_err(|error| of_get(&error))?;
@@ -120,7 +132,7 @@ impl Objects {
             let _ = shelf.put(&bytes);
             return Ok(bytes);
         }
-        shelf.read(&guid, LIST_BYTES_MAX).map_err(lasting)
+        shelf.read(&guid, FILE_LIST_BYTES_MAX).map_err(lasting)
     }
 
     /// Hands an object over. Tries until it is done or refused: there is nowhere else to put it.
@@ -142,5 +154,33 @@ impl Objects {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use isos_base::key::SecretKey;
+    use isos_net::EndpointConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_late_end_of_an_old_session_is_not_the_end_of_the_new_one() {
+        let config = EndpointConfig {
+            bind: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
+            ..EndpointConfig::new(SecretKey::from_bytes(&[1; 32]))
+        };
+        let endpoint = Endpoint::bind(config).await.unwrap();
+        let peer = PeerAddr { key: endpoint.public(), addresses: Vec::new(), relay: None };
+        let objects = Objects::new(endpoint, peer);
+        let (old, new) = (SessionId(1), SessionId(2));
+        objects.session_began(old);
+        objects.session_began(new);
+        objects.session_ended(old);
+        assert_eq!(*objects.session.borrow(), Some(new));
+        objects.session_ended(new);
+        assert_eq!(*objects.session.borrow(), None);
     }
 }

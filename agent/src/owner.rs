@@ -27,11 +27,11 @@ pub enum Said {
     },
 }
 
-/// Sensors are read this often while nothing runs.
+/// Sensors are read this often while there is no work.
 const READ_IDLE: Duration = Duration::from_secs(5);
-/// And this often while tasks run; a touch of the keyboard is noticed sooner.
+/// And this often from a job's first byte to its last result; a touch of the keyboard is noticed sooner.
 const READ_BUSY: Duration = Duration::from_millis(1_000);
-/// How often input devices are looked at while tasks run.
+/// How often input devices are looked at meanwhile.
 const TOUCH: Duration = Duration::from_millis(250);
 
 /// Watches the owner for as long as the agent lives.
@@ -60,13 +60,14 @@ struct Watcher {
 impl Watcher {
     async fn run(mut self) {
         let mut owner = self.core.owner();
-        let mut processes = self.core.processes();
+        let mut works = self.core.busy();
+        let mut processes = self.shared.sandbox.processes();
         let mut touched = self.probe.watch();
         loop {
-            let pids = processes.borrow_and_update().clone();
+            let pids: Vec<u32> = processes.borrow_and_update().iter().copied().collect();
+            let busy = *works.borrow_and_update();
             let said = *owner.borrow_and_update();
             let next = self.look(&pids, said).await;
-            let busy = !pids.is_empty();
             let period = if busy { READ_BUSY } else { READ_IDLE };
             let until = next.map(|at| at.since(clock::now()).to_std());
             let wait = until.map_or(period, |until| until.min(period));
@@ -82,6 +83,7 @@ impl Watcher {
             tokio::select! {
                 () = quiet => {}
                 said = owner.changed() => if said.is_err() { return },
+                some = works.changed() => if some.is_err() { return },
                 some = processes.changed() => if some.is_err() { return },
             }
         }

@@ -40,7 +40,7 @@ async fn connected(
         why = listen(shared, core, session, stream.receiver) => why,
         why = talk(stream.sender, outbox) => why,
     };
-    shared.objects.session_ended();
+    shared.objects.session_ended(session);
     connection.close(code::DONE, "bye");
     Ok(why)
 }
@@ -56,7 +56,7 @@ async fn listen(
             Ok(Some(frame)) => {
                 // Objects are for members.
                 if matches!(frame, ToHost::Welcome { .. }) {
-                    shared.objects.session_began();
+                    shared.objects.session_began(session);
                 }
                 core.input(Input::FrameArrived { session, frame }).await;
             }

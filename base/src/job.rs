@@ -1,5 +1,7 @@
 //! What a buyer asks for: a program, its inputs, how many tasks, under which conditions.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -176,6 +178,12 @@ pub enum JobError {
         /// The path.
         path: String,
     },
+    /// An input below another one, which is a file.
+    #[error("/in/{path} cannot be a file and a folder")]
+    PathThroughFile {
+        /// The path of the file.
+        path: String,
+    },
 }
 
 /// Whether `path` is relative, plain and cannot leave the folder it is put under.
@@ -185,6 +193,50 @@ pub fn is_plain_path(path: &str) -> bool {
         && path.len() <= 1_024
         && !path.contains(['\0', '\\'])
         && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+/// The paths under `/in` of a job's shared inputs.
+#[derive(Debug, Default)]
+pub struct SharedPaths<'a> {
+    files: BTreeSet<&'a str>,
+    folders: BTreeSet<&'a str>,
+}
+
+impl<'a> SharedPaths<'a> {
+    /// The paths of inputs that have been checked.
+    #[must_use]
+    pub fn of(mounts: &'a [Mount]) -> Self {
+        let mut shared = Self::default();
+        mounts.iter().for_each(|mount| shared.insert(&mount.path));
+        shared
+    }
+
+    fn insert(&mut self, path: &'a str) {
+        self.files.insert(path);
+        self.folders.extend(folders_of(path));
+    }
+
+    /// Whether another file at `path` would be apart from all of them: a task's own file may be
+    /// where those of other tasks are, but not where a shared one is.
+    ///
+    /// # Errors
+    /// [`JobError::PathTwice`] for the path of a shared input, and [`JobError::PathThroughFile`]
+    /// for one below it or above it.
+    pub fn check_apart(&self, path: &str) -> Result<(), JobError> {
+        if self.files.contains(path) {
+            return Err(JobError::PathTwice { path: path.into() });
+        }
+        let file = folders_of(path).find(|folder| self.files.contains(folder));
+        match file.or_else(|| self.folders.get(path).copied()) {
+            None => Ok(()),
+            Some(both) => Err(JobError::PathThroughFile { path: both.into() }),
+        }
+    }
+}
+
+/// The folders above a plain path, relative as it is.
+fn folders_of(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 impl JobSpec {
@@ -310,14 +362,13 @@ impl JobSpec {
     }
 
     fn check_paths(&self) -> Result<(), JobError> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = SharedPaths::default();
         for mount in &self.inputs {
             if !is_plain_path(&mount.path) {
                 return Err(JobError::Path { path: mount.path.clone() });
             }
-            if !seen.insert(&mount.path) {
-                return Err(JobError::PathTwice { path: mount.path.clone() });
-            }
+            seen.check_apart(&mount.path)?;
+            seen.insert(&mount.path);
             if mount.size > limits::OBJECT_BYTES_MAX {
                 return Err(JobError::Range {
                     field: "input size",
@@ -381,6 +432,22 @@ mod tests {
         }));
         assert!(refused(&|s| s.verify = Verify::Quorum { agree: 1, of: 3 }).contains("quorum"));
         assert!(refused(&|s| s.env = vec![("A=B".into(), "c".into())]).contains("environment"));
+    }
+
+    #[test]
+    fn an_input_is_no_file_and_folder_at_once() {
+        let mount = |path: &str| Mount { path: path.into(), guid: Guid::of(b""), size: Bytes(0) };
+        let shared = [mount("a/b"), mount("c")];
+        let paths = SharedPaths::of(&shared);
+        assert_eq!(paths.check_apart("a/c"), Ok(()));
+        assert_eq!(paths.check_apart("a/b"), Err(JobError::PathTwice { path: "a/b".into() }));
+        for (path, both) in [("a", "a"), ("c/d/e", "c"), ("a/b/c", "a/b")] {
+            let error = JobError::PathThroughFile { path: both.into() };
+            assert_eq!(paths.check_apart(path), Err(error.clone()));
+            let mut spec = job();
+            spec.inputs = [shared.as_slice(), &[mount(path)]].concat();
+            assert_eq!(spec.check(), Err(error));
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub const CONSTRAINT_CHARS_MAX: usize = 2_048;
 pub const PROGRAM_BYTES_MAX: Bytes = Bytes::mib(128);
 /// An input object.
 pub const OBJECT_BYTES_MAX: Bytes = Bytes::gib(1);
+/// The list of files of an `each` job: about a million entries of a hundred bytes. Read through
+/// memory by the complex and by hosts.
+pub const FILE_LIST_BYTES_MAX: Bytes = Bytes::mib(128);
 /// Output of one task (stdout, stderr and files together): the default and the most.
 pub const OUTPUT_BYTES_DEFAULT: Bytes = Bytes::mib(16);
 /// See [`OUTPUT_BYTES_DEFAULT`].

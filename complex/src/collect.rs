@@ -1,9 +1,11 @@
-//! The collector: objects that nothing names any more leave the shelf, and results leave when
-//! their time is over.
+//! The collector: objects that nothing names any more leave the shelf, and results, remembered
+//! replies and revocations leave when their time is over.
 //!
 //! Mark and sweep, by pages of candidates: objects that nobody has needed for a day, and those that
 //! hosts handed over under leases that are gone. Whatever a job names that is not over, or whose
-//! results are kept, stays. An upload that no job has named yet survives its first day.
+//! results are kept, stays, and is no candidate for the next day. An upload that no job has named
+//! yet survives its first day. A sweep reads what all jobs name, so there is one a day, and one
+//! more when hosts have left much.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -27,6 +29,10 @@ use crate::server::Shared;
 const FIRST_AFTER: Duration = Duration::from_secs(300);
 /// Time between two collections.
 const PERIOD: Duration = Duration::from_secs(3_600);
+/// Time between two sweeps.
+const SWEEP_PERIOD: Span = Span::secs(86_400);
+/// Unless hosts have left so much that nobody will name.
+const ORPHANS_MAX: Bytes = Bytes::gib(1);
 /// An object that nobody has needed for so long goes, if nothing names it.
 const UNNEEDED_FOR: Span = Span::secs(86_400);
 /// Candidates that are looked for at once: 2 MiB of names, and one pass over all jobs.
@@ -50,7 +56,7 @@ pub(crate) struct Collected {
 enum CollectError {
     #[error("cannot read what jobs name")]
     Read(#[from] isos_db::ReadError),
-    #[error("cannot delete results")]
+    #[error("cannot delete what is over")]
     Commit(#[from] isos_db::CommitError),
     #[error("cannot change the shelf")]
     Shelf(#[from] isos_disk::ShelfError),
@@ -71,13 +77,14 @@ enum CollectError {
 pub(crate) async fn run(shared: std::sync::Arc<Shared>) {
     let mut stopping = shared.stopping.clone();
     let mut wait = FIRST_AFTER;
+    let mut collector = Collector::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         wait = PERIOD;
-        match collect(&shared).await {
+        match collector.collect(&shared, clock::now()).await {
             Ok(Collected { objects: 0, jobs: 0, .. }) => {}
             Ok(Collected { objects, bytes, jobs }) => {
                 tracing::info!("collected {objects} objects ({bytes}), results of {jobs} jobs");
@@ -87,10 +94,27 @@ pub(crate) async fn run(shared: std::sync::Arc<Shared>) {
     }
 }
 
-async fn collect(shared: &Shared) -> Result<Collected, CollectError> {
-    let orphans = orphans(shared).await?;
-    let house = House { db: &shared.db, shelf: &shared.shelf, keep: shared.keep };
-    house.clean(clock::now(), orphans).await
+/// What is remembered from one collection to the next.
+#[derive(Debug, Default)]
+struct Collector {
+    orphans: Vec<Guid>,
+    swept: Option<Time>,
+}
+
+impl Collector {
+    async fn collect(&mut self, shared: &Shared, now: Time) -> Result<Collected, CollectError> {
+        shared.db.forget_expired(now).await?;
+        self.orphans.extend(orphans(shared).await?);
+        let sizes = self.orphans.iter().filter_map(|guid| shared.shelf.size(guid));
+        let many = sizes.map(|size| size.0).sum::<u64>() > ORPHANS_MAX.0;
+        if !many && self.swept.is_some_and(|swept| now.since(swept) < SWEEP_PERIOD) {
+            return Ok(Collected::default());
+        }
+        let house = House { db: &shared.db, shelf: &shared.shelf, keep: shared.keep };
+        let collected = house.clean(now, std::mem::take(&mut self.orphans)).await?;
+        self.swept = Some(now);
+        Ok(collected)
+    }
 }
 
 /// Objects that hosts have handed over under leases that are gone.
@@ -119,10 +143,10 @@ struct House<'a> {
 }
 
 impl House<'_> {
-    async fn clean(&self, now: Time, orphans: Vec<Guid>) -> Result<Collected, CollectError> {
-        let mut collected =
-            Collected { jobs: self.forget_results(now).await?, ..Default::default() };
-        // An orphan came a moment ago; it goes unless somebody else needs it from now on.
+    async fn clean(&self, now: Time, mut orphans: Vec<Guid>) -> Result<Collected, CollectError> {
+        let jobs = self.forget_results(now, &mut orphans).await?;
+        let mut collected = Collected { jobs, ..Default::default() };
+        // An orphan has had its time; it goes unless somebody else needs it from now on.
         self.sweep(orphans, now, now, &mut collected).await?;
         let before = Time(now.0.saturating_sub(UNNEEDED_FOR.0));
         let mut after = None;
@@ -145,11 +169,16 @@ impl House<'_> {
         if candidates.is_empty() {
             return Ok(());
         }
-        let mut dead: HashSet<Guid> = candidates.into_iter().collect();
+        let mut dead: HashSet<Guid> = candidates.iter().copied().collect();
         self.spare_the_named(now, &mut dead).await?;
         let shelf = self.shelf.clone();
         let removed = blocking(move || {
             let mut removed = Vec::new();
+            // Until a day from now nobody has to ask again; who loses his name now may go now.
+            let seen = Time(now.0.saturating_sub(1));
+            for guid in candidates.iter().filter(|guid| !dead.contains(guid)) {
+                let _ = shelf.need(guid, seen);
+            }
             for guid in dead {
                 removed.push(shelf.remove_unneeded(&guid, before)?);
             }
@@ -169,9 +198,9 @@ impl House<'_> {
         dead: &mut HashSet<Guid>,
     ) -> Result<(), CollectError> {
         let mut before = None;
-        loop {
+        while !dead.is_empty() {
             let jobs = self.db.jobs(None, before, JOBS_AT_ONCE).await?;
-            let Some(last) = jobs.last() else { return Ok(()) };
+            let Some(last) = jobs.last() else { break };
             before = Some(last.id);
             for job in jobs {
                 if !self.is_over_for_good(&job, now) {
@@ -179,6 +208,7 @@ impl House<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether the job ended so long ago that its results are not kept any more.
@@ -201,7 +231,7 @@ impl House<'_> {
         if let Some(list) = job.spec.each {
             dead.remove(&list);
             let shelf = self.shelf.clone();
-            let bytes = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await?;
+            let bytes = blocking(move || shelf.read(&list, limits::FILE_LIST_BYTES_MAX)).await?;
             // A list that is lost names nothing; its job cannot run any more either.
             if let Ok(bytes) = bytes {
                 let files: FileList = codec::decode(&bytes)
@@ -235,8 +265,12 @@ impl House<'_> {
         }
     }
 
-    /// Deletes results whose time is over; says of how many jobs.
-    async fn forget_results(&self, now: Time) -> Result<u64, CollectError> {
+    /// Deletes results whose time is over; says of how many jobs, and which objects they were.
+    async fn forget_results(
+        &self,
+        now: Time,
+        outputs: &mut Vec<Guid>,
+    ) -> Result<u64, CollectError> {
         if self.keep.is_none() {
             return Ok(0);
         }
@@ -246,12 +280,27 @@ impl House<'_> {
             let Some(last) = jobs.last() else { return Ok(count) };
             before = Some(last.id);
             for job in jobs.iter().filter(|job| self.is_over_for_good(job, now)) {
-                if !self.db.results(job.id, None, 1).await?.is_empty() {
+                let mut after = None;
+                while let Some(batch) = self.db.results(job.id, after, 1).await?.pop() {
+                    after = Some(batch.batch);
+                    // What is too much for now has nobody's name tomorrow either.
+                    let room = CANDIDATES_MAX.saturating_sub(outputs.len());
+                    outputs.extend(batch.results.iter().filter_map(output).take(room));
+                }
+                if after.is_some() {
                     self.db.forget_results(job.id).await?;
                     count += 1;
                 }
             }
         }
+    }
+}
+
+/// The object that a result left, if it did.
+fn output(accepted: &Accepted) -> Option<Guid> {
+    match accepted.result.as_ref().ok()?.output {
+        OutputAt::Object(guid, _) => Some(guid),
+        OutputAt::Inline(_) => None,
     }
 }
 

@@ -142,11 +142,42 @@ impl Core {
         lock(&self.registry).sessions.remove(&session);
     }
 
-    /// Ticks whenever something about the job can be seen to have changed.
-    pub(crate) fn watch(&self, job: JobId) -> watch::Receiver<u64> {
+    /// Ticks whenever something about the job can be seen to have changed from now on: a look
+    /// after this call misses nothing.
+    pub(crate) fn watch(&self, job: JobId) -> Watched {
         let mut registry = lock(&self.registry);
         let sender = registry.watched.entry(job).or_insert_with(|| watch::channel(0).0);
-        sender.subscribe()
+        Watched { job, ticks: sender.subscribe(), registry: self.registry.clone() }
+    }
+
+    /// How many jobs are watched.
+    #[cfg(test)]
+    pub(crate) fn watched(&self) -> usize {
+        lock(&self.registry).watched.len()
+    }
+}
+
+/// A look-out for one job. The last one to be dropped takes the job off the list.
+pub(crate) struct Watched {
+    job: JobId,
+    ticks: watch::Receiver<u64>,
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Watched {
+    /// Waits for a tick that has not been waited for; false when the server has ended.
+    pub(crate) async fn moved(&mut self) -> bool {
+        self.ticks.changed().await.is_ok()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut registry = lock(&self.registry);
+        // Its own receiver still counts; others come and go under the same lock.
+        if registry.watched.get(&self.job).is_some_and(|sender| sender.receiver_count() <= 1) {
+            registry.watched.remove(&self.job);
+        }
     }
 }
 
@@ -283,9 +314,6 @@ async fn release(
                 Outgoing::JobMoved(job) => {
                     if let Some(watched) = registry.watched.get(&job) {
                         watched.send_modify(|count| *count += 1);
-                        if watched.receiver_count() == 0 {
-                            registry.watched.remove(&job);
-                        }
                     }
                 }
                 Outgoing::Release(release) => release(),

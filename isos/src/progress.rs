@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use isos_base::Span;
 use isos_base::api::JobView;
 use isos_base::record::JobState;
+use isos_base::{JobId, Span};
 use isos_sdk::UploadProgress;
 
 use crate::output::{Mode, Output, duration, plural};
@@ -24,6 +24,8 @@ pub(crate) struct JobMeter {
     bar: Option<ProgressBar>,
     pace: Option<Pace>,
     step: Option<u64>,
+    /// Whether the complex does not answer.
+    away: bool,
 }
 
 /// How fast tasks end, since they were first looked at.
@@ -54,11 +56,30 @@ impl JobMeter {
             let template = "{prefix} [{bar:28}] {pos}/{len}{msg}";
             bar(template)
         });
-        Self { out: *out, bar, pace: None, step: None }
+        Self { out: *out, bar, pace: None, step: None, away: false }
+    }
+
+    /// The complex has not answered for so long.
+    pub(crate) fn away(&mut self, job: JobId, since: Span, why: &str) {
+        if let Some(bar) = &self.bar {
+            let since = duration(Span::secs(since.0 / 1_000_000));
+            bar.set_message(format!(", the complex is away since {since}, trying again"));
+        } else if !self.away {
+            self.out.note(&format!("job {job}: the complex is away, trying again: {why}"));
+        }
+        self.away = true;
+    }
+
+    /// Whether the last that was heard is that the complex does not answer.
+    pub(crate) const fn is_away(&self) -> bool {
+        self.away
     }
 
     /// Where the job is now.
     pub(crate) fn at(&mut self, job: &JobView) {
+        if std::mem::take(&mut self.away) && self.bar.is_none() {
+            self.out.note(&format!("job {}: the complex is back", job.id));
+        }
         let (total, done) = (job.tasks.total, ended(&job.tasks));
         let pace = *self.pace.get_or_insert(Pace { begin: Instant::now(), first: done });
         let (rate, left) = pace.at(done, total, Span::from_std(pace.begin.elapsed()));

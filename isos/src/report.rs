@@ -17,7 +17,7 @@ pub(crate) use agent::AgentReport;
 pub(crate) use explain::ExplainReport;
 pub(crate) use host::{HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
-pub(crate) use place::{PlanReport, TicketReport};
+pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
 pub(crate) use results::{SavedReport, TaskList, TaskLog};
 pub(crate) use settings::SettingsReport;

@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::call::{Again, Call, Line, Payload, escape};
 use crate::error::ClientError;
 use crate::events::JobEvents;
+use crate::limits::PAGE_ROWS;
 use crate::results::Results;
 use crate::transport::Transport;
 
@@ -158,14 +159,34 @@ impl Client {
         Ok(jobs.into_iter().next())
     }
 
-    /// The leases of a job.
+    /// The leases of a job, all of them, page by page.
     pub async fn leases(&self, id: JobId) -> Result<Vec<LeaseView>, ClientError> {
-        self.json(Call::get(format!("/v1/jobs/{id}/leases"))).await
+        self.pages(&format!("/v1/jobs/{id}/leases"), |lease: &LeaseView| lease.id.to_string()).await
     }
 
-    /// All hosts that the token may see.
+    /// All hosts that the token may see, page by page.
     pub async fn hosts(&self) -> Result<Vec<HostView>, ClientError> {
-        self.json(Call::get("/v1/hosts")).await
+        self.pages("/v1/hosts", |host: &HostView| host.id.to_string()).await
+    }
+
+    /// Everything on a list; `place` is where a row stands in its order.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        place: impl Fn(&T) -> String,
+    ) -> Result<Vec<T>, ClientError> {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let after = all.last().map(|last| format!("&after={}", place(last)));
+            let limit = format!("?limit={PAGE_ROWS}");
+            let call = Call::get(format!("{path}{limit}{}", after.unwrap_or_default()));
+            let page: Vec<T> = self.json(call).await?;
+            let is_last = page.len() < PAGE_ROWS;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
     }
 
     /// One host, by its key, the beginning of its key, or its name.

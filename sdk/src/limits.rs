@@ -11,6 +11,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UPLOAD_BYTES_PER_SEC_MIN: u64 = 64 << 10;
 /// A download on which nothing arrives for this long has failed.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Rows of a list that are asked for at once: as many as the complex gives.
+pub const PAGE_ROWS: usize = 1_000;
 /// An event stream without even a comment for this long is dead, whatever the system says: servers
 /// send one every ten seconds.
 pub const EVENT_SILENCE_MAX: Duration = Duration::from_secs(35);

@@ -1,13 +1,13 @@
 //! From files and options here to a job there: hash, name, upload, submit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use isos_base::api::{JobView, SubmitRequest};
 use isos_base::codec;
-use isos_base::job::{FileList, JobError, JobSpec, Mount, Verify};
-use isos_base::limits::{NAME_CHARS_MAX, OBJECT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use isos_base::job::{FileList, JobError, JobSpec, Mount, SharedPaths, Verify};
+use isos_base::limits::{FILE_LIST_BYTES_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use isos_base::{Bytes, Fuel, Guid, MicroCredits, Span};
 use thiserror::Error;
 
@@ -166,7 +166,9 @@ impl Submission {
                 let files = objects.mounts(expand(pattern)?)?;
                 check_apart(pattern, &inputs, &files)?;
                 let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-                (count, Some(objects.bytes(codec::encode(&FileList { files }))))
+                let list = codec::encode(&FileList { files });
+                check_list(pattern, list.len())?;
+                (count, Some(objects.bytes(list)))
             }
         };
         let defaults = JobSpec::new(program.guid, program.size, count);
@@ -252,14 +254,22 @@ impl Objects {
 
 /// A task's own file must not hide a shared one.
 fn check_apart(pattern: &str, shared: &[Mount], each: &[Mount]) -> Result<(), SubmissionError> {
-    let shared: BTreeSet<&str> = shared.iter().map(|mount| mount.path.as_str()).collect();
-    match each.iter().find(|mount| shared.contains(mount.path.as_str())) {
-        None => Ok(()),
-        Some(mount) => Err(SubmissionError::Each {
-            pattern: pattern.into(),
-            why: format!("and --input would both put a file at /in/{}", mount.path),
-        }),
+    let shared = SharedPaths::of(shared);
+    let apart = each.iter().try_for_each(|mount| shared.check_apart(&mount.path));
+    apart.map_err(|error| SubmissionError::Each {
+        pattern: pattern.into(),
+        why: format!("and --input do not fit together: {error}"),
+    })
+}
+
+/// A list of files must fit where it is read.
+fn check_list(pattern: &str, bytes: usize) -> Result<(), SubmissionError> {
+    let size = Bytes(bytes as u64);
+    if size <= FILE_LIST_BYTES_MAX {
+        return Ok(());
     }
+    let why = format!("makes a list of {size}, the limit is {FILE_LIST_BYTES_MAX}: split it");
+    Err(SubmissionError::Each { pattern: pattern.into(), why })
 }
 
 /// Looks at the first bytes, so that a wrong file is found here and not on a host.

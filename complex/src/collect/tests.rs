@@ -8,6 +8,7 @@ use isos_base::{AccountId, Fuel, LeaseId, MicroCredits, TransferId};
 use isos_disk::{Durability, ShelfLimits};
 
 use super::*;
+use crate::testing::World;
 
 const DAY: Span = Span::secs(86_400);
 
@@ -94,6 +95,9 @@ async fn what_a_job_names_stays_and_the_rest_goes_after_a_day() {
     let named = [program, input, file, list, output, vote, fresh];
     assert_eq!(place.there(&named), [true; 7]);
     assert!(!place.shelf.contains(&stray));
+    let candidates = |time: Time| place.shelf.unneeded(Time(time.0 - DAY.0), None, 10);
+    assert!(candidates(later).is_empty(), "what was found to be named is asked after no more");
+    assert_eq!(candidates(later + DAY + DAY).len(), 7, "until another day has passed");
 
     // What is named or needed is kept even if a host gave it away; an orphan goes at once.
     let orphan = place.put("orphan");
@@ -129,4 +133,27 @@ async fn results_leave_with_their_objects_when_their_time_is_over() {
     assert!(place.db.job(JobId(1)).await.unwrap().is_some(), "its record stays");
     let again = place.house(Some(keep)).clean(now, Vec::new()).await.unwrap();
     assert_eq!(again, Collected::default());
+}
+
+#[tokio::test]
+async fn revocations_leave_every_hour_and_a_sweep_is_once_a_day() {
+    let world = World::new().await;
+    let shared = world.server.shared.clone();
+    let now = clock::now() + DAY + DAY;
+    let revocation = |name: &[u8], until| Change::Revocation(name.to_vec(), until);
+    let hour = Span::secs(3_600);
+    let changes = [revocation(b"old", now), revocation(b"young", now + hour)];
+    shared.db.commit(&changes).await.unwrap();
+    let mut collector = Collector::default();
+    let stray = shared.shelf.put(b"stray").unwrap();
+    assert_eq!(collector.collect(&shared, now).await.unwrap().objects, 1);
+    assert!(!shared.shelf.contains(&stray));
+    assert_eq!(shared.db.load().await.unwrap().revocations.len(), 1);
+
+    let stray = shared.shelf.put(b"another").unwrap();
+    collector.collect(&shared, now + hour + hour).await.unwrap();
+    assert!(shared.shelf.contains(&stray), "the next sweep is tomorrow");
+    assert!(shared.db.load().await.unwrap().revocations.is_empty());
+    assert_eq!(collector.collect(&shared, now + DAY).await.unwrap().objects, 1);
+    world.server.stop().await;
 }

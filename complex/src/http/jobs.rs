@@ -8,9 +8,9 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use isos_base::api::{JobView, LeaseView, Plan, SubmitRequest, TaskView};
 use isos_base::capability::Right;
-use isos_base::job::FileList;
+use isos_base::job::{FileList, SharedPaths, is_plain_path};
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
-use isos_base::{Bytes, Guid, JobId, codec, limits};
+use isos_base::{Bytes, Guid, JobId, LeaseId, codec, limits};
 use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::objects::blocking;
 
 /// Rows of one page.
-const PAGE_MAX: u32 = 1_000;
+pub(super) const PAGE_MAX: u32 = 1_000;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 
@@ -100,9 +100,14 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         here(&input.guid, input.size, &format!("input {}", input.path))?;
     }
     let Some(list) = spec.each else { return Ok(()) };
-    let _ = shared.shelf.need(&list, now);
+    let size = shared.shelf.need(&list, now).unwrap_or_default();
+    if size > limits::FILE_LIST_BYTES_MAX {
+        let most = limits::FILE_LIST_BYTES_MAX;
+        let why = format!("the list of files has {size}, but may have at most {most}");
+        return Err(usage(format!("{why}: make several jobs of it")));
+    }
     let shelf = shared.shelf.clone();
-    let read = blocking(move || shelf.read(&list, limits::OBJECT_BYTES_MAX)).await;
+    let read = blocking(move || shelf.read(&list, limits::FILE_LIST_BYTES_MAX)).await;
     let bytes = read
         .map_err(|error| Failure(internal(&error.to_string())))?
         .map_err(|error| usage(format!("the list of files: {error}")))?;
@@ -112,10 +117,13 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         let (files, count) = (list.files.len(), spec.count);
         return Err(usage(format!("the list has {files} files for {count} tasks")));
     }
+    let shared_paths = SharedPaths::of(&spec.inputs);
     for file in &list.files {
-        if !isos_base::job::is_plain_path(&file.path) {
+        if !is_plain_path(&file.path) {
             return Err(usage(format!("{:?} is no plain relative path", file.path)));
         }
+        let apart = shared_paths.check_apart(&file.path);
+        apart.map_err(|error| usage(format!("the list of files: {error}")))?;
         here(&file.guid, file.size, &format!("file {}", file.path))?;
     }
     Ok(())
@@ -170,16 +178,19 @@ pub(super) async fn list(
 pub(super) async fn find(shared: &App, who: &Who, id: u64) -> Answer<JobView> {
     who.needs(Right::Read)?;
     let id = JobId(id);
-    let view = match shared.core.query(move |complex, _| complex.job_view(id)).await? {
-        Some(view) => Some(view),
-        None => {
-            let record = shared.db.job(id).await.map_err(|error| unreadable(&error))?;
-            record.map(Complex::ended_view)
-        }
-    };
+    let view = look(shared, id).await?;
     // Whether somebody else's job exists is nobody's business.
     view.filter(|view| who.is_operator() || view.account == who.0.account)
         .ok_or_else(|| not_found(format!("job {id}")))
+}
+
+/// A job as it is now, whoever asks.
+async fn look(shared: &App, id: JobId) -> Answer<Option<JobView>> {
+    if let Some(view) = shared.core.query(move |complex, _| complex.job_view(id)).await? {
+        return Ok(Some(view));
+    }
+    let record = shared.db.job(id).await.map_err(|error| unreadable(&error))?;
+    Ok(record.map(Complex::ended_view))
 }
 
 /// Shows a job.
@@ -251,13 +262,14 @@ pub(super) async fn events(
     who: Who,
     Path(id): Path<u64>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    // What moves while the job is looked up is told as well.
+    let watched = shared.core.watch(JobId(id));
     let first = find(&shared, &who, id).await?;
-    let moved = shared.core.watch(JobId(id));
     let stopping = shared.stopping.clone();
-    let start = (shared, moved, stopping, Some(first), false);
+    let start = (shared, watched, stopping, Some(first), false);
     let stream = futures_util::stream::unfold(
         start,
-        move |(shared, mut moved, mut stopping, first, over)| async move {
+        move |(shared, mut watched, mut stopping, first, over)| async move {
             if over {
                 return None;
             }
@@ -265,17 +277,16 @@ pub(super) async fn events(
                 Some(view) => view,
                 None => {
                     tokio::select! {
-                        changed = moved.changed() => changed.ok()?,
+                        moved = watched.moved() => if !moved { return None },
                         _ = stopping.wait_for(|stop| *stop) => return None,
                     }
                     tokio::time::sleep(EVENT_PERIOD).await;
-                    let look = move |complex: &mut Complex, _| complex.job_view(JobId(id));
-                    shared.core.query(look).await.ok()??
+                    look(&shared, JobId(id)).await.ok()??
                 }
             };
             let over = view.state.is_over();
             let event = Event::default().json_data(&view).ok()?;
-            Some((Ok(event), (shared, moved, stopping, None, over)))
+            Some((Ok(event), (shared, watched, stopping, None, over)))
         },
     );
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -347,15 +358,25 @@ pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
     Some(Accepted { task, result: Err(why), host: None })
 }
 
-/// Lists a job's leases: which host was paid for what.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LeasesQuery {
+    /// Only leases with a higher number.
+    after: Option<u64>,
+    /// Leases at the most: 1000 if not said, never more.
+    limit: Option<u32>,
+}
+
+/// Lists a job's leases, in the order of their numbers: which host was paid for what.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/leases",
     operation_id = "listLeases",
     tag = "jobs",
-    params(("id" = JobId, Path, description = "Number of the job")),
+    params(("id" = JobId, Path, description = "Number of the job"), LeasesQuery),
     responses(
-        (status = 200, body = Vec<LeaseView>, description = "All leases"),
+        (status = 200, body = Vec<LeaseView>, description = "At most `limit` leases"),
+        (status = 400, response = Failure),
         (status = 404, response = Failure),
     ),
 )]
@@ -363,18 +384,13 @@ pub(super) async fn leases(
     State(shared): AppState,
     who: Who,
     Path(id): Path<u64>,
+    Query(query): Query<LeasesQuery>,
 ) -> Answer<Json<Vec<LeaseView>>> {
     find(&shared, &who, id).await?;
-    let mut views = Vec::new();
-    let mut after = None;
-    loop {
-        let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, PAGE_MAX).await;
-        let page = page.map_err(|error| unreadable(&error))?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        views.extend(page.iter().map(lease_view));
-    }
-    Ok(Json(views))
+    let (after, limit) = (query.after.map(LeaseId), query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX));
+    let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, limit).await;
+    let page = page.map_err(|error| unreadable(&error))?;
+    Ok(Json(page.iter().map(lease_view).collect()))
 }
 
 fn lease_view(lease: &LeaseRecord) -> LeaseView {

@@ -12,6 +12,7 @@ use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
+use super::jobs::PAGE_MAX;
 use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
 use crate::clock;
@@ -66,17 +67,37 @@ pub(super) async fn whoami(State(shared): AppState, who: Who) -> Answer<Json<Who
     Ok(Json(WhoAmI { account, rights, expires: Some(who.0.expires) }))
 }
 
-/// Lists the hosts that ever joined.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HostsQuery {
+    /// Only hosts with a higher key.
+    after: Option<HostId>,
+    /// Hosts at the most: 1000 if not said, never more.
+    limit: Option<u32>,
+}
+
+/// Lists the hosts that ever joined, in the order of their keys.
 #[utoipa::path(
     get,
     path = "/v1/hosts",
     operation_id = "listHosts",
     tag = "hosts",
-    responses((status = 200, body = Vec<HostView>, description = "All hosts")),
+    params(HostsQuery),
+    responses(
+        (status = 200, body = Vec<HostView>, description = "At most `limit` hosts"),
+        (status = 400, response = super::Failure),
+    ),
 )]
-pub(super) async fn hosts(State(shared): AppState, who: Who) -> Answer<Json<Vec<HostView>>> {
+pub(super) async fn hosts(
+    State(shared): AppState,
+    who: Who,
+    Query(query): Query<HostsQuery>,
+) -> Answer<Json<Vec<HostView>>> {
     who.needs(Right::Read)?;
-    Ok(Json(shared.core.query(|complex, _| complex.host_views().collect()).await?))
+    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
+    let look =
+        move |complex: &mut Complex, _| complex.host_views(query.after).take(limit).collect();
+    Ok(Json(shared.core.query(look).await?))
 }
 
 /// The one host with this key, key prefix or name.
@@ -251,7 +272,7 @@ pub(super) async fn earnings(
 ) -> Answer<Json<Vec<HostEarnings>>> {
     let id = account_id(&shared, &who, &text).await?;
     let look = move |complex: &mut Complex, _| {
-        let hosts = complex.host_views().filter(|host| host.account == id);
+        let hosts = complex.host_views(None).filter(|host| host.account == id);
         hosts.map(|host| (host.id, host.spec.name)).take(HOSTS_MAX).collect::<Vec<_>>()
     };
     let mut all = Vec::new();

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use isos_base::HostId;
-use isos_base::api::Problem;
+use isos_base::api::{HostView, JobView, LeaseView, Problem, SubmitRequest};
+use isos_base::job::{FileList, JobSpec, Mount};
+use isos_base::limits::FILE_LIST_BYTES_MAX;
+use isos_base::record::{Change, LeaseRecord, LeaseState};
 use isos_base::wire::{HOST_ALPN, Refusal, ToHost};
+use isos_base::{Bytes, Fuel, Guid, HostId, LeaseId, Time, codec};
+use isos_kernel::complex::Call;
 use isos_net::Closed;
 
 use super::*;
@@ -38,6 +42,8 @@ async fn every_bad_request_is_answered_with_a_problem() {
         bad("GET /v1/jobs?limit=many", 400, "usage"),
         bad("GET /v1/jobs/1/tasks?from=-1", 400, "usage"),
         bad("GET /v1/jobs/1", 404, "not_found"),
+        bad("GET /v1/jobs/1/leases?after=x", 400, "usage"),
+        bad("GET /v1/hosts?after=x", 400, "usage"),
         bad("GET /v1/objects/nothing", 400, "usage"),
         bad("POST /v1/jobs", 400, "usage"),
         Bad { body: b"{\"spec\": ".to_vec(), ..bad("POST /v1/jobs", 400, "usage") },
@@ -58,6 +64,142 @@ async fn every_bad_request_is_answered_with_a_problem() {
         assert_eq!((got, word.as_str()), (status, Some(code)), "{line}: {answer}");
         assert!(!problem.message.is_empty(), "{line}");
     }
+    world.server.stop().await;
+}
+
+/// A job with a shared input at `a/b`, and a list of these bytes.
+fn submission(world: &World, list: &[u8]) -> String {
+    let shelf = &world.server.shared.shelf;
+    let program = shelf.put(b"program").unwrap();
+    let mut spec = JobSpec::new(program, Bytes(7), 1);
+    spec.inputs = vec![Mount { path: "a/b".into(), guid: program, size: Bytes(7) }];
+    spec.each = Some(shelf.put(list).unwrap());
+    serde_json::to_string(&SubmitRequest { spec, key: None }).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_ends_while_its_watcher_looks_it_up_ends_the_stream() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let world = World::new().await;
+    let shared = world.server.shared.clone();
+    let program = shared.shelf.put(b"program").unwrap();
+    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
+    let body = serde_json::to_string(&request).unwrap();
+    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let job: JobView = serde_json::from_str(&answer).unwrap();
+    let watch = || {
+        let rights = vec![Right::Operate];
+        let revocation_ids = Vec::new();
+        let who = Who(Holder { account: job.account, rights, expires: Time(0), revocation_ids });
+        let events = jobs::events(State(shared.clone()), who, extract::Path(job.id.0));
+        async { events.await.map_err(|failure| failure.0).unwrap().into_response().into_body() }
+    };
+    // Both wait for the core at once, the look first: it sees the job before its end, and the
+    // news of the end leaves before what was seen.
+    let cancel = shared.core.call(Call::Cancel { job: job.id });
+    let (events, cancelled) = tokio::join!(watch(), cancel);
+    cancelled.unwrap();
+    let all = |body| tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, 1 << 20));
+    let told = all(events).await.expect("an end").unwrap();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("\"active\"") && told.contains("\"cancelled\""), "{told}");
+    let events = watch().await;
+    assert_eq!(shared.core.watched(), 1);
+    all(events).await.expect("an end").unwrap();
+    assert_eq!(shared.core.watched(), 0, "nobody watches any more");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn hosts_and_leases_come_by_pages() {
+    let world = World::new().await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let mut keys = Vec::new();
+    for seed in [7, 8, 9] {
+        let host = endpoint(seed).await;
+        let connection = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        stream.sender.send(&hello(Some(&token))).await.unwrap();
+        let welcome = stream.receiver.recv::<ToHost>().await.unwrap();
+        assert!(matches!(welcome, Some(ToHost::Welcome { .. })), "{welcome:?}");
+        keys.push(HostId(host.public()));
+    }
+    keys.sort();
+    let ask = async |line: String| {
+        let (status, answer) = world.json(&line, &world.operator(), "").await;
+        assert_eq!(status, 200, "{line}: {answer}");
+        answer
+    };
+    let hosts = async |query: &str| {
+        let text = ask(format!("GET /v1/hosts{query}")).await;
+        let hosts: Vec<HostView> = serde_json::from_str(&text).unwrap();
+        hosts.into_iter().map(|host| host.id).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts("").await, keys);
+    assert_eq!(hosts("?limit=2").await, keys[..2]);
+    assert_eq!(hosts(&format!("?limit=2&after={}", keys[1])).await, keys[2..]);
+
+    let shared = &world.server.shared;
+    let program = shared.shelf.put(b"program").unwrap();
+    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
+    let body = serde_json::to_string(&request).unwrap();
+    let (_, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    let job: JobView = serde_json::from_str(&answer).unwrap();
+    let lease = |id: u64| LeaseRecord {
+        id: LeaseId(1_000 + id),
+        job: job.id,
+        host: keys[0],
+        account: job.account,
+        ranges: Vec::new(),
+        state: LeaseState::Settled,
+        deadline: Time(1),
+        accepted: 0,
+        rejected: 0,
+        fuel: Fuel(0),
+        bill: None,
+        next_votes: 0,
+    };
+    let all: Vec<Change> = (0..5).map(|id| Change::Lease(Box::new(lease(id)))).collect();
+    shared.db.commit(&all).await.unwrap();
+    let leases = async |query: &str| {
+        let text = ask(format!("GET /v1/jobs/{}/leases{query}", job.id)).await;
+        let leases: Vec<LeaseView> = serde_json::from_str(&text).unwrap();
+        leases.into_iter().map(|lease| lease.id.0 - 1_000).collect::<Vec<_>>()
+    };
+    let after = |first: &str| format!("{first}after=1000");
+    assert!(leases("?limit=1000").await.ends_with(&[0, 1, 2, 3, 4]));
+    assert_eq!(leases(&after("?limit=2&")).await, [1, 2]);
+    assert_eq!(leases(&after("?")).await, [1, 2, 3, 4]);
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_files_that_would_hide_shared_inputs_is_refused() {
+    let world = World::new().await;
+    for (path, status, word) in [
+        ("a/b", 400, "two inputs would both be /in/a/b"),
+        ("a/b/c", 400, "/in/a/b cannot be a file and a folder"),
+        ("a", 400, "/in/a cannot be a file and a folder"),
+        ("../a", 400, "no plain relative path"),
+        ("a/c", 200, ""),
+    ] {
+        let file = Mount { path: path.into(), guid: Guid::of(b"program"), size: Bytes(7) };
+        let body = submission(&world, &codec::encode(&FileList { files: vec![file] }));
+        let (got, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+        assert_eq!(got, status, "{path}: {answer}");
+        assert!(answer.contains(word), "{path}: {answer}");
+    }
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_files_that_no_host_would_fetch_is_refused_with_the_limit() {
+    let world = World::new().await;
+    let body = submission(&world, &vec![0; FILE_LIST_BYTES_MAX.as_usize() + 1]);
+    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("at most 128 MiB"), "{answer}");
     world.server.stop().await;
 }
 

@@ -52,6 +52,7 @@ async fn measure(sandbox: &Sandbox, inputs: &Path, name: &str, wasm: &Path) -> R
             job: JobId(1),
             spec: JobSpec::new(program, Bytes(1), TASKS),
             input_dir: inputs.to_owned(),
+            own_dir: None,
             threads,
             idle: false,
         };

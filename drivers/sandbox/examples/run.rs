@@ -28,7 +28,14 @@ fn main() -> Result<ExitCode> {
     spec.memory = Bytes::gib(2);
     spec.fuel = Fuel(1_000_000_000_000);
     mounts(Path::new(inputs), "", &mut spec.inputs)?;
-    let setup = Setup { job: JobId(1), spec, input_dir: inputs.into(), threads: 2, idle: false };
+    let setup = Setup {
+        job: JobId(1),
+        spec,
+        input_dir: inputs.into(),
+        own_dir: None,
+        threads: 2,
+        idle: false,
+    };
     let folder = tempfile::TempDir::new()?;
     let config = SandboxConfig::new(
         std::env::current_exe()?,

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::SandboxConfig;
 use crate::code::{PrepareError, Prepared};
 use crate::protocol::{FromChild, Order, Setup, Start, ToChild, Wall, from_child_max};
-use crate::spawn::{self, Spawner};
+use crate::spawn::{self, Listed, Spawner};
 
 /// Batches of orders, and of events, between the agent and a chamber's pipes.
 const BATCHES_QUEUED_MAX: usize = 4;
@@ -155,15 +155,16 @@ impl Drop for Chamber {
 struct Process {
     id: u32,
     descriptor: OwnedFd,
+    _listed: Listed,
 }
 
 impl Process {
-    fn of(child: &Child) -> io::Result<Self> {
+    fn of(child: &Child, listed: Listed) -> io::Result<Self> {
         let gone = || io::Error::other("the child has ended");
         let id = child.id().ok_or_else(gone)?;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { id, descriptor })
+        Ok(Self { id, descriptor, _listed: listed })
     }
 
     fn signal(&self, signal: Signal) -> Result<(), ChamberGone> {
@@ -181,8 +182,8 @@ pub(crate) async fn open(
     prepared: &Prepared,
     setup: &Setup,
 ) -> Result<(Chamber, Events), OpenError> {
-    let mut child = spawner.spawn(spawn::command(config, spawn::RUN)).await?;
-    let process = Arc::new(Process::of(&child)?);
+    let (mut child, listed) = spawner.spawn(spawn::command(config, spawn::RUN)).await?;
+    let process = Arc::new(Process::of(&child, listed)?);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
         return Err(io::Error::other("a child without pipes").into());
@@ -190,7 +191,11 @@ pub(crate) async fn open(
     let start = Start {
         code: prepared.code().to_owned(),
         component: prepared.is_component(),
-        setup: Setup { input_dir: std::path::absolute(&setup.input_dir)?, ..setup.clone() },
+        setup: Setup {
+            input_dir: std::path::absolute(&setup.input_dir)?,
+            own_dir: setup.own_dir.as_ref().map(std::path::absolute).transpose()?,
+            ..setup.clone()
+        },
         agent: std::process::id(),
     };
     let mut frame = Vec::new();

@@ -103,7 +103,8 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
     let Start { code, component, setup, .. } = start;
     let failed =
         |what: &str, error: &dyn std::fmt::Display| Refusal::Failed(format!("{what}: {error}"));
-    let source = Source::open(&setup.input_dir).map_err(|e| failed("the folder of /in", &e))?;
+    let source = Source::open(&setup.input_dir, setup.own_dir.as_deref())
+        .map_err(|e| failed("the folders of /in", &e))?;
     if setup.idle {
         walls.be_idle();
     }
@@ -122,7 +123,7 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
         ),
     ]);
     walls.no_new_privileges();
-    walls.landlock(Some(source.folder()));
+    walls.landlock(source.folders());
     Ok(Job::new(program, setup, source))
 }
 

@@ -290,7 +290,7 @@ pub(crate) async fn compile(
         .arg(std::process::id().to_string())
         .stdin(Stdio::from(source))
         .stdout(Stdio::from(target));
-    let mut child = spawner.spawn(command).await?;
+    let (mut child, _listed) = spawner.spawn(command).await?;
     let stderr = child.stderr.take();
     let work = async {
         let mut reason = Vec::new();

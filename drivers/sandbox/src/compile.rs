@@ -4,7 +4,6 @@
 //! with nothing to reach. What is wrong with a program is said in one line on standard error.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use rustix::process::Resource;
@@ -48,7 +47,7 @@ pub(crate) fn main(limits: &[String]) -> ExitCode {
         (Resource::Nofile, 16),
     ]);
     walls.no_new_privileges();
-    walls.landlock(None::<&OwnedFd>);
+    walls.landlock(std::iter::empty::<std::os::fd::OwnedFd>());
     walls.seccomp(Duty::Compile);
     let mut wasm = Vec::new();
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut wasm) {

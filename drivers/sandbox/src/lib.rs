@@ -31,7 +31,7 @@ mod task;
 mod vfs;
 mod walls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +46,7 @@ pub use protocol::{Order, Setup, Wall};
 
 use code::Store;
 use spawn::Spawner;
+use tokio::sync::watch;
 
 /// How the sandbox works on this host.
 #[derive(Debug, Clone)]
@@ -151,6 +152,13 @@ impl Sandbox {
         code::compile(&self.config, &self.store, &self.spawner, program, wasm).await
     }
 
+    /// The process numbers of the children that live now, whatever they do: compile, open, run.
+    /// They have none of their own.
+    #[must_use]
+    pub fn processes(&self) -> watch::Receiver<BTreeSet<u32>> {
+        self.spawner.living()
+    }
+
     /// Tries the walls: what a program that had broken out of WebAssembly could still do here, by
     /// name, from a child like those that run programs. Empty where all walls stand.
     ///
@@ -158,7 +166,8 @@ impl Sandbox {
     /// Where the child cannot be started or does not answer.
     pub async fn probe(&self) -> std::io::Result<Vec<String>> {
         let command = spawn::command(&self.config, spawn::PROBE);
-        let ended = self.spawner.spawn(command).await?.wait_with_output().await?;
+        let (child, _listed) = self.spawner.spawn(command).await?;
+        let ended = child.wait_with_output().await?;
         let text = String::from_utf8_lossy(&ended.stdout);
         match text.strip_prefix(probe::GREETING) {
             Some(list) if ended.status.success() => Ok(list.lines().map(str::to_owned).collect()),

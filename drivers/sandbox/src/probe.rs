@@ -21,11 +21,11 @@ pub(crate) fn main() -> ExitCode {
     walls.close_inherited();
     let folder = std::env::temp_dir();
     // Any folder does as the one that may be read, but not the one that is tried below.
-    let Ok(source) = Source::open("/proc/self".as_ref()) else { return ExitCode::from(4) };
+    let Ok(source) = Source::open("/proc/self".as_ref(), None) else { return ExitCode::from(4) };
     let parent = rustix::process::getppid();
     walls.limit(&[(rustix::process::Resource::Fsize, 0)]);
     walls.no_new_privileges();
-    walls.landlock(Some(source.folder()));
+    walls.landlock(source.folders());
     walls.seccomp(Duty::Run);
 
     let made = folder.join(format!("isos-probe-{}", std::process::id()));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use isos_base::JobId;
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
-use isos_base::job::JobSpec;
+use isos_base::job::{JobSpec, Mount};
 use isos_base::limits;
 use isos_base::task::Execution;
 use serde::de::DeserializeOwned;
@@ -26,8 +26,8 @@ pub(crate) const BATCH_MAX: usize = 4_096;
 pub struct Order {
     /// Index of the task in its job.
     pub task: u32,
-    /// The task's own file, as a path under `/in`: what `{file}` stands for.
-    pub file: Option<String>,
+    /// The task's own file, which no other task sees.
+    pub file: Option<Mount>,
 }
 
 /// All that the tasks of a job share.
@@ -37,9 +37,12 @@ pub struct Setup {
     pub job: JobId,
     /// The job.
     pub spec: JobSpec,
-    /// The folder that holds the files of `/in`, under the paths of the job. Nothing else in it is
-    /// seen by the program, and nothing in it is written. Files of orders may be added later.
+    /// The folder that holds the shared files of `/in`, under the paths of the job. Nothing else
+    /// in it is seen by the program, and nothing in it is written.
     pub input_dir: PathBuf,
+    /// The folder that holds the files of orders, which may be added later, each under its GUID:
+    /// those of different tasks may have one path, and none may be taken for another.
+    pub own_dir: Option<PathBuf>,
     /// Tasks at once, at least 1.
     pub threads: u16,
     /// Run only when the machine has nothing else to do.
@@ -149,9 +152,17 @@ mod tests {
     fn odd_bytes_in_a_pipe_are_errors_and_never_panics() {
         const MAX: usize = 1 << 16;
         let spec = JobSpec::new(Guid::of(b"program"), Bytes(7), 3);
-        let setup = Setup { job: JobId(1), spec, input_dir: "/in".into(), threads: 1, idle: true };
+        let setup = Setup {
+            job: JobId(1),
+            spec,
+            input_dir: "/in".into(),
+            own_dir: None,
+            threads: 1,
+            idle: true,
+        };
         let start = Start { code: "/code".into(), component: false, setup, agent: 7 };
-        let orders = vec![Order { task: 1, file: Some("x".into()) }, Order { task: 2, file: None }];
+        let own = Mount { path: "x".into(), guid: Guid::of(b"x"), size: Bytes(1) };
+        let orders = vec![Order { task: 1, file: Some(own) }, Order { task: 2, file: None }];
         let to_child = frames(&[ToChild::Start(Box::new(start)), ToChild::Orders(orders)]);
         let execution = Execution {
             task: 1,

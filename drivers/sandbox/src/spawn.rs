@@ -3,6 +3,7 @@
 //! A child asks the kernel to die with its parent, and the kernel means the *thread* that started
 //! it. A thread of an async runtime may end at any time.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -10,7 +11,7 @@ use std::thread;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::SandboxConfig;
 
@@ -30,7 +31,23 @@ struct Request {
 
 /// The thread that starts children. It ends with the last owner of this.
 #[derive(Debug)]
-pub(crate) struct Spawner(mpsc::Sender<Request>);
+pub(crate) struct Spawner {
+    requests: mpsc::Sender<Request>,
+    living: watch::Sender<BTreeSet<u32>>,
+}
+
+/// A child's place among the living. Held until it has been waited for or is being killed.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    id: u32,
+    living: watch::Sender<BTreeSet<u32>>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.living.send_if_modified(|living| living.remove(&self.id));
+    }
+}
 
 impl Spawner {
     pub(crate) fn start() -> io::Result<Self> {
@@ -42,15 +59,25 @@ impl Spawner {
                 let _gone = reply.send(command.spawn());
             }
         })?;
-        Ok(Self(sender))
+        Ok(Self { requests: sender, living: watch::channel(BTreeSet::new()).0 })
+    }
+
+    /// The process numbers of the children that live.
+    pub(crate) fn living(&self) -> watch::Receiver<BTreeSet<u32>> {
+        self.living.subscribe()
     }
 
     /// Starts a child; it is killed when the [`Child`] is dropped.
-    pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    pub(crate) async fn spawn(&self, command: Command) -> io::Result<(Child, Listed)> {
         let (reply, answer) = oneshot::channel();
         let request = Request { command, runtime: Handle::current(), reply };
-        self.0.send(request).map_err(|_| io::Error::other("the spawning thread has ended"))?;
-        answer.await.map_err(io::Error::other)?
+        self.requests
+            .send(request)
+            .map_err(|_| io::Error::other("the spawning thread has ended"))?;
+        let child = answer.await.map_err(io::Error::other)??;
+        let id = child.id().ok_or_else(|| io::Error::other("the child has ended"))?;
+        self.living.send_if_modified(|living| living.insert(id));
+        Ok((child, Listed { id, living: self.living.clone() }))
     }
 }
 

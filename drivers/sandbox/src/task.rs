@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use isos_base::job::is_plain_path;
 use isos_base::limits;
 use isos_base::task::{Execution, Exit, Fault, Output, Trap};
 use isos_base::time::Span;
@@ -73,10 +74,13 @@ impl Job {
         let spec = &self.setup.spec;
         let mut inputs = self.inputs.clone();
         if let Some(file) = &order.file {
-            let size = self.source.length(file)?;
-            Arc::make_mut(&mut inputs).insert(file, size);
+            if !is_plain_path(&file.path) {
+                return Err(Stop::NoInput(format!("/in/{}: no plain relative path", file.path)));
+            }
+            Arc::make_mut(&mut inputs).insert(&file.path, Some(file.guid), file.size.0);
         }
-        let own_args = spec.args_of(order.task, order.file.as_deref());
+        let own_path = order.file.as_ref().map(|file| file.path.as_str());
+        let own_args = spec.args_of(order.task, own_path);
         let random = random_of(spec.program, &own_args, order.task);
         let args = std::iter::once("program".into()).chain(own_args).collect();
         let mut env = vec![

@@ -70,7 +70,7 @@ impl Walls {
     }
 
     /// Nothing of the file system but reading below one folder (or nothing at all), no network.
-    pub(crate) fn landlock(&mut self, readable: Option<&impl AsFd>) {
+    pub(crate) fn landlock(&mut self, readable: impl IntoIterator<Item = impl AsFd>) {
         self.note("landlock", landlock(readable));
     }
 
@@ -80,7 +80,7 @@ impl Walls {
     }
 }
 
-fn landlock(readable: Option<&impl AsFd>) -> Result<(), String> {
+fn landlock(readable: impl IntoIterator<Item = impl AsFd>) -> Result<(), String> {
     let abi = ABI::V6;
     let build = || {
         let rules = Ruleset::default()
@@ -89,13 +89,9 @@ fn landlock(readable: Option<&impl AsFd>) -> Result<(), String> {
             .handle_access(AccessNet::from_all(abi))?
             .scope(Scope::from_all(abi))?
             .create()?;
-        let rules = match readable {
-            Some(folder) => {
-                let access = AccessFs::ReadFile | AccessFs::ReadDir;
-                rules.add_rule(PathBeneath::new(folder, access))?
-            }
-            None => rules,
-        };
+        let access = AccessFs::ReadFile | AccessFs::ReadDir;
+        let readable = readable.into_iter().map(|folder| PathBeneath::new(folder, access));
+        let rules = readable.into_iter().try_fold(rules, RulesetCreatedAttr::add_rule)?;
         rules.restrict_self()
     };
     match build().map_err(|error: landlock::RulesetError| error.to_string())?.ruleset {

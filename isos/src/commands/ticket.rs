@@ -1,16 +1,20 @@
-//! `isos ticket`: one string by which others join or use the complex.
+//! `isos ticket`: one string by which others join or use the complex, until it is taken back.
 
-use isos_base::Span;
 use isos_base::api::TicketRequest;
+use isos_base::ticket::Ticket;
+use isos_base::{Span, capability};
 
 use crate::clock;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
-use crate::report::TicketReport;
+use crate::report::{Revoked, TicketReport};
 
-/// What the ticket is for.
+/// What the ticket is for; or which one is taken back.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The account that hosts earn for and jobs are paid from; made if there is none
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<String>,
@@ -22,11 +26,25 @@ pub(crate) struct Args {
     pub(crate) valid: Span,
 }
 
+/// What else to do with tickets.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Take a ticket back: it is good for nothing any more, and its hosts are sent away
+    Revoke {
+        /// The ticket, or the token in it
+        #[arg(value_name = "TICKET")]
+        ticket: String,
+    },
+}
+
 /// Rights that a ticket can carry.
 const RIGHTS: [&str; 3] = ["join", "submit", "read"];
 
 /// Asks and tells.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
+    if let Some(Command::Revoke { ticket }) = args.command {
+        return revoke(&ticket, context).await;
+    }
     if let Some(unknown) = args.rights.iter().find(|right| !RIGHTS.contains(&right.as_str())) {
         let known = RIGHTS.join(", ");
         return Err(Refusal::usage(format!("{unknown:?} is no right: there are {known}")).into());
@@ -40,5 +58,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let report = TicketReport(client.ticket(&request).await?);
     context.out.show(&report)?;
     context.out.note(&report.note(clock::now()));
+    Ok(End::Ok)
+}
+
+/// Takes a ticket back: the operator's may be anybody's, others only their own.
+async fn revoke(text: &str, context: &Context) -> anyhow::Result<End> {
+    let token = match text.parse::<Ticket>() {
+        Ok(ticket) => capability::to_text(&ticket.token),
+        // A server says itself what is no token.
+        Err(_) => text.to_owned(),
+    };
+    context.client()?.revoke_token(&token).await?;
+    context.out.show(&Revoked)?;
     Ok(End::Ok)
 }

@@ -83,6 +83,26 @@ impl Report for TicketReport {
     }
 }
 
+/// A ticket was taken back.
+#[derive(Debug)]
+pub(crate) struct Revoked;
+
+impl Report for Revoked {
+    fn kind(&self) -> &'static str {
+        "revoked"
+    }
+
+    fn text(&self, page: &mut Page) {
+        page.line("the ticket is good for nothing any more; hosts that came by it are sent away");
+    }
+
+    fn json(&self) -> Value {
+        json!({ "revoked": true })
+    }
+
+    fn quiet(&self, _: &mut Page) {}
+}
+
 impl TicketReport {
     /// What to tell beside it.
     pub(crate) fn note(&self, now: isos_base::Time) -> String {

@@ -293,6 +293,7 @@ async fn run_alone(home: &Path, submission: &Submission) -> anyhow::Result<BTree
         job: JobId(0),
         spec: submission.prepare()?.spec,
         input_dir: home.join("job"),
+        own_dir: None,
         threads,
         idle: false,
     };

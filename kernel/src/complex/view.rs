@@ -1,5 +1,7 @@
 //! What screens show, computed from what decides.
 
+use std::ops::Bound;
+
 use isos_base::api::{
     AccountView, ComplexStatus, HostCounts, HostState, HostView, JobView, TaskCounts,
 };
@@ -73,9 +75,11 @@ impl Complex {
         self.hosts.get(&id).map(|host| self.host_view_of(host))
     }
 
-    /// All hosts, by key.
-    pub fn host_views(&self) -> impl Iterator<Item = HostView> {
-        self.hosts.values().map(|host| self.host_view_of(host))
+    /// All hosts above `after`, by key.
+    pub fn host_views(&self, after: Option<HostId>) -> impl Iterator<Item = HostView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let hosts = self.hosts.range((from, Bound::Unbounded));
+        hosts.map(|(_, host)| self.host_view_of(host))
     }
 
     fn host_view_of(&self, host: &Host) -> HostView {

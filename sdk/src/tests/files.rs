@@ -119,7 +119,7 @@ fn what_cannot_be_submitted_is_refused_before_anything_is_sent() {
         2 two inputs would both be /in/same
         2 count is 0, but must be from 1 to 100000000
         2 --each "DIR/*.none" matches no file (put the pattern into quotes, so that the shell leaves it)
-        2 --each "DIR/y/*" and --input would both put a file at /in/same
+        2 --each "DIR/y/*" and --input do not fit together: two inputs would both be /in/same
     "#]]
     .assert_eq(&all);
 }

@@ -10,10 +10,11 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use isos_base::api::{Problem, ProblemCode, SubmitRequest};
-use isos_base::record::JobState;
+use isos_base::api::{LeaseView, Problem, ProblemCode, SubmitRequest};
+use isos_base::key::SecretKey;
+use isos_base::record::{JobState, LeaseState};
 use isos_base::ticket::{Ticket, TicketError};
-use isos_base::{Bytes, Guid, JobId, MicroCredits, Time};
+use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, Time};
 use tokio::net::TcpListener;
 
 use super::samples::{Server, client, job};
@@ -262,4 +263,36 @@ async fn the_same_api_is_spoken_over_a_stream_to_a_key() {
         "isos1aaaa".parse::<Address>(),
         Err(crate::AddressError::Ticket(TicketError::Checksum | TicketError::Shape))
     ));
+}
+
+#[tokio::test]
+async fn a_long_list_comes_page_by_page() {
+    const ALL: u64 = 2_500;
+    let lease = |id| LeaseView {
+        id: LeaseId(id),
+        job: JobId(42),
+        host: HostId(SecretKey::from_bytes(&[7; 32]).public()),
+        state: LeaseState::Settled,
+        accepted: 1,
+        rejected: 0,
+        fuel: Fuel(1),
+        bill: None,
+    };
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let leases = get(move |uri: Uri| async move {
+        counted(&count);
+        let query = uri.query().unwrap();
+        let number = |name: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(name));
+            value.map(|text| text.parse::<u64>().unwrap())
+        };
+        let after = number("after=").unwrap_or(0);
+        let last = ALL.min(after + number("limit=").unwrap());
+        Json((after + 1..=last).map(lease).collect::<Vec<_>>())
+    });
+    let server = Server::start(Router::new().route("/v1/jobs/42/leases", leases)).await;
+    let leases = server.client().leases(JobId(42)).await.unwrap();
+    assert!(leases.iter().map(|lease| lease.id.0).eq(1..=ALL));
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }

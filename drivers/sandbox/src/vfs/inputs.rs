@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use isos_base::Guid;
 use isos_base::job::{Mount, is_plain_path};
 use rustix::fs::{Mode, OFlags};
 
@@ -36,57 +37,46 @@ pub(crate) struct InFile {
     pub(crate) inode: u64,
     /// Relative to `/in`.
     pub(crate) path: String,
+    /// The content's name if it is a task's own file: it lies under that, not under its path.
+    own: Option<Guid>,
     /// Bytes.
     pub(crate) size: u64,
 }
 
-/// Where the bytes of `/in` are: an open folder, so that nothing outside it can be named.
+/// Where the bytes of `/in` are: open folders, so that nothing outside them can be named.
 #[derive(Debug)]
-pub(crate) struct Source(OwnedFd);
+pub(crate) struct Source {
+    shared: OwnedFd,
+    own: Option<OwnedFd>,
+}
 
 impl Source {
-    /// Opens the folder.
-    pub(crate) fn open(folder: &Path) -> std::io::Result<Self> {
+    /// Opens the folder of shared files, and that of tasks' own files.
+    pub(crate) fn open(shared: &Path, own: Option<&Path>) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::open(folder, flags, Mode::empty())?))
+        let open = |folder| rustix::fs::open(folder, flags, Mode::empty());
+        Ok(Self { shared: open(shared)?, own: own.map(open).transpose()? })
     }
 
-    /// The open folder, for rules about it.
-    pub(crate) fn folder(&self) -> &OwnedFd {
-        &self.0
+    /// The open folders, for rules about them.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &OwnedFd> {
+        std::iter::once(&self.shared).chain(&self.own)
     }
 
-    /// Opens a file below the folder without following a single symbolic link.
-    fn open_below(&self, path: &str) -> rustix::io::Result<OwnedFd> {
-        let mut parts = path.split('/').peekable();
-        let mut folder: Option<OwnedFd> = None;
-        while let Some(part) = parts.next() {
-            let last = parts.peek().is_none();
-            let kind = if last { OFlags::NONBLOCK } else { OFlags::DIRECTORY };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
-            let at = folder.as_ref().unwrap_or(&self.0);
-            let next = rustix::fs::openat(at.as_fd(), part, flags, Mode::empty())?;
-            folder = Some(next);
+    /// Opens the bytes of a file.
+    fn open_bytes(&self, input: &InFile) -> rustix::io::Result<OwnedFd> {
+        match (input.own, &self.own) {
+            (None, _) => open_below(&self.shared, &input.path),
+            (Some(guid), Some(folder)) => open_below(folder, &guid.to_string()),
+            (Some(_), None) => Err(rustix::io::Errno::NOENT),
         }
-        folder.ok_or(rustix::io::Errno::NOENT)
-    }
-
-    /// The length of a file that the job does not give the length of.
-    pub(crate) fn length(&self, path: &str) -> Result<u64, Stop> {
-        let no = |why: &dyn std::fmt::Display| Stop::NoInput(format!("/in/{path}: {why}"));
-        if !is_plain_path(path) {
-            return Err(no(&"not a plain relative path"));
-        }
-        let file = self.open_below(path).map_err(|error| no(&error))?;
-        let stat = rustix::fs::fstat(&file).map_err(|error| no(&error))?;
-        Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 
     /// Opens an input. What fails here is the host's fault, never an error number for the program:
     /// another host would not give it.
     pub(crate) fn open_input(&self, input: &InFile) -> Result<File, Stop> {
         let no = |why: &dyn std::fmt::Display| Stop::NoInput(format!("/in/{}: {why}", input.path));
-        let file = self.open_below(&input.path).map_err(|error| no(&error))?;
+        let file = self.open_bytes(input).map_err(|error| no(&error))?;
         let stat = rustix::fs::fstat(&file).map_err(|error| no(&error))?;
         if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(no(&"not a regular file"));
@@ -98,28 +88,43 @@ impl Source {
     }
 }
 
+/// Opens a file below a folder without following a single symbolic link.
+fn open_below(folder: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let mut parts = path.split('/').peekable();
+    let mut above: Option<OwnedFd> = None;
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        let kind = if last { OFlags::NONBLOCK } else { OFlags::DIRECTORY };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
+        let at = above.as_ref().unwrap_or(folder);
+        let next = rustix::fs::openat(at.as_fd(), part, flags, Mode::empty())?;
+        above = Some(next);
+    }
+    above.ok_or(rustix::io::Errno::NOENT)
+}
+
 impl InDir {
     /// The tree of a job's shared inputs.
     pub(crate) fn of(mounts: &[Mount]) -> Self {
         let mut root = Self { inode: inode_of(""), entries: BTreeMap::new() };
         for mount in mounts {
-            root.insert(&mount.path, mount.size.0);
+            root.insert(&mount.path, None, mount.size.0);
         }
         root
     }
 
     /// Adds a file, and the folders above it. A path that is not plain, or that runs through a
     /// file, is left out: the job was checked before it came here.
-    pub(crate) fn insert(&mut self, path: &str, size: u64) {
+    pub(crate) fn insert(&mut self, path: &str, own: Option<Guid>, size: u64) {
         if is_plain_path(path) {
-            self.insert_below(path, 0, size);
+            self.insert_below(path, 0, own, size);
         }
     }
 
-    fn insert_below(&mut self, path: &str, from: usize, size: u64) {
+    fn insert_below(&mut self, path: &str, from: usize, own: Option<Guid>, size: u64) {
         let rest = &path[from..];
         let Some(slash) = rest.find('/') else {
-            let file = InFile { inode: inode_of(path), path: path.into(), size };
+            let file = InFile { inode: inode_of(path), path: path.into(), own, size };
             self.entries.insert(rest.into(), InNode::File(Arc::new(file)));
             return;
         };
@@ -128,7 +133,7 @@ impl InDir {
             InNode::Dir(Arc::new(Self { inode: inode_of(&path[..end]), entries: BTreeMap::new() }))
         });
         if let InNode::Dir(dir) = entry {
-            Arc::make_mut(dir).insert_below(path, end + 1, size);
+            Arc::make_mut(dir).insert_below(path, end + 1, own, size);
         }
     }
 }

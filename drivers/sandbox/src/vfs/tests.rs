@@ -17,7 +17,7 @@ const CREATE: Open =
 fn vfs() -> Vfs {
     let mount = |path: &str| Mount { path: path.into(), guid: Guid::of(b""), size: Bytes(3) };
     let inputs = InDir::of(&[mount("a/b/c"), mount("a/d"), mount("e")]);
-    let source = Source::open(std::path::Path::new("/")).expect("a root folder");
+    let source = Source::open(std::path::Path::new("/"), None).expect("a root folder");
     Vfs::new(Arc::new(inputs), Arc::new(source), Memory::new(QUOTA))
 }
 

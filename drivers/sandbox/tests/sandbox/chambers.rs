@@ -1,5 +1,6 @@
 //! Chambers and compiled code as the agent sees them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use isos_base::task::Exit;
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a killed child is reported with its unfinished tasks", killed),
     ("a dropped chamber leaves no process", dropped),
     ("compiled code that was changed or cut is made again", corruption),
+    ("every child is listed while it lives, the compiler too", listed),
     ("concurrent preparation compiles once", once),
     ("kept code is limited", eviction),
     ("a compiler that takes too much is stopped", compile_limits),
@@ -196,6 +198,28 @@ fn dropped() {
         drop(chamber);
         assert!(matches!(events.next().await, Some(Event::Died { .. })));
         assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
+    });
+}
+
+fn listed() {
+    let world = World::new();
+    let (guid, path) = world.keep(hello_world().as_bytes());
+    wait(async {
+        let mut processes = world.sandbox.processes();
+        let compiled = async {
+            let seen = processes.wait_for(|living| !living.is_empty()).await.expect("a sandbox");
+            seen.first().copied()
+        };
+        let (prepared, compiler) = tokio::join!(world.sandbox.prepare(guid, &path), compiled);
+        prepared.expect("prepared");
+        assert!(compiler.is_some());
+        assert!(processes.borrow().is_empty(), "the compiler has ended");
+        let forever = world.job(program(FOREVER).as_bytes());
+        let (chamber, mut events) = forever.open().await;
+        assert!(processes.borrow().iter().eq([&chamber.process_id()]));
+        drop(chamber);
+        while events.next().await.is_some() {}
+        processes.wait_for(BTreeSet::is_empty).await.expect("a sandbox");
     });
 }
 

@@ -2,7 +2,6 @@
 
 use isos_base::Bytes;
 use isos_base::task::{Exit, Fault};
-use isos_sandbox::Order;
 
 use crate::world::{Test, exit, job, stdout};
 
@@ -97,21 +96,24 @@ fn copies() {
 }
 
 fn own_file() {
-    let each = job(&copy("mine"))
-        .file("mine", b"first")
-        .file("other", b"second")
-        .with(|spec| spec.count = 2);
-    let orders = ["mine", "other"]
-        .into_iter()
-        .zip(0..)
-        .map(|(name, task)| Order { task, file: Some(name.into()) });
-    let done = each.orders(orders.collect());
+    let each = job(&copy("d/mine")).input("d/x", b"shared").with(|spec| spec.count = 3);
+    let orders = vec![
+        each.own(0, "d/mine", b"first"),
+        each.own(1, "d/mine", b"second"),
+        each.own(2, "other", b"third"),
+    ];
+    let done = each.orders(orders);
     assert_eq!(stdout(&done[0].output), "first");
-    // Task 1 has another file, so this one does not exist for it: ENOENT at line 1.
-    assert_eq!(exit(&done[1]), Exit::Code(1_044));
-    let escape = Order { task: 0, file: Some("../x".into()) };
-    let refused = each.orders(vec![escape]).remove(0);
-    assert!(matches!(refused.end, Err(Fault::NoInput(_))), "{refused:?}");
+    assert_eq!(stdout(&done[1].output), "second", "not the file of another task at its path");
+    // Task 2 has another file, so this one does not exist for it: ENOENT at line 1.
+    assert_eq!(exit(&done[2]), Exit::Code(1_044));
+    let shared = job(&copy("d/x")).input("d/x", b"shared");
+    let done = shared.orders(vec![shared.own(0, "d/mine", b"first")]).remove(0);
+    assert_eq!(stdout(&done.output), "shared", "what lies beside it is still there");
+    for path in ["../x", "/x", ""] {
+        let refused = each.orders(vec![each.own(0, path, b"first")]).remove(0);
+        assert!(matches!(refused.end, Err(Fault::NoInput(_))), "{refused:?}");
+    }
 }
 
 fn listing() {

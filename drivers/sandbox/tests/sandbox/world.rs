@@ -69,8 +69,8 @@ impl World {
 
     pub(crate) fn job(&self, program: &[u8]) -> Job<'_> {
         let (guid, path) = self.keep(program);
-        let inputs = TempDir::new().expect("a folder");
-        Job { world: self, path, inputs, spec: JobSpec::new(guid, Bytes(1), 1), threads: 1 }
+        let (inputs, own) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        Job { world: self, path, inputs, own, spec: JobSpec::new(guid, Bytes(1), 1), threads: 1 }
     }
 }
 
@@ -84,6 +84,7 @@ pub(crate) struct Job<'a> {
     world: &'a World,
     path: PathBuf,
     pub(crate) inputs: TempDir,
+    own: TempDir,
     pub(crate) spec: JobSpec,
     pub(crate) threads: u16,
 }
@@ -109,11 +110,19 @@ impl Job<'_> {
         self.file(path, content).with(|spec| spec.inputs.push(mount))
     }
 
+    /// Keeps a file for one task, which sees it at `path`.
+    pub(crate) fn own(&self, task: u32, path: &str, content: &[u8]) -> Order {
+        let (guid, size) = (Guid::of(content), Bytes(content.len() as u64));
+        std::fs::write(self.own.path().join(guid.to_string()), content).expect("a file");
+        Order { task, file: Some(Mount { path: path.into(), guid, size }) }
+    }
+
     pub(crate) fn setup(&self) -> Setup {
         Setup {
             job: JobId(1),
             spec: self.spec.clone(),
             input_dir: self.inputs.path().to_owned(),
+            own_dir: Some(self.own.path().to_owned()),
             threads: self.threads,
             idle: false,
         }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use isos_base::JobId;
 use isos_base::api::JobView;
+use isos_base::causes::report;
 use isos_base::record::JobState;
+use isos_sdk::{ClientError, Progress};
 
 use super::results;
 use crate::context::Context;
-use crate::exit::End;
+use crate::exit::{End, Refusal};
 use crate::progress::JobMeter;
 use crate::report::JobReport;
 use crate::selector::Jobs;
@@ -28,7 +30,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let jobs = args.jobs.resolve(context.client()?).await?;
     if let ([_, _, ..], Some(_)) = (jobs.as_slice(), &args.results) {
-        return Err(crate::exit::Refusal::usage("--results takes one job at a time").into());
+        return Err(Refusal::usage("--results takes one job at a time").into());
     }
     let mut end = None;
     for job in jobs {
@@ -57,8 +59,16 @@ pub(crate) async fn until_over(
     ]);
     let mut events = context.client()?.events(job);
     let mut meter = JobMeter::new(&context.out);
-    while let Some(view) = events.next().await? {
-        meter.at(&view);
+    loop {
+        match events.progress().await {
+            Ok(Some(Progress::Job(view))) => meter.at(&view),
+            Ok(Some(Progress::Away { since, why })) => meter.away(job, since, &why),
+            Ok(None) => break,
+            Err(error) => {
+                meter.finish();
+                return Err(if meter.is_away() { stays_away(job, error) } else { error.into() });
+            }
+        }
     }
     meter.finish();
     context.goes_on(Vec::new());
@@ -73,6 +83,16 @@ pub(crate) async fn until_over(
         context.out.note(&format!("why: isos explain {job}, isos job results {job}"));
     }
     Ok(end)
+}
+
+/// The end of waiting for a complex that does not come back; what it says itself is another thing.
+fn stays_away(job: JobId, error: ClientError) -> anyhow::Error {
+    if ![5, 10].contains(&error.exit_code()) {
+        return error.into();
+    }
+    let message = format!("the complex stays away: {}", report(&error));
+    let hints = vec![format!("when it is back: isos job wait {job}")];
+    Refusal::unreachable(message, hints).into()
 }
 
 /// All well, something to use, or nothing.
