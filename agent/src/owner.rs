@@ -29,7 +29,8 @@ pub enum Said {
 
 /// Sensors are read this often while there is no work.
 const READ_IDLE: Duration = Duration::from_secs(5);
-/// And this often from a job's first byte to its last result; a touch of the keyboard is noticed sooner.
+/// And this often from a job's first byte to its last result; a touch of the keyboard is noticed
+/// sooner.
 const READ_BUSY: Duration = Duration::from_millis(1_000);
 /// How often input devices are looked at meanwhile.
 const TOUCH: Duration = Duration::from_millis(250);
