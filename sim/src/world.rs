@@ -1,14 +1,15 @@
 //! The event loop: a heap of things to happen, a complex with its database, and many hosts.
 
+mod setup;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
 use isos_base::random::Random;
 use isos_base::record::{Change, JobState, Tables};
 use isos_base::wire::{ToComplex, ToHost};
-use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, Machine, MicroCredits, Span, Time};
+use isos_base::{AccountId, Guid, HostId, JobId, Machine, MicroCredits, Span, Time};
 use isos_kernel::complex::{Call, Complex, Config, Effect, Input, Reply, RequestId, SessionId};
 use isos_kernel::host;
 
@@ -245,45 +246,6 @@ impl World {
             if let Reply::Account(account) = self.call(call) {
                 self.accounts.push(account);
             }
-        }
-    }
-
-    fn submit_jobs(&mut self) {
-        for n in 0..self.plan.jobs {
-            let name = format!("buyer{n}");
-            let call = Call::OpenAccount { name, welcome: MicroCredits::credits(1_000_000) };
-            let Reply::Account(account) = self.call(call) else { continue };
-            let mut spec = JobSpec::new(Guid::of(&n.to_le_bytes()), Bytes(1), self.plan.tasks);
-            spec.fuel = Fuel(100_000_000_000);
-            if n % 2 == 0 {
-                spec.verify = Verify::Quorum { agree: 2, of: 3 };
-            }
-            self.call(Call::Submit { account, spec: Box::new(spec), key: None });
-        }
-        self.submit_odd_jobs();
-    }
-
-    /// Jobs that do not end well: one whose hold pays for a part of it, which must end by itself,
-    /// and some that are cancelled on the way.
-    fn submit_odd_jobs(&mut self) {
-        let call = Call::OpenAccount { name: "odd".into(), welcome: MicroCredits::credits(1_000) };
-        let Reply::Account(account) = self.call(call) else { return };
-        let submit = |world: &mut Self, agree, of, price_max: Option<MicroCredits>| {
-            let tasks = (world.plan.tasks / 8).max(1);
-            let mut spec = JobSpec::new(Guid::of(b"odd"), Bytes(1), tasks);
-            spec.fuel = Fuel(10_000_000_000);
-            spec.verify = Verify::Quorum { agree, of };
-            spec.price_max = price_max;
-            match world.call(Call::Submit { account, spec: Box::new(spec), key: None }) {
-                Reply::Job(view) => view.id,
-                other => panic!("a job is answered with a job, not {other:?}"),
-            }
-        };
-        submit(self, 3, 5, Some(MicroCredits(i64::from(self.plan.tasks) * 50)));
-        for (agree, of) in [(2, 3), (3, 3)] {
-            let id = submit(self, agree, of, None);
-            let at = START + Span(self.random.below(self.plan.faults_until.0));
-            self.at(at, Event::Cancelled(id));
         }
     }
 
