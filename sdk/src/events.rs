@@ -39,6 +39,8 @@ pub struct JobEvents {
     last: Option<JobView>,
     /// Since when the complex does not answer.
     away_since: Option<Instant>,
+    /// The caller has heard so since the last view.
+    told_away: bool,
     wait: Duration,
     /// When to try again.
     again: Option<Instant>,
@@ -53,6 +55,7 @@ impl JobEvents {
             ready: std::collections::VecDeque::new(),
             last: None,
             away_since: None,
+            told_away: false,
             wait: FIRST_WAIT,
             again: None,
         }
@@ -93,7 +96,8 @@ impl JobEvents {
                     let why = format!("an event that is no job: {error}");
                     ClientError::Protocol { request: self.path(), why }
                 })?;
-                if self.last.as_ref() != Some(&view) {
+                // Who was told that the complex is away hears that it is back, news or not.
+                if std::mem::take(&mut self.told_away) || self.last.as_ref() != Some(&view) {
                     self.last = Some(view.clone());
                     return Ok(Some(Progress::Job(view.into())));
                 }
@@ -163,6 +167,7 @@ impl JobEvents {
             return Err(error);
         }
         tracing::info!(job = %self.job, %error, "lost sight of the job; trying again");
+        self.told_away = true;
         self.again = Some(now + self.wait);
         self.wait = (self.wait * 2).min(OUTAGE_WAIT_MAX);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
