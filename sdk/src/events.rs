@@ -39,6 +39,8 @@ pub struct JobEvents {
     last: Option<JobView>,
     /// Since when the complex does not answer.
     away_since: Option<Instant>,
+    /// Whether it has answered after an outage, and nobody was told yet.
+    back: bool,
     wait: Duration,
     /// When to try again.
     again: Option<Instant>,
@@ -53,6 +55,7 @@ impl JobEvents {
             ready: std::collections::VecDeque::new(),
             last: None,
             away_since: None,
+            back: false,
             wait: FIRST_WAIT,
             again: None,
         }
@@ -71,15 +74,19 @@ impl JobEvents {
     /// [`crate::limits::OUTAGE_MAX`].
     pub async fn next(&mut self) -> Result<Option<JobView>, ClientError> {
         loop {
+            let before = self.last.clone();
             match self.progress().await? {
-                Some(Progress::Job(view)) => return Ok(Some(*view)),
-                Some(Progress::Away { .. }) => {}
+                Some(Progress::Job(view)) if before.as_ref() != Some(&view) => {
+                    return Ok(Some(*view));
+                }
+                Some(_) => {}
                 None => return Ok(None),
             }
         }
     }
 
-    /// As [`JobEvents::next`], for those who show that the complex is away.
+    /// As [`JobEvents::next`], for those who show that the complex is away; the first view after
+    /// that tells that it is back, and may be as the one before.
     ///
     /// # Errors
     /// As [`JobEvents::next`].
@@ -93,7 +100,7 @@ impl JobEvents {
                     let why = format!("an event that is no job: {error}");
                     ClientError::Protocol { request: self.path(), why }
                 })?;
-                if self.last.as_ref() != Some(&view) {
+                if std::mem::take(&mut self.back) || self.last.as_ref() != Some(&view) {
                     self.last = Some(view.clone());
                     return Ok(Some(Progress::Job(view.into())));
                 }
@@ -103,7 +110,10 @@ impl JobEvents {
                 self.again = None;
             }
             match self.read().await {
-                Ok(()) => (self.away_since, self.wait) = (None, FIRST_WAIT),
+                Ok(()) => {
+                    self.back |= self.away_since.take().is_some();
+                    self.wait = FIRST_WAIT;
+                }
                 Err(error) => return self.pause(error).map(Some),
             }
         }
