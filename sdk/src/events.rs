@@ -39,8 +39,8 @@ pub struct JobEvents {
     last: Option<JobView>,
     /// Since when the complex does not answer.
     away_since: Option<Instant>,
-    /// The caller has heard so since the last view.
-    told_away: bool,
+    /// Whether it has answered after an outage, and nobody was told yet.
+    back: bool,
     wait: Duration,
     /// When to try again.
     again: Option<Instant>,
@@ -55,7 +55,7 @@ impl JobEvents {
             ready: std::collections::VecDeque::new(),
             last: None,
             away_since: None,
-            told_away: false,
+            back: false,
             wait: FIRST_WAIT,
             again: None,
         }
@@ -74,15 +74,19 @@ impl JobEvents {
     /// [`crate::limits::OUTAGE_MAX`].
     pub async fn next(&mut self) -> Result<Option<JobView>, ClientError> {
         loop {
+            let before = self.last.clone();
             match self.progress().await? {
-                Some(Progress::Job(view)) => return Ok(Some(*view)),
-                Some(Progress::Away { .. }) => {}
+                Some(Progress::Job(view)) if before.as_ref() != Some(&view) => {
+                    return Ok(Some(*view));
+                }
+                Some(_) => {}
                 None => return Ok(None),
             }
         }
     }
 
-    /// As [`JobEvents::next`], for those who show that the complex is away.
+    /// As [`JobEvents::next`], for those who show that the complex is away; the first view after
+    /// that tells that it is back, and may be as the one before.
     ///
     /// # Errors
     /// As [`JobEvents::next`].
@@ -96,8 +100,7 @@ impl JobEvents {
                     let why = format!("an event that is no job: {error}");
                     ClientError::Protocol { request: self.path(), why }
                 })?;
-                // Who was told that the complex is away hears that it is back, news or not.
-                if std::mem::take(&mut self.told_away) || self.last.as_ref() != Some(&view) {
+                if std::mem::take(&mut self.back) || self.last.as_ref() != Some(&view) {
                     self.last = Some(view.clone());
                     return Ok(Some(Progress::Job(view.into())));
                 }
@@ -107,7 +110,10 @@ impl JobEvents {
                 self.again = None;
             }
             match self.read().await {
-                Ok(()) => (self.away_since, self.wait) = (None, FIRST_WAIT),
+                Ok(()) => {
+                    self.back |= self.away_since.take().is_some();
+                    self.wait = FIRST_WAIT;
+                }
                 Err(error) => return self.pause(error).map(Some),
             }
         }
@@ -167,7 +173,6 @@ impl JobEvents {
             return Err(error);
         }
         tracing::info!(job = %self.job, %error, "lost sight of the job; trying again");
-        self.told_away = true;
         self.again = Some(now + self.wait);
         self.wait = (self.wait * 2).min(OUTAGE_WAIT_MAX);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);

@@ -67,6 +67,20 @@ async fn every_bad_request_is_answered_with_a_problem() {
     world.server.stop().await;
 }
 
+/// A job that the operator can pay.
+async fn submitted(world: &World) -> JobView {
+    let credits = r#"{"amount":1000000000,"why":"a test"}"#;
+    let line = "POST /v1/accounts/me/credits";
+    let (status, answer) = world.json(line, &world.operator(), credits).await;
+    assert_eq!(status, 200, "{answer}");
+    let program = world.server.shared.shelf.put(b"program").unwrap();
+    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
+    let body = serde_json::to_string(&request).unwrap();
+    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    serde_json::from_str(&answer).unwrap()
+}
+
 /// A job with a shared input at `a/b`, and a list of these bytes.
 fn submission(world: &World, list: &[u8]) -> String {
     let shelf = &world.server.shared.shelf;
@@ -82,12 +96,7 @@ async fn a_job_that_ends_while_its_watcher_looks_it_up_ends_the_stream() {
     const PATIENCE: Duration = Duration::from_secs(20);
     let world = World::new().await;
     let shared = world.server.shared.clone();
-    let program = shared.shelf.put(b"program").unwrap();
-    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
-    let body = serde_json::to_string(&request).unwrap();
-    let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
-    assert_eq!(status, 200, "{answer}");
-    let job: JobView = serde_json::from_str(&answer).unwrap();
+    let job = submitted(&world).await;
     let watch = || {
         let rights = vec![Right::Operate];
         let revocation_ids = Vec::new();
@@ -141,11 +150,7 @@ async fn hosts_and_leases_come_by_pages() {
     assert_eq!(hosts(&format!("?limit=2&after={}", keys[1])).await, keys[2..]);
 
     let shared = &world.server.shared;
-    let program = shared.shelf.put(b"program").unwrap();
-    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
-    let body = serde_json::to_string(&request).unwrap();
-    let (_, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
-    let job: JobView = serde_json::from_str(&answer).unwrap();
+    let job = submitted(&world).await;
     let lease = |id: u64| LeaseRecord {
         id: LeaseId(1_000 + id),
         job: job.id,
@@ -177,6 +182,7 @@ async fn hosts_and_leases_come_by_pages() {
 #[tokio::test]
 async fn a_list_of_files_that_would_hide_shared_inputs_is_refused() {
     let world = World::new().await;
+    submitted(&world).await;
     for (path, status, word) in [
         ("a/b", 400, "two inputs would both be /in/a/b"),
         ("a/b/c", 400, "/in/a/b cannot be a file and a folder"),

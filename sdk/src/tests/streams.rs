@@ -69,8 +69,9 @@ async fn progress_survives_a_server_that_goes_away_in_mid_job() {
 
 #[tokio::test]
 async fn an_outage_is_told_while_it_lasts() {
-    let answers: Vec<fn() -> Response> =
-        vec![|| events(data(1, JobState::Active)), busy, || events(data(3, JobState::Done))];
+    let answers: Vec<fn() -> Response> = vec![|| events(data(1, JobState::Active)), busy, || {
+        events(data(1, JobState::Active) + &data(3, JobState::Done))
+    }];
     let server = Server::start(in_turn("/v1/jobs/42/events", answers)).await;
     let mut events = server.client().events(JobId(42));
     let mut told = Vec::new();
@@ -80,9 +81,10 @@ async fn an_outage_is_told_while_it_lasts() {
             Progress::Away { why, .. } => why,
         });
     }
-    assert_eq!((told.len(), &*told[0], &*told[3]), (4, "1 done", "3 done"), "{told:?}");
+    assert_eq!((told.len(), &*told[0], &*told[4]), (5, "1 done", "3 done"), "{told:?}");
     assert!(told[1].contains("the event stream ended before the job"), "{told:?}");
     assert!(told[2].contains("restarting"), "{told:?}");
+    assert_eq!(told[3], "1 done", "it is back, and the job stands where it stood");
 }
 
 #[tokio::test]

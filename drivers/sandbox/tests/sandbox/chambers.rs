@@ -55,8 +55,8 @@ fn walls() {
             assert!(status.contains(line), "{line} in\n{status}");
         }
         let files = std::fs::read_dir(format!("/proc/{}/fd", chamber.process_id()));
-        // Three streams, the folder of inputs, the compiled code.
-        assert_eq!(files.expect("a living child").count(), 5);
+        // Three streams, the two folders of inputs, the compiled code.
+        assert_eq!(files.expect("a living child").count(), 6);
     });
 }
 
