@@ -10,10 +10,11 @@ use isos_base::key::PublicKey;
 use isos_base::time::Time;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{Arguments as _, Row as _};
 use thiserror::Error;
 
-use crate::sql::{Arguments, Engine, Row, Table};
+use crate::sql::{Engine, Readable, Row};
+use crate::table::Table;
+use crate::values::{Cell, Rows, Values};
 
 /// The version of packed columns that this program writes.
 const PACKED: u8 = 1;
@@ -47,34 +48,44 @@ pub struct BadRow {
 /// The values of the rows of one statement, bound in the order of the table's columns.
 pub(crate) struct Binder {
     table: Table,
-    arguments: Arguments,
+    values: Rows,
     bound: usize,
     error: Option<BadValue>,
 }
 
 impl Binder {
-    pub(crate) fn new(table: Table, rows: usize) -> Self {
-        let mut arguments = Arguments::default();
-        arguments.reserve(rows * table.columns.len(), 0);
-        Self { table, arguments, bound: 0, error: None }
+    pub(crate) fn new(engine: Engine, table: Table, rows: usize) -> Self {
+        let values = Rows::new(engine, rows * table.columns.len());
+        Self { table, values, bound: 0, error: None }
+    }
+
+    /// How many rows are bound.
+    pub(crate) fn rows(&self) -> usize {
+        self.bound / self.table.columns.len()
+    }
+
+    /// Whether the statement should take no more rows.
+    pub(crate) fn full(&self) -> bool {
+        self.values.full()
     }
 
     /// The values, if all of them could be held and every row is complete.
-    pub(crate) fn finish(self) -> Result<Arguments, BadValue> {
-        assert_eq!(
-            self.bound % self.table.columns.len(),
-            0,
-            "a record of {} binds every column",
-            self.table.name
-        );
-        self.error.map_or(Ok(self.arguments), Err)
+    pub(crate) fn finish(self) -> Result<Values, BadValue> {
+        let Self { table, values, bound, error } = self;
+        assert_eq!(bound % table.columns.len(), 0, "a record of {} binds every column", table.name);
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let too_large = |error: sqlx::error::BoxDynError| BadValue {
+            table: table.name,
+            column: table.columns[0],
+            value: error.to_string(),
+        };
+        values.finish().map_err(too_large)
     }
 
-    fn bind<'t, T>(&mut self, value: T)
-    where
-        T: sqlx::Encode<'t, Engine> + sqlx::Type<Engine>,
-    {
-        if let Err(error) = self.arguments.add(value) {
+    fn bind(&mut self, cell: Cell) {
+        if let Err(error) = self.values.push(self.bound % self.table.columns.len(), cell) {
             self.refuse(error.to_string());
         }
         self.bound += 1;
@@ -90,22 +101,22 @@ impl Binder {
             self.refuse(value.to_string());
             0
         });
-        self.bind(number);
+        self.signed(number);
     }
 
     pub(crate) fn signed(&mut self, value: i64) {
-        self.bind(value);
+        self.bind(Cell::Number(Some(value)));
     }
 
     pub(crate) fn maybe_number(&mut self, value: Option<u64>) {
         match value {
             Some(value) => self.number(value),
-            None => self.bind(None::<i64>),
+            None => self.bind(Cell::Number(None)),
         }
     }
 
     pub(crate) fn flag(&mut self, value: bool) {
-        self.bind(value);
+        self.bind(Cell::Flag(Some(value)));
     }
 
     pub(crate) fn time(&mut self, value: Time) {
@@ -117,24 +128,24 @@ impl Binder {
     }
 
     pub(crate) fn text(&mut self, value: impl Into<String>) {
-        self.bind(value.into());
+        self.maybe_text(Some(value));
     }
 
     pub(crate) fn maybe_text(&mut self, value: Option<impl Into<String>>) {
-        self.bind(value.map(Into::into));
+        self.bind(Cell::Text(value.map(Into::into)));
     }
 
     pub(crate) fn bytes(&mut self, value: impl Into<Vec<u8>>) {
-        self.bind(value.into());
+        self.maybe_bytes(Some(value));
     }
 
     pub(crate) fn maybe_bytes(&mut self, value: Option<impl Into<Vec<u8>>>) {
-        self.bind(value.map(Into::into));
+        self.bind(Cell::Bytes(value.map(Into::into)));
     }
 
     pub(crate) fn packed<T: Serialize>(&mut self, value: &T) {
         // Postcard writes tuples without a frame: the byte stands in front of the value.
-        self.bind(codec::encode(&(PACKED, value)));
+        self.bytes(codec::encode(&(PACKED, value)));
     }
 }
 
@@ -152,20 +163,17 @@ impl<'r> Reader<'r> {
 
     /// The column that was read last is not what it should be.
     pub(crate) fn bad(&self, problem: impl Into<String>) -> BadRow {
-        let number = |_| self.row.try_get::<i64, _>(0).map(|key| key.to_string());
-        let bytes = |_| self.row.try_get::<Vec<u8>, _>(0).map(|key| hex(&key));
+        let number = |_| self.row.get::<i64>(0).map(|key| key.to_string());
+        let bytes = |_| self.row.get::<Vec<u8>>(0).map(|key| hex(&key));
         let key = Err(()).or_else(number).or_else(bytes).unwrap_or_else(|_| "?".into());
         let column = self.table.columns[self.next.saturating_sub(1)];
         BadRow { table: self.table.name, key, column, problem: problem.into() }
     }
 
-    fn get<T>(&mut self) -> Result<T, BadRow>
-    where
-        T: sqlx::Decode<'r, Engine> + sqlx::Type<Engine>,
-    {
+    fn get<T: Readable<'r>>(&mut self) -> Result<T, BadRow> {
         let column = self.next;
         self.next += 1;
-        self.row.try_get(column).map_err(|error| self.bad(error.to_string()))
+        self.row.get(column).map_err(|error| self.bad(error.to_string()))
     }
 
     pub(crate) fn signed(&mut self) -> Result<i64, BadRow> {
@@ -199,11 +207,13 @@ impl<'r> Reader<'r> {
     }
 
     pub(crate) fn text(&mut self) -> Result<String, BadRow> {
-        self.get()
+        self.maybe_text()?.ok_or_else(|| self.bad("no text"))
     }
 
     pub(crate) fn maybe_text(&mut self) -> Result<Option<String>, BadRow> {
-        self.get()
+        let column = self.next;
+        self.next += 1;
+        self.row.text(column).map_err(|error| self.bad(error.to_string()))
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, BadRow> {

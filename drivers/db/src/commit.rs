@@ -1,13 +1,17 @@
 //! One transaction: a group of changes, all or none.
 
 use isos_base::time::Time;
-use sqlx::Connection;
+use sqlx::AssertSqlSafe;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::cells::{BadValue, Binder};
 use crate::group::Group;
+use crate::lead::{RENEW, renewal};
 use crate::rows::Record;
-use crate::sql::{BEGIN_WRITE, Connected, Engine, SqlError, Statements};
+use crate::sql::{Session, SqlError};
+use crate::table::Statements;
+use crate::values::{Cell, Values};
 
 /// Why a transaction was not committed. Nothing of it is kept, unless the COMMIT itself failed:
 /// then it may be kept or not, and applying it again is right in both cases.
@@ -17,15 +21,42 @@ pub(crate) enum WriteError {
     Value(#[from] BadValue),
     #[error("rows of {0} are there already, but different")]
     Conflict(&'static str),
+    #[error("another server leads since")]
+    Deposed,
     #[error(transparent)]
     Sql(#[from] SqlError),
 }
 
-/// Commits the group. When this returns `Ok`, it is on the disk.
+/// Commits the group, if the epoch is still ours where there are epochs. When this returns `Ok`, it
+/// is on the disk. An empty group only renews the lease.
 pub(crate) async fn commit(
-    connection: &mut Connected,
+    mut session: Session<'_>,
     statements: &mut Statements,
-    group: Group,
+    epoch: Option<u64>,
+    group: &Group,
+) -> Result<(), WriteError> {
+    if group.is_empty() {
+        return match epoch {
+            Some(epoch) if session.run(AssertSqlSafe(renewal(epoch))).await? != 1 => {
+                Err(WriteError::Deposed)
+            }
+            _ => Ok(()),
+        };
+    }
+    let done = write(&mut session, statements, epoch, group).await;
+    if let Err(error) = &done {
+        // It may fail with the connection, which undoes everything as well.
+        let undone = session.run("ROLLBACK").await;
+        tracing::debug!(%error, ?undone, "a transaction was undone");
+    }
+    done
+}
+
+async fn write(
+    session: &mut Session<'_>,
+    statements: &mut Statements,
+    epoch: Option<u64>,
+    group: &Group,
 ) -> Result<(), WriteError> {
     let Group {
         accounts,
@@ -44,54 +75,77 @@ pub(crate) async fn commit(
         results_dropped,
         forget,
     } = group;
-    let mut transaction = connection.begin_with(BEGIN_WRITE).await?;
-    let mut to = Tables { connection: &mut transaction, statements };
-    to.put(accounts.into_values()).await?;
-    to.put(hosts.into_values()).await?;
-    to.put(jobs.into_values()).await?;
-    to.put(states.into_values()).await?;
-    to.put(leases.into_values()).await?;
-    to.put(bills.into_values()).await?;
-    to.put(holds.into_values()).await?;
-    to.put(transfers.into_values()).await?;
+    let began = Instant::now();
+    let begin = session.engine().begin_write();
+    match epoch {
+        // In one message. The row stays locked until the end, so that nobody takes the lease while
+        // we write.
+        Some(epoch) => {
+            let begin = format!("{begin}; {}", renewal(epoch));
+            if session.run(AssertSqlSafe(begin)).await? != 1 {
+                return Err(WriteError::Deposed);
+            }
+        }
+        None => _ = session.run(begin).await?,
+    }
+    let mut to = Tables { session, statements };
+    to.put(accounts.values()).await?;
+    to.put(hosts.values()).await?;
+    to.put(jobs.values()).await?;
+    to.put(states.values()).await?;
+    to.put(leases.values()).await?;
+    to.put(bills.values()).await?;
+    to.put(holds.values()).await?;
+    to.put(transfers.values()).await?;
     for job in votes_dropped {
         to.delete("DELETE FROM votes WHERE job = $1", job.0).await?;
     }
-    to.put(votes.into_values()).await?;
-    to.put(results.into_values()).await?;
-    to.put(idempotency.into_values()).await?;
-    to.put(revocations.into_iter()).await?;
+    to.put(votes.values()).await?;
+    to.put(results.values()).await?;
+    to.put(idempotency.values()).await?;
+    let revocations: Vec<_> = revocations.iter().map(|(id, at)| (id.clone(), *at)).collect();
+    to.put(revocations.iter()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }
-    if let Some(Time(now)) = forget {
+    if let Some(Time(now)) = *forget {
         to.delete("DELETE FROM idempotency WHERE expires <= $1", now).await?;
         to.delete("DELETE FROM revocations WHERE expires <= $1", now).await?;
     }
-    transaction.commit().await?;
+    match epoch {
+        // Nobody else could take the lease meanwhile, but it may have run out.
+        Some(epoch) if began.elapsed() > RENEW => {
+            session.run(AssertSqlSafe(format!("{}; COMMIT", renewal(epoch)))).await?
+        }
+        _ => session.run("COMMIT").await?,
+    };
     Ok(())
 }
 
-struct Tables<'a> {
-    connection: &'a mut Connected,
+struct Tables<'a, 'c> {
+    session: &'a mut Session<'c>,
     statements: &'a mut Statements,
 }
 
-impl Tables<'_> {
+impl Tables<'_, '_> {
     /// Writes all records, in order, many with one statement.
-    async fn put<R: Record>(
+    async fn put<'r, R: Record + 'r>(
         &mut self,
-        mut records: impl ExactSizeIterator<Item = R>,
+        mut records: impl ExactSizeIterator<Item = &'r R>,
     ) -> Result<(), WriteError> {
+        let engine = self.session.engine();
         while records.len() > 0 {
-            let rows = R::TABLE.batch(records.len());
-            let mut binder = Binder::new(R::TABLE, rows);
-            records.by_ref().take(rows).for_each(|record| record.bind(&mut binder));
-            let sql = self.statements.insert(&R::TABLE, rows);
-            let done = sqlx::query_with::<Engine, _>(sql, binder.finish()?)
-                .execute(&mut *self.connection)
-                .await?;
-            if done.rows_affected() != rows as u64 {
+            let most = R::TABLE.batch(engine, records.len());
+            let mut binder = Binder::new(engine, R::TABLE, most);
+            for record in records.by_ref().take(most) {
+                record.bind(&mut binder);
+                if binder.full() {
+                    break;
+                }
+            }
+            let rows = binder.rows();
+            let sql = self.statements.insert(engine, &R::TABLE, rows);
+            if self.session.execute(sql, binder.finish()?).await? != rows as u64 {
                 return Err(WriteError::Conflict(R::TABLE.name));
             }
         }
@@ -101,8 +155,8 @@ impl Tables<'_> {
     /// Deletes what belongs to a job, or what has expired at a time.
     async fn delete(&mut self, sql: &'static str, number: u64) -> Result<(), SqlError> {
         // No row has a number above what can be kept.
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        sqlx::query(sql).bind(number).execute(&mut *self.connection).await?;
+        let number = Cell::Number(Some(i64::try_from(number).unwrap_or(i64::MAX)));
+        self.session.execute(sql, Values::of(self.session.engine(), vec![number])?).await?;
         Ok(())
     }
 }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use isos_base::time::Time;
 use isos_base::units::Bytes;
 use thiserror::Error;
 
 use crate::cells::{BadRow, BadValue};
 use crate::place::Place;
-use crate::schema::{NEWEST, SchemaError};
+use crate::schema::SchemaError;
+use crate::server::remedy;
 use crate::sql::SqlError;
 
 /// What the database says, in its words.
@@ -38,12 +40,44 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A PostgreSQL URL.
+    /// A database server does not let us in.
+    #[error("cannot open the database {}: {remedy}", path.display())]
+    Refused {
+        /// The server and the database, without user and password.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+        /// Why.
+        source: Cause,
+    },
+    /// A database that does not hold all characters.
     #[error(
-        "PostgreSQL is not in this build yet: \
-         use an SQLite file, such as sqlite:///var/lib/isos/complex.db"
+        "the database {} has the encoding {found}, which does not hold all texts: make one with \
+         createdb --template=template0 --encoding=UTF8 NAME",
+        path.display()
     )]
-    Postgres,
+    Encoding {
+        /// The server and the database.
+        path: PathBuf,
+        /// Its encoding.
+        found: String,
+    },
+    /// Another server leads over this database.
+    #[error("the server {server} leads over the database {} until {until}", path.display())]
+    Led {
+        /// The server and the database.
+        path: PathBuf,
+        /// Who leads.
+        server: String,
+        /// Unless it renews its lease before, by the database's clock.
+        until: Time,
+    },
+    /// What should be told of this server cannot be kept.
+    #[error("this server cannot stand as a leader: {problem}")]
+    Candidate {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// A file could not be created or opened.
     #[error("cannot open {}", path.display())]
     File {
@@ -65,13 +99,13 @@ pub enum OpenError {
     },
     /// The file is something else.
     #[error(
-        "{} is not a database of this program: move it away or name another file",
+        "{} is not a database of this program: move it away or name another one",
         path.display()
     )]
     NotOurs {
         /// The file.
         path: PathBuf,
-        /// What SQLite says, if it was asked.
+        /// What the database says, if it was asked.
         source: Option<Cause>,
     },
     /// The file is damaged.
@@ -79,7 +113,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         source: Cause,
     },
     /// A later program has changed it.
@@ -150,6 +184,34 @@ pub enum CommitError {
     /// A value that no column holds.
     #[error("a change cannot be kept")]
     Value(#[source] BadValue),
+    /// Another server leads.
+    #[error(
+        "another server leads over the database {} since: this one led in epoch {epoch}, and \
+         nothing of this change is kept; start it again, so that it follows",
+        path.display()
+    )]
+    Deposed {
+        /// The database.
+        path: PathBuf,
+        /// The epoch that is over.
+        epoch: u64,
+    },
+    /// The database's server was away for too long.
+    #[error(
+        "the database {} was away for {seconds} s: {remedy}, then start this server again; nothing \
+         that was acknowledged is lost",
+        path.display()
+    )]
+    Away {
+        /// The server and the database.
+        path: PathBuf,
+        /// How long it was tried.
+        seconds: u64,
+        /// What to do.
+        remedy: &'static str,
+        /// What was heard last.
+        source: Cause,
+    },
     /// A row that is never changed would be.
     #[error("{what} would replace a different one that was kept for ever")]
     Conflict {
@@ -186,7 +248,7 @@ pub enum ReadError {
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         source: Cause,
     },
     /// Anything else.
@@ -208,33 +270,49 @@ fn no_room(path: &std::path::Path, free: Option<Bytes>) -> String {
     )
 }
 
-/// SQLite's primary result codes that have a remedy of their own.
-mod code {
-    pub(super) const CORRUPT: i32 = 11;
-    pub(super) const FULL: i32 = 13;
-    pub(super) const NOTADB: i32 = 26;
+/// Results that have a remedy of their own, whichever database has them.
+enum Known {
+    Corrupt,
+    Full,
+    NotOurs,
 }
 
-fn code_of(error: &SqlError) -> Option<i32> {
-    // The code is extended: the primary one is in the low byte.
-    Some(error.as_database_error()?.code()?.parse::<i32>().ok()? & 0xff)
+fn known(place: &Place, error: &SqlError) -> Option<Known> {
+    let code = error.as_database_error()?.code()?;
+    if let Place::Server(_) = place {
+        return match &*code {
+            "53100" => Some(Known::Full),
+            "XX001" | "XX002" => Some(Known::Corrupt),
+            _ => None,
+        };
+    }
+    // SQLite's code is extended: the primary one is in the low byte.
+    match code.parse::<i32>().ok()? & 0xff {
+        11 => Some(Known::Corrupt),
+        13 => Some(Known::Full),
+        26 => Some(Known::NotOurs),
+        _ => None,
+    }
 }
 
 impl OpenError {
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
-        match code_of(&source) {
-            Some(code::NOTADB) => Self::NotOurs { path, source: Some(source.into()) },
-            Some(code::CORRUPT) => Self::Damaged { path, source: source.into() },
-            Some(code::FULL) => Self::DiskFull { path, free: place.free() },
-            _ => Self::Failed { path, source: source.into() },
+        match (known(place, &source), place) {
+            (Some(Known::NotOurs), _) => Self::NotOurs { path, source: Some(source.into()) },
+            (Some(Known::Corrupt), _) => Self::Damaged { path, source: source.into() },
+            (Some(Known::Full), _) => Self::DiskFull { path, free: place.free() },
+            (None, Place::Server(_)) => {
+                Self::Refused { path, remedy: remedy(&source), source: source.into() }
+            }
+            (None, _) => Self::Failed { path, source: source.into() },
         }
     }
 
     pub(crate) fn schema(place: &Place, error: SchemaError) -> Self {
         let path = place.name().to_owned();
         match error {
-            SchemaError::Newer(found) => Self::Newer { path, found, known: NEWEST },
+            SchemaError::Newer { found, known } => Self::Newer { path, found, known },
             SchemaError::Foreign => Self::NotOurs { path, source: None },
             SchemaError::Odd(problem) => Self::Schema { path, problem },
             SchemaError::Sql(source) => Self::sql(place, source),
@@ -245,8 +323,8 @@ impl OpenError {
 impl CommitError {
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
-        match code_of(&source) {
-            Some(code::FULL) => Self::DiskFull { path, free: place.free() },
+        match known(place, &source) {
+            Some(Known::Full) => Self::DiskFull { path, free: place.free() },
             _ => Self::Failed { path, source: source.into() },
         }
     }
@@ -255,8 +333,8 @@ impl CommitError {
 impl ReadError {
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
-        match code_of(&source) {
-            Some(code::CORRUPT | code::NOTADB) => Self::Damaged { path, source: source.into() },
+        match known(place, &source) {
+            Some(Known::Corrupt | Known::NotOurs) => Self::Damaged { path, source: source.into() },
             _ => Self::Failed { path, source: source.into() },
         }
     }

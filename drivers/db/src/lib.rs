@@ -3,7 +3,8 @@
 //! It keeps the shapes of `isos_base::record` and decides nothing: what a change means is the
 //! kernel's business. One writer commits everything that waits in one transaction (group commit)
 //! and answers when it is on the disk; readers have connections of their own and never hold the
-//! writer up. SQLite today; the SQL is written so that PostgreSQL can follow.
+//! writer up. An SQLite file, which belongs to one server, or a database at a PostgreSQL server, over
+//! which one of several servers leads at a time ([`Db::stand`]).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -23,18 +24,23 @@ mod cells;
 mod commit;
 mod error;
 mod group;
+mod lead;
 mod load;
 mod place;
 mod read;
 mod rows;
 mod schema;
+mod server;
 mod sql;
+mod table;
 #[cfg(test)]
 mod tests;
+mod values;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use isos_base::ids::JobId;
@@ -46,11 +52,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 pub use cells::{BadRow, BadValue};
 pub use error::{Cause, CommitError, OpenError, ReadError};
+pub use lead::{Candidate, Follower, LEASE, Leader, Standing, TOLD_MAX, Turn};
 pub use read::{LeasesOf, PAGE_ROWS_MAX, RESULTS_PAGE_BYTES_MAX};
 pub use writer::{Commit, SUBMISSIONS_MAX, Writer};
 
+use lead::Taken;
 use place::{Lock, Place};
-use sql::Readers;
+use server::Server;
+use sql::{Connected, Readers, Session};
 
 /// Connections for readers.
 const READERS_MAX: u32 = 4;
@@ -79,6 +88,10 @@ struct Inner {
     place: Place,
     readers: Readers,
     writer: Writer,
+    /// The epoch in which we lead, where there are epochs.
+    epoch: Option<u64>,
+    /// Bytes of a server's database, as last measured.
+    size: Arc<AtomicU64>,
 }
 
 /// What only tests set.
@@ -92,8 +105,9 @@ impl Db {
     /// Opens the database, creates it if there is none, and brings its schema up to date.
     ///
     /// `url` is `sqlite:///path/complex.db`, a plain path, or `sqlite::memory:` for tests. The
-    /// folder must exist; a new file is readable by its owner only. Must be called on a tokio
-    /// runtime, which then runs the writer.
+    /// folder must exist; a new file is readable by its owner only. Or it is
+    /// `postgres://user@host:port/database`; then the database must exist, and this process takes
+    /// the lease under its number. Must be called on a tokio runtime, which then runs the writer.
     ///
     /// # Errors
     /// [`OpenError`], for instance if another server has it open or a later program wrote it.
@@ -102,8 +116,44 @@ impl Db {
     }
 
     async fn open_with(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        let server = format!("process {}", std::process::id());
+        let nameless = Candidate { server, told: String::new() };
+        match Self::stand_with(url, &nameless, settings).await? {
+            Standing::Leads(db) => Ok(db),
+            Standing::Follows(follower) => {
+                let Leader { server, until, .. } = follower.leader();
+                Err(OpenError::Led { path: follower.database().to_owned(), server, until })
+            }
+        }
+    }
+
+    /// Opens the database as [`Db::open`] does if no other server leads over it; else follows the
+    /// one that does. Over a file it leads, or fails.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn stand(url: &str, candidate: &Candidate) -> Result<Standing, OpenError> {
+        Self::stand_with(url, candidate, Settings::default()).await
+    }
+
+    async fn stand_with(
+        url: &str,
+        candidate: &Candidate,
+        settings: Settings,
+    ) -> Result<Standing, OpenError> {
         let place = Place::parse(url)?;
         let lock = match &place {
+            Place::Server(server) => {
+                return Ok(match lead::take(server, candidate).await? {
+                    Taken::Yes { connection, epoch } => {
+                        Standing::Leads(Self::lead(server, connection, epoch).await)
+                    }
+                    Taken::No(leader) => {
+                        let (server, candidate) = (server.clone(), candidate.clone());
+                        Standing::Follows(Follower::new(server, candidate, leader))
+                    }
+                });
+            }
             Place::File(path) => {
                 place::create(path)
                     .map_err(|source| OpenError::File { path: path.clone(), source })?;
@@ -117,14 +167,33 @@ impl Db {
             .connect()
             .await
             .map_err(|source| OpenError::sql(&place, source))?;
-        schema::migrate(&mut connection).await.map_err(|error| OpenError::schema(&place, error))?;
+        schema::prepare(&mut Session::Sqlite(&mut connection))
+            .await
+            .map_err(|error| OpenError::schema(&place, error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(READER_WAIT)
             .test_before_acquire(false)
             .connect_lazy_with(options.reader());
-        let writer = Writer::start(connection, lock, place.clone());
-        Ok(Self { inner: Arc::new(Inner { place, readers, writer }) })
+        let size = Arc::default();
+        let connection = Connected::Sqlite(connection);
+        let writer = Writer::start(connection, place.clone(), lock, None, Arc::clone(&size));
+        let readers = Readers::Sqlite(readers);
+        Ok(Standing::Leads(Self {
+            inner: Arc::new(Inner { place, readers, writer, epoch: None, size }),
+        }))
+    }
+
+    /// Leads over a server's database, by a lease that was taken.
+    async fn lead(server: &Server, mut connection: sqlx::PgConnection, epoch: u64) -> Self {
+        let place = Place::Server(server.clone());
+        let readers = Readers::Postgres(server.readers());
+        let size = lead::size(&mut Session::Postgres(&mut connection)).await;
+        let size = Arc::new(AtomicU64::new(size.unwrap_or(0)));
+        let connection = Connected::Postgres(connection);
+        let (epoch, measured) = (Some(epoch), Arc::clone(&size));
+        let writer = Writer::start(connection, place.clone(), None, epoch, measured);
+        Self { inner: Arc::new(Inner { place, readers, writer, epoch, size }) }
     }
 
     /// Everything that the kernel starts from, as of one moment.
@@ -165,19 +234,30 @@ impl Db {
         self.inner.writer.clone()
     }
 
-    /// The file, or `sqlite::memory:`.
+    /// The epoch in which this server leads; nothing over a file, which has one server.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.inner.epoch
+    }
+
+    /// The file, `sqlite::memory:`, or the server and its database, without user and password.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.inner.place.name()
     }
 
-    /// Bytes on disk, with the log; 0 in memory.
+    /// Bytes on disk, with the log of a file; 0 in memory. Of a server's database it is about a
+    /// minute old.
     #[must_use]
     pub fn size(&self) -> Bytes {
-        self.inner.place.size()
+        match &self.inner.place {
+            Place::Server(_) => Bytes(self.inner.size.load(Ordering::Relaxed)),
+            place => place.size(),
+        }
     }
 
-    /// Waits until everything submitted so far is kept, then closes the file for all handles.
+    /// Waits until everything submitted so far is kept, then closes the database for all handles and
+    /// gives the lease up, so that another server may lead at once.
     ///
     /// # Errors
     /// [`CommitError::Stopped`] if a commit had failed: then not everything was kept.
@@ -203,7 +283,8 @@ fn options(place: &Place) -> Options {
         .disable_statement_logging();
     match place {
         Place::File(path) => Options { base: base.filename(path), in_file: true },
-        Place::Memory => {
+        // A server has options of its own.
+        Place::Memory | Place::Server(_) => {
             // A name that connections of this process share, and nobody else has.
             use std::sync::atomic::{AtomicU64, Ordering};
             static NEXT: AtomicU64 = AtomicU64::new(0);

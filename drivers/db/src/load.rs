@@ -8,15 +8,16 @@ use crate::error::ReadError;
 use crate::place::Place;
 use crate::read::{Lookup, Source};
 use crate::rows::{Record, highest, last_batch, ledger_head};
-use crate::sql::{BEGIN_READ, Readers, Table};
+use crate::sql::Readers;
+use crate::table::Table;
 
 /// Rows of jobs that are not over.
 const OF_ACTIVE_JOBS: &str = "WHERE job IN (SELECT id FROM jobs WHERE state = 'active')";
 
 pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, ReadError> {
-    let begun = readers.begin_with(BEGIN_READ).await;
+    let begun = readers.begin().await;
     let mut transaction = begun.map_err(|error| ReadError::sql(place, error))?;
-    let mut from = Source { connection: &mut transaction, place };
+    let mut from = Source { session: transaction.session(), place };
     let rest = |order: &str| format!("{OF_ACTIVE_JOBS} ORDER BY {order}");
     let snapshot = Snapshot {
         jobs: from.all("WHERE state = 'active' ORDER BY id").await?,
@@ -45,7 +46,7 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
             last.into_iter().map(|(job, batch)| (job, batch.map_or(0, |batch| batch + 1))).collect()
         },
     };
-    let ended = transaction.rollback().await;
+    let ended = transaction.end().await;
     ended.map_err(|error| ReadError::sql(place, error))?;
     Ok(snapshot)
 }

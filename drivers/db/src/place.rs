@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use isos_base::units::Bytes;
 
 use crate::OpenError;
+use crate::server::Server;
 
 /// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) enum Place {
     File(PathBuf),
     /// In memory, gone with the last handle: for tests.
     Memory,
+    /// At a server.
+    Server(Server),
 }
 
 impl Place {
@@ -24,7 +27,7 @@ impl Place {
         let bad = |problem: &str| OpenError::Url { url: url.into(), problem: problem.into() };
         let path = match url.split_once(':') {
             _ if url == "sqlite::memory:" => return Ok(Self::Memory),
-            Some(("postgres" | "postgresql", _)) => return Err(OpenError::Postgres),
+            Some(("postgres" | "postgresql", _)) => return Server::parse(url).map(Self::Server),
             Some(("sqlite", rest)) => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 if path.contains('?') {
@@ -48,10 +51,11 @@ impl Place {
         match self {
             Self::File(path) => path,
             Self::Memory => Path::new("sqlite::memory:"),
+            Self::Server(server) => server.name(),
         }
     }
 
-    /// Bytes on disk, with what waits in the log; 0 in memory.
+    /// Bytes of the file, with what waits in the log; 0 where there is none.
     pub(crate) fn size(&self) -> Bytes {
         let Self::File(path) = self else { return Bytes::ZERO };
         let of = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
@@ -155,14 +159,9 @@ mod tests {
     fn what_is_no_place_is_refused_with_the_reason() {
         let refused = |url| Place::parse(url).unwrap_err().to_string();
         expect_test::expect![[r#"
-            PostgreSQL is not in this build yet: use an SQLite file, such as sqlite:///var/lib/isos/complex.db
             "mysql://x/y" names no database: mysql: is not a database that this program knows
             "sqlite:///a.db?mode=ro" names no database: options behind '?' are not supported
             "sqlite://" names no database: the name of the file is missing"#]]
-        .assert_eq(
-            &["postgres://a@b/c", "mysql://x/y", "sqlite:///a.db?mode=ro", "sqlite://"]
-                .map(refused)
-                .join("\n"),
-        );
+        .assert_eq(&["mysql://x/y", "sqlite:///a.db?mode=ro", "sqlite://"].map(refused).join("\n"));
     }
 }

@@ -15,19 +15,23 @@ use isos_base::record::{
     StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::units::Fuel;
-use sqlx::{Arguments as _, Row as _, SqlSafeStr};
+use sqlx::SqlSafeStr;
 
 use crate::Db;
 use crate::cells::{BadRow, Reader};
 use crate::error::ReadError;
 use crate::place::Place;
 use crate::rows::Record;
-use crate::sql::{Arguments, Connected, Engine, Row};
+use crate::sql::{Row, Session};
+use crate::values::Cell;
 
 /// Rows of one page at the most, whatever was asked for.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
 /// A page of results ends with the batch that brings it above so many packed bytes.
 pub const RESULTS_PAGE_BYTES_MAX: usize = 16 << 20;
+/// Rows of a question whose reader may have enough before the last of them: PostgreSQL sends all
+/// that were asked for.
+const FEW_ROWS: u64 = 64;
 
 /// Whose leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +44,21 @@ pub enum LeasesOf {
 
 /// The values of a question, in order.
 #[derive(Default)]
-pub(crate) struct Lookup(Arguments);
+pub(crate) struct Lookup(Vec<Cell>);
 
 impl Lookup {
-    fn value<'t, T>(mut self, value: T) -> Self
-    where
-        T: sqlx::Encode<'t, Engine> + sqlx::Type<Engine>,
-    {
-        self.0.add(value).expect("numbers, text and bytes always fit a statement");
+    fn value(mut self, value: Cell) -> Self {
+        self.0.push(value);
         self
+    }
+
+    fn bytes(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.value(Cell::Bytes(Some(bytes.into())))
     }
 
     /// No row has a number above what SQL can hold, so a larger one asks for the largest.
     fn number(self, number: u64) -> Self {
-        self.value(i64::try_from(number).unwrap_or(i64::MAX))
+        self.value(Cell::Number(Some(i64::try_from(number).unwrap_or(i64::MAX))))
     }
 
     fn limit(self, rows: u32) -> Self {
@@ -63,7 +68,7 @@ impl Lookup {
 
 /// A connection to read from.
 pub(crate) struct Source<'c> {
-    pub(crate) connection: &'c mut Connected,
+    pub(crate) session: Session<'c>,
     pub(crate) place: &'c Place,
 }
 
@@ -97,7 +102,7 @@ impl Source<'_> {
         mut visit: impl FnMut(&Row) -> Result<ControlFlow<()>, BadRow>,
     ) -> Result<(), ReadError> {
         let place = self.place;
-        let mut rows = sqlx::query_with::<Engine, _>(sql, values.0).fetch(&mut *self.connection);
+        let mut rows = self.session.fetch(sql, values.0);
         while let Some(row) = rows.try_next().await.map_err(|e| ReadError::sql(place, e))? {
             if visit(&row).map_err(|error| ReadError::row(place, error))?.is_break() {
                 break;
@@ -161,19 +166,30 @@ impl Db {
         limit: u32,
     ) -> Result<Vec<ResultBatch>, ReadError> {
         // Batches count from 0, so "after none" is after -1.
-        let after = after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX));
-        let values = Lookup::default().number(job.0).value(after).limit(limit);
-        let sql =
-            ResultBatch::TABLE.select("WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3");
-        let (mut page, mut bytes) = (Vec::new(), 0);
-        let visit = |row: &Row| {
-            page.push(ResultBatch::of(row)?);
-            bytes += packed_bytes(row);
-            let enough = bytes >= RESULTS_PAGE_BYTES_MAX;
-            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        };
-        self.visit(sql, values, visit).await?;
-        Ok(page)
+        let mut after = after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX));
+        let sql = "WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3";
+        let limit = limit.min(PAGE_ROWS_MAX) as usize;
+        let (mut page, mut bytes): (Vec<ResultBatch>, _) = (Vec::new(), 0);
+        loop {
+            let few = (limit - page.len()).min(FEW_ROWS as usize);
+            let values =
+                Lookup::default().number(job.0).value(Cell::Number(Some(after))).number(few as u64);
+            let before = page.len();
+            let visit = |row: &Row| {
+                page.push(ResultBatch::of(row)?);
+                bytes += packed_bytes(row);
+                let enough = bytes >= RESULTS_PAGE_BYTES_MAX;
+                Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            };
+            self.visit(ResultBatch::TABLE.select(sql), values, visit).await?;
+            let end = page.len() < before + few || page.len() >= limit;
+            match page.last() {
+                Some(last) if !end && bytes < RESULTS_PAGE_BYTES_MAX => {
+                    after = i64::try_from(last.batch).unwrap_or(i64::MAX);
+                }
+                _ => return Ok(page),
+            }
+        }
     }
 
     /// The accepted result of one task, if there is one yet.
@@ -222,29 +238,47 @@ impl Db {
         from: u32,
         limit: u32,
     ) -> Result<Vec<Accepted>, ReadError> {
-        let values = Lookup::default().number(job.0).number(from.into());
-        let sql = ResultBatch::TABLE
-            .select("WHERE job = $1 AND last_task >= $2 ORDER BY first_task, batch");
+        let sql = "WHERE job = $1 AND last_task >= $2 \
+                   AND first_task >= $3 AND (first_task > $3 OR batch > $4) \
+                   ORDER BY first_task, batch LIMIT $5";
         let mut page = BTreeMap::new();
         let limit = limit.min(PAGE_ROWS_MAX) as usize;
-        let visit = |row: &Row| {
-            let batch = ResultBatch::of(row)?;
-            let first = batch.results.iter().map(|accepted| accepted.task).min();
-            let last = page.last_key_value().map(|(&task, _)| task);
-            // All that follow begin behind the last of a full page.
-            if page.len() >= limit && first > last {
-                return Ok(ControlFlow::Break(()));
-            }
-            for accepted in batch.results.into_iter().filter(|accepted| accepted.task >= from) {
-                page.insert(accepted.task, accepted);
-                if page.len() > limit {
-                    page.pop_last();
+        let mut after = (-1, -1);
+        loop {
+            let (mut rows, mut last_row, mut enough) = (0, after, false);
+            let visit = |row: &Row| {
+                let batch = ResultBatch::of(row)?;
+                let first = batch.results.iter().map(|accepted| accepted.task).min();
+                let last = page.last_key_value().map(|(&task, _)| task);
+                // All that follow begin behind the last of a full page.
+                if page.len() >= limit && first > last {
+                    enough = true;
+                    return Ok(ControlFlow::Break(()));
                 }
+                rows += 1;
+                // The columns are those of the index: 0 for a batch without results.
+                last_row = (first.unwrap_or(0).into(), i64::try_from(batch.batch).unwrap_or(0));
+                for accepted in batch.results.into_iter().filter(|it| it.task >= from) {
+                    page.insert(accepted.task, accepted);
+                    if page.len() > limit {
+                        page.pop_last();
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            };
+            let number = |number| Cell::Number(Some(number));
+            let values = Lookup::default()
+                .number(job.0)
+                .number(from.into())
+                .value(number(after.0))
+                .value(number(after.1))
+                .number(FEW_ROWS);
+            self.visit(ResultBatch::TABLE.select(sql), values, visit).await?;
+            if enough || rows < FEW_ROWS {
+                return Ok(page.into_values().collect());
             }
-            Ok(ControlFlow::Continue(()))
-        };
-        self.visit(sql, values, visit).await?;
-        Ok(page.into_values().collect())
+            after = last_row;
+        }
     }
 
     /// Leases of a job or host, in order, with numbers above `after`.
@@ -264,7 +298,7 @@ impl Db {
             }
             LeasesOf::Host(host) => (
                 "WHERE host = $1 AND id > $2 ORDER BY id LIMIT $3",
-                Lookup::default().value(host.0.0.to_vec()),
+                Lookup::default().bytes(host.0.0),
             ),
         };
         self.page(rest, values.number(after).limit(limit)).await
@@ -293,7 +327,7 @@ impl Db {
             sums.push((Price(sum.number()?), sum.number()?, Fuel(sum.number()?)));
             Ok(ControlFlow::Continue(()))
         };
-        self.visit(sql, Lookup::default().value(host.0.0.to_vec()), visit).await?;
+        self.visit(sql, Lookup::default().bytes(host.0.0), visit).await?;
         Ok(sums)
     }
 
@@ -369,11 +403,11 @@ impl Db {
         let after = after.map_or(Vec::new(), |host| host.0.0.to_vec());
         match account {
             None => {
-                let values = Lookup::default().value(after).limit(limit);
+                let values = Lookup::default().bytes(after).limit(limit);
                 self.page("WHERE id > $1 ORDER BY id LIMIT $2", values).await
             }
             Some(AccountId(account)) => {
-                let values = Lookup::default().number(account).value(after).limit(limit);
+                let values = Lookup::default().number(account).bytes(after).limit(limit);
                 let rest = "WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
                 self.page(rest, values).await
             }
@@ -385,7 +419,7 @@ impl Db {
     /// # Errors
     /// [`ReadError`].
     pub async fn host(&self, id: HostId) -> Result<Option<HostRecord>, ReadError> {
-        self.one("WHERE id = $1", Lookup::default().value(id.0.0.to_vec())).await
+        self.one("WHERE id = $1", Lookup::default().bytes(id.0.0)).await
     }
 
     /// Accounts in the order of their numbers, above `after`.
@@ -414,7 +448,8 @@ impl Db {
     /// # Errors
     /// [`ReadError`].
     pub async fn account_by_name(&self, name: &str) -> Result<Option<AccountRecord>, ReadError> {
-        self.one("WHERE name = $1", Lookup::default().value(name.to_owned())).await
+        self.one("WHERE name = $1", Lookup::default().value(Cell::Text(Some(name.to_owned()))))
+            .await
     }
 
     /// The first account that this key owns.
@@ -425,7 +460,7 @@ impl Db {
         &self,
         key: &PublicKey,
     ) -> Result<Option<AccountRecord>, ReadError> {
-        let values = Lookup::default().value(key.0.to_vec());
+        let values = Lookup::default().bytes(key.0);
         self.one("WHERE key = $1 ORDER BY id LIMIT 1", values).await
     }
 
@@ -452,12 +487,12 @@ impl Db {
         let place = &self.inner.place;
         let connection = self.inner.readers.acquire().await;
         let mut connection = connection.map_err(|error| ReadError::sql(place, error))?;
-        Source { connection: &mut connection, place }.visit(sql, values, visit).await
+        Source { session: connection.session(), place }.visit(sql, values, visit).await
     }
 }
 
 /// The length of the packed column of a result batch, which was read already.
 fn packed_bytes(row: &Row) -> usize {
     let column = ResultBatch::TABLE.columns.len() - 1;
-    row.try_get::<&[u8], _>(column).map_or(0, <[u8]>::len)
+    row.get::<&[u8]>(column).map_or(0, <[u8]>::len)
 }

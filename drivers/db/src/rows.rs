@@ -14,7 +14,8 @@ use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
 
 use crate::cells::{BadRow, Binder, Reader, transfer_bytes};
-use crate::sql::{Again, Row, Table};
+use crate::sql::Row;
+use crate::table::{Again, Table};
 
 /// Rows of one statement where rows are small.
 const MANY: usize = 256;

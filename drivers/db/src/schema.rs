@@ -4,22 +4,49 @@
 //! program. Not a migration framework: versions count up from 1, are never edited once released,
 //! never taken back, and all that are missing are applied in one transaction.
 
-use sqlx::{AssertSqlSafe, Connection, Row};
+use futures_util::TryStreamExt;
+use sqlx::AssertSqlSafe;
 
-use crate::sql::{Connected, SqlError};
+use crate::sql::{Engine, Row, Session, SqlError};
+use crate::values::{Cell, Values};
 
 /// A step from the version before it.
 struct Migration {
+    version: i64,
     name: &'static str,
     text: &'static str,
+    /// A file needs no leader.
+    only_postgres: bool,
 }
 
-/// In order; the first is version 1.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "first", text: include_str!("../migrations/0001_first.sql") }];
+/// In order of their versions.
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "first",
+        text: include_str!("../migrations/0001_first.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 2,
+        name: "leader",
+        text: include_str!("../migrations/0002_leader.sql"),
+        only_postgres: true,
+    },
+];
+
+/// Locks the making of a schema; any number that no other program is likely to use.
+const MAKING: i64 = 0x6973_6f73_2d64_6221;
+
+/// The steps of a database, in order.
+fn migrations(engine: Engine) -> impl Iterator<Item = &'static Migration> {
+    MIGRATIONS.iter().filter(move |it| !it.only_postgres || engine == Engine::Postgres)
+}
 
 /// The version that this program reads and writes.
-pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+pub(crate) fn newest(engine: Engine) -> i64 {
+    migrations(engine).last().map_or(0, |migration| migration.version)
+}
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
     version BIGINT NOT NULL PRIMARY KEY,
@@ -31,7 +58,7 @@ const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
 #[derive(Debug)]
 pub(crate) enum SchemaError {
     /// A later program has changed it.
-    Newer(i64),
+    Newer { found: i64, known: i64 },
     /// It is no database of ours.
     Foreign,
     /// The list of applied versions makes no sense.
@@ -46,73 +73,99 @@ impl From<SqlError> for SchemaError {
     }
 }
 
-/// Brings the database to the newest version. Nothing has changed if it fails.
-pub(crate) async fn migrate(connection: &mut Connected) -> Result<(), SchemaError> {
-    // IMMEDIATE takes the write lock first, so that no other program changes the schema meanwhile.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let version = version_of(&mut transaction).await?;
-    if version > NEWEST {
-        return Err(SchemaError::Newer(version));
+/// Makes the schema of an empty database, and refuses one that is not ours or too new. A file is
+/// brought to the newest version; at a server that is the leader's: see [`upgrade`].
+pub(crate) async fn prepare(session: &mut Session<'_>) -> Result<(), SchemaError> {
+    // Whoever fails closes the connection, which undoes everything.
+    let engine = session.engine();
+    session.run(engine.begin_write()).await?;
+    if engine == Engine::Postgres && version_of(session).await? == 0 {
+        // Two servers may start at once.
+        let lock = "SELECT pg_advisory_xact_lock($1)";
+        let key = Values::of(engine, vec![Cell::Number(Some(MAKING))])?;
+        session.execute(lock, key).await?;
     }
-    if version == NEWEST {
-        transaction.rollback().await?;
+    if engine == Engine::Sqlite || version_of(session).await? == 0 {
+        upgrade(session).await?;
+    }
+    session.run("COMMIT").await?;
+    Ok(())
+}
+
+/// Brings the database to the newest version, as part of the transaction that has begun.
+pub(crate) async fn upgrade(session: &mut Session<'_>) -> Result<(), SchemaError> {
+    let engine = session.engine();
+    let version = version_of(session).await?;
+    if version == newest(engine) {
         return Ok(());
     }
-    run(&mut transaction, VERSIONS).await?;
-    for (version, migration) in (1i64..).zip(MIGRATIONS).skip(version as usize) {
-        run(&mut transaction, migration.text).await?;
-        sqlx::query("INSERT INTO schema_versions VALUES ($1, $2, CAST(CURRENT_TIMESTAMP AS TEXT))")
-            .bind(version)
-            .bind(migration.name)
-            .execute(&mut *transaction)
-            .await?;
+    run(session, VERSIONS).await?;
+    for migration in migrations(engine).filter(|migration| migration.version > version) {
+        run(session, migration.text).await?;
+        let sql = "INSERT INTO schema_versions VALUES ($1, $2, CAST(CURRENT_TIMESTAMP AS TEXT))";
+        let name = Cell::Text(Some(migration.name.into()));
+        let values = Values::of(engine, vec![Cell::Number(Some(migration.version)), name])?;
+        session.execute(sql, values).await?;
     }
-    transaction.commit().await?;
     Ok(())
 }
 
 /// 0 for an empty database.
-async fn version_of(connection: &mut Connected) -> Result<i64, SchemaError> {
-    let tables: Vec<String> = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'")
-        .fetch_all(&mut *connection)
-        .await?
-        .iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<_, _>>()?;
+async fn version_of(session: &mut Session<'_>) -> Result<i64, SchemaError> {
+    let tables = match session.engine() {
+        Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
+        Engine::Postgres => {
+            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()"
+        }
+    };
+    let tables: Vec<String> = read(session, tables, |row| row.get(0)).await?;
     if tables.is_empty() {
         return Ok(0);
     }
     if !tables.iter().any(|name| name == "schema_versions") {
         return Err(SchemaError::Foreign);
     }
-    let applied: Vec<(i64, String)> =
-        sqlx::query("SELECT version, name FROM schema_versions ORDER BY version")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|_| SchemaError::Foreign)?
-            .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<_, SqlError>>()
-            .map_err(|error| SchemaError::Odd(error.to_string()))?;
-    let newest = applied.last().map_or(0, |(version, _)| *version);
-    if newest > NEWEST {
-        return Err(SchemaError::Newer(newest));
+    let sql = "SELECT version, name FROM schema_versions ORDER BY version";
+    let applied: Vec<(i64, String)> = read(session, sql, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+        .map_err(|error| match error {
+            SqlError::ColumnDecode { .. } => SchemaError::Odd(error.to_string()),
+            error if crate::server::is_lost(&error) => SchemaError::Sql(error),
+            _ => SchemaError::Foreign,
+        })?;
+    let engine = session.engine();
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if found > newest(engine) {
+        return Err(SchemaError::Newer { found, known: newest(engine) });
     }
-    let expected = MIGRATIONS.iter().map(|migration| migration.name);
-    if newest < 1
-        || !(1i64..)
-            .zip(expected)
-            .take(newest as usize)
-            .eq(applied.iter().map(|(version, name)| (*version, name.as_str())))
-    {
+    let expected = migrations(engine).map(|migration| (migration.version, migration.name));
+    let applied_names = applied.iter().map(|(version, name)| (*version, name.as_str()));
+    if found < 1 || !expected.take(applied.len()).eq(applied_names) {
         return Err(SchemaError::Odd(format!("its versions are {applied:?}")));
     }
-    Ok(newest)
+    Ok(found)
 }
 
-async fn run(connection: &mut Connected, text: &str) -> Result<(), SqlError> {
+async fn read<T>(
+    session: &mut Session<'_>,
+    sql: &'static str,
+    of: impl Fn(&Row) -> Result<T, SqlError>,
+) -> Result<Vec<T>, SqlError> {
+    let mut rows = session.fetch(sql, Vec::new());
+    let mut found = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        found.push(of(&row)?);
+    }
+    Ok(found)
+}
+
+async fn run(session: &mut Session<'_>, text: &str) -> Result<(), SqlError> {
+    let text = match session.engine() {
+        Engine::Sqlite => for_sqlite(text),
+        Engine::Postgres => text.to_owned(),
+    };
     // The text is a constant of this program.
-    sqlx::raw_sql(AssertSqlSafe(for_sqlite(text))).execute(connection).await?;
+    session.run(AssertSqlSafe(text)).await?;
     Ok(())
 }
 

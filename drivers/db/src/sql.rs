@@ -1,137 +1,239 @@
-//! The one place that says which database this is, and what a table is to the rest.
+//! SQLite and PostgreSQL behind one face: connections and rows.
 //!
-//! Everything else in the crate is standard SQL and would run on PostgreSQL as it stands.
+//! Two variants and no trait: everything else in the crate is standard SQL that both understand.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{
+    Connection, Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, Sqlite,
+    SqliteConnection, SqlitePool, Type,
+};
 
-use sqlx::AssertSqlSafe;
+use crate::values::{Cell, Values, plain};
 
-/// The database.
-pub(crate) type Engine = sqlx::Sqlite;
-/// A connection to it.
-pub(crate) type Connected = sqlx::SqliteConnection;
-/// Connections for readers.
-pub(crate) type Readers = sqlx::SqlitePool;
-/// Values on their way into a statement.
-pub(crate) type Arguments = <Engine as sqlx::Database>::Arguments;
-/// A row that was read.
-pub(crate) type Row = <Engine as sqlx::Database>::Row;
 /// What went wrong.
 pub(crate) use sqlx::Error as SqlError;
 
-/// How a write begins: with the write lock, so that it cannot fail for want of it later.
-pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
-/// How a snapshot for reading begins.
-pub(crate) const BEGIN_READ: &str = "BEGIN";
-/// Values in one statement: SQLite's limit is 32,766, PostgreSQL's 65,535.
-const VALUES_MAX: usize = 32_766;
-
-/// The n-th value of a statement, from 1. (`?` because SQLite looks named ones up one by one.)
-fn place(_n: usize) -> &'static str {
-    "?"
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
 }
 
-/// What happens to a row that is there already.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Again {
-    /// The new one replaces it.
-    Replace,
-    /// It must be the same in this column; else the row counts as not written.
-    MustEqual(&'static str),
-}
-
-/// A table as this crate writes it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Table {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// All columns, in the order in which records bind and read them; the key columns first.
-    pub(crate) columns: &'static [&'static str],
-    /// How many columns, from the first, are the key.
-    pub(crate) key: usize,
-    /// What happens to a row that is there already.
-    pub(crate) again: Again,
-    /// Rows in one statement at the most; a power of two.
-    pub(crate) rows_max: usize,
-}
-
-impl Table {
-    /// How many of `left` rows the next statement takes: a power of two, so that few different
-    /// statements are prepared.
-    pub(crate) fn batch(&self, left: usize) -> usize {
-        let fit = (VALUES_MAX / self.columns.len()).min(self.rows_max).min(left).max(1);
-        1 << fit.ilog2()
-    }
-
-    /// `SELECT` with all columns, and what follows.
-    ///
-    /// `rest` is written in this crate, with values as parameters: nothing from outside is in it.
-    pub(crate) fn select(&self, rest: &str) -> AssertSqlSafe<String> {
-        AssertSqlSafe(format!("SELECT {} FROM {} {rest}", self.columns.join(", "), self.name))
-    }
-
-    fn insert(&self, rows: usize) -> String {
-        let mut sql = format!("INSERT INTO {} ({}) VALUES ", self.name, self.columns.join(", "));
-        let mut value = 0;
-        for row in 0..rows {
-            sql.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 0..self.columns.len() {
-                value += 1;
-                sql.push_str(if column == 0 { "" } else { "," });
-                sql.push_str(place(value));
-            }
-            sql.push(')');
+impl Engine {
+    /// How a write begins: with the write lock, so that it cannot fail for want of it later.
+    pub(crate) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
         }
-        let (key, rest) = self.columns.split_at(self.key);
-        let from_new = |column: &&str| format!("{column} = excluded.{column}");
-        let update = match self.again {
-            Again::Replace => rest.iter().map(from_new).collect::<Vec<_>>().join(", "),
-            Again::MustEqual(column) => {
-                let same = from_new(&column);
-                format!("{same} WHERE {}.{same}", self.name)
+    }
+
+    /// How reading as of one moment begins.
+    fn begin_read(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) enum Connected {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Connected {
+    pub(crate) fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Sqlite(connection) => Session::Sqlite(connection),
+            Self::Postgres(connection) => Session::Postgres(connection),
+        }
+    }
+
+    pub(crate) async fn close(self) -> Result<(), SqlError> {
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        }
+    }
+}
+
+/// A connection that is lent.
+#[derive(Debug)]
+pub(crate) enum Session<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Session<'_> {
+    pub(crate) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Runs statements without values, all in one message; how many rows they changed.
+    pub(crate) async fn run(&mut self, text: impl SqlSafeStr) -> Result<u64, SqlError> {
+        let query = sqlx::raw_sql(text);
+        Ok(match self {
+            Self::Sqlite(connection) => query.execute(&mut **connection).await?.rows_affected(),
+            Self::Postgres(connection) => query.execute(&mut **connection).await?.rows_affected(),
+        })
+    }
+
+    /// Runs one statement; how many rows it changed.
+    pub(crate) async fn execute(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Values,
+    ) -> Result<u64, SqlError> {
+        Ok(match (self, values) {
+            (Self::Sqlite(connection), Values::Sqlite(values)) => {
+                sqlx::query_with(sql, values).execute(&mut **connection).await?.rows_affected()
             }
+            (Self::Postgres(connection), Values::Postgres(values)) => {
+                sqlx::query_with(sql, values).execute(&mut **connection).await?.rows_affected()
+            }
+            _ => unreachable!("values are made for the database of their connection"),
+        })
+    }
+
+    /// The rows of a question, as they come.
+    pub(crate) fn fetch<'s>(
+        &'s mut self,
+        sql: impl SqlSafeStr,
+        values: Vec<Cell>,
+    ) -> BoxStream<'s, Result<Row, SqlError>> {
+        let values = match Values::of(self.engine(), values) {
+            Ok(values) => values,
+            Err(error) => return futures_util::stream::iter([Err(error)]).boxed(),
         };
-        sql.push_str(&format!(" ON CONFLICT ({}) DO UPDATE SET {update}", key.join(", ")));
-        sql
+        match (self, values) {
+            (Self::Sqlite(connection), Values::Sqlite(values)) => {
+                let rows = sqlx::query_with(sql, values).fetch(&mut **connection);
+                rows.map_ok(Row::Sqlite).boxed()
+            }
+            (Self::Postgres(connection), Values::Postgres(values)) => {
+                let rows = sqlx::query_with(sql, values).fetch(&mut **connection);
+                rows.map_ok(Row::Postgres).boxed()
+            }
+            _ => unreachable!("values are made for the database of their connection"),
+        }
     }
 }
 
-/// The texts of the statements that were used, so that each is made once.
-#[derive(Debug, Default)]
-pub(crate) struct Statements(BTreeMap<(&'static str, usize), Arc<str>>);
+/// Connections for readers.
+#[derive(Debug)]
+pub(crate) enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
 
-impl Statements {
-    /// The statement that writes so many rows.
-    pub(crate) fn insert(&mut self, table: &Table, rows: usize) -> AssertSqlSafe<Arc<str>> {
-        let text = self.0.entry((table.name, rows)).or_insert_with(|| table.insert(rows).into());
-        AssertSqlSafe(text.clone())
+impl Readers {
+    pub(crate) async fn acquire(&self) -> Result<Reading, SqlError> {
+        Ok(match self {
+            Self::Sqlite(pool) => Reading::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Reading::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// A connection that sees everything as of one moment, until it is given back.
+    pub(crate) async fn begin(&self) -> Result<Snapshotting, SqlError> {
+        Ok(match self {
+            Self::Sqlite(pool) => {
+                Snapshotting::Sqlite(pool.begin_with(Engine::Sqlite.begin_read()).await?)
+            }
+            Self::Postgres(pool) => {
+                Snapshotting::Postgres(pool.begin_with(Engine::Postgres.begin_read()).await?)
+            }
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A connection of the readers.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    Sqlite(sqlx::pool::PoolConnection<Sqlite>),
+    Postgres(sqlx::pool::PoolConnection<Postgres>),
+}
 
-    const TABLE: Table = Table {
-        name: "t",
-        columns: &["a", "b", "c"],
-        key: 1,
-        again: Again::Replace,
-        rows_max: 256,
-    };
+impl Reading {
+    pub(crate) fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Sqlite(connection) => Session::Sqlite(connection),
+            Self::Postgres(connection) => Session::Postgres(connection),
+        }
+    }
+}
 
-    #[test]
-    fn a_statement_writes_many_rows_and_says_what_happens_to_old_ones() {
-        expect_test::expect!["INSERT INTO t (a, b, c) VALUES (?,?,?), (?,?,?) ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c"]
-            .assert_eq(&TABLE.insert(2));
-        expect_test::expect!["INSERT INTO t (a, b, c) VALUES (?,?,?) ON CONFLICT (a) DO UPDATE SET c = excluded.c WHERE t.c = excluded.c"]
-            .assert_eq(&Table { again: Again::MustEqual("c"), ..TABLE }.insert(1));
+/// A connection of the readers that sees everything as of one moment. Given back when dropped.
+pub(crate) enum Snapshotting {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+impl Snapshotting {
+    pub(crate) fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Postgres(transaction) => Session::Postgres(transaction),
+        }
     }
 
-    #[test]
-    fn batches_are_powers_of_two() {
-        let sizes: Vec<_> = [1, 2, 3, 255, 256, 9_999].map(|left| TABLE.batch(left)).into();
-        assert_eq!(sizes, [1, 2, 2, 128, 256, 256]);
+    pub(crate) async fn end(self) -> Result<(), SqlError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.rollback().await,
+            Self::Postgres(transaction) => transaction.rollback().await,
+        }
+    }
+}
+
+/// A row that was read.
+#[derive(Debug)]
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// What a column is read as.
+pub(crate) trait Readable<'r>:
+    Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<'r, T> Readable<'r> for T where
+    T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl Row {
+    /// The column at this place, from 0.
+    pub(crate) fn get<'r, T: Readable<'r>>(&'r self, column: usize) -> Result<T, SqlError> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// A text, as it was before it was written.
+    pub(crate) fn text(&self, column: usize) -> Result<Option<String>, SqlError> {
+        let text: Option<String> = self.get(column)?;
+        Ok(match self {
+            Self::Sqlite(_) => text,
+            Self::Postgres(_) => text.map(plain),
+        })
     }
 }

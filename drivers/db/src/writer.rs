@@ -5,21 +5,27 @@
 //! writer refuses everything from then on and the server has to stop rather than lie.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use isos_base::ids::JobId;
 use isos_base::record::Change;
 use isos_base::time::Time;
-use sqlx::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::commit::{WriteError, commit};
 use crate::error::CommitError;
 use crate::group::{Conflict, Group};
+use crate::lead::{self, RENEW};
 use crate::place::{Lock, Place};
-use crate::sql::{Connected, Statements};
+use crate::server::{Server, is_lost, remedy};
+use crate::sql::{Connected, SqlError};
+use crate::table::Statements;
 
 /// Submissions that may wait. A server that comes near it must refuse work: see
 /// [`Writer::waiting`].
@@ -27,6 +33,15 @@ pub const SUBMISSIONS_MAX: usize = 65_536;
 /// Changes of one transaction, above which the next submission waits for the next one: bounds the
 /// time and memory of a commit. A single submission is never split.
 const GROUP_CHANGES_MAX: usize = 65_536;
+/// How long a commit may take before the connection counts as lost.
+const COMMIT_MAX: Duration = Duration::from_secs(60);
+/// How long a lost connection is tried to be made again.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+/// Between two tries, at first and at the most.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often the size of a server's database is asked for.
+const MEASURE: Duration = Duration::from_secs(60);
 
 type Answer = Result<(), CommitError>;
 
@@ -49,7 +64,22 @@ struct Submission {
 #[derive(Debug)]
 struct Gate {
     queue: mpsc::Sender<Submission>,
-    stopped: Option<Arc<CommitError>>,
+    stopped: watch::Sender<Option<Arc<CommitError>>>,
+}
+
+impl Gate {
+    fn stopped(&self) -> Option<Arc<CommitError>> {
+        self.stopped.borrow().clone()
+    }
+
+    /// The first error counts.
+    fn stop(&self, error: Arc<CommitError>) {
+        self.stopped.send_if_modified(|stopped| {
+            let first = stopped.is_none();
+            stopped.get_or_insert(error);
+            first
+        });
+    }
 }
 
 /// The writer's end for those who submit. Clones are handles to the same one.
@@ -73,18 +103,40 @@ impl Future for Commit {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connected, lock: Option<Lock>, place: Place) -> Self {
+    /// With the right to write: the lock of a file, or an epoch.
+    pub(crate) fn start(
+        connection: Connected,
+        place: Place,
+        lock: Option<Lock>,
+        epoch: Option<u64>,
+        size: Arc<AtomicU64>,
+    ) -> Self {
         let (queue, submissions) = mpsc::channel(SUBMISSIONS_MAX);
-        let gate = Arc::new(Mutex::new(Gate { queue, stopped: None }));
+        let gate = Arc::new(Mutex::new(Gate { queue, stopped: watch::Sender::new(None) }));
         let task = Task {
             connection,
             statements: Statements::default(),
             place,
+            epoch,
+            renewed: Instant::now(),
+            measured: None,
+            size,
             gate: Arc::downgrade(&gate),
             stopped: None,
         };
         tokio::spawn(task.run(submissions, lock));
         Self { gate }
+    }
+
+    /// Resolves when the writer has stopped by itself, with the reason: a commit failed, or another
+    /// server leads. Somebody who has nothing to commit hears of it only here. After the last
+    /// handle is gone it resolves to [`CommitError::Closed`].
+    pub fn stopped(&self) -> impl Future<Output = Arc<CommitError>> + Send + use<> {
+        let mut stopped = self.gate().stopped.subscribe();
+        async move {
+            let error = stopped.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            error.unwrap_or_else(|| Arc::new(CommitError::Closed))
+        }
     }
 
     /// Hands changes over, to be committed all or none, after everything submitted before.
@@ -119,12 +171,12 @@ impl Writer {
 
     fn send(&self, work: Work) -> Commit {
         let (answer, answered) = oneshot::channel();
-        let mut gate = self.gate();
+        let gate = self.gate();
         // Closing goes through: it also waits for what is on its way, and frees the file.
-        if let Some(error) = &gate.stopped
+        if let Some(error) = gate.stopped()
             && !matches!(work, Work::Close)
         {
-            refuse(answer, CommitError::Stopped(error.clone()));
+            refuse(answer, CommitError::Stopped(error));
             return Commit(answered);
         }
         match gate.queue.try_send(Submission { work, answer }) {
@@ -132,11 +184,11 @@ impl Writer {
             Err(mpsc::error::TrySendError::Full(submission)) => {
                 // One gap in the history is enough: nothing that follows may be kept.
                 let error = CommitError::Overrun { waiting: SUBMISSIONS_MAX };
-                gate.stopped.get_or_insert(Arc::new(error.clone()));
+                gate.stop(Arc::new(error.clone()));
                 refuse(submission.answer, error);
             }
             Err(mpsc::error::TrySendError::Closed(submission)) => match submission.work {
-                Work::Close => refuse_nothing(submission.answer, gate.stopped.clone()),
+                Work::Close => refuse_nothing(submission.answer, gate.stopped()),
                 _ => refuse(submission.answer, CommitError::Closed),
             },
         }
@@ -163,6 +215,13 @@ struct Task {
     connection: Connected,
     statements: Statements,
     place: Place,
+    /// The epoch in which we lead, where there are epochs.
+    epoch: Option<u64>,
+    /// When the lease was last extended.
+    renewed: Instant,
+    measured: Option<Instant>,
+    /// Bytes of a server's database.
+    size: Arc<AtomicU64>,
     gate: std::sync::Weak<Mutex<Gate>>,
     stopped: Option<Arc<CommitError>>,
 }
@@ -171,7 +230,7 @@ impl Task {
     async fn run(mut self, mut submissions: mpsc::Receiver<Submission>, lock: Option<Lock>) {
         let mut waiting = Vec::new();
         let mut closing = Vec::new();
-        while closing.is_empty() && submissions.recv_many(&mut waiting, SUBMISSIONS_MAX).await > 0 {
+        while closing.is_empty() && self.next(&mut submissions, &mut waiting).await {
             let mut submissions = waiting.drain(..).peekable();
             while submissions.peek().is_some() {
                 self.commit_some(&mut submissions, &mut closing).await;
@@ -185,12 +244,19 @@ impl Task {
                 _ => refuse(answer, CommitError::Closed),
             }
         }
+        if let Some(epoch) = self.epoch {
+            let mut session = self.connection.session();
+            match timeout(RENEW, lead::release(&mut session, epoch)).await {
+                Ok(Ok(())) => {}
+                error => tracing::warn!(?error, "the lease was not given up: it runs out"),
+            }
+        }
         let closed = self.connection.close().await;
         drop(lock);
         // An overrun stops the gate while the writer still commits what came before it.
         let gate = self.gate.upgrade();
         let gate = gate.as_ref().map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner));
-        let stopped = self.stopped.or_else(|| gate.and_then(|gate| gate.stopped.clone()));
+        let stopped = self.stopped.or_else(|| gate.and_then(|gate| gate.stopped()));
         for answer in closing {
             let result = match (&stopped, &closed) {
                 (Some(error), _) => Err(CommitError::Stopped(error.clone())),
@@ -203,6 +269,29 @@ impl Task {
             };
             let _ = answer.send(result);
         }
+    }
+
+    /// Waits for submissions, and extends the lease while there are none. False at the end.
+    async fn next(
+        &mut self,
+        submissions: &mut mpsc::Receiver<Submission>,
+        waiting: &mut Vec<Submission>,
+    ) -> bool {
+        while self.epoch.is_some() && self.stopped.is_none() {
+            let due = self.renewed + RENEW;
+            if Instant::now() < due {
+                let waited = timeout_at(due, submissions.recv_many(waiting, SUBMISSIONS_MAX));
+                if let Ok(taken) = waited.await {
+                    return taken > 0;
+                }
+            }
+            // Of an empty group only the lease is kept.
+            if let Err(error) = self.keep(&Group::default()).await {
+                self.stop(&error);
+            }
+            self.measure().await;
+        }
+        submissions.recv_many(waiting, SUBMISSIONS_MAX).await > 0
     }
 
     /// Commits the next group: as many submissions as there are, up to the limit.
@@ -261,14 +350,69 @@ impl Task {
         if group.is_empty() {
             return Ok(());
         }
-        let result = commit(&mut self.connection, &mut self.statements, group).await;
-        result.map_err(|error| match error {
-            WriteError::Value(value) => CommitError::Value(value),
-            WriteError::Conflict(table) => {
-                CommitError::Conflict { what: format!("a row of {table}") }
+        self.keep(&group).await
+    }
+
+    /// Commits a group. If a server's connection is lost on the way, nobody knows whether the group
+    /// is kept; applying it again is right in both cases, so that is what happens as soon as the
+    /// server is back and the epoch is still ours.
+    async fn keep(&mut self, group: &Group) -> Answer {
+        let mut lost: Option<Lost> = None;
+        loop {
+            let error = match self.attempt(group).await {
+                Ok(()) => {
+                    if let Some(lost) = lost {
+                        let seconds = lost.since.elapsed().as_secs();
+                        tracing::warn!(seconds, "the database is back, and nothing is lost");
+                    }
+                    self.renewed = Instant::now();
+                    return Ok(());
+                }
+                Err(WriteError::Sql(error)) => error,
+                Err(WriteError::Value(value)) => return Err(CommitError::Value(value)),
+                Err(WriteError::Conflict(table)) => {
+                    return Err(CommitError::Conflict { what: format!("a row of {table}") });
+                }
+                Err(WriteError::Deposed) => {
+                    let path = self.place.name().to_owned();
+                    let epoch = self.epoch.take().unwrap_or_default();
+                    return Err(CommitError::Deposed { path, epoch });
+                }
+            };
+            let Place::Server(server) = self.place.clone() else {
+                return Err(CommitError::sql(&self.place, error));
+            };
+            if !is_lost(&error) {
+                return Err(CommitError::sql(&self.place, error));
             }
-            WriteError::Sql(source) => CommitError::sql(&self.place, source),
-        })
+            tracing::warn!(%error, "the connection to the database is lost");
+            let lost = lost.get_or_insert_with(Lost::now);
+            self.connection = Connected::Postgres(lost.connect(&server, error).await?);
+        }
+    }
+
+    async fn attempt(&mut self, group: &Group) -> Result<(), WriteError> {
+        let session = self.connection.session();
+        let committing = commit(session, &mut self.statements, self.epoch, group);
+        if let Place::Server(_) = self.place {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
+            return timeout(COMMIT_MAX, committing)
+                .await
+                .unwrap_or_else(|_| Err(SqlError::Io(late()).into()));
+        }
+        committing.await
+    }
+
+    /// Asks for the size of a server's database, once in a while.
+    async fn measure(&mut self) {
+        if self.stopped.is_some() || self.measured.is_some_and(|last| last.elapsed() < MEASURE) {
+            return;
+        }
+        self.measured = Some(Instant::now());
+        // A connection that is lost is found by the next commit.
+        if let Ok(size) = lead::size(&mut self.connection.session()).await {
+            self.size.store(size, Ordering::Relaxed);
+        }
     }
 
     fn stop(&mut self, error: &CommitError) {
@@ -276,7 +420,43 @@ impl Task {
         let error = Arc::new(error.clone());
         self.stopped = Some(error.clone());
         if let Some(gate) = self.gate.upgrade() {
-            gate.lock().unwrap_or_else(PoisonError::into_inner).stopped.get_or_insert(error);
+            gate.lock().unwrap_or_else(PoisonError::into_inner).stop(error);
+        }
+    }
+}
+
+/// A connection that is lost.
+struct Lost {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Lost {
+    fn now() -> Self {
+        Self { since: Instant::now(), pause: PAUSE_MIN }
+    }
+
+    /// Connects again, however often it takes, until it took too long.
+    async fn connect(
+        &mut self,
+        server: &Server,
+        mut error: SqlError,
+    ) -> Result<sqlx::PgConnection, CommitError> {
+        loop {
+            if self.since.elapsed() >= AWAY_MAX {
+                return Err(CommitError::Away {
+                    path: server.name().to_owned(),
+                    seconds: AWAY_MAX.as_secs(),
+                    remedy: remedy(&error),
+                    source: error.into(),
+                });
+            }
+            match server.connect().await {
+                Ok(connection) => return Ok(connection),
+                Err(again) => error = again,
+            }
+            sleep(self.pause).await;
+            self.pause = PAUSE_MAX.min(self.pause * 2);
         }
     }
 }

@@ -20,12 +20,12 @@ async fn a_new_file_is_its_owners_alone() {
     let db = home.open().await;
     db.commit(&[transfer(1)]).await.unwrap();
     for ending in ["", "-wal", "-shm", ".lock"] {
-        let path = home.path() + ending;
+        let path = home.url() + ending;
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{path}");
     }
     db.close().await.unwrap();
-    assert!(!std::fs::exists(home.path() + "-wal").unwrap(), "the log was written back");
+    assert!(!std::fs::exists(home.url() + "-wal").unwrap(), "the log was written back");
 }
 
 #[tokio::test]
@@ -47,13 +47,13 @@ async fn the_writer_waits_for_the_disk() {
 async fn a_second_server_is_refused_until_the_first_is_gone() {
     let home = Home::new();
     let db = home.open().await;
-    let error = Db::open(&home.path()).await.unwrap_err();
+    let error = Db::open(&home.url()).await.unwrap_err();
     let text = told(&home, &error).replace(&std::process::id().to_string(), "PID");
     expect_test::expect!["HOME/complex.db is in use by process PID: stop that server first, or give this one a home of its own"]
         .assert_eq(&text);
     // Under another name it is the same file.
     let link = home.folder.path().join("link.db");
-    std::os::unix::fs::symlink(home.path(), &link).unwrap();
+    std::os::unix::fs::symlink(home.url(), &link).unwrap();
     let error = Db::open(link.to_str().unwrap()).await.unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
     db.close().await.unwrap();
@@ -91,17 +91,17 @@ async fn a_full_disk_is_said_and_loses_nothing() {
 #[tokio::test]
 async fn a_file_that_is_no_database_is_left_alone() {
     let home = Home::new();
-    std::fs::write(home.path(), "my diary\n".repeat(1_000)).unwrap();
-    let error = Db::open(&home.path()).await.unwrap_err();
-    expect_test::expect!["HOME/complex.db is not a database of this program: move it away or name another file: (code: 26) file is not a database"]
+    std::fs::write(home.url(), "my diary\n".repeat(1_000)).unwrap();
+    let error = Db::open(&home.url()).await.unwrap_err();
+    expect_test::expect!["HOME/complex.db is not a database of this program: move it away or name another one: (code: 26) file is not a database"]
         .assert_eq(&told(&home, &error));
-    assert!(std::fs::read_to_string(home.path()).unwrap().starts_with("my diary"));
+    assert!(std::fs::read_to_string(home.url()).unwrap().starts_with("my diary"));
 }
 
 async fn tamper(home: &Home, sql: &'static str) {
     use sqlx::Connection;
     let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(home.path()).create_if_missing(true);
+        sqlx::sqlite::SqliteConnectOptions::new().filename(home.url()).create_if_missing(true);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -111,9 +111,9 @@ async fn tamper(home: &Home, sql: &'static str) {
 async fn a_database_of_another_program_or_version_is_refused() {
     let home = Home::new();
     tamper(&home, "CREATE TABLE diary (day INTEGER)").await;
-    let error = Db::open(&home.path()).await.unwrap_err();
+    let error = Db::open(&home.url()).await.unwrap_err();
     expect_test::expect![
-        "HOME/complex.db is not a database of this program: move it away or name another file"
+        "HOME/complex.db is not a database of this program: move it away or name another one"
     ]
     .assert_eq(&told(&home, &error));
 
@@ -121,18 +121,18 @@ async fn a_database_of_another_program_or_version_is_refused() {
     home.open().await.close().await.unwrap();
     home.open().await.close().await.unwrap();
     tamper(&home, "INSERT INTO schema_versions VALUES (999, 'later', 'x')").await;
-    let error = Db::open(&home.path()).await.unwrap_err();
+    let error = Db::open(&home.url()).await.unwrap_err();
     expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 1: use the program that wrote it, or a later one"]
         .assert_eq(&told(&home, &error));
 
     tamper(&home, "UPDATE schema_versions SET version = version - 1000").await;
-    let error = Db::open(&home.path()).await.unwrap_err();
+    let error = Db::open(&home.url()).await.unwrap_err();
     expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-1, "later")]"#]]
         .assert_eq(&told(&home, &error));
     tamper(&home, "DELETE FROM schema_versions").await;
-    assert!(matches!(Db::open(&home.path()).await.unwrap_err(), OpenError::Schema { .. }));
+    assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::Schema { .. }));
     tamper(&home, "DROP TABLE schema_versions").await;
-    assert!(matches!(Db::open(&home.path()).await.unwrap_err(), OpenError::NotOurs { .. }));
+    assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::NotOurs { .. }));
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_damaged_file_is_said() {
     let db = home.open().await;
     db.commit(&(1..=5_000).map(transfer).collect::<Vec<_>>()).await.unwrap();
     db.close().await.unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(home.path()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(home.url()).unwrap();
     // All but the first pages, which have the schema.
     let length = file.metadata().unwrap().len();
     file.write_all_at(&vec![0xa5; (length - 40 * 4_096) as usize], 40 * 4_096).unwrap();
@@ -196,9 +196,9 @@ async fn a_damaged_file_is_said() {
     let db = home.open().await;
     db.commit(&(1..=5_000).map(transfer).collect::<Vec<_>>()).await.unwrap();
     db.close().await.unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(home.path()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(home.url()).unwrap();
     file.set_len(length / 2).unwrap();
-    let error = match Db::open(&home.path()).await {
+    let error = match Db::open(&home.url()).await {
         Err(error) => told(&home, &error),
         Ok(db) => told(&home, &db.each_transfer(0, visit).await.unwrap_err()),
     };

@@ -94,7 +94,7 @@ impl Model {
     /// Every row that is really there.
     pub(super) async fn of(db: &Db) -> Self {
         let mut connection = db.inner.readers.acquire().await.unwrap();
-        let mut from = Source { connection: &mut connection, place: &db.inner.place };
+        let mut from = Source { session: connection.session(), place: &db.inner.place };
         let mut model = Self::default();
         let mut changes: Vec<Change> = Vec::new();
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Job));
