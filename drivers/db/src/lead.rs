@@ -80,7 +80,7 @@ pub struct Follower {
     server: Server,
     candidate: Candidate,
     seen: Leader,
-    ear: Option<PgListener>,
+    ear: Option<Box<PgListener>>,
     trouble: watch::Sender<Option<Arc<OpenError>>>,
 }
 
@@ -287,10 +287,10 @@ impl Follower {
                 let mut ear = PgListener::connect_with(&self.server.ear()).await.map_err(failed)?;
                 ear.eager_reconnect(false);
                 ear.listen(CHANNEL).await.map_err(failed)?;
-                none.insert(ear)
+                none.insert(Box::new(ear))
             }
         };
-        let row = sqlx::query(LOOK).fetch_optional(ear).await.map_err(failed)?;
+        let row = sqlx::query(LOOK).fetch_optional(&mut **ear).await.map_err(failed)?;
         let row = row.map(|row| leader_of(&Row::Postgres(row))).transpose().map_err(failed)?;
         row.ok_or_else(|| no_row(&self.server))
     }

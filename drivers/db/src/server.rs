@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -32,7 +33,7 @@ const WRITES: &str = "SET synchronous_commit = on; \
 #[derive(Clone)]
 pub(crate) struct Server {
     name: PathBuf,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
 }
 
 /// Without the password.
@@ -89,7 +90,7 @@ impl Server {
             Some(folder) => format!("postgres://{}/{database}", folder.display()),
             None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
         };
-        Ok(Self { name: name.into(), options })
+        Ok(Self { name: name.into(), options: Arc::new(options) })
     }
 
     /// For messages: host, port and database, without user and password.
@@ -110,8 +111,8 @@ impl Server {
 
     /// The connections of readers, made when they are needed and again when they are lost.
     pub(crate) fn readers(&self) -> PgPool {
-        let options =
-            self.options.clone().options([("default_transaction_read_only", "on"), ("jit", "off")]);
+        let options = PgConnectOptions::clone(&self.options)
+            .options([("default_transaction_read_only", "on"), ("jit", "off")]);
         PgPoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(READER_WAIT)
@@ -125,7 +126,7 @@ impl Server {
             .max_lifetime(None)
             .idle_timeout(None)
             .acquire_timeout(CONNECT_WAIT)
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(PgConnectOptions::clone(&self.options))
     }
 }
 

@@ -7,7 +7,6 @@ mod model;
 mod postgres;
 mod reads;
 mod sample;
-#[expect(dead_code, reason = "the other test program uses the rest")]
 mod server;
 mod writes;
 
