@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use isos_base::time::Time;
 use isos_base::units::Bytes;
+use sqlx::postgres::PgDatabaseError;
 use thiserror::Error;
 
 use crate::cells::{BadRow, BadValue};
@@ -18,9 +19,14 @@ use crate::sql::SqlError;
 #[error("{}", in_its_words(_0))]
 pub struct Cause(Arc<SqlError>);
 
-/// Without the prefix that says only that it was the database.
+/// Without the prefix that says only that it was the database, and without the line of PostgreSQL's
+/// source that noticed.
 fn in_its_words(error: &SqlError) -> String {
-    error.as_database_error().map_or_else(|| error.to_string(), ToString::to_string)
+    let Some(error) = error.as_database_error() else { return error.to_string() };
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
+    }
 }
 
 impl From<SqlError> for Cause {

@@ -125,15 +125,16 @@ async fn version_of(session: &mut Session<'_>) -> Result<i64, SchemaError> {
     if !tables.iter().any(|name| name == "schema_versions") {
         return Err(SchemaError::Foreign);
     }
+    let engine = session.engine();
     let sql = "SELECT version, name FROM schema_versions ORDER BY version";
     let applied: Vec<(i64, String)> = read(session, sql, |row| Ok((row.get(0)?, row.get(1)?)))
         .await
-        .map_err(|error| match error {
-            SqlError::ColumnDecode { .. } => SchemaError::Odd(error.to_string()),
-            error if crate::server::is_lost(&error) => SchemaError::Sql(error),
-            _ => SchemaError::Foreign,
+        .map_err(|error| match (&error, error.as_database_error().and_then(|it| it.code())) {
+            (SqlError::ColumnDecode { .. }, _) => SchemaError::Odd(error.to_string()),
+            // A table that has only the name of ours; 42703 is a column that is missing.
+            (_, Some(code)) if engine == Engine::Sqlite || code == "42703" => SchemaError::Foreign,
+            _ => SchemaError::Sql(error),
         })?;
-    let engine = session.engine();
     let found = applied.last().map_or(0, |(version, _)| *version);
     if found > newest(engine) {
         return Err(SchemaError::Newer { found, known: newest(engine) });

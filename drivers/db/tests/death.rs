@@ -2,6 +2,10 @@
 //!
 //! The test binary starts itself again as the process that writes.
 
+#[expect(dead_code, reason = "the other test program uses the rest")]
+#[path = "../src/tests/server.rs"]
+mod server;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -115,14 +119,26 @@ fn this_test(name: &str) -> Vec<String> {
 async fn what_was_acknowledged_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("complex.db");
-    let path = path.to_str().unwrap();
+    survives_kill_9(path.to_str().unwrap(), 40, || ()).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_over_postgres_survives_kill_9() {
+    let Some(server) = server::server() else { return };
+    let database = server::Database::new(server);
+    // Who was killed gives no lease up, and a test need not wait until it runs out.
+    let release = || database.run("UPDATE leader SET until = clock_timestamp()");
+    survives_kill_9(&database.url(), 20, release).await;
+}
+
+async fn survives_kill_9(url: &str, times: u32, release: impl Fn()) {
     let random = &mut Random::new(u64::from(std::process::id()));
     let mut kept = 0;
-    for _ in 0..40 {
+    for _ in 0..times {
         let command = this_test("a_process_that_writes");
         let mut child = Command::new(&command[0])
             .args(&command[1..])
-            .env(DATABASE, path)
+            .env(DATABASE, url)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -141,7 +157,8 @@ async fn what_was_acknowledged_survives_kill_9() {
             }
         }
         child.wait().unwrap();
-        let db = Db::open(path).await.unwrap();
+        release();
+        let db = Db::open(url).await.unwrap();
         let found = steps(&db).await;
         assert!(found >= acknowledged, "{acknowledged} were acknowledged, {found} are there");
         assert!(found <= acknowledged + AHEAD as u64, "nothing is there that was not submitted");

@@ -104,7 +104,10 @@ async fn a_follower_waits_for_a_server_that_is_away() {
 #[tokio::test]
 async fn the_session_of_the_writer_waits_for_the_disk() {
     let Some(home) = Home::at_server() else { return };
-    home.database.as_ref().unwrap().run("ALTER ROLE CURRENT_USER SET statement_timeout = 0");
+    let url = home.url();
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let careless = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+    home.database.as_ref().unwrap().run(&careless);
     let Place::Server(server) = Place::parse(&home.url()).unwrap() else { unreachable!() };
     let mut connection = server.connect().await.unwrap();
     let mut session = Session::Postgres(&mut connection);
@@ -156,10 +159,16 @@ async fn a_bad_row_and_a_database_of_another_version_are_named() {
     database.run("UPDATE schema_versions SET version = version - 1000");
     expect_test::expect![[r#"SERVER has a schema that no version of this program wrote: its versions are [(-999, "first"), (-998, "leader"), (-1, "later")]"#]].assert_eq(&refused().await);
     database.run("DROP TABLE schema_versions");
-    expect_test::expect!["SERVER is not a database of this program: move it away or name another one"].assert_eq(&refused().await);
+    expect_test::expect![
+        "SERVER is not a database of this program: move it away or name another one"
+    ]
+    .assert_eq(&refused().await);
     database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     database.run("CREATE TABLE diary (day BIGINT)");
-    expect_test::expect!["SERVER is not a database of this program: move it away or name another one"].assert_eq(&refused().await);
+    expect_test::expect![
+        "SERVER is not a database of this program: move it away or name another one"
+    ]
+    .assert_eq(&refused().await);
 }
 
 #[tokio::test]
@@ -178,7 +187,8 @@ async fn whatever_a_server_says_no_to_comes_with_what_to_do() {
     let admin = Database::new(root.clone());
     admin.run(
         "CREATE ROLE locked LOGIN PASSWORD 'right'; CREATE ROLE guest LOGIN; \
-         CREATE ROLE reader LOGIN; ALTER ROLE reader SET default_transaction_read_only = on",
+         CREATE ROLE reader LOGIN SUPERUSER; \
+         ALTER ROLE reader SET default_transaction_read_only = on",
     );
     // The first line that fits counts.
     let rules = cluster.folder().join("data/pg_hba.conf");
@@ -209,6 +219,7 @@ async fn whatever_a_server_says_no_to_comes_with_what_to_do() {
         refused("guest", "postgres", "").await,
     ];
     Db::open(&root).await.unwrap().close().await.unwrap();
+    all.push(refused("guest", "postgres", "").await);
     all.push(refused("reader", "postgres", "").await);
     admin.run("ALTER ROLE guest CONNECTION LIMIT 0");
     all.push(refused("guest", "postgres", "").await);
@@ -216,14 +227,15 @@ async fn whatever_a_server_says_no_to_comes_with_what_to_do() {
     cluster.control("stop");
     all.push(refused("postgres", "postgres", "").await);
     expect_test::expect![[r#"
-        cannot open the database postgres://127.0.0.1:PORT/postgres: correct the password, in the URL, in PGPASSWORD or in ~/.pgpass: password authentication failed for user "locked" at line 334
-        cannot open the database postgres://127.0.0.1:PORT/postgres: correct the password, in the URL, in PGPASSWORD or in ~/.pgpass: password authentication failed for user "locked" at line 334
-        cannot open the database postgres://127.0.0.1:PORT/postgres: see that the user exists and that pg_hba.conf lets it in without TLS: pg_hba.conf rejects connection for host "127.0.0.1", user "none", database "postgres", no encryption at line 476
-        cannot open the database postgres://127.0.0.1:PORT/postgres: see that the user exists and that pg_hba.conf lets it in without TLS: role "nobody" does not exist at line 768
-        cannot open the database postgres://127.0.0.1:PORT/nowhere: make the database first: createdb --template=template0 --encoding=UTF8 NAME: database "nowhere" does not exist at line 948
-        cannot open the database postgres://127.0.0.1:PORT/postgres: let its user own the database: ALTER DATABASE name OWNER TO user: permission denied for schema public at line 3655
-        postgres://127.0.0.1:PORT/postgres is not a database of this program: move it away or name another one
-        cannot open the database postgres://127.0.0.1:PORT/postgres: it has too many connections: raise max_connections, or close others: too many connections for role "guest" at line 842
+        cannot open the database postgres://127.0.0.1:PORT/postgres: correct the password, in the URL, in PGPASSWORD or in ~/.pgpass: password authentication failed for user "locked"
+        cannot open the database postgres://127.0.0.1:PORT/postgres: correct the password, in the URL, in PGPASSWORD or in ~/.pgpass: password authentication failed for user "locked"
+        cannot open the database postgres://127.0.0.1:PORT/postgres: see that the user exists and that pg_hba.conf lets it in without TLS: pg_hba.conf rejects connection for host "127.0.0.1", user "none", database "postgres", no encryption
+        cannot open the database postgres://127.0.0.1:PORT/postgres: see that the user exists and that pg_hba.conf lets it in without TLS: role "nobody" does not exist
+        cannot open the database postgres://127.0.0.1:PORT/nowhere: make the database first: createdb --template=template0 --encoding=UTF8 NAME: database "nowhere" does not exist
+        cannot open the database postgres://127.0.0.1:PORT/postgres: let its user own the database: ALTER DATABASE name OWNER TO user: permission denied for schema public
+        cannot open the database postgres://127.0.0.1:PORT/postgres: let its user own the database: ALTER DATABASE name OWNER TO user: permission denied for table schema_versions
+        cannot open the database postgres://127.0.0.1:PORT/postgres: it can only be read: give the URL of the primary server, or make it writable: cannot execute UPDATE in a read-only transaction
+        cannot open the database postgres://127.0.0.1:PORT/postgres: it has too many connections: raise max_connections, or close others: too many connections for role "guest"
         cannot open the database postgres://127.0.0.1:PORT/postgres: see that PostgreSQL runs there and can be reached: error communicating with database: Connection refused (os error 111)"#]].assert_eq(&all.join("\n"));
 }
 
