@@ -1,7 +1,9 @@
 //! How fast changes become durable, and how fast a complex starts again.
 //!
 //! `cargo run --release -p isos-db --example rate [FOLDER]`: prints a table; the disk of FOLDER
-//! (the system's temporary folder if there is none) decides most of it.
+//! (the system's temporary folder if there is none) decides most of it. With `ISOS_TEST_POSTGRES`,
+//! as `tests/postgres start` prints it, over PostgreSQL as well, and how it compares: a database is
+//! made there and dropped.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
@@ -24,6 +26,7 @@ use isos_base::task::{Exit, OutputAt, TaskResult};
 use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 use isos_db::Db;
+use sqlx::Connection;
 
 /// Tasks of a lease in the table.
 const TASKS: u32 = 16;
@@ -38,22 +41,81 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let build = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{build} build, {}", folder.path().display());
-    for (name, callers, each, step) in [
+    let rates = over(&Place::Folder(folder)).await?;
+    if let Ok(server) = std::env::var("ISOS_TEST_POSTGRES") {
+        println!("\nPostgreSQL");
+        let measured = over(&Place::Server(server)).await?;
+        println!("\nPostgreSQL / SQLite");
+        for (sqlite, postgres) in rates.into_iter().zip(measured) {
+            println!("{:28} {:>9.2}", sqlite.0, postgres.1 / sqlite.1);
+        }
+    }
+    Ok(())
+}
+
+/// Where databases are made.
+enum Place {
+    Folder(tempfile::TempDir),
+    Server(String),
+}
+
+impl Place {
+    /// A database that has nothing in it.
+    async fn fresh(&self, number: usize) -> Result<String, Box<dyn Error>> {
+        match self {
+            Self::Folder(folder) => Ok(format!("{}/{number}.db", folder.path().display())),
+            Self::Server(server) => {
+                let (base, _) = server.rsplit_once('/').ok_or("the URL names no database")?;
+                let name = name(number);
+                let options = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'";
+                run(server, format!("CREATE DATABASE {name} {options}")).await?;
+                Ok(format!("{base}/{name}"))
+            }
+        }
+    }
+
+    async fn gone(&self, number: usize) -> Result<(), Box<dyn Error>> {
+        match self {
+            Self::Folder(_) => Ok(()),
+            Self::Server(server) => {
+                run(server, format!("DROP DATABASE {} WITH (FORCE)", name(number))).await
+            }
+        }
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("isos_rate_{}_{number}", std::process::id())
+}
+
+/// Runs a statement at a server.
+async fn run(url: &str, sql: String) -> Result<(), Box<dyn Error>> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+/// What was measured, and how much of it in a second.
+type Rate = (&'static str, f64);
+
+async fn over(place: &Place) -> Result<Vec<Rate>, Box<dyn Error>> {
+    let steps = [
         ("1 caller, 1 lease", 1, 1_000, lease_only as fn(u64) -> Vec<Change>),
         ("1 caller, a lease's life", 1, 1_000, life),
         ("64 callers, a lease's life", 64, 500, life),
         ("64 callers, 64 lives", 64, 20, many_lives),
         ("64 callers, 64 transfers", 64, 20, transfers),
-    ] {
-        let db = Db::open(&file(&folder, name)).await?;
-        submit(&db, name, callers, each, step).await?;
+    ];
+    let mut rates = Vec::new();
+    for (number, (name, callers, each, step)) in steps.into_iter().enumerate() {
+        let db = Db::open(&place.fresh(number).await?).await?;
+        rates.push((name, submit(&db, name, callers, each, step).await?));
         db.close().await?;
+        place.gone(number).await?;
     }
-    load(&file(&folder, "load")).await
-}
-
-fn file(folder: &tempfile::TempDir, name: &str) -> String {
-    folder.path().join(format!("{name}.db")).display().to_string()
+    rates.extend(load(&place.fresh(steps.len()).await?).await?);
+    place.gone(steps.len()).await?;
+    Ok(rates)
 }
 
 /// `callers` at once, each waiting for its commit before its next.
@@ -63,7 +125,7 @@ async fn submit(
     callers: u64,
     each: u64,
     step: fn(u64) -> Vec<Change>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     // One kernel numbers everything.
@@ -99,7 +161,7 @@ async fn submit(
         millis(part(99)),
         db.size(),
     );
-    Ok(())
+    Ok(waits.len() as f64 / seconds)
 }
 
 fn millis(time: Duration) -> String {
@@ -207,8 +269,8 @@ fn account(id: u64, n: u64) -> AccountRecord {
 }
 
 /// A server that starts again in the middle of a job of ten million tasks.
-async fn load(path: &str) -> Result<(), Box<dyn Error>> {
-    let db = Db::open(path).await?;
+async fn load(url: &str) -> Result<[Rate; 3], Box<dyn Error>> {
+    let db = Db::open(url).await?;
     let job = JobRecord {
         id: JobId(1),
         account: AccountId(100),
@@ -232,25 +294,29 @@ async fn load(path: &str) -> Result<(), Box<dyn Error>> {
     let count = changes.len();
     let start = Instant::now();
     db.commit(&changes).await?;
-    println!("one commit of {count} changes    {}", millis(start.elapsed()));
+    let committed = start.elapsed();
+    println!("one commit of {count} changes    {}", millis(committed));
     db.close().await?;
 
     let start = Instant::now();
-    let db = Db::open(path).await?;
+    let db = Db::open(url).await?;
     let opened = start.elapsed();
     let start = Instant::now();
     let snapshot = db.load().await?;
+    let loaded = start.elapsed();
     println!(
         "open {}, load of a job of {LARGE} tasks ({} chunks, {} leases) {}   {}",
         millis(opened),
         snapshot.states.len(),
         snapshot.leases.len(),
-        millis(start.elapsed()),
+        millis(loaded),
         db.size(),
     );
     let start = Instant::now();
     let found = db.result_of(JobId(1), 100_000).await?;
-    println!("one result of 160,000 by its task {}, {}", millis(start.elapsed()), found.is_some());
+    let looked = start.elapsed();
+    println!("one result of 160,000 by its task {}, {}", millis(looked), found.is_some());
     db.close().await?;
-    Ok(())
+    let rate = |name, time: Duration| (name, 1.0 / time.as_secs_f64());
+    Ok([rate("a large commit", committed), rate("load", loaded), rate("one result", looked)])
 }

@@ -69,7 +69,11 @@ pub enum OpenError {
         found: String,
     },
     /// Another server leads over this database.
-    #[error("the server {server} leads over the database {} until {until}", path.display())]
+    #[error(
+        "another server leads over the database {} until {until} at least: {server}; stop it \
+         first, or give this one a database of its own",
+        path.display()
+    )]
     Led {
         /// The server and the database.
         path: PathBuf,
@@ -178,12 +182,14 @@ pub enum CommitError {
     },
     /// The database or the disk failed.
     #[error(
-        "cannot write to the database {}: check its disk, then start the server again",
+        "cannot write to the database {}: {remedy}, then start the server again",
         path.display()
     )]
     Failed {
         /// The database.
         path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
         /// Why.
         source: Cause,
     },
@@ -258,10 +264,12 @@ pub enum ReadError {
         source: Cause,
     },
     /// Anything else.
-    #[error("cannot read from the database {}", path.display())]
+    #[error("cannot read from the database {}: {remedy}", path.display())]
     Failed {
         /// The database.
         path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
         /// Why.
         source: Cause,
     },
@@ -301,6 +309,13 @@ fn known(place: &Place, error: &SqlError) -> Option<Known> {
     }
 }
 
+fn what_to_do(place: &Place, error: &SqlError) -> &'static str {
+    match place {
+        Place::Server(_) => remedy(error),
+        Place::File(_) | Place::Memory => "check its disk",
+    }
+}
+
 impl OpenError {
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
@@ -331,7 +346,7 @@ impl CommitError {
         let path = place.name().to_owned();
         match known(place, &source) {
             Some(Known::Full) => Self::DiskFull { path, free: place.free() },
-            _ => Self::Failed { path, source: source.into() },
+            _ => Self::Failed { path, remedy: what_to_do(place, &source), source: source.into() },
         }
     }
 }
@@ -341,7 +356,7 @@ impl ReadError {
         let path = place.name().to_owned();
         match known(place, &source) {
             Some(Known::Corrupt | Known::NotOurs) => Self::Damaged { path, source: source.into() },
-            _ => Self::Failed { path, source: source.into() },
+            _ => Self::Failed { path, remedy: what_to_do(place, &source), source: source.into() },
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::place::Place;
 use crate::schema;
-use crate::server::{Server, leave};
+use crate::server::{CONNECT_WAIT, Server, in_time, leave};
 use crate::sql::{Engine, Row, Session, SqlError};
 use crate::values::{Cell, Values};
 use crate::{Db, OpenError};
@@ -140,7 +140,7 @@ pub(crate) async fn take(server: &Server, candidate: &Candidate) -> Result<Taken
     let odd = |error| OpenError::schema(&place, error);
     schema::prepare(&mut session).await.map_err(odd)?;
 
-    session.run("BEGIN").await.map_err(failed)?;
+    session.run(session.engine().begin_write()).await.map_err(failed)?;
     if !seize(&mut session, candidate).await.map_err(failed)? {
         session.run("ROLLBACK").await.map_err(failed)?;
         let leader = look(&mut session).await.map_err(failed)?;
@@ -290,7 +290,8 @@ impl Follower {
                 none.insert(Box::new(ear))
             }
         };
-        let row = sqlx::query(LOOK).fetch_optional(&mut **ear).await.map_err(failed)?;
+        let row = sqlx::query(LOOK).fetch_optional(&mut **ear);
+        let row = in_time(CONNECT_WAIT, row).await.map_err(failed)?;
         let row = row.map(|row| leader_of(&Row::Postgres(row))).transpose().map_err(failed)?;
         row.ok_or_else(|| no_row(&self.server))
     }

@@ -18,7 +18,7 @@ use crate::sql::{Session, SqlError};
 use crate::{READER_WAIT, READERS_MAX};
 
 /// How long a connection may take to be made.
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Options of a URL that mean something here.
 const OPTIONS: [&str; 8] =
     ["application_name", "dbname", "host", "hostaddr", "password", "port", "sslmode", "user"];
@@ -27,6 +27,7 @@ const OPTIONS: [&str; 8] =
 /// middle of a transaction does not hold the lease's row longer than the lease.
 const WRITES: &str = "SET synchronous_commit = on; \
                       SET idle_in_transaction_session_timeout = '10s'; \
+                      SET statement_timeout = 0; SET lock_timeout = 0; \
                       SET jit = off";
 
 /// A server and a database in it.
@@ -105,8 +106,7 @@ impl Server {
             Session::Postgres(&mut connection).run(WRITES).await?;
             Ok(connection)
         };
-        let late = || SqlError::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
-        tokio::time::timeout(CONNECT_WAIT, connecting).await.map_err(|_| late())?
+        in_time(CONNECT_WAIT, connecting).await
     }
 
     /// The connections of readers, made when they are needed and again when they are lost.
@@ -128,6 +128,15 @@ impl Server {
             .acquire_timeout(CONNECT_WAIT)
             .connect_lazy_with(PgConnectOptions::clone(&self.options))
     }
+}
+
+/// What a server answers within so long; else its connection counts as lost.
+pub(crate) async fn in_time<T, E: From<SqlError>>(
+    at_most: Duration,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let late = || SqlError::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
+    tokio::time::timeout(at_most, asked).await.unwrap_or_else(|_| Err(late().into()))
 }
 
 /// A URL without user, password and options.

@@ -5,7 +5,6 @@
 //! writer refuses everything from then on and the server has to stop rather than lie.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +20,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::commit::{WriteError, commit};
 use crate::error::CommitError;
 use crate::group::{Conflict, Group};
-use crate::lead::{self, RENEW};
+use crate::lead::{self, LEASE, RENEW};
 use crate::place::{Lock, Place};
-use crate::server::{Server, is_lost, remedy};
+use crate::server::{Server, in_time, is_lost, remedy};
 use crate::sql::{Connected, SqlError};
 use crate::table::Statements;
 
@@ -395,10 +394,7 @@ impl Task {
         let session = self.connection.session();
         let committing = commit(session, &mut self.statements, self.epoch, group);
         if let Place::Server(_) = self.place {
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
-            return timeout(COMMIT_MAX, committing)
-                .await
-                .unwrap_or_else(|_| Err(SqlError::Io(late()).into()));
+            return in_time(if group.is_empty() { LEASE } else { COMMIT_MAX }, committing).await;
         }
         committing.await
     }

@@ -25,6 +25,9 @@ use isos_db::{CommitError, Db};
 
 /// Names the database to the process that writes.
 const DATABASE: &str = "ISOS_DB_TEST_DATABASE";
+/// A process that is just being started has the locks of all open files for a moment, so tests that
+/// start some take turns.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// Submissions on their way.
 const AHEAD: usize = 16;
 const JOB: JobId = JobId(1);
@@ -132,6 +135,7 @@ async fn what_was_acknowledged_over_postgres_survives_kill_9() {
 }
 
 async fn survives_kill_9(url: &str, times: u32, release: impl Fn()) {
+    let _turn = TURN.lock().await;
     let random = &mut Random::new(u64::from(std::process::id()));
     let mut kept = 0;
     for _ in 0..times {
@@ -197,6 +201,7 @@ async fn a_process_on_a_small_disk() {
 
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
+    let _turn = TURN.blocking_lock();
     let folder = tempfile::tempdir().unwrap();
     // A disk of 2 MiB in a mount namespace of its own, gone with the process.
     let small_disk = |script: &str, arguments: &[String]| {
