@@ -19,7 +19,7 @@ use crate::schema;
 use crate::server::{CONNECT_WAIT, Server, in_time, leave};
 use crate::sql::{Engine, Row, Session, SqlError};
 use crate::values::{Cell, Values};
-use crate::{Db, OpenError};
+use crate::{Db, OpenError, Settings};
 
 /// How long a leader leads after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -264,7 +264,9 @@ impl Follower {
             match take(&self.server, &self.candidate).await? {
                 Taken::Yes { connection, epoch } => {
                     self.ear = None;
-                    return Ok(Some(Turn::Leads(Db::lead(&self.server, connection, epoch).await)));
+                    return Ok(Some(Turn::Leads(
+                        Db::lead(&self.server, connection, epoch, Settings::default()).await,
+                    )));
                 }
                 // Another was faster: what follows is for the next look.
                 Taken::No(_) => {}

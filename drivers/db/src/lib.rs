@@ -3,8 +3,8 @@
 //! It keeps the shapes of `isos_base::record` and decides nothing: what a change means is the
 //! kernel's business. One writer commits everything that waits in one transaction (group commit)
 //! and answers when it is on the disk; readers have connections of their own and never hold the
-//! writer up. An SQLite file, which belongs to one server, or a database at a PostgreSQL server, over
-//! which one of several servers leads at a time ([`Db::stand`]).
+//! writer up. It is an SQLite file, which belongs to one server, or a database at a PostgreSQL
+//! server, over which one of several servers leads at a time ([`Db::stand`]).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -60,6 +60,7 @@ use lead::Taken;
 use place::{Lock, Place};
 use server::Server;
 use sql::{Connected, Readers, Session};
+use writer::AWAY_MAX;
 
 /// Connections for readers.
 const READERS_MAX: u32 = 4;
@@ -95,10 +96,18 @@ struct Inner {
 }
 
 /// What only tests set.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Settings {
     /// Pages that the file may have: a disk that is full.
     pages_max: Option<u32>,
+    /// How long a writer waits for a server that is away.
+    away_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pages_max: None, away_max: AWAY_MAX }
+    }
 }
 
 impl Db {
@@ -146,7 +155,7 @@ impl Db {
             Place::Server(server) => {
                 return Ok(match lead::take(server, candidate).await? {
                     Taken::Yes { connection, epoch } => {
-                        Standing::Leads(Self::lead(server, connection, epoch).await)
+                        Standing::Leads(Self::lead(server, connection, epoch, settings).await)
                     }
                     Taken::No(leader) => {
                         let (server, candidate) = (server.clone(), candidate.clone());
@@ -175,24 +184,28 @@ impl Db {
             .acquire_timeout(READER_WAIT)
             .test_before_acquire(false)
             .connect_lazy_with(options.reader());
-        let size = Arc::default();
-        let connection = Connected::Sqlite(connection);
-        let writer = Writer::start(connection, place.clone(), lock, None, Arc::clone(&size));
+        let writer = Writer::of_file(Connected::Sqlite(connection), place.clone(), lock);
         let readers = Readers::Sqlite(readers);
         Ok(Standing::Leads(Self {
-            inner: Arc::new(Inner { place, readers, writer, epoch: None, size }),
+            inner: Arc::new(Inner { place, readers, writer, epoch: None, size: Arc::default() }),
         }))
     }
 
     /// Leads over a server's database, by a lease that was taken.
-    async fn lead(server: &Server, mut connection: sqlx::PgConnection, epoch: u64) -> Self {
+    async fn lead(
+        server: &Server,
+        mut connection: sqlx::PgConnection,
+        epoch: u64,
+        settings: Settings,
+    ) -> Self {
         let place = Place::Server(server.clone());
         let readers = Readers::Postgres(server.readers());
         let size = lead::size(&mut Session::Postgres(&mut connection)).await;
         let size = Arc::new(AtomicU64::new(size.unwrap_or(0)));
         let connection = Connected::Postgres(connection);
-        let (epoch, measured) = (Some(epoch), Arc::clone(&size));
-        let writer = Writer::start(connection, place.clone(), None, epoch, measured);
+        let (measured, away_max) = (Arc::clone(&size), settings.away_max);
+        let writer = Writer::at_server(connection, place.clone(), epoch, measured, away_max);
+        let epoch = Some(epoch);
         Self { inner: Arc::new(Inner { place, readers, writer, epoch, size }) }
     }
 
@@ -256,8 +269,8 @@ impl Db {
         }
     }
 
-    /// Waits until everything submitted so far is kept, then closes the database for all handles and
-    /// gives the lease up, so that another server may lead at once.
+    /// Waits until everything submitted so far is kept, then closes the database for all handles
+    /// and gives the lease up, so that another server may lead at once.
     ///
     /// # Errors
     /// [`CommitError::Stopped`] if a commit had failed: then not everything was kept.

@@ -115,8 +115,8 @@ impl Values {
     }
 }
 
-/// The values of many rows for one statement of a table: SQLite has them one by one, PostgreSQL has one
-/// array for each column, so that one prepared statement serves any number of rows.
+/// The values of many rows for one statement of a table: SQLite has them one by one, PostgreSQL has
+/// one array for each column, so that one prepared statement serves any number of rows.
 pub(crate) enum Rows {
     Sqlite(SqliteArguments),
     Postgres { columns: Vec<Array>, bytes: usize },

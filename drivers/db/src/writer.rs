@@ -35,7 +35,7 @@ const GROUP_CHANGES_MAX: usize = 65_536;
 /// How long a commit may take before the connection counts as lost.
 const COMMIT_MAX: Duration = Duration::from_secs(60);
 /// How long a lost connection is tried to be made again.
-const AWAY_MAX: Duration = Duration::from_secs(60);
+pub(crate) const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries, at first and at the most.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -102,27 +102,30 @@ impl Future for Commit {
 }
 
 impl Writer {
-    /// With the right to write: the lock of a file, or an epoch.
-    pub(crate) fn start(
+    /// The writer of a file, which is locked for it.
+    pub(crate) fn of_file(connection: Connected, place: Place, lock: Option<Lock>) -> Self {
+        Self::start(Task::new(connection, place), lock)
+    }
+
+    /// The writer at a server, for as long as the epoch is ours. It says how large the database is,
+    /// and waits so long for one that is away.
+    pub(crate) fn at_server(
         connection: Connected,
         place: Place,
-        lock: Option<Lock>,
-        epoch: Option<u64>,
+        epoch: u64,
         size: Arc<AtomicU64>,
+        away_max: Duration,
     ) -> Self {
+        Self::start(
+            Task { epoch: Some(epoch), size, away_max, ..Task::new(connection, place) },
+            None,
+        )
+    }
+
+    fn start(mut task: Task, lock: Option<Lock>) -> Self {
         let (queue, submissions) = mpsc::channel(SUBMISSIONS_MAX);
         let gate = Arc::new(Mutex::new(Gate { queue, stopped: watch::Sender::new(None) }));
-        let task = Task {
-            connection,
-            statements: Statements::default(),
-            place,
-            epoch,
-            renewed: Instant::now(),
-            measured: None,
-            size,
-            gate: Arc::downgrade(&gate),
-            stopped: None,
-        };
+        task.gate = Arc::downgrade(&gate);
         tokio::spawn(task.run(submissions, lock));
         Self { gate }
     }
@@ -221,11 +224,27 @@ struct Task {
     measured: Option<Instant>,
     /// Bytes of a server's database.
     size: Arc<AtomicU64>,
+    away_max: Duration,
     gate: std::sync::Weak<Mutex<Gate>>,
     stopped: Option<Arc<CommitError>>,
 }
 
 impl Task {
+    fn new(connection: Connected, place: Place) -> Self {
+        Self {
+            connection,
+            statements: Statements::default(),
+            place,
+            epoch: None,
+            renewed: Instant::now(),
+            measured: None,
+            size: Arc::default(),
+            away_max: AWAY_MAX,
+            gate: std::sync::Weak::new(),
+            stopped: None,
+        }
+    }
+
     async fn run(mut self, mut submissions: mpsc::Receiver<Submission>, lock: Option<Lock>) {
         let mut waiting = Vec::new();
         let mut closing = Vec::new();
@@ -277,6 +296,7 @@ impl Task {
         waiting: &mut Vec<Submission>,
     ) -> bool {
         while self.epoch.is_some() && self.stopped.is_none() {
+            self.measure().await;
             let due = self.renewed + RENEW;
             if Instant::now() < due {
                 let waited = timeout_at(due, submissions.recv_many(waiting, SUBMISSIONS_MAX));
@@ -288,7 +308,6 @@ impl Task {
             if let Err(error) = self.keep(&Group::default()).await {
                 self.stop(&error);
             }
-            self.measure().await;
         }
         submissions.recv_many(waiting, SUBMISSIONS_MAX).await > 0
     }
@@ -385,7 +404,7 @@ impl Task {
                 return Err(CommitError::sql(&self.place, error));
             }
             tracing::warn!(%error, "the connection to the database is lost");
-            let lost = lost.get_or_insert_with(Lost::now);
+            let lost = lost.get_or_insert_with(|| Lost::now(self.away_max));
             self.connection = Connected::Postgres(lost.connect(&server, error).await?);
         }
     }
@@ -401,12 +420,13 @@ impl Task {
 
     /// Asks for the size of a server's database, once in a while.
     async fn measure(&mut self) {
-        if self.stopped.is_some() || self.measured.is_some_and(|last| last.elapsed() < MEASURE) {
+        if self.measured.is_some_and(|last| last.elapsed() < MEASURE) {
             return;
         }
         self.measured = Some(Instant::now());
         // A connection that is lost is found by the next commit.
-        if let Ok(size) = lead::size(&mut self.connection.session()).await {
+        let mut session = self.connection.session();
+        if let Ok(size) = in_time(LEASE, lead::size(&mut session)).await {
             self.size.store(size, Ordering::Relaxed);
         }
     }
@@ -425,11 +445,12 @@ impl Task {
 struct Lost {
     since: Instant,
     pause: Duration,
+    at_most: Duration,
 }
 
 impl Lost {
-    fn now() -> Self {
-        Self { since: Instant::now(), pause: PAUSE_MIN }
+    fn now(at_most: Duration) -> Self {
+        Self { since: Instant::now(), pause: PAUSE_MIN, at_most }
     }
 
     /// Connects again, however often it takes, until it took too long.
@@ -439,10 +460,10 @@ impl Lost {
         mut error: SqlError,
     ) -> Result<sqlx::PgConnection, CommitError> {
         loop {
-            if self.since.elapsed() >= AWAY_MAX {
+            if self.since.elapsed() >= self.at_most {
                 return Err(CommitError::Away {
                     path: server.name().to_owned(),
-                    seconds: AWAY_MAX.as_secs(),
+                    seconds: self.at_most.as_secs(),
                     remedy: remedy(&error),
                     source: error.into(),
                 });

@@ -63,7 +63,7 @@ async fn a_second_server_is_refused_until_the_first_is_gone() {
 #[tokio::test]
 async fn a_full_disk_is_said_and_loses_nothing() {
     let home = Home::new();
-    let db = home.open_with(Settings { pages_max: Some(200) }).await;
+    let db = home.open_with(Settings { pages_max: Some(200), ..Settings::default() }).await;
     let batch = |batch| {
         let accepted = Accepted { task: 7, result: Err("x".repeat(20_000)), host: None };
         Change::Results(ResultBatch { job: JobId(1), batch, results: vec![accepted] })

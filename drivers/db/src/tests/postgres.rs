@@ -15,7 +15,7 @@ use super::server::{Cluster, Database, server};
 use super::{Home, sample, told};
 use crate::place::Place;
 use crate::sql::Session;
-use crate::{Candidate, CommitError, Db, OpenError, Standing, Turn};
+use crate::{Candidate, CommitError, Db, OpenError, Settings, Standing, Turn};
 
 fn transfer(seq: u64) -> Change {
     Change::Transfer(Box::new(sample::transfer(seq)))
@@ -64,7 +64,6 @@ async fn what_was_acknowledged_survives_restarts_and_crashes_of_the_server() {
     let db = Db::open(&cluster.url()).await.unwrap();
     for action in ["restart", "crash", "restart", "crash"] {
         let cluster = cluster.clone();
-        db.commit(&[]).await.unwrap();
         let empty = "DELETE FROM transfers";
         let Place::Server(server) = &db.inner.place else { unreachable!() };
         let mut connection = server.connect().await.unwrap();
@@ -72,6 +71,25 @@ async fn what_was_acknowledged_survives_restarts_and_crashes_of_the_server() {
         drop(connection);
         writes_on(&db, move || cluster.control(action)).await;
     }
+    assert_eq!(db.epoch(), Some(1));
+    db.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_again_and_again_lose_nothing() {
+    let Some(home) = Home::at_server() else { return };
+    let home = Arc::new(home);
+    let db = home.open().await;
+    let at = home.clone();
+    let cut = move || {
+        for _ in 0..50 {
+            at.database.as_ref().unwrap().run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            );
+        }
+    };
+    writes_on(&db, cut).await;
     assert_eq!(db.epoch(), Some(1));
     db.close().await.unwrap();
 }
@@ -256,5 +274,24 @@ async fn readers_come_back_by_themselves() {
         db.commit(&[transfer(2), sample::change(1, &mut Random::new(1))]).await.unwrap_err();
     assert!(matches!(error, CommitError::Failed { .. }), "{error}");
     assert_eq!(db.transfers(None, 0, 9).await.unwrap().len(), 1);
+    assert!(matches!(db.close().await, Err(CommitError::Stopped(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_stops_the_writer() {
+    let Some(cluster) = Cluster::new() else { return };
+    let settings = Settings { away_max: Duration::from_secs(2), ..Settings::default() };
+    let db = Db::open_with(&cluster.url(), settings).await.unwrap();
+    let writer = db.writer();
+    cluster.control("stop");
+    // Nothing is submitted: it is the lease that cannot be renewed.
+    let stopped = tokio::time::timeout(Duration::from_secs(20), writer.stopped()).await.unwrap();
+    assert!(matches!(*stopped, CommitError::Away { .. }), "{stopped}");
+    let text = stopped.to_string();
+    assert!(text.ends_with(
+        " was away for 2 s: see that PostgreSQL runs there and can be reached, then start this \
+         server again; nothing that was acknowledged is lost"
+    ));
+    assert!(matches!(writer.submit(vec![transfer(1)]).await, Err(CommitError::Stopped(_))));
     assert!(matches!(db.close().await, Err(CommitError::Stopped(_))));
 }

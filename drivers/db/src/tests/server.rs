@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-/// Names a server on which tests may make and drop databases: `tests/postgres start DIR` prints one.
+/// Names a server where tests may make and drop databases: `tests/postgres start DIR` prints one.
 const SERVER: &str = "ISOS_TEST_POSTGRES";
 
 /// The server, or nothing after saying so.
