@@ -210,5 +210,9 @@ async fn many_that_start_at_once_over_an_empty_database_agree() {
     let followers = standings.iter().filter(|it| matches!(it, Ok(Standing::Follows(_)))).count();
     assert_eq!((leaders, followers), (1, 4), "{standings:?}");
     let Err(error) = Db::open(&url).await else { panic!("another leads") };
-    assert!(matches!(error, OpenError::Led { .. }));
+    let OpenError::Led { until, .. } = &error else { panic!("{error}") };
+    let text = told(&home, &error).replace(&until.to_string(), "UNTIL");
+    assert!(
+        text.starts_with("another server leads over the database SERVER until UNTIL at least:")
+    );
 }

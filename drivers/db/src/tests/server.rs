@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::postgres::PgConnectOptions;
@@ -22,9 +23,12 @@ pub(crate) fn server() -> Option<String> {
         Ok("true"),
         "{SERVER} must be set where CI is: see tests/postgres"
     );
-    // Not `eprintln`: the harness would keep it from whoever should see it.
-    let said = writeln!(std::io::stderr(), "NOT TESTED on PostgreSQL: {SERVER} is not set");
-    said.expect("standard error is open");
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        // Not `eprintln`: the harness would keep it from whoever should see it.
+        let said = writeln!(std::io::stderr(), "NOT TESTED on PostgreSQL: {SERVER} is not set");
+        said.expect("standard error is open");
+    });
     None
 }
 
