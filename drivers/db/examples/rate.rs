@@ -159,9 +159,14 @@ async fn submit(
         changes as f64 / seconds,
         millis(part(50)),
         millis(part(99)),
-        db.size(),
+        size(db),
     );
     Ok(waits.len() as f64 / seconds)
+}
+
+/// A server's is measured too seldom to be shown.
+fn size(db: &Db) -> String {
+    if db.epoch().is_some() { String::new() } else { db.size().to_string() }
 }
 
 fn millis(time: Duration) -> String {
@@ -310,7 +315,7 @@ async fn load(url: &str) -> Result<[Rate; 3], Box<dyn Error>> {
         snapshot.states.len(),
         snapshot.leases.len(),
         millis(loaded),
-        db.size(),
+        size(&db),
     );
     let start = Instant::now();
     let found = db.result_of(JobId(1), 100_000).await?;
