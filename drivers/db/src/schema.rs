@@ -35,6 +35,9 @@ const MIGRATIONS: [Migration; 2] = [
     },
 ];
 
+/// The first version that has a leader: before it there is nobody to wait for.
+const WITH_LEADER: i64 = 2;
+
 /// Locks the making of a schema; any number that no other program is likely to use.
 const MAKING: i64 = 0x6973_6f73_2d64_6221;
 
@@ -74,18 +77,19 @@ impl From<SqlError> for SchemaError {
 }
 
 /// Makes the schema of an empty database, and refuses one that is not ours or too new. A file is
-/// brought to the newest version; at a server that is the leader's: see [`upgrade`].
+/// brought to the newest version; at a server the leader does that, see [`upgrade`], as soon as
+/// there can be one.
 pub(crate) async fn prepare(session: &mut Session<'_>) -> Result<(), SchemaError> {
     // Whoever fails closes the connection, which undoes everything.
     let engine = session.engine();
     session.run(engine.begin_write()).await?;
-    if engine == Engine::Postgres && version_of(session).await? == 0 {
+    if engine == Engine::Postgres && version_of(session).await? < WITH_LEADER {
         // Two servers may start at once.
         let lock = "SELECT pg_advisory_xact_lock($1)";
         let key = Values::of(engine, vec![Cell::Number(Some(MAKING))])?;
         session.execute(lock, key).await?;
     }
-    if engine == Engine::Sqlite || version_of(session).await? == 0 {
+    if engine == Engine::Sqlite || version_of(session).await? < WITH_LEADER {
         upgrade(session).await?;
     }
     session.run("COMMIT").await?;

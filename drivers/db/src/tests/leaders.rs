@@ -216,3 +216,23 @@ async fn many_that_start_at_once_over_an_empty_database_agree() {
         text.starts_with("another server leads over the database SERVER until UNTIL at least:")
     );
 }
+
+#[tokio::test]
+async fn an_older_schema_is_brought_to_the_newest_version() {
+    let Some(home) = Home::at_server() else { return };
+    let db = leads(&home, "a").await;
+    db.commit(&[chunk(1)]).await.unwrap();
+    db.close().await.unwrap();
+    let database = home.database.as_ref().unwrap();
+    database.run("DROP TABLE leader; DELETE FROM schema_versions WHERE version > 1");
+    let db = leads(&home, "b").await;
+    assert_eq!((db.epoch(), chunks(&db).await), (Some(1), vec![1]));
+    db.close().await.unwrap();
+    // A later program leads, and changes the schema: whoever follows can lead no more.
+    let db = leads(&home, "c").await;
+    let mut follower = follows(&home, "a").await;
+    database.run("INSERT INTO schema_versions VALUES (3, 'later', '')");
+    let (closed, waited) = tokio::join!(db.close(), follower.wait());
+    closed.unwrap();
+    assert!(matches!(waited, Err(OpenError::Newer { found: 3, known: 2, .. })));
+}
