@@ -11,4 +11,5 @@ mod full_disk;
 mod jobs;
 mod money;
 mod owner;
+mod servers;
 mod world;

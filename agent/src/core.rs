@@ -141,7 +141,7 @@ impl Task {
         AgentStatus {
             host: isos_base::HostId(self.shared.endpoint.public()),
             version: env!("CARGO_PKG_VERSION").into(),
-            complex: self.shared.complex.key,
+            complex: self.shared.complex,
             now: clock::now(),
             owner: *self.core.owner.borrow(),
             host_status: self.machine.status(),

@@ -11,21 +11,23 @@ pub mod control;
 mod core;
 mod objects;
 mod owner;
+mod servers;
 mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use isos_base::host::HostSpec;
-use isos_base::key::SecretKey;
+use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::Ticket;
 use isos_base::{Bytes, limits};
 use isos_disk::{Durability, Home, HomeError, ShelfError, ShelfLimits};
 use isos_kernel::host::Host;
 use isos_kernel::policy::{Policy, PolicyError};
-use isos_net::{Endpoint, EndpointConfig, PeerAddr, RelayAddr};
+use isos_net::{Endpoint, EndpointConfig, RelayAddr};
 use isos_probe::{Probe, ProbeConfig};
 use isos_sandbox::{Sandbox, SandboxConfig};
+use servers::Servers;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -123,7 +125,8 @@ pub(crate) struct Shared {
     pub(crate) shelf: isos_disk::Shelf,
     pub(crate) sandbox: Sandbox,
     pub(crate) endpoint: Endpoint,
-    pub(crate) complex: PeerAddr,
+    pub(crate) complex: PublicKey,
+    pub(crate) servers: Servers,
     pub(crate) objects: objects::Objects,
     pub(crate) policy: Policy,
     pub(crate) alter_results: bool,
@@ -161,13 +164,18 @@ impl Agent {
         let (exe, child_args) = config.child;
         let sandbox = SandboxConfig::new(exe, child_args, home.dir().join("compiled"));
         let sandbox = Sandbox::new(sandbox).map_err(io("prepare the sandbox"))?;
-        let relay = ticket.relay.clone().map(|url| RelayAddr { url, token: None });
+        let servers = Servers::remembered(&home, &ticket.servers);
+        let mut relays = servers.relays().into_iter();
+        let relay = relays.next().map(|url| RelayAddr { url, token: None });
         let endpoint = Endpoint::bind(EndpointConfig {
             relay,
             direct: config.direct,
             ..EndpointConfig::new(key)
         })
         .await?;
+        for relay in relays {
+            servers::add_relay(&endpoint, &relay).await;
+        }
         let probe = Probe::new(ProbeConfig {
             disk_path: home.dir().to_owned(),
             sensors_file: config.sensors_file,
@@ -189,12 +197,12 @@ impl Agent {
             country: None,
             engine: Sandbox::engine().into(),
         };
-        let complex = PeerAddr::from(&ticket);
         let shared = Arc::new(Shared {
             shelf,
             sandbox,
-            complex: complex.clone(),
-            objects: objects::Objects::new(endpoint.clone(), complex),
+            complex: ticket.complex,
+            servers,
+            objects: objects::Objects::new(endpoint.clone()),
             endpoint,
             home,
             policy: policy.clone(),
@@ -241,6 +249,7 @@ fn remembered_ticket(home: &Home, given: Option<Ticket>) -> Result<Ticket, Agent
                 return Err(AgentError::Expired(ticket.expires));
             }
             home.write(TICKET_FILE, ticket.to_string().as_bytes())?;
+            Servers::forget(home);
             ticket
         }
         None => {

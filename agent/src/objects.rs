@@ -48,23 +48,22 @@ fn of_put(error: &PutError) -> Trouble {
 /// The way to the complex's objects.
 pub(crate) struct Objects {
     endpoint: Endpoint,
-    complex: PeerAddr,
     connection: Mutex<Option<Connection>>,
-    /// The session, if there is one: without it the complex gives and takes no objects.
-    session: watch::Sender<Option<SessionId>>,
+    /// The session, if there is one, and with whom: nobody else gives and takes objects.
+    session: watch::Sender<Option<(SessionId, PeerAddr)>>,
 }
 
 impl Objects {
-    pub(crate) fn new(endpoint: Endpoint, complex: PeerAddr) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         let session = watch::channel(None).0;
-        Self { endpoint, complex, connection: Mutex::new(None), session }
+        Self { endpoint, connection: Mutex::new(None), session }
     }
 
-    pub(crate) fn session_began(&self, session: SessionId) {
+    pub(crate) fn session_began(&self, session: SessionId, server: PeerAddr) {
         self.session.send_if_modified(|current| {
-            let is_newer = current.is_none_or(|current| current < session);
+            let is_newer = current.as_ref().is_none_or(|(current, _)| *current < session);
             if is_newer {
-                *current = Some(session);
+                *current = Some((session, server));
             }
             is_newer
         });
@@ -73,7 +72,7 @@ impl Objects {
     /// An old session may come to its end after a new one has begun.
     pub(crate) fn session_ended(&self, session: SessionId) {
         self.session.send_if_modified(|current| {
-            let is_current = *current == Some(session);
+            let is_current = current.as_ref().is_some_and(|(current, _)| *current == session);
             if is_current {
                 *current = None;
             }
@@ -83,12 +82,16 @@ impl Objects {
 
     async fn connection(&self) -> Result<Connection, Trouble> {
         let mut session = self.session.subscribe();
-        let _ = session.wait_for(Option::is_some).await;
+        let server = match session.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some((_, server))) => server.clone(),
+            _ => return Err(Trouble::Lost("the agent is stopping".into())),
+        };
         let mut held = self.connection.lock().await;
-        if let Some(connection) = held.as_ref().filter(|held| held.is_closed().is_none()) {
+        let good = |held: &&Connection| held.remote() == server.key && held.is_closed().is_none();
+        if let Some(connection) = held.as_ref().filter(good) {
             return Ok(connection.clone());
         }
-        let connection = self.endpoint.connect(&self.complex, OBJECT_ALPN).await;
+        let connection = self.endpoint.connect(&server, OBJECT_ALPN).await;
         let connection = connection.map_err(|error| Trouble::Lost(report(&error)))?;
         *held = Some(connection.clone());
         Ok(connection)
@@ -174,12 +177,12 @@ mod tests {
         };
         let endpoint = Endpoint::bind(config).await.unwrap();
         let peer = PeerAddr { key: endpoint.public(), addresses: Vec::new(), relay: None };
-        let objects = Objects::new(endpoint, peer);
+        let objects = Objects::new(endpoint);
         let (old, new) = (SessionId(1), SessionId(2));
-        objects.session_began(old);
-        objects.session_began(new);
+        objects.session_began(old, peer.clone());
+        objects.session_began(new, peer.clone());
         objects.session_ended(old);
-        assert_eq!(*objects.session.borrow(), Some(new));
+        assert_eq!(*objects.session.borrow(), Some((new, peer)));
         objects.session_ended(new);
         assert_eq!(*objects.session.borrow(), None);
     }

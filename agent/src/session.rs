@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use isos_base::wire::{HOST_ALPN, ToComplex, ToHost};
 use isos_kernel::host::{Input, SessionId};
-use isos_net::{FrameReceiver, FrameSender, code};
+use isos_net::{FrameReceiver, FrameSender, PeerAddr, code};
 use tokio::sync::mpsc;
 
 use crate::Shared;
 use crate::core::Core;
+use crate::servers::add_relay;
 
 /// Frames sent in one write.
 const FRAMES_AT_ONCE: usize = 64;
@@ -32,12 +33,12 @@ async fn connected(
     session: SessionId,
     outbox: mpsc::UnboundedReceiver<ToComplex>,
 ) -> Result<String, String> {
-    let connect = shared.endpoint.connect(&shared.complex, HOST_ALPN).await;
-    let connection = connect.map_err(|error| error.to_string())?;
+    let connect = shared.servers.connect(&shared.endpoint, HOST_ALPN).await;
+    let (peer, connection) = connect.map_err(|error| error.to_string())?;
     let stream = connection.open().await.map_err(|error| error.to_string())?;
     core.input(Input::Connected { session }).await;
     let why = tokio::select! {
-        why = listen(shared, core, session, stream.receiver) => why,
+        why = listen(shared, core, session, &peer, stream.receiver) => why,
         why = talk(stream.sender, outbox) => why,
     };
     shared.objects.session_ended(session);
@@ -49,14 +50,26 @@ async fn listen(
     shared: &Shared,
     core: &Core,
     session: SessionId,
+    peer: &PeerAddr,
     mut receiver: FrameReceiver,
 ) -> String {
     loop {
         match receiver.recv::<ToHost>().await {
             Ok(Some(frame)) => {
-                // Objects are for members.
-                if matches!(frame, ToHost::Welcome { .. }) {
-                    shared.objects.session_began(session);
+                match frame {
+                    ToHost::Servers(servers) => {
+                        if shared.servers.told(&shared.home, servers) {
+                            for relay in shared.servers.relays() {
+                                add_relay(&shared.endpoint, &relay).await;
+                            }
+                        }
+                        continue;
+                    }
+                    // Objects are for members, and where the session is.
+                    ToHost::Welcome { .. } => {
+                        shared.objects.session_began(session, peer.clone());
+                    }
+                    _ => {}
                 }
                 core.input(Input::FrameArrived { session, frame }).await;
             }

@@ -5,6 +5,8 @@ use crate::units::{Bytes, Fuel};
 
 /// A frame on `isos/host/1`: room for a batch of 4,096 small results; a session holds one.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Servers of a complex that hosts and clients keep in mind.
+pub const SERVERS_MAX: usize = 16;
 /// Tasks of one job. A bit pair each: 25 MB of state at the most.
 pub const JOB_TASKS_MAX: u32 = 100_000_000;
 /// Arguments and environment of one job, together.

@@ -411,7 +411,7 @@ pub struct IdempotencyRecord {
 }
 
 /// Everything that a complex starts from, in the order of ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Jobs that are not over.
     pub jobs: Vec<JobRecord>,

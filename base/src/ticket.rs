@@ -18,17 +18,24 @@ const CHECK_BYTES: usize = 4;
 /// Characters that a ticket may have.
 pub const TICKET_CHARS_MAX: usize = 8_192;
 
+/// Where one server of a complex is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAddr {
+    /// Its key: connections are authenticated by it. The complex's own, where there is one server.
+    pub key: PublicKey,
+    /// Addresses where its QUIC socket may be reached, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// Its relay, for those who cannot reach it directly.
+    pub relay: Option<String>,
+}
+
 /// How to reach a complex, and with which right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Key of the complex: connections are authenticated by it.
+    /// Key of the complex: what its tokens are signed with.
     pub complex: PublicKey,
-    /// Addresses where its QUIC socket may be reached, best first.
-    pub addresses: Vec<SocketAddr>,
-    /// Its relay, for hosts that cannot reach it directly.
-    pub relay: Option<String>,
-    /// Base of its HTTP API as seen from its own machine.
-    pub api: Option<String>,
+    /// Its servers when the ticket was made, best first. Any of them knows the others.
+    pub servers: Vec<ServerAddr>,
     /// The capability token.
     pub token: Vec<u8>,
     /// When the token expires, for a clear message; the token itself decides.
@@ -95,9 +102,11 @@ mod tests {
     fn ticket() -> Ticket {
         Ticket {
             complex: PublicKey([5; 32]),
-            addresses: vec!["127.0.0.1:7071".parse().unwrap()],
-            relay: None,
-            api: Some("http://127.0.0.1:7070".into()),
+            servers: vec![ServerAddr {
+                key: PublicKey([5; 32]),
+                addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+                relay: None,
+            }],
             token: vec![1; 40],
             expires: Time(9),
             test_world: true,

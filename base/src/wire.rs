@@ -12,6 +12,7 @@ use crate::job::JobSpec;
 use crate::price::Price;
 use crate::ranges::TaskRange;
 use crate::task::{Fault, TaskResult};
+use crate::ticket::ServerAddr;
 use crate::time::{Span, Time};
 use crate::units::MicroCredits;
 
@@ -114,6 +115,9 @@ pub enum ToHost {
     Revoke(Vec<LeaseId>),
     /// There is no work: close, and come back after this time.
     Sleep(Span),
+    /// The servers of the complex, in the order in which to try them from now on; at most
+    /// [`limits::SERVERS_MAX`](crate::limits::SERVERS_MAX).
+    Servers(Vec<ServerAddr>),
 }
 
 /// Why an agent is turned away.
@@ -129,6 +133,8 @@ pub enum Refusal {
     Unfit(String),
     /// Too many hosts now; come back after this time.
     Busy(Span),
+    /// Another server leads; which one was said by [`ToHost::Servers`].
+    Elsewhere,
 }
 
 impl std::fmt::Display for Refusal {
@@ -139,6 +145,7 @@ impl std::fmt::Display for Refusal {
             Self::Barred(why) => write!(f, "this host is barred: {why}"),
             Self::Unfit(why) => write!(f, "this agent cannot take part: {why}"),
             Self::Busy(after) => write!(f, "the complex is busy, come back in {after}"),
+            Self::Elsewhere => f.write_str("another server leads the complex now"),
         }
     }
 }

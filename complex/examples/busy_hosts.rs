@@ -45,7 +45,7 @@ async fn main() -> Outcome<()> {
     let ticket: Ticket = ticket.parse()?;
     let hosts = hosts.parse::<u32>()?.min(HOSTS_MAX);
     let crowd = Arc::new(Crowd {
-        complex: PeerAddr::from(&ticket),
+        complex: PeerAddr::from(&ticket.servers[0]),
         token: ticket.token,
         engine: engine.clone(),
         batch: batch.parse()?,

@@ -53,7 +53,7 @@ async fn main() -> Outcome<()> {
     let seconds = Duration::from_secs(seconds.parse()?);
     let (welcomed, mut all_welcomed) = watch::channel(0);
     let crowd = Arc::new(Crowd {
-        complex: PeerAddr::from(&ticket),
+        complex: PeerAddr::from(&ticket.servers[0]),
         token: ticket.token,
         engine: engine.clone(),
         places: Semaphore::new(POLLS_AT_ONCE),

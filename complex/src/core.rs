@@ -17,6 +17,7 @@ use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, Sessi
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::journal::Journal;
 
 /// Inputs that wait for the core. Beyond it, senders wait: hosts and requests slow down.
 const INPUTS_MAX: usize = 4_096;
@@ -94,12 +95,14 @@ impl Core {
         machine: Complex,
         effects: Vec<Effect>,
         writer: Writer,
+        journal: Option<Journal>,
         failed: mpsc::Sender<String>,
     ) -> Self {
         let (messages, inbox) = mpsc::channel(INPUTS_MAX);
         let (batches, outbox) = mpsc::channel(BATCHES_MAX);
         let registry = Arc::new(Mutex::new(Registry::default()));
-        let task = Task { machine, writer, batches, registry: registry.clone(), requests: 0 };
+        let registry_too = registry.clone();
+        let task = Task { machine, writer, journal, batches, registry: registry_too, requests: 0 };
         tokio::spawn(task.run(inbox, effects));
         tokio::spawn(release(outbox, registry.clone(), failed));
         Self { messages, registry }
@@ -210,15 +213,27 @@ fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {
 struct Task {
     machine: Complex,
     writer: Writer,
+    journal: Option<Journal>,
     batches: mpsc::Sender<Batch>,
     registry: Arc<Mutex<Registry>>,
     requests: u64,
+}
+
+/// Nobody waits for an answer that will not come.
+impl Drop for Task {
+    fn drop(&mut self) {
+        lock(&self.registry).requests.clear();
+    }
 }
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut effects: Vec<Effect>) {
         let mut messages = Vec::with_capacity(BATCH_INPUTS_MAX);
         let mut releases = Vec::new();
+        // What follows from the start alone.
+        if let Some(journal) = &mut self.journal {
+            journal.decided(clock::now(), &effects);
+        }
         if !self.hand_over(&mut effects, &mut releases).await {
             return;
         }
@@ -243,9 +258,12 @@ impl Task {
                 self.take(now, message, &mut releases);
             }
             if self.machine.deadline().is_some_and(|at| at <= now) {
-                self.machine.apply(now, Input::TimerFired);
+                self.tell(now, Input::TimerFired);
             }
             self.machine.finish(&mut effects);
+            if let Some(journal) = &mut self.journal {
+                journal.decided(now, &effects);
+            }
             if !self.hand_over(&mut effects, &mut releases).await {
                 return;
             }
@@ -254,15 +272,22 @@ impl Task {
 
     fn take(&mut self, now: Time, message: Message, releases: &mut Vec<Release>) {
         match message {
-            Message::Input(input) => self.machine.apply(now, input),
+            Message::Input(input) => self.tell(now, input),
             Message::Call(call, answer) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);
                 lock(&self.registry).requests.insert(request, answer);
-                self.machine.apply(now, Input::Requested { request, call });
+                self.tell(now, Input::Requested { request, call });
             }
             Message::Query(query) => releases.push(query(&mut self.machine, now)),
         }
+    }
+
+    fn tell(&mut self, now: Time, input: Input) {
+        if let Some(journal) = &mut self.journal {
+            journal.told(&input);
+        }
+        self.machine.apply(now, input);
     }
 
     /// Sorts a batch's effects into what is kept and what leaves. False when the server ends.
@@ -298,6 +323,7 @@ async fn release(
 ) {
     while let Some(batch) = batches.recv().await {
         if let Err(error) = batch.commit.await {
+            lock(&registry).requests.clear();
             let _ = failed.send(report(&error)).await;
             return;
         }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use isos_base::capability::Right;
 use isos_base::task::{Fault, OutputAt};
+use isos_base::ticket::ServerAddr;
 use isos_base::wire::{
     API_ALPN, HOST_ALPN, LeaseReport, OBJECT_ALPN, Refusal, Report, ToComplex, ToHost,
 };
-use isos_base::{Bytes, HostId};
+use isos_base::{Bytes, HostId, Span};
 use isos_disk::Shelf;
 use isos_kernel::complex::{Input, SessionId};
 use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::REVOKED;
 use crate::clock;
@@ -32,17 +33,41 @@ const API_CONNECTIONS_MAX: usize = 1_024;
 /// than one that does not read. (Our own tests have no 20 s.)
 const SEND_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 
+/// When no server leads, one soon will.
+const NO_LEADER_YET: Span = Span::secs(2);
 /// A host has this long to take the last frame before the connection is dropped.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
+/// What a caller without a place is told.
+pub(crate) const TOO_MANY: &str = "too many connections: try again in a minute";
+
+/// Places for connections.
+pub(crate) struct Places {
+    hosts: Arc<Semaphore>,
+    api: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let hosts = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
+        Self { hosts, api: Arc::new(Semaphore::new(API_CONNECTIONS_MAX)) }
+    }
+}
+
+impl Places {
+    /// A place, if one is free, until it is dropped.
+    pub(crate) fn take(&self, is_api: bool) -> Option<OwnedSemaphorePermit> {
+        let places = if is_api { &self.api } else { &self.hosts };
+        places.clone().try_acquire_owned().ok()
+    }
+}
+
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>) {
-    let hosts = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
-    let api = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
+    let places = Places::default();
     while let Some(incoming) = shared.endpoint.accept().await {
-        let places = if incoming.alpn() == API_ALPN { &api } else { &hosts };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            incoming.refuse(code::BUSY, "too many connections: try again in a minute");
+        let Some(place) = places.take(incoming.alpn() == API_ALPN) else {
+            incoming.refuse(code::BUSY, TOO_MANY);
             continue;
         };
         let shared = shared.clone();
@@ -112,8 +137,8 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     });
     let address = connection.remote_address().map(|address| address.ip());
     shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
-    let members = shared.admitted.clone();
-    let talk = tokio::spawn(talk(members, stream.sender, outlet, connection.clone()));
+    let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
+    let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
     listen(&shared, session, stream.receiver, &connection).await;
     drop(guest);
     shared.core.close_session(session);
@@ -122,14 +147,36 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
 }
 
 /// Says why a host may not work, before it has a session.
-async fn turn_away(mut sender: FrameSender, connection: &Connection, refusal: Refusal) {
+async fn turn_away(sender: FrameSender, connection: &Connection, refusal: Refusal) {
+    say_last(sender, &[ToHost::Refused(refusal)]).await;
+    connection.close(code::REFUSED, REVOKED);
+}
+
+/// Says a host that has called where to call instead.
+pub(crate) async fn send_on(connection: Connection, servers: Option<Vec<ServerAddr>>) {
+    let hello = async {
+        let mut stream = connection.accept().await?;
+        stream.receiver.recv::<ToComplex>().await.ok().flatten().map(|_| stream.sender)
+    };
+    if let Ok(Some(sender)) = tokio::time::timeout(HELLO_TIMEOUT, hello).await {
+        match servers {
+            Some(servers) => {
+                let frames = [ToHost::Servers(servers), ToHost::Refused(Refusal::Elsewhere)];
+                say_last(sender, &frames).await;
+            }
+            None => say_last(sender, &[ToHost::Refused(Refusal::Busy(NO_LEADER_YET))]).await,
+        }
+    }
+    connection.close(code::REFUSED, "another server leads");
+}
+
+async fn say_last(mut sender: FrameSender, frames: &[ToHost]) {
     let said = async {
-        sender.send(&ToHost::Refused(refusal)).await?;
+        sender.send_all(frames).await?;
         sender.finish().await?;
         sender.delivered().await
     };
     let _ = tokio::time::timeout(LAST_FRAME, said).await;
-    connection.close(code::REFUSED, REVOKED);
 }
 
 /// Connections of hosts, by the ids of the tokens that they came with.
@@ -220,19 +267,32 @@ fn only_kept(shelf: &Shelf, report: &mut Report) {
     }
 }
 
-/// Writes frames until the machine closes the session, or the host does not read them.
-async fn talk(
+/// What a welcomed host is given beside the machine's frames.
+struct Desk {
     members: Arc<Members>,
-    mut sender: FrameSender,
-    mut outlet: Outlet,
-    connection: Connection,
-) {
+    /// Where it may go when this server is gone.
+    servers: watch::Receiver<Vec<ServerAddr>>,
+}
+
+/// Writes frames until the machine closes the session, or the host does not read them.
+async fn talk(mut desk: Desk, mut sender: FrameSender, mut outlet: Outlet, connection: Connection) {
     let mut frames = Vec::new();
     // Who was welcomed may move objects, for as long as the session lasts.
     let mut member = None;
-    while outlet.frames.recv_many(&mut frames, 64).await > 0 {
+    loop {
+        // A change is seen together with the next frames, unless it comes while there are none.
+        tokio::select! {
+            count = outlet.frames.recv_many(&mut frames, 64) => if count == 0 { break },
+            Ok(()) = desk.servers.changed(), if member.is_some() => {
+                frames.push(ToHost::Servers(desk.servers.borrow_and_update().clone()));
+            }
+        }
         if frames.iter().any(|frame| matches!(frame, ToHost::Welcome { .. })) {
-            member = Some(Admitted::enter(&members, connection.remote()));
+            member = Some(Admitted::enter(&desk.members, connection.remote()));
+            let servers = desk.servers.borrow_and_update();
+            if servers.len() > 1 {
+                frames.push(ToHost::Servers(servers.clone()));
+            }
         }
         let sent = tokio::select! {
             sent = tokio::time::timeout(SEND_TIMEOUT, sender.send_all(&frames)) => sent,

@@ -22,7 +22,8 @@ use axum::routing::{get, post};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
 
-pub(crate) use self::serve::{serve_quic, serve_tcp};
+pub(crate) use self::serve::{listen, serve_quic, serve_streams, serve_tcp};
+pub(crate) use self::steady::steady_body;
 use crate::auth::{REVOKED, lacks};
 use crate::clock;
 use crate::server::Shared;
@@ -63,7 +64,7 @@ fn router(shared: App) -> Router {
         .fallback(extract::no_route)
         .method_not_allowed_fallback(extract::no_method)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(axum::middleware::map_request(steady::steady_body))
+        .layer(axum::middleware::map_request(steady_body))
         .with_state(shared)
 }
 

@@ -4,27 +4,29 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use isos_base::api::{Problem, TicketReply};
 use isos_base::capability::{Holder, Right};
-use isos_base::key::{PublicKey, SecretKey};
-use isos_base::ticket::Ticket;
-use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
+use isos_base::key::PublicKey;
+use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::{Bytes, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
 use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
-use isos_net::{Endpoint, EndpointConfig, Relay};
+use isos_net::{Endpoint, Relay};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::auth::{MintError, Tokens};
 use crate::clock;
 use crate::collect;
 use crate::core::{Core, report};
+use crate::front::{Front, ServerPlace};
 use crate::hosts::{self, Guests};
 use crate::http;
+use crate::journal::{Journal, JournalConfig, JournalError};
+use crate::member::read_servers;
 use crate::objects::{Members, Store};
 
 /// What a server is started with.
@@ -34,6 +36,8 @@ pub struct ServerConfig {
     pub home: PathBuf,
     /// The database; without it, a file in the home.
     pub database: Option<String>,
+    /// File of the complex's key, which all its servers have; without it, one in the home.
+    pub complex_key: Option<PathBuf>,
     /// UDP address for hosts and clients.
     pub listen: SocketAddr,
     /// TCP address of the HTTP API. Loopback, unless something in front of it adds TLS.
@@ -44,10 +48,14 @@ pub struct ServerConfig {
     pub public_address: Option<SocketAddr>,
     /// Credits that a new account starts with.
     pub welcome: MicroCredits,
+    /// Folder of the objects; without it, one in the home. Servers of one complex share it.
+    pub objects: Option<PathBuf>,
     /// Room for objects.
     pub objects_max: Bytes,
     /// How long the results of a job stay after its end; for ever, if not said.
     pub keep: Option<Span>,
+    /// Where to write down what the machine is told and decides.
+    pub journal: Option<JournalConfig>,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -62,13 +70,16 @@ impl ServerConfig {
         Self {
             home,
             database: None,
+            complex_key: None,
             listen: any_port,
             http: any_port,
             relay: None,
             public_address: None,
             welcome: MicroCredits::ZERO,
+            objects: None,
             objects_max: Bytes::gib(100),
             keep: None,
+            journal: None,
             test_world: false,
             kernel: Config::default(),
         }
@@ -81,6 +92,14 @@ pub enum ServerError {
     /// The folder.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The complex's key.
+    #[error("cannot use the complex's key {}: {problem}", path.display())]
+    ComplexKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The shelf of objects.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -93,6 +112,9 @@ pub enum ServerError {
     /// What the database holds makes no complex.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The UDP socket.
     #[error(transparent)]
     Endpoint(#[from] isos_net::BindError),
@@ -151,8 +173,8 @@ pub(crate) struct Shared {
     pub(crate) key: PublicKey,
     pub(crate) started: Time,
     pub(crate) http: SocketAddr,
-    pub(crate) relay_url: Option<String>,
-    pub(crate) addresses: Vec<SocketAddr>,
+    /// The servers of the complex, this one first.
+    pub(crate) servers: watch::Receiver<Vec<ServerAddr>>,
     pub(crate) welcome: MicroCredits,
     pub(crate) keep: Option<Span>,
     pub(crate) test_world: bool,
@@ -175,7 +197,8 @@ pub struct Server {
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,
     stop: watch::Sender<bool>,
-    _home: Home,
+    /// Other processes keep off for as long as this one runs.
+    home: Arc<Home>,
 }
 
 /// Why a server stopped by itself.
@@ -186,20 +209,20 @@ pub struct Stopped(String);
 /// The addresses of a running server, for those who started it.
 #[derive(Debug, Clone)]
 pub struct OpenServer {
-    /// Its key.
+    /// Key of the complex.
     pub key: PublicKey,
     /// Base of the HTTP API.
     pub api: String,
-    /// UDP addresses.
-    pub addresses: Vec<SocketAddr>,
-    /// The relay.
-    pub relay: Option<String>,
+    /// Where hosts and clients reach it.
+    pub addr: ServerAddr,
     /// The operator's token.
     pub operator_token: Vec<u8>,
 }
 
 /// The operator's token of a home lasts this long; every start makes a new one.
 const OPERATOR_TOKEN_FOR: Span = Span::secs(365 * 86_400);
+/// How often a leader looks which other servers there are.
+const SERVERS_EVERY: Duration = Duration::from_secs(5);
 /// The account of whoever runs the complex.
 const OPERATOR: &str = "operator";
 
@@ -209,56 +232,44 @@ impl Server {
     /// # Errors
     /// [`ServerError`]; nothing is left running then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
-        let dir = config.home.clone();
-        let home = tokio::task::spawn_blocking(move || Home::open(&dir))
-            .await
-            .map_err(|error| ServerError::Thread(std::io::Error::other(error)))??;
-        let key = SecretKey::from_bytes(&home.key("complex.key")?);
+        let place = ServerPlace::open(&config).await?;
+        let db = Db::open(&place.database).await?;
+        let front = Front::bind(&config, &place).await?;
+        Self::lead(&config, &place, db, front).await
+    }
+
+    /// Leads the complex: the database is this server's.
+    pub(crate) async fn lead(
+        config: &ServerConfig,
+        place: &ServerPlace,
+        db: Db,
+        front: Front,
+    ) -> Result<Self, ServerError> {
         let limits = ShelfLimits { quota: config.objects_max, free_floor: Bytes::mib(256) };
-        let shelf = home.shelf(limits, Durability::Fsync)?;
-        let database = config
-            .database
-            .clone()
-            .unwrap_or_else(|| home.dir().join("complex.db").to_string_lossy().into_owned());
-        let db = Db::open(&database).await?;
+        let shelf = match &config.objects {
+            Some(dir) => Shelf::open(dir, limits, Durability::Fsync)?,
+            None => place.home.shelf(limits, Durability::Fsync)?,
+        };
         let started = clock::now();
         let mut effects = Vec::new();
         let snapshot = db.load().await?;
-        let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
-
-        let listener = TcpListener::bind(config.http)
-            .await
-            .map_err(|source| ServerError::Http { address: config.http, source })?;
-        let http = listener
-            .local_addr()
-            .map_err(|source| ServerError::Http { address: config.http, source })?;
-        let admitted = Arc::new(Members::default());
-        let relay = match config.relay {
-            Some(address) => Some(Relay::spawn(address, |_, _| true).await?),
+        let journal = match &config.journal {
+            Some(to) => Some(Journal::begin(to, &config.kernel, started, &snapshot)?),
             None => None,
         };
-        let relay_url = relay.as_ref().map(|relay| match config.public_address {
-            Some(public) => relay.url_at(public.ip()),
-            None => relay.url(),
-        });
-        let endpoint = Endpoint::bind(EndpointConfig {
-            bind: Some(config.listen),
-            alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
-            relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
-            ..EndpointConfig::new(key.clone())
-        })
-        .await?;
+        let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
+        let Front { endpoint, listener, http, relay, addr } = front;
+        let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        let core = Core::start(machine, effects, db.writer(), failure);
-        let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
-        addresses.extend(endpoint.addresses());
+        let core = Core::start(machine, effects, db.writer(), journal, failure.clone());
         let store = Arc::new(Store {
             shelf: shelf.clone(),
             members: admitted.clone(),
             unclaimed: Arc::default(),
             core: core.clone(),
         });
+        let (servers, known) = watch::channel(vec![addr]);
         let shared = Arc::new(Shared {
             core,
             db,
@@ -267,23 +278,30 @@ impl Server {
             admitted,
             guests: Guests::default(),
             endpoint,
-            key: key.public(),
-            tokens: Tokens::new(key),
+            key: place.complex.public(),
+            tokens: Tokens::new(place.complex.clone()),
             counters: Counters::default(),
             started,
             http,
-            relay_url,
-            addresses,
+            servers: known,
             welcome: config.welcome,
             keep: config.keep,
             test_world: config.test_world,
             stopping,
         });
         let operator_token = operator_token(&shared).await?;
+        if shared.db.epoch().is_some() {
+            tokio::spawn(know_servers(shared.clone(), servers));
+        }
+        // An idle server hears here that it must stop.
+        let (stopped, also) = (shared.db.writer().stopped(), failure);
+        tokio::spawn(async move {
+            let _ = also.send(report(&*stopped.await)).await;
+        });
         tokio::spawn(hosts::accept(shared.clone()));
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
-        Ok(Self { shared, relay, operator_token, failed, stop, _home: home })
+        Ok(Self { shared, relay, operator_token, failed, stop, home: place.home.clone() })
     }
 
     /// Its addresses, and the operator's token.
@@ -292,8 +310,7 @@ impl Server {
         OpenServer {
             key: self.shared.key,
             api: format!("http://{}", self.shared.http),
-            addresses: self.shared.addresses.clone(),
-            relay: self.shared.relay_url.clone(),
+            addr: self.shared.servers.borrow()[0].clone(),
             operator_token: self.operator_token.clone(),
         }
     }
@@ -327,6 +344,31 @@ impl Server {
         if let Err(error) = self.shared.db.close().await {
             tracing::error!("closing the database: {}", report(&error));
         }
+        drop(self.home);
+    }
+}
+
+/// Keeps up with the other servers of the complex, until this one stops.
+async fn know_servers(shared: Arc<Shared>, known: watch::Sender<Vec<ServerAddr>>) {
+    let mut stopping = shared.stopping.clone();
+    loop {
+        match shared.db.servers().await {
+            Ok(told) => {
+                let here = known.borrow()[0].clone();
+                let others = read_servers(&told).into_iter().filter(|other| other.key != here.key);
+                let servers: Vec<_> = std::iter::once(here.clone()).chain(others).collect();
+                known.send_if_modified(|known| {
+                    let news = *known != servers;
+                    *known = servers;
+                    news
+                });
+            }
+            Err(error) => tracing::debug!("the servers are not known: {}", report(&error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SERVERS_EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
     }
 }
 
@@ -359,9 +401,7 @@ pub(crate) async fn make_ticket(
         .map_err(|error: MintError| http::internal(&report(&error)))?;
     let ticket = Ticket {
         complex: shared.key,
-        addresses: shared.addresses.clone(),
-        relay: shared.relay_url.clone(),
-        api: Some(format!("http://{}", shared.http)),
+        servers: shared.servers.borrow().clone(),
         token,
         expires,
         test_world: shared.test_world,

@@ -47,15 +47,20 @@ impl Pair {
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) open: OpenServer,
-    _home: tempfile::TempDir,
+    _home: Option<tempfile::TempDir>,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let server = Server::start(ServerConfig::local(home.path().to_owned())).await.unwrap();
+        Self { _home: Some(home), ..Self::of(server) }
+    }
+
+    /// A server whose folder is the caller's.
+    pub(crate) fn of(server: Server) -> Self {
         let open = server.open();
-        Self { server, open, _home: home }
+        Self { server, open, _home: None }
     }
 
     /// The text of a token for the account `name`.
@@ -75,24 +80,7 @@ impl World {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> (u16, String, String) {
-        let address = self.open.api.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let mut head = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if !headers.iter().any(|(name, _)| *name == "content-length") {
-            head += &format!("content-length: {}\r\n", body.len());
-        }
-        stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
-        // A server that refuses a long body may hang up before it has read all of it.
-        let _ = stream.write_all(body).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_lowercase(), body.to_owned())
+        ask(&self.open.api, line, headers, body).await
     }
 
     /// As [`World::ask`], with a token and JSON.
@@ -105,9 +93,35 @@ impl World {
 
     /// How the server is reached by those who dial its key.
     pub(crate) fn peer(&self) -> PeerAddr {
-        let addresses = self.open.addresses.clone();
-        PeerAddr { key: self.open.key, addresses, relay: None }
+        PeerAddr { relay: None, ..PeerAddr::from(&self.open.addr) }
     }
+}
+
+/// Sends one request and gives status, headers and body of the answer.
+pub(crate) async fn ask(
+    api: &str,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String, String) {
+    let address = api.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut head = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !headers.iter().any(|(name, _)| *name == "content-length") {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    // A server that refuses a long body may hang up before it has read all of it.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), body.to_owned())
 }
 
 /// The first frame of a host with four cores.

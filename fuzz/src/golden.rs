@@ -12,7 +12,7 @@ use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord};
 use isos_base::task::{Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
-use isos_base::ticket::Ticket;
+use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 use isos_base::wire::{
@@ -91,12 +91,18 @@ fn token() -> Vec<u8> {
     capability::issue(&root, AccountId(100), &rights, Time(50)).expect("a plain token can be made")
 }
 
+fn server() -> ServerAddr {
+    ServerAddr {
+        key: SecretKey::from_bytes(&[7; 32]).public(),
+        addresses: vec![([127, 0, 0, 1], 7071).into()],
+        relay: Some("http://127.0.0.1:7072".into()),
+    }
+}
+
 fn ticket() -> Ticket {
     Ticket {
         complex: SecretKey::from_bytes(&[7; 32]).public(),
-        addresses: vec![([127, 0, 0, 1], 7071).into()],
-        relay: Some("http://127.0.0.1:7072".into()),
-        api: Some("http://127.0.0.1:7070".into()),
+        servers: vec![server()],
         token: token(),
         expires: Time(50),
         test_world: true,

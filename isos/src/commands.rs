@@ -12,6 +12,7 @@ pub(crate) mod job;
 pub(crate) mod man;
 pub(crate) mod owner;
 pub(crate) mod policy;
+pub(crate) mod replay;
 pub(crate) mod status;
 pub(crate) mod ticket;
 
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Dev(world::dev::DevArgs),
     /// Run a server of a complex
     Server(world::server::ServerArgs),
+    /// Decide again what a server's journal says, to find out why it did what it did
+    Replay(replay::Args),
     /// Make a ticket, by which others join or use the complex
     Ticket(ticket::Args),
     /// Hosts: list, show
@@ -77,6 +80,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Tour(args) => world::tour::run(args, context).await,
         Command::Dev(args) => world::dev::run(args, context).await,
         Command::Server(args) => world::server::run(args, context).await,
+        Command::Replay(args) => context.interruptible(replay::run(args, context)).await,
         Command::Pause(args) => context.interruptible(owner::pause(args, context)).await,
         Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,

@@ -32,6 +32,8 @@ use isos_base::{
     AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time,
 };
 
+use serde::{Deserialize, Serialize};
+
 use self::job::Job;
 use self::place::Sweep;
 use self::session::{Block, Owners, Session};
@@ -41,7 +43,7 @@ use crate::ledger::{FeeRate, Ledger};
 use crate::schedule::FairShare;
 
 /// Settings of a complex. All of them are the operator's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Config {
     /// The posted price of new jobs.
     pub price: Price,
@@ -83,15 +85,15 @@ impl Default for Config {
 }
 
 /// One connection of a host, numbered by the shell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 /// A request that waits for its reply, numbered by the shell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// What happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Input {
     /// A host introduced itself on a new connection.
     HostCame {
@@ -130,7 +132,7 @@ pub enum Input {
 }
 
 /// What can be asked for. Rights have been checked by the shell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Call {
     /// Run a job.
     Submit {
@@ -172,7 +174,7 @@ pub enum Call {
 }
 
 /// The answer to a [`Call`] that was carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The job.
     Job(Box<JobView>),
@@ -185,7 +187,7 @@ pub enum Reply {
 }
 
 /// What shall be done, in this order. Whatever stands behind a `Keep` waits until it is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Make this durable.
     Keep(Change),

@@ -84,11 +84,11 @@ impl std::fmt::Display for Address {
             Self::Ticket(ticket) => {
                 write!(f, "{}", &ticket.complex.to_string()[..10])?;
                 let mut word = " at";
-                for address in &ticket.addresses {
+                for address in ticket.servers.iter().flat_map(|server| &server.addresses) {
                     write!(f, "{word} {address}")?;
                     word = ",";
                 }
-                match &ticket.relay {
+                match ticket.servers.iter().find_map(|server| server.relay.as_ref()) {
                     Some(relay) => write!(f, " or through {relay}"),
                     None => Ok(()),
                 }

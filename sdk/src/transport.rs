@@ -27,16 +27,17 @@ pub(crate) enum Transport {
     Quic(Box<QuicLink>),
 }
 
-/// The way to a complex by its key: the endpoint and the connection are made when first needed,
-/// and the connection again when it has ended.
+/// The way to a complex by the keys of its servers: the endpoint and the connection are made when
+/// first needed, and the connection again, to whichever server answers, when it has ended.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
-    peer: PeerAddr,
     state: Mutex<LinkState>,
 }
 
 #[derive(Debug, Default)]
 struct LinkState {
+    /// The complex's servers: the one that answered last comes first.
+    peers: Vec<PeerAddr>,
     endpoint: Option<Endpoint>,
     connection: Option<Connection>,
 }
@@ -44,7 +45,9 @@ struct LinkState {
 impl Transport {
     /// The way that a ticket shows.
     pub(crate) fn of_ticket(ticket: &Ticket) -> Self {
-        Self::Quic(Box::new(QuicLink { peer: ticket.into(), state: Mutex::default() }))
+        let peers = ticket.servers.iter().map(PeerAddr::from).collect();
+        let state = LinkState { peers, ..LinkState::default() };
+        Self::Quic(Box::new(QuicLink { state: Mutex::new(state) }))
     }
 
     /// A new connection.
@@ -64,9 +67,9 @@ impl Transport {
     /// Says goodbye, as far as there is somebody to say it to.
     pub(crate) async fn close(&self) {
         if let Self::Quic(link) = self {
-            let state = std::mem::take(&mut *link.state.lock().await);
-            drop(state.connection);
-            if let Some(endpoint) = state.endpoint {
+            let mut state = link.state.lock().await;
+            drop(state.connection.take());
+            if let Some(endpoint) = state.endpoint.take() {
                 endpoint.close().await;
             }
         }
@@ -89,23 +92,27 @@ impl QuicLink {
         }
         let endpoint = match &state.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => state.endpoint.insert(self.bind().await?).clone(),
+            None => {
+                let endpoint = bind(&state.peers).await?;
+                state.endpoint.insert(endpoint).clone()
+            }
         };
-        let connection = endpoint.connect(&self.peer, API_ALPN).await?;
+        let (answered, connection) = endpoint.connect_any(&state.peers, API_ALPN).await?;
+        state.peers.rotate_left(answered);
         Ok(state.connection.insert(connection).clone())
     }
+}
 
-    /// The client is nobody in particular: what it may do is in its token, so its key is fresh.
-    async fn bind(&self) -> Result<Endpoint, Cause> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
-        let mut config = EndpointConfig::new(SecretKey::from_bytes(&seed));
-        let here = |address: &SocketAddr| address.is_ipv4() && address.ip().is_loopback();
-        if self.peer.relay.is_none() && self.peer.addresses.iter().all(here) {
-            config.bind = Some((Ipv4Addr::LOCALHOST, 0).into());
-        }
-        Ok(Endpoint::bind(config).await?)
+/// The client is nobody in particular: what it may do is in its token, so its key is fresh.
+async fn bind(peers: &[PeerAddr]) -> Result<Endpoint, Cause> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
+    let mut config = EndpointConfig::new(SecretKey::from_bytes(&seed));
+    let here = |address: &SocketAddr| address.is_ipv4() && address.ip().is_loopback();
+    if peers.iter().all(|peer| peer.relay.is_none() && peer.addresses.iter().all(here)) {
+        config.bind = Some((Ipv4Addr::LOCALHOST, 0).into());
     }
+    Ok(Endpoint::bind(config).await?)
 }
 
 async fn lane<S>(stream: S) -> Result<Lane, Cause>

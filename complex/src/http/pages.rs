@@ -92,6 +92,13 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     ] {
         put(&format!("isos_hosts_{state}"), "gauge", "Hosts in this state.", count.into());
     }
+    put("isos_leads", "gauge", "1 on the server that leads, 0 on others.", 1);
+    put(
+        "isos_epoch",
+        "gauge",
+        "Leaders so far, where there may be several servers.",
+        shared.db.epoch().unwrap_or(0),
+    );
     put("isos_cores", "gauge", "Cores offered now.", status.cores.into());
     put("isos_jobs", "gauge", "Jobs that are not over.", status.jobs.into());
     put("isos_tasks_open", "gauge", "Tasks not accepted yet.", status.tasks_open);

@@ -36,7 +36,12 @@ pub(crate) async fn serve_tcp(shared: App, listener: TcpListener) {
     listen(router(shared), listener, stopping).await;
 }
 
-async fn listen(router: Router, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+/// Serves a TCP socket until the server stops.
+pub(crate) async fn listen(
+    router: Router,
+    listener: TcpListener,
+    mut stopping: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
     loop {
         let caller = async {
@@ -70,7 +75,12 @@ pub(crate) async fn serve_quic(shared: App, connection: Connection) {
     serve_streams(router(shared), &connection, stopping).await;
 }
 
-async fn serve_streams(router: Router, connection: &Connection, stopping: watch::Receiver<bool>) {
+/// Serves each stream of a connection, until it ends, has been idle for long, or the server stops.
+pub(crate) async fn serve_streams(
+    router: Router,
+    connection: &Connection,
+    stopping: watch::Receiver<bool>,
+) {
     let mut streams = JoinSet::new();
     loop {
         let (idle, room) = (streams.is_empty(), streams.len() < STREAMS_MAX);

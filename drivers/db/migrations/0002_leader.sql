@@ -4,10 +4,18 @@
 -- epoch here or is refused. Times are of the database's clock.
 
 CREATE TABLE leader (
-    one    BOOLEAN     NOT NULL PRIMARY KEY CHECK (one),
-    epoch  BIGINT      NOT NULL,
-    server TEXT        NOT NULL, -- its public key
-    told   TEXT        NOT NULL, -- what the others tell their clients of it
-    until  TIMESTAMPTZ NOT NULL
+    one     BOOLEAN     NOT NULL PRIMARY KEY CHECK (one),
+    epoch   BIGINT      NOT NULL,
+    complex TEXT        NOT NULL, -- public key of the complex whose database it is
+    server  TEXT        NOT NULL, -- its public key
+    told    TEXT        NOT NULL, -- what the others tell their clients of it
+    until   TIMESTAMPTZ NOT NULL
 );
-INSERT INTO leader VALUES (TRUE, 0, '', '', to_timestamp(0));
+INSERT INTO leader VALUES (TRUE, 0, '', '', '', to_timestamp(0));
+
+-- All servers, for hosts and clients that look for another one.
+CREATE TABLE servers (
+    server TEXT        NOT NULL PRIMARY KEY, -- its public key
+    told   TEXT        NOT NULL,
+    seen   TIMESTAMPTZ NOT NULL
+);

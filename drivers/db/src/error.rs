@@ -68,6 +68,20 @@ pub enum OpenError {
         /// Its encoding.
         found: String,
     },
+    /// It is the database of another complex.
+    #[error(
+        "the database {} belongs to the complex {theirs}, and this server is of {ours}: start \
+         it with --complex-key and the complex.key of one of its servers, or name another database",
+        path.display()
+    )]
+    OtherComplex {
+        /// The server and the database.
+        path: PathBuf,
+        /// Key of the complex that it belongs to.
+        theirs: String,
+        /// Key of this server's.
+        ours: String,
+    },
     /// Another server leads over this database.
     #[error(
         "another server leads over the database {} until {until} at least: {server}; stop it \

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use isos_base::time::Time;
+use sqlx::Acquire;
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::place::Place;
 use crate::schema;
 use crate::server::{CONNECT_WAIT, Server, in_time, leave};
+use crate::servers;
 use crate::sql::{Engine, Row, Session, SqlError};
 use crate::values::{Cell, Values};
 use crate::{Db, OpenError, Settings};
@@ -37,6 +39,8 @@ const CHANNEL: &str = "isos_leader";
 /// A server that wants to lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
+    /// Public key of the complex, in hex: another one's database is not touched.
+    pub complex: String,
     /// Its public key, in hex.
     pub server: String,
     /// What others tell their clients of it while it leads: any text of at most [`TOLD_MAX`] bytes.
@@ -143,7 +147,13 @@ pub(crate) async fn take(server: &Server, candidate: &Candidate) -> Result<Taken
     session.run(session.engine().begin_write()).await.map_err(failed)?;
     if !seize(&mut session, candidate).await.map_err(failed)? {
         session.run("ROLLBACK").await.map_err(failed)?;
+        let theirs = complex(&mut session).await.map_err(failed)?;
+        if theirs != candidate.complex && !theirs.is_empty() {
+            let path = server.name().to_owned();
+            return Err(OpenError::OtherComplex { path, theirs, ours: candidate.complex.clone() });
+        }
         let leader = look(&mut session).await.map_err(failed)?;
+        servers::note(&mut connection, candidate).await.map_err(failed)?;
         leave(connection).await;
         let (leader, _) = leader.ok_or_else(|| no_row(server))?;
         return Ok(Taken::No(leader));
@@ -152,6 +162,7 @@ pub(crate) async fn take(server: &Server, candidate: &Candidate) -> Result<Taken
     let ours = look(&mut session).await.map_err(failed)?;
     let tell = format!("NOTIFY {CHANNEL}; COMMIT");
     session.run(AssertSqlSafe(tell)).await.map_err(failed)?;
+    servers::note(&mut connection, candidate).await.map_err(failed)?;
     let (Leader { epoch, .. }, _) = ours.ok_or_else(|| no_row(server))?;
     tracing::info!(epoch, database = %server.name().display(), "this server leads");
     Ok(Taken::Yes { connection, epoch })
@@ -162,6 +173,13 @@ fn no_row(server: &Server) -> OpenError {
     OpenError::Schema { path: server.name().to_owned(), problem }
 }
 
+/// Whose database it is; empty before somebody has led.
+async fn complex(session: &mut Session<'_>) -> Result<String, SqlError> {
+    let mut rows = session.fetch("SELECT complex FROM leader", Vec::new());
+    let row = rows.try_next().await?;
+    Ok(row.map_or(Ok(None), |row| row.text(0))?.unwrap_or_default())
+}
+
 async fn encoding(session: &mut Session<'_>) -> Result<String, SqlError> {
     let mut rows = session.fetch("SELECT current_setting('server_encoding')", Vec::new());
     rows.try_next().await?.map_or(Ok(String::new()), |row| row.get(0))
@@ -170,11 +188,13 @@ async fn encoding(session: &mut Session<'_>) -> Result<String, SqlError> {
 /// Makes the candidate the leader, unless somebody leads.
 async fn seize(session: &mut Session<'_>, candidate: &Candidate) -> Result<bool, SqlError> {
     let sql = format!(
-        "UPDATE leader SET epoch = epoch + 1, server = $1, told = $2, \
-         until = clock_timestamp() + INTERVAL '{} seconds' WHERE until <= clock_timestamp()",
+        "UPDATE leader SET epoch = epoch + 1, server = $1, told = $2, complex = $3, \
+         until = clock_timestamp() + INTERVAL '{} seconds' \
+         WHERE until <= clock_timestamp() AND complex IN ('', $3)",
         LEASE.as_secs()
     );
-    let values = [&candidate.server, &candidate.told].map(|text| Cell::Text(Some(text.clone())));
+    let values = [&candidate.server, &candidate.told, &candidate.complex];
+    let values = values.map(|text| Cell::Text(Some(text.clone())));
     let values = Values::of(Engine::Postgres, values.into())?;
     Ok(session.execute(AssertSqlSafe(sql), values).await? == 1)
 }
@@ -210,6 +230,14 @@ impl Follower {
     #[must_use]
     pub fn leader(&self) -> Leader {
         self.seen.clone()
+    }
+
+    /// What is told of the servers that are there, the leader's first; nothing while the database
+    /// is away.
+    pub async fn servers(&mut self) -> Vec<String> {
+        let Some(ear) = &mut self.ear else { return Vec::new() };
+        let Ok(connection) = ear.acquire().await else { return Vec::new() };
+        servers::told(&mut Session::Postgres(connection)).await.unwrap_or_default()
     }
 
     /// The server and its database, without user and password.

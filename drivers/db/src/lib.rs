@@ -31,6 +31,7 @@ mod read;
 mod rows;
 mod schema;
 mod server;
+mod servers;
 mod sql;
 mod table;
 #[cfg(test)]
@@ -126,7 +127,7 @@ impl Db {
 
     async fn open_with(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let server = format!("process {}", std::process::id());
-        let nameless = Candidate { server, told: String::new() };
+        let nameless = Candidate { complex: String::new(), server, told: String::new() };
         match Self::stand_with(url, &nameless, settings).await? {
             Standing::Leads(db) => Ok(db),
             Standing::Follows(follower) => {

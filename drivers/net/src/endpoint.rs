@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{NetReportConfig, PortmapperConfig, presets};
 use iroh::{EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl, Watcher};
 use isos_base::key::{PublicKey, SecretKey};
-use isos_base::ticket::Ticket;
+use isos_base::ticket::ServerAddr;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -73,13 +75,10 @@ pub struct PeerAddr {
     pub relay: Option<String>,
 }
 
-impl From<&Ticket> for PeerAddr {
-    fn from(ticket: &Ticket) -> Self {
-        Self {
-            key: ticket.complex,
-            addresses: ticket.addresses.clone(),
-            relay: ticket.relay.clone(),
-        }
+impl From<&ServerAddr> for PeerAddr {
+    fn from(server: &ServerAddr) -> Self {
+        let ServerAddr { key, addresses, relay } = server.clone();
+        Self { key, addresses, relay }
     }
 }
 
@@ -257,6 +256,40 @@ impl Endpoint {
         };
         let late = || Err(ConnectError::Unreachable { peer: peer.clone() });
         timeout(limits::CONNECT_TIMEOUT, dial).await.unwrap_or_else(|_| late())
+    }
+
+    /// Dials peers of which any will do: the first at once, the next when one has failed or none
+    /// has answered for [`limits::NEXT_PEER_AFTER`]. Gives the place of the one that has.
+    ///
+    /// # Errors
+    /// The first peer's [`ConnectError`], if none answers.
+    pub async fn connect_any(
+        &self,
+        peers: &[PeerAddr],
+        alpn: &[u8],
+    ) -> Result<(usize, Connection), ConnectError> {
+        let mut waiting = peers.iter().enumerate();
+        let mut dialled = FuturesUnordered::new();
+        let mut first_error = None;
+        loop {
+            if let Some((place, peer)) = waiting.next() {
+                dialled.push(async move { (place, self.connect(peer, alpn).await) });
+            }
+            let more = waiting.len() > 0;
+            let next = tokio::select! {
+                next = dialled.next() => next,
+                () = tokio::time::sleep(limits::NEXT_PEER_AFTER), if more => continue,
+            };
+            match next {
+                Some((place, Ok(connection))) => return Ok((place, connection)),
+                Some((place, Err(error))) => {
+                    if place == 0 || first_error.is_none() {
+                        first_error = Some(error);
+                    }
+                }
+                None => return Err(first_error.unwrap_or(ConnectError::Nobody)),
+            }
+        }
     }
 
     /// The next peer that calls and has proven its key; `None` when the endpoint is closed. Loses

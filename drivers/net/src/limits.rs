@@ -5,6 +5,9 @@ use std::time::Duration;
 /// A dial that has not succeeded by then has failed: a relayed handshake over a poor mobile network
 /// takes about 3 s, and a person waits for the answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of several peers any of which will do, the next is dialled if the ones before it have not
+/// answered by then: about two round trips around the world.
+pub const NEXT_PEER_AFTER: Duration = Duration::from_millis(750);
 /// An incoming handshake that takes longer is given up: it holds one of few places.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
 /// A held connection sends something at least this often, so that a dead peer shows. Two may be

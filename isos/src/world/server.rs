@@ -1,11 +1,12 @@
 //! `isos server`: one server of a complex, in the foreground.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use isos_base::capability::{self, Right};
 use isos_base::{Bytes, MicroCredits, Span};
-use isos_complex::{Server, ServerConfig};
+use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned};
 use isos_kernel::complex::Config;
 use serde::{Deserialize, Serialize};
 
@@ -30,12 +31,21 @@ pub(crate) struct ServerArgs {
     /// The address under which others see this machine, if it is another.
     #[arg(long, value_name = "ADDR")]
     pub(crate) public: Option<SocketAddr>,
-    /// The database: a file or sqlite:// URL. Default: a file in the home.
+    /// The database: a file, a sqlite:// URL, or postgres://USER@HOST:PORT/DATABASE, over which
+    /// any number of servers may run. Default: a file in the home.
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
+    /// File of the complex's key, which all its servers must have. Default: one in the home, made
+    /// at the first start.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) complex_key: Option<PathBuf>,
     /// Credits that a new account starts with.
     #[arg(long, value_name = "CREDITS", default_value = "10")]
     pub(crate) welcome: MicroCredits,
+    /// Folder of programs, inputs and outputs, which all servers of a complex share. Default: one
+    /// in the home.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) objects: Option<PathBuf>,
     /// Room for programs, inputs and outputs.
     #[arg(long, value_name = "SIZE", default_value = "100GiB")]
     pub(crate) objects_max: Bytes,
@@ -55,6 +65,13 @@ pub(crate) struct ServerArgs {
     /// Polls a second of all other idle hosts together: the more hosts, the longer each sleeps.
     #[arg(long, value_name = "N", default_value_t = Config::default().polls_per_second_max)]
     pub(crate) polls_per_second: u32,
+    /// Write down what the server is told and decides, for `isos replay`; a number is added to the
+    /// name if the file is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// The journal ends at this length.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) journal_max: Bytes,
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
     #[arg(long, hide = true)]
     pub(crate) test_world: bool,
@@ -69,10 +86,21 @@ pub(crate) struct Ready {
     pub(crate) token: String,
     /// A ticket for hosts of the operator's own.
     pub(crate) ticket: String,
-    /// The server's key.
+    /// The complex's key.
     pub(crate) key: String,
     /// Its relay.
     pub(crate) relay: Option<String>,
+    /// Its process.
+    pub(crate) pid: u32,
+}
+
+/// What a server prints that answers for another one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    /// Base of its HTTP API.
+    pub(crate) api: String,
+    /// Key of the server that leads.
+    pub(crate) leader: String,
     /// Its process.
     pub(crate) pid: u32,
 }
@@ -95,19 +123,52 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
     let config = ServerConfig {
         home: home.clone(),
         database: args.database,
+        complex_key: args.complex_key,
         listen: args.listen,
         http: args.http,
         relay: args.relay,
         public_address: args.public,
         welcome: args.welcome,
+        objects: args.objects,
         objects_max: args.objects_max,
         keep: args.keep,
+        journal: args.journal.map(|file| JournalConfig { file, max: args.journal_max }),
         test_world: args.test_world,
         kernel,
     };
     std::fs::create_dir_all(&paths.state)
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
-    let mut server = Server::start(config).await.context("the server did not start")?;
+    let mut member = Member::open(config).await.context("the server did not start")?;
+    loop {
+        let part = member.take_part().await.context("the server did not start")?;
+        let end = match part {
+            Part::Leads(server) => lead(*server, &home, context).await?,
+            Part::Follows(follows) => follow(*follows, context).await?,
+        };
+        match end {
+            Ended::Asked => return Ok(End::Ok),
+            Ended::Turn(db) => member.turned(db),
+            Ended::Stopped(why) => tokio::select! {
+                after = member.after(why) => after?,
+                asked = super::asked_to_end() => return asked.map(|()| End::Ok).map_err(Into::into),
+            },
+        }
+    }
+}
+
+/// Why a server's part came to its end.
+enum Ended {
+    /// Somebody wants the process to end.
+    Asked,
+    /// It was a follower and leads from now on.
+    Turn(Turned),
+    /// It led, and the database is another's or away.
+    Stopped(Stopped),
+}
+
+/// Leads until that ends.
+async fn lead(mut server: Server, home: &Path, context: &Context) -> anyhow::Result<Ended> {
+    let paths = &context.settings.paths;
     let open = server.open();
     // Whoever adds a machine by it earns for the operator, and can spend nothing.
     let rights = [Right::Join];
@@ -117,7 +178,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         token: capability::to_text(&open.operator_token),
         ticket: ticket.ticket,
         key: open.key.to_string(),
-        relay: open.relay,
+        relay: open.addr.relay,
         pid: std::process::id(),
     };
     // Other commands of this user find the server by this note.
@@ -135,10 +196,31 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         );
     }
     let end = tokio::select! {
-        asked = super::asked_to_end() => asked.map_err(Into::into),
-        stopped = server.failed() => Err(anyhow::Error::new(stopped)),
+        asked = super::asked_to_end() => asked.map(|()| Ended::Asked).map_err(Into::into),
+        stopped = server.failed() => Ok(Ended::Stopped(stopped)),
     };
     server.stop().await;
     note.remove(&note_file)?;
-    end.map(|()| End::Ok)
+    end
+}
+
+/// Answers for the server that leads, until that ends.
+async fn follow(mut follows: Follows, context: &Context) -> anyhow::Result<Ended> {
+    let following =
+        Followed { api: follows.api(), leader: follows.leader(), pid: std::process::id() };
+    let quiet = following.api.clone();
+    context.out.show(&Started { kind: "follower", data: &following, quiet })?;
+    if context.out.mode() == Mode::Text {
+        anstream::eprintln!(
+            "isos server is ready: it follows server {} until that is gone\n  dashboard  {}\n",
+            following.leader.chars().take(10).collect::<String>(),
+            following.api,
+        );
+    }
+    let end = tokio::select! {
+        asked = super::asked_to_end() => asked.map(|()| Ended::Asked).map_err(Into::into),
+        turn = follows.turn() => turn.map(Ended::Turn).map_err(Into::into),
+    };
+    follows.stop().await;
+    end
 }

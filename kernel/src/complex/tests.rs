@@ -111,7 +111,10 @@ impl World {
                         }
                         ToHost::Refused(_) => host.barred = true,
                         ToHost::Sleep(_) => host.asleep = true,
-                        ToHost::Welcome { .. } | ToHost::Job(_) | ToHost::Ack { .. } => {}
+                        ToHost::Welcome { .. }
+                        | ToHost::Job(_)
+                        | ToHost::Ack { .. }
+                        | ToHost::Servers(_) => {}
                     }
                 }
                 Effect::Close(session) => {

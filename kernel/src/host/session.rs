@@ -12,8 +12,9 @@ use isos_base::units::{Bytes, MicroCredits};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 
 use super::tuning::{
-    ACK_WAIT_MAX, BACKOFF_FIRST, BACKOFF_MAX, CONNECT_WAIT_MAX, OFFER_EVERY, OFFER_MINOR_EVERY,
-    RECONNECT_MIN, ROOM_EVERY, SESSION_STEADY, SLEEP_MAX, WELCOME_WAIT_MAX,
+    ACK_WAIT_MAX, BACKOFF_FIRST, BACKOFF_MAX, CONNECT_WAIT_MAX, ELSEWHERE_MAX, ELSEWHERE_SLOW,
+    ELSEWHERE_SLOW_MAX, ELSEWHERE_WAIT, OFFER_EVERY, OFFER_MINOR_EVERY, RECONNECT_MIN, ROOM_EVERY,
+    SESSION_STEADY, SLEEP_MAX, WELCOME_WAIT_MAX,
 };
 use super::{Effect, Host, HostEvent, SessionId};
 
@@ -27,6 +28,8 @@ pub(super) struct Session {
     random: Random,
     /// Losses in a row.
     failures: u32,
+    /// Servers in a row that named another one.
+    sent_on: u32,
     /// The offer that the complex knows, and since when.
     told: Offer,
     told_at: Time,
@@ -78,6 +81,7 @@ impl Session {
             token,
             random: Random::new(seed),
             failures: 0,
+            sent_on: 0,
             told: Offer::nothing(""),
             told_at: Time(0),
             told_again: false,
@@ -170,9 +174,27 @@ impl Session {
         self.earned = MicroCredits::ZERO;
     }
 
-    /// The wait after a loss: between half and all of a time that doubles.
+    /// The wait before the server is called that another one has named: none, until they do not
+    /// agree; then as long as it takes to choose a new leader; then as after losses.
+    fn elsewhere(&mut self) -> Span {
+        self.sent_on = self.sent_on.saturating_add(1);
+        match self.sent_on.checked_sub(ELSEWHERE_MAX) {
+            None | Some(0) => ELSEWHERE_WAIT,
+            Some(more) if more <= ELSEWHERE_SLOW_MAX => {
+                Span(ELSEWHERE_SLOW.0 + self.random.below(ELSEWHERE_SLOW.0))
+            }
+            Some(more) => self.doubled(more - ELSEWHERE_SLOW_MAX),
+        }
+    }
+
+    /// The wait after a loss.
     fn backoff(&mut self) -> Span {
-        let doublings = self.failures.saturating_sub(1).min(20);
+        self.doubled(self.failures)
+    }
+
+    /// Between half and all of a time that doubles with each of so many times.
+    fn doubled(&mut self, times: u32) -> Span {
+        let doublings = times.saturating_sub(1).min(20);
         let full = (BACKOFF_FIRST.0 << doublings).min(BACKOFF_MAX.0);
         Span(full / 2 + self.random.below(full / 2 + 1))
     }
@@ -268,10 +290,13 @@ impl Host {
             ToHost::Welcome { now, account } => {
                 self.session.skew = i128::from(now.0) - i128::from(self.now.0);
                 if greeting {
+                    self.session.sent_on = 0;
                     self.session.link = Link::Online { since: self.now };
                     effects.push(Effect::Say(HostEvent::Welcomed { account }));
                 }
             }
+            // Whoever dials has heard it.
+            ToHost::Servers(_) => {}
             _ if greeting => {
                 let what = "a frame before the welcome".into();
                 effects.push(Effect::Say(HostEvent::Ignored(what)));
@@ -301,7 +326,10 @@ impl Host {
         effects.push(Effect::Say(HostEvent::Refused(refusal.clone())));
         self.outbox.rewind();
         self.session.why = refusal.to_string();
-        if let Refusal::Busy(span) = refusal {
+        if refusal == Refusal::Elsewhere {
+            let wait = self.session.elsewhere();
+            self.session.end(Wait { until: self.now + wait, asleep: None });
+        } else if let Refusal::Busy(span) = refusal {
             let span = span.0.clamp(BACKOFF_FIRST.0, SLEEP_MAX.0);
             let jitter = self.session.random.below(span / 4 + 1);
             let until = self.now + Span(span + jitter);

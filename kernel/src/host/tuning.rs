@@ -8,6 +8,14 @@ use isos_base::units::Bytes;
 pub(super) const BACKOFF_FIRST: Span = Span::secs(1);
 /// The longest wait between attempts: a complex that was away for long is found within minutes.
 pub(super) const BACKOFF_MAX: Span = Span::secs(300);
+/// The wait before the server is called that another one has named.
+pub(super) const ELSEWHERE_WAIT: Span = Span::millis(50);
+/// Servers in a row whose word is taken so soon.
+pub(super) const ELSEWHERE_MAX: u32 = 4;
+/// Then they wait for a new leader, and so does the host: between one and two of these.
+pub(super) const ELSEWHERE_SLOW: Span = Span::secs(1);
+/// So often: a lease of ten seconds, a few times over.
+pub(super) const ELSEWHERE_SLOW_MAX: u32 = 30;
 /// A session that lasted so long was a good one: the next loss starts at [`BACKOFF_FIRST`] again.
 pub(super) const SESSION_STEADY: Span = Span::secs(10);
 /// Between the end of a session that the complex ended politely and a new one that news asks for.

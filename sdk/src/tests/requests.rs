@@ -228,9 +228,11 @@ async fn the_same_api_is_spoken_over_a_stream_to_a_key() {
     let endpoint = Endpoint::bind(config).await.unwrap();
     let ticket = Ticket {
         complex: key.public(),
-        addresses: endpoint.bound(),
-        relay: None,
-        api: None,
+        servers: vec![isos_base::ticket::ServerAddr {
+            key: key.public(),
+            addresses: endpoint.bound(),
+            relay: None,
+        }],
         token: b"token".to_vec(),
         expires: Time(u64::MAX),
         test_world: true,

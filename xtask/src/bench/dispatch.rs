@@ -27,7 +27,7 @@ struct Load {
 }
 
 const LOADS: [Load; 3] = [
-    Load { hosts: 64, batch: 1, tasks: 50_000, bar: Some(20_000.0) },
+    Load { hosts: 192, batch: 1, tasks: 100_000, bar: Some(20_000.0) },
     Load { hosts: 16, batch: 16, tasks: 400_000, bar: Some(100_000.0) },
     Load { hosts: 16, batch: 256, tasks: 1_000_000, bar: None },
 ];

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn candidate(server: &str) -> Candidate {
-    Candidate { server: server.into(), told: format!("{server} is at\0home") }
+    Candidate { complex: "c".into(), server: server.into(), told: format!("{server} is at\0home") }
 }
 
 async fn leads(home: &Home, server: &str) -> Db {
@@ -192,10 +192,11 @@ async fn the_last_handle_that_is_dropped_is_heard_of() {
 #[tokio::test]
 async fn a_candidate_of_whom_too_much_would_be_told_is_refused() {
     let Some(home) = Home::at_server() else { return };
-    let boaster = Candidate { server: "a".into(), told: "x".repeat(TOLD_MAX + 1) };
+    let boaster =
+        Candidate { complex: "c".into(), server: "a".into(), told: "x".repeat(TOLD_MAX + 1) };
     let error = Db::stand(&home.url(), &boaster).await.unwrap_err();
     assert!(matches!(error, OpenError::Candidate { .. }));
-    let boaster = Candidate { server: "a".into(), told: "x".repeat(TOLD_MAX) };
+    let boaster = Candidate { complex: "c".into(), server: "a".into(), told: "x".repeat(TOLD_MAX) };
     assert!(matches!(Db::stand(&home.url(), &boaster).await, Ok(Standing::Leads(_))));
 }
 

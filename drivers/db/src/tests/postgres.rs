@@ -98,7 +98,7 @@ async fn connections_that_are_cut_again_and_again_lose_nothing() {
 async fn a_follower_waits_for_a_server_that_is_away() {
     let Some(cluster) = Cluster::new() else { return };
     let first = Db::open(&cluster.url()).await.unwrap();
-    let candidate = Candidate { server: "b".into(), told: String::new() };
+    let candidate = Candidate { complex: String::new(), server: "b".into(), told: String::new() };
     let standing = Db::stand(&cluster.url(), &candidate).await.unwrap();
     let Standing::Follows(mut follower) = standing else { panic!("the first leads") };
     let mut trouble = follower.trouble();

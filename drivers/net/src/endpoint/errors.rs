@@ -123,6 +123,9 @@ pub enum ConnectError {
     /// This endpoint is closed.
     #[error("this endpoint is closed")]
     Closed,
+    /// There is nobody to dial.
+    #[error("no server is named: the ticket is damaged or of another program")]
+    Nobody,
     /// Something else.
     #[error("cannot connect to {peer}")]
     Failed {

@@ -307,6 +307,29 @@ fn a_busy_complex_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[test]
+fn a_host_that_is_sent_elsewhere_goes_there_soon_but_not_round_in_circles() {
+    let mut rig = Rig::new(1);
+    rig.allow(1);
+    let mut waits = Vec::new();
+    for session in 1..=40 {
+        rig.step(Input::Connected { session: SessionId(session) });
+        rig.frame(ToHost::Refused(isos_base::wire::Refusal::Elsewhere));
+        let before = rig.now;
+        rig.wait(rig.host.deadline().unwrap().since(before));
+        waits.push(rig.now.since(before));
+    }
+    let soon = Span::millis(50);
+    assert_eq!(waits[..4], [soon; 4], "the first words are taken");
+    let slow = Span::secs(1)..Span::secs(2);
+    assert!(waits[4..34].iter().all(|wait| slow.contains(wait)), "a leader is awaited: {waits:?}");
+    assert!(*waits.last().unwrap() > Span::secs(10), "there is none: {waits:?}");
+    rig.step(Input::Connected { session: SessionId(41) });
+    rig.frame(ToHost::Welcome { now: rig.now, account: AccountId(9) });
+    rig.frame(ToHost::Refused(isos_base::wire::Refusal::Elsewhere));
+    assert_eq!(rig.host.deadline(), Some(rig.now + soon), "that was long ago");
+}
+
+#[test]
 fn a_silent_complex_is_given_up() {
     let mut rig = Rig::new(1);
     rig.allow(1);

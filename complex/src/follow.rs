@@ -1,0 +1,205 @@
+//! A server that does not lead: it passes requests on to the one that does, tells hosts where that
+//! is, and stands ready.
+//!
+//! It holds no state and reads no rows: whatever it answers is the leader's answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::TokioIo;
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::ticket::ServerAddr;
+use isos_base::wire::{API_ALPN, HOST_ALPN};
+use isos_net::{Connection, Endpoint, PeerAddr, Relay, code};
+use tokio::sync::{Mutex, watch};
+
+use crate::front::Front;
+use crate::hosts::{self, Places};
+use crate::http::{self, Failure};
+
+/// Marks a request that another server has passed on: it is answered or refused, never passed on
+/// again, so that servers which disagree about the leader do not send it round in circles.
+const PASSED_ON: HeaderName = HeaderName::from_static("isos-passed-on");
+
+/// Who leads, and who else there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Servers {
+    /// The leader, while there is one.
+    pub(crate) leader: Option<ServerAddr>,
+    /// All others, this one among them.
+    pub(crate) others: Vec<ServerAddr>,
+}
+
+impl Servers {
+    /// In the order in which hosts and clients try them.
+    fn in_order(&self) -> Option<Vec<ServerAddr>> {
+        let leader = self.leader.clone()?;
+        let others = self.others.iter().filter(|other| other.key != leader.key).cloned();
+        Some(std::iter::once(leader.clone()).chain(others).collect())
+    }
+}
+
+/// A running server that follows.
+pub(crate) struct Following {
+    endpoint: Endpoint,
+    relay: Option<Relay>,
+    http: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+/// What its tasks share.
+struct Shared {
+    endpoint: Endpoint,
+    servers: watch::Receiver<Servers>,
+    /// The connection to the leader that requests share.
+    upstream: Mutex<Option<Connection>>,
+}
+
+impl Following {
+    /// Answers for the leader on these sockets.
+    pub(crate) fn start(front: Front, servers: watch::Receiver<Servers>) -> Self {
+        let Front { endpoint, listener, http, relay, .. } = front;
+        let (stop, stopping) = watch::channel(false);
+        let upstream = Mutex::default();
+        let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
+        let router = router(shared.clone());
+        tokio::spawn(http::listen(router.clone(), listener, stopping.clone()));
+        tokio::spawn(accept(shared, router, stopping));
+        Self { endpoint, relay, http, stop }
+    }
+
+    /// Base of its HTTP API.
+    pub(crate) fn api(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Stops answering.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        self.endpoint.close().await;
+        if let Some(relay) = self.relay {
+            relay.close().await;
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, router: Router, stopping: watch::Receiver<bool>) {
+    let places = Places::default();
+    while let Some(incoming) = shared.endpoint.accept().await {
+        let is_api = incoming.alpn() == API_ALPN;
+        if !is_api && incoming.alpn() != HOST_ALPN {
+            incoming.refuse(code::REFUSED, "another server leads");
+            continue;
+        }
+        let Some(place) = places.take(is_api) else {
+            incoming.refuse(code::BUSY, hosts::TOO_MANY);
+            continue;
+        };
+        let (shared, router, stopping) = (shared.clone(), router.clone(), stopping.clone());
+        tokio::spawn(async move {
+            let connection = incoming.accept();
+            if is_api {
+                http::serve_streams(router, &connection, stopping).await;
+            } else {
+                let servers = shared.servers.borrow().in_order();
+                hosts::send_on(connection, servers).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(async || "# TYPE isos_leads gauge\nisos_leads 0\n"))
+        .fallback(pass_on)
+        .layer(axum::middleware::map_request(http::steady_body))
+        .with_state(shared)
+}
+
+/// It is ready when there is somebody to pass requests on to.
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.connection().await {
+        Ok(_) => "ready: it follows another server\n".into_response(),
+        Err(problem) => {
+            let message = format!("{}\n", problem.message);
+            (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
+        }
+    }
+}
+
+/// Gives a request to the leader, and its answer to the client, as they come.
+async fn pass_on(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
+    if request.headers().contains_key(PASSED_ON) {
+        return Failure::from(busy("the servers are choosing a new leader")).into_response();
+    }
+    request.headers_mut().insert(PASSED_ON, HeaderValue::from_static("1"));
+    // Of one connection, not of the request.
+    request.headers_mut().remove(header::CONNECTION);
+    match shared.answer(request).await {
+        Ok(response) => response,
+        Err(problem) => Failure::from(problem).into_response(),
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request) -> Result<Response, Problem> {
+        let lost = |error: &dyn std::error::Error| {
+            busy(&format!("the leading server is lost: {}", crate::core::report(error)))
+        };
+        let connection = self.connection().await?;
+        let stream = connection.open().await.map_err(|error| lost(&error))?;
+        let stream = stream.into_raw().await.map_err(|error| lost(&error))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut lane, driver) = handshake.map_err(|error| lost(&error))?;
+        // Ends with the exchange.
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!("a request that was passed on was cut off: {error}");
+            }
+        });
+        let mut servers = self.servers.clone();
+        let leader = connection.remote();
+        let moved = servers.wait_for(|now| now.leader.as_ref().map(|now| now.key) != Some(leader));
+        tokio::select! {
+            answer = lane.send_request(request) => {
+                answer.map(|answer| answer.map(Body::new)).map_err(|error| lost(&error))
+            }
+            _ = moved => Err(busy("another server leads since")),
+        }
+    }
+
+    /// The connection to the leader, made when it is needed.
+    async fn connection(&self) -> Result<Connection, Problem> {
+        let Some(leader) = self.servers.borrow().leader.clone() else {
+            return Err(busy("no server leads at the moment"));
+        };
+        let mut held = self.upstream.lock().await;
+        if let Some(connection) = &*held {
+            if connection.remote() == leader.key && connection.is_closed().is_none() {
+                return Ok(connection.clone());
+            }
+            connection.close(code::DONE, "another server leads");
+        }
+        let connection = self.endpoint.connect(&PeerAddr::from(&leader), API_ALPN).await;
+        let connection = connection.map_err(|error| {
+            busy(&format!("the leading server does not answer: {}", crate::core::report(&error)))
+        })?;
+        Ok(held.insert(connection).clone())
+    }
+}
+
+fn busy(why: &str) -> Problem {
+    Problem::new(ProblemCode::Busy, format!("{why}: try again in some seconds"))
+}
+
+#[cfg(test)]
+mod tests;

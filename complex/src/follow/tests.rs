@@ -1,0 +1,144 @@
+//! A real leader and a real follower over real sockets.
+
+use isos_base::capability::Right;
+use isos_base::wire::{OBJECT_ALPN, Refusal, ToComplex, ToHost};
+use tokio::time::{Duration, timeout};
+
+use super::*;
+use crate::front::ServerPlace;
+use crate::server::ServerConfig;
+use crate::testing::{World, ask, endpoint, hello};
+
+/// A follower of a world.
+struct Follower {
+    following: Following,
+    addr: ServerAddr,
+    servers: watch::Sender<Servers>,
+    _home: tempfile::TempDir,
+}
+
+impl Follower {
+    async fn of(leader: Option<&ServerAddr>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = ServerConfig::local(home.path().to_owned());
+        let place = ServerPlace::open(&config).await.unwrap();
+        let front = Front::bind(&config, &place).await.unwrap();
+        let addr = front.addr.clone();
+        let servers = Servers { leader: leader.cloned(), others: vec![addr.clone()] };
+        let (servers, watched) = watch::channel(servers);
+        Self { following: Following::start(front, watched), addr, servers, _home: home }
+    }
+
+    /// One frame after another that it gives to a host.
+    async fn say_hello(&self) -> Vec<ToHost> {
+        let host = endpoint(7).await;
+        let connection = host.connect(&PeerAddr::from(&self.addr), HOST_ALPN).await.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        stream.sender.send::<ToComplex>(&hello(None)).await.unwrap();
+        let mut frames = Vec::new();
+        while let Ok(Some(frame)) = stream.receiver.recv::<ToHost>().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+        let (status, _, body) = ask(&self.following.api(), line, headers, body).await;
+        (status, body)
+    }
+}
+
+#[tokio::test]
+async fn a_follower_gives_the_leaders_answers() {
+    let world = World::new().await;
+    let follower = Follower::of(Some(&world.open.addr)).await;
+    let bearer = format!("Bearer {}", world.operator());
+    let headers = [("authorization", &*bearer)];
+    let (status, body) = follower.ask("GET /v1/whoami", &headers, b"").await;
+    assert_eq!((status, body.contains("operator")), (200, true), "{body}");
+    let (status, body) = follower.ask("GET /v1/whoami", &[], b"").await;
+    assert_eq!((status, body.contains("unauthorised")), (403, true), "{body}");
+    // A body, both ways.
+    let bytes = vec![b'x'; 3_000_000];
+    let guid = isos_base::Guid::of(&bytes);
+    let (status, body) = follower.ask(&format!("PUT /v1/objects/{guid}"), &headers, &bytes).await;
+    assert!((200..300).contains(&status), "{status} {body}");
+    let (status, body) = follower.ask(&format!("GET /v1/objects/{guid}"), &headers, b"").await;
+    assert_eq!((status, body.len()), (200, bytes.len()));
+    assert_eq!(follower.ask("GET /readyz", &[], b"").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_follower_without_a_leader_says_so_and_when_to_come_back() {
+    let follower = Follower::of(None).await;
+    let (status, head, body) = ask(&follower.following.api(), "GET /v1/status", &[], b"").await;
+    assert_eq!(status, 503, "{body}");
+    assert!(head.contains("retry-after") && body.contains("no server leads"), "{head} {body}");
+    assert_eq!(follower.ask("GET /readyz", &[], b"").await.0, 503);
+    assert_eq!(follower.ask("GET /healthz", &[], b"").await.0, 200);
+    let frames = follower.say_hello().await;
+    assert!(matches!(frames[..], [ToHost::Refused(Refusal::Busy(_))]), "{frames:?}");
+}
+
+#[tokio::test]
+async fn hosts_are_told_where_the_leader_is() {
+    let world = World::new().await;
+    let follower = Follower::of(Some(&world.open.addr)).await;
+    let frames = follower.say_hello().await;
+    let servers = vec![world.open.addr.clone(), follower.addr.clone()];
+    assert_eq!(frames, [ToHost::Servers(servers), ToHost::Refused(Refusal::Elsewhere)]);
+    // Objects are where the session is.
+    let peer = PeerAddr::from(&follower.addr);
+    let host = endpoint(8).await;
+    let objects = host.connect(&peer, OBJECT_ALPN).await.unwrap();
+    let closed = objects.closed().await;
+    assert!(closed.to_string().contains("another server leads"), "{closed}");
+}
+
+#[tokio::test]
+async fn servers_that_take_each_other_for_the_leader_do_not_pass_requests_round_for_ever() {
+    let one = Follower::of(None).await;
+    let other = Follower::of(Some(&one.addr)).await;
+    let told = Servers { leader: Some(other.addr.clone()), others: Vec::new() };
+    one.servers.send_replace(told);
+    let asked = timeout(Duration::from_secs(5), one.ask("GET /v1/status", &[], b"")).await;
+    let (status, body) = asked.expect("an answer");
+    assert_eq!((status, body.contains("choosing a new leader")), (503, true), "{body}");
+}
+
+#[tokio::test]
+async fn a_request_whose_leader_is_replaced_meanwhile_is_not_left_hanging() {
+    // A leader that takes the request and never answers, as one that was stopped.
+    let mut config = isos_net::EndpointConfig::new(isos_base::key::SecretKey::from_bytes(&[4; 32]));
+    config.bind = Some(([127, 0, 0, 1], 0).into());
+    config.alpns = vec![API_ALPN.to_vec()];
+    let silent = Endpoint::bind(config).await.unwrap();
+    let addr = ServerAddr { key: silent.public(), addresses: silent.addresses(), relay: None };
+    let follower = Follower::of(Some(&addr)).await;
+    let accepted = tokio::spawn(async move {
+        let connection = silent.accept().await.unwrap().accept();
+        let stream = connection.accept().await.unwrap();
+        (silent, connection, stream)
+    });
+    let asked = follower.ask("GET /v1/status", &[], b"");
+    let replaced = async {
+        let _held = accepted.await.unwrap();
+        follower.servers.send_replace(Servers::default());
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        (status, body) = asked => {
+            assert_eq!((status, body.contains("another server leads")), (503, true), "{body}");
+        }
+        () = replaced => {}
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_names_all_servers_that_its_server_knows() {
+    let world = World::new().await;
+    let ticket = world.server.ticket("a", &[Right::Read], isos_base::Span::secs(60)).await.unwrap();
+    let ticket: isos_base::ticket::Ticket = ticket.ticket.parse().unwrap();
+    assert_eq!(ticket.servers, std::slice::from_ref(&world.open.addr));
+    assert_ne!(ticket.complex, ticket.servers[0].key, "a server has a key of its own");
+}

@@ -1,0 +1,111 @@
+//! What a server has before it leads or follows: its folder and keys, its sockets.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use isos_base::key::SecretKey;
+use isos_base::ticket::ServerAddr;
+use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
+use isos_disk::Home;
+use isos_net::{Endpoint, EndpointConfig, Relay};
+use tokio::net::TcpListener;
+
+use crate::server::{ServerConfig, ServerError};
+
+/// The complex's key: its tokens are signed with it. Servers of one complex have the same.
+const COMPLEX_KEY: &str = "complex.key";
+/// The server's own key: whoever dials it asks for this one.
+const SERVER_KEY: &str = "server.key";
+
+/// The folder of a server, and what is read from it once.
+pub(crate) struct ServerPlace {
+    pub(crate) home: Arc<Home>,
+    pub(crate) complex: SecretKey,
+    pub(crate) server: SecretKey,
+    /// The database's URL, or its file.
+    pub(crate) database: String,
+}
+
+impl ServerPlace {
+    pub(crate) async fn open(config: &ServerConfig) -> Result<Self, ServerError> {
+        let dir = config.home.clone();
+        let home = tokio::task::spawn_blocking(move || Home::open(&dir))
+            .await
+            .map_err(|error| ServerError::Thread(std::io::Error::other(error)))??;
+        let complex = match &config.complex_key {
+            Some(path) => read_key(path)?,
+            None => SecretKey::from_bytes(&home.key(COMPLEX_KEY)?),
+        };
+        let server = SecretKey::from_bytes(&home.key(SERVER_KEY)?);
+        let file = || home.dir().join("complex.db").to_string_lossy().into_owned();
+        let database = config.database.clone().unwrap_or_else(file);
+        Ok(Self { home: Arc::new(home), complex, server, database })
+    }
+}
+
+/// A secret that lies elsewhere, as closed to others as one in a home.
+fn read_key(path: &Path) -> Result<SecretKey, ServerError> {
+    let bad = |problem: String| ServerError::ComplexKey { path: path.to_owned(), problem };
+    let mode = path.metadata().map_err(|error| bad(error.to_string()))?.mode();
+    if mode & 0o077 != 0 {
+        return Err(bad("others can read it: run chmod 600 on it".into()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|bytes| {
+        bad(format!("it has {} bytes instead of 32: is it the right file?", bytes.len()))
+    })?;
+    Ok(SecretKey::from_bytes(&bytes))
+}
+
+/// The sockets of a server.
+pub(crate) struct Front {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) listener: TcpListener,
+    pub(crate) http: SocketAddr,
+    pub(crate) relay: Option<Relay>,
+    /// Where it is to be reached.
+    pub(crate) addr: ServerAddr,
+}
+
+impl Front {
+    pub(crate) async fn bind(
+        config: &ServerConfig,
+        place: &ServerPlace,
+    ) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Http { address: config.http, source };
+        let listener = TcpListener::bind(config.http).await.map_err(failed)?;
+        let http = listener.local_addr().map_err(failed)?;
+        let relay = match config.relay {
+            Some(address) => Some(Relay::spawn(address, |_, _| true).await?),
+            None => None,
+        };
+        let relay_url = relay.as_ref().map(|relay| match config.public_address {
+            Some(public) => relay.url_at(public.ip()),
+            None => relay.url(),
+        });
+        let endpoint = Endpoint::bind(EndpointConfig {
+            bind: Some(config.listen),
+            alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
+            relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
+            ..EndpointConfig::new(place.server.clone())
+        })
+        .await?;
+        let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
+        addresses.extend(endpoint.addresses());
+        let addr = ServerAddr { key: place.server.public(), addresses, relay: relay_url };
+        Ok(Self { endpoint, listener, http, relay, addr })
+    }
+
+    /// The same sockets for another time: free ports become those that were found.
+    pub(crate) fn settle(&self, config: &mut ServerConfig) {
+        config.http = self.http;
+        if let Some(bound) = self.endpoint.bound().first() {
+            config.listen.set_port(bound.port());
+        }
+        if let (Some(relay), Some(address)) = (&self.relay, &mut config.relay) {
+            address.set_port(relay.address().port());
+        }
+    }
+}
