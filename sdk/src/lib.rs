@@ -28,7 +28,7 @@ pub use error::{Cause, ClientError, EXIT_UNREACHABLE};
 pub use events::{JobEvents, Progress};
 pub use inputs::Input;
 pub use objects::{Object, Source, UploadProgress};
-pub use results::{Outcome, Results};
+pub use results::{Outcome, Results, Wanted};
 pub use save::{ResultLine, ResultsFolder, Saved, check_results_folder};
 pub use submission::{Prepared, Submission, SubmissionError, Tasks};
 

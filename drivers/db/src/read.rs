@@ -10,6 +10,7 @@ use futures_util::TryStreamExt;
 use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
+use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
     StateChunk, TransferRecord, VoteBatch,
@@ -160,11 +161,36 @@ impl Db {
         after: Option<u64>,
         limit: u32,
     ) -> Result<Vec<ResultBatch>, ReadError> {
-        // Batches count from 0, so "after none" is after -1.
-        let after = after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX));
-        let values = Lookup::default().number(job.0).value(after).limit(limit);
-        let sql =
-            ResultBatch::TABLE.select("WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3");
+        let values = Lookup::default().number(job.0).value(behind(after)).limit(limit);
+        let rest = "WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3";
+        self.result_batches(rest, values).await
+    }
+
+    /// As [`Db::results`], but only the batches that may have tasks of `tasks`: the others are
+    /// passed over without being read.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn results_within(
+        &self,
+        job: JobId,
+        tasks: TaskRange,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ResultBatch>, ReadError> {
+        let values = Lookup::default().number(job.0).value(behind(after));
+        let values = values.number(tasks.start.into()).number(tasks.end.into()).limit(limit);
+        let rest = "WHERE job = $1 AND batch > $2 AND last_task >= $3 AND first_task < $4 \
+                    ORDER BY batch LIMIT $5";
+        self.result_batches(rest, values).await
+    }
+
+    /// Batches until [`RESULTS_PAGE_BYTES_MAX`].
+    async fn result_batches(
+        &self,
+        rest: &str,
+        values: Lookup,
+    ) -> Result<Vec<ResultBatch>, ReadError> {
         let (mut page, mut bytes) = (Vec::new(), 0);
         let visit = |row: &Row| {
             page.push(ResultBatch::of(row)?);
@@ -172,7 +198,7 @@ impl Db {
             let enough = bytes >= RESULTS_PAGE_BYTES_MAX;
             Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        self.visit(sql, values, visit).await?;
+        self.visit(ResultBatch::TABLE.select(rest), values, visit).await?;
         Ok(page)
     }
 
@@ -454,6 +480,11 @@ impl Db {
         let mut connection = connection.map_err(|error| ReadError::sql(place, error))?;
         Source { connection: &mut connection, place }.visit(sql, values, visit).await
     }
+}
+
+/// Batches count from 0, so "after none" is after -1.
+fn behind(after: Option<u64>) -> i64 {
+    after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX))
 }
 
 /// The length of the packed column of a result batch, which was read already.

@@ -6,7 +6,7 @@ use isos_base::JobId;
 use isos_base::api::JobView;
 use isos_base::causes::report;
 use isos_base::record::JobState;
-use isos_sdk::{ClientError, Progress};
+use isos_sdk::{ClientError, Progress, Wanted};
 
 use super::results;
 use crate::context::Context;
@@ -75,7 +75,7 @@ pub(crate) async fn until_over(
     let Some(view) = events.last().cloned() else { return Ok(End::Ok) };
     let end = end_of(&view);
     if let Some(folder) = folder {
-        let report = results::save(context, job, folder).await?;
+        let report = results::save(context, job, Wanted::All, folder).await?;
         context.out.note(&context.out.text_of(&report));
     }
     context.out.show(&JobReport(view))?;
