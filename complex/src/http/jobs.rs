@@ -354,7 +354,7 @@ fn task_view(accepted: Accepted) -> TaskView {
 
 /// What became of a task that was given up with all others when its job ended.
 pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
-    let why = job.why.clone().filter(|_| task < job.tasks.total)?;
+    let why = job.why.clone().filter(|_| job.spec.has_task(task))?;
     Some(Accepted { task, result: Err(why), host: None })
 }
 
