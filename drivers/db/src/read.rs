@@ -149,6 +149,20 @@ impl Db {
         self.page("WHERE job = $1 ORDER BY chunk", Lookup::default().number(job.0)).await
     }
 
+    /// As [`Db::states`], but at most `limit` chunks, from the chunk `from` on.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn states_from(
+        &self,
+        job: JobId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<StateChunk>, ReadError> {
+        let values = Lookup::default().number(job.0).number(from.into()).limit(limit);
+        self.page("WHERE job = $1 AND chunk >= $2 ORDER BY chunk LIMIT $3", values).await
+    }
+
     /// Result batches of a job, in order, with numbers above `after`.
     ///
     /// A page ends after `limit` batches or [`RESULTS_PAGE_BYTES_MAX`]; an empty one is the end.
