@@ -139,7 +139,7 @@ fn a_loop_of_links_ends() {
 }
 
 /// A server whose stream of results breaks after the first result, once.
-async fn results_server() -> (Server, Arc<AtomicU32>) {
+pub(super) async fn results_server() -> (Server, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counter = count.clone();
     let results = move || {
