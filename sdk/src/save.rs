@@ -223,8 +223,8 @@ impl ResultsFolder {
 }
 
 impl Client {
-    /// Saves the `wanted` results accepted so far under `folder` and calls `progress` with their number.
-    /// Begins again, and writes only what is missing, when the connection breaks.
+    /// Saves the `wanted` results accepted so far under `folder` and calls `progress` with their
+    /// number. Begins again, and writes only what is missing, when the connection breaks.
     ///
     /// # Errors
     /// Those of [`ResultsFolder`] and of [`crate::Results::next`]. What was saved stays, and the

@@ -126,7 +126,8 @@ impl Chunks<'_> {
     /// Shows the tasks of `parts` from `from` on to the page, until it is full.
     async fn show(mut self, parts: &[TaskRange], from: u32, page: &mut Page) -> Answer<()> {
         let mut at = from;
-        while let Some(chunk) = self.next(at / CHUNK_TASKS).await? {
+        while at < self.count {
+            let Some(chunk) = self.next(at / CHUNK_TASKS).await? else { break };
             let start = chunk.chunk.saturating_mul(CHUNK_TASKS);
             let end = start.saturating_add(CHUNK_TASKS).min(self.count);
             let none = std::iter::once((TaskState::Open, TaskRange::new(at, start)));
@@ -151,7 +152,7 @@ impl Chunks<'_> {
 
     /// The first chunk from this one on that was written.
     async fn next(&mut self, from: u32) -> Answer<Option<StateChunk>> {
-        if self.read.is_empty() && from <= self.count / CHUNK_TASKS {
+        if self.read.is_empty() {
             let read = self.db.states_from(self.job, from, CHUNKS_AT_ONCE).await;
             self.read = read.map_err(|error| unreadable(&error))?;
             self.read.reverse();

@@ -53,15 +53,19 @@ async fn an_ended_job_tells_its_tasks_as_ranges() {
         job(9, Vec::new()),
         done(9, 0, 10..1_000),
         done(9, 700, 0..4_000),
+        // The last one, which is no whole chunk.
+        done(9, COUNT / CHUNK_TASKS, 0..100),
         // A chunk of which one task is outside of all that job 10 has.
         job(10, vec![range(5, 20), range(900, 5_000), range(9_999_990, COUNT)]),
         done(10, 0, 10..1_000),
     ];
     world.server.shared.db.commit(&changes).await.unwrap();
     let base = 700 * CHUNK_TASKS;
+    let last = COUNT / CHUNK_TASKS * CHUNK_TASKS;
     let all = told(&world, "9/ranges?state=failed,given_up").await;
     // Chunks that were never written are as one with what is open beside them.
-    assert_eq!(all, (vec![(0, 10), (1_000, base), (base + 4_000, COUNT)], None));
+    let parts = vec![(0, 10), (1_000, base), (base + 4_000, last), (last + 100, COUNT)];
+    assert_eq!(all, (parts, None));
     let failed = told(&world, "9/ranges?state=failed").await;
     assert_eq!(failed, (vec![(4_000, 4_001), (base + 4_000, base + 4_001)], None));
     assert_eq!(told(&world, "9/ranges?state=open").await, (vec![], None));
@@ -74,10 +78,12 @@ async fn an_ended_job_tells_its_tasks_as_ranges() {
         pages.extend(page);
         next = then;
     }
-    let parts = [(0, 10), (1_000, 4_000), (4_001, base), (base + 4_001, COUNT)];
+    let behind = [(base + 4_001, last), (last + 100, COUNT)];
+    let parts = [(0, 10), (1_000, 4_000), (4_001, base), behind[0], behind[1]];
     assert_eq!(pages, parts);
     let late = told(&world, "9/ranges?state=given_up,done&from=2867205").await;
     assert_eq!(late, (vec![(base + 5, base + 4_000), (base + 4_001, COUNT)], None));
+    assert_eq!(told(&world, "9/ranges?state=done&from=10000000").await, (vec![], None));
 
     let some = told(&world, "10/ranges?state=given_up,failed").await;
     assert_eq!(some, (vec![(5, 10), (1_000, 5_000), (9_999_990, COUNT)], None));
