@@ -74,7 +74,7 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) results: Option<PathBuf>,
     /// Results as a folder (dir), a line of JSON a task (jsonl), or one tar file [default: dir]
-    #[arg(long, value_name = "FORMAT", requires = "results")]
+    #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// Arguments of the program; {task}, {tasks} and {file} are replaced
     #[arg(last = true, value_name = "ARGS")]

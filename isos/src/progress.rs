@@ -16,7 +16,7 @@ use crate::report::ended;
 /// Lines of a job that is not watched: one for each tenth.
 const STEPS: u64 = 10;
 /// And one at least so often, while anything moves.
-const SILENCE_MAX: Span = Span::secs(60);
+const SILENCE_MAX: Span = Span::secs(30);
 /// Uploads and downloads smaller than this are over before anybody reads of them.
 const WORTH_TELLING: usize = 32;
 

@@ -9,7 +9,7 @@ use isos_sdk::{Client, Prepared, Wanted};
 
 use super::{results, wait};
 use crate::context::Context;
-use crate::exit::End;
+use crate::exit::{End, Refusal};
 use crate::job_options::JobOptions;
 use crate::output::plural;
 use crate::progress::UploadMeter;
@@ -42,8 +42,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         None => args.job,
     };
     let results = options.results.clone().map(|path| results::Place::new(path, options.format));
-    if let Some(place) = &results {
-        place.check_new()?;
+    match (&results, options.format) {
+        (Some(place), _) => place.check_new()?,
+        (None, Some(_)) => {
+            return Err(Refusal::usage("--format is how results lie: add --results PATH").into());
+        }
+        (None, None) => {}
     }
     let submission = options.submission()?;
     let prepared = tokio::task::spawn_blocking(move || submission.prepare())
