@@ -77,7 +77,6 @@ fn quickly<T>(what: &str, act: impl FnOnce() -> T) -> T {
     let done = act();
     let took = begin.elapsed();
     assert!(took < AT_ONCE, "{what} took {took:?}");
-    eprintln!("{what}: {took:?}");
     done
 }
 
@@ -136,7 +135,6 @@ fn ten_million_tasks_cost_a_few_ranges() {
     assert_eq!(sum(&left), failed + given_up, "it has no other tasks");
     let grown = memory(&world).saturating_sub(before);
     assert!(grown < GROWTH_MAX, "the server has grown by {grown} KiB");
-    eprintln!("{done} done, {failed} failed; the server has grown by {grown} KiB");
     world.assert_money_adds_up();
 }
 

@@ -24,6 +24,8 @@ use crate::objects::blocking;
 
 /// Results are sent in pieces of about this size; an output of its own is one piece.
 const PIECE_BYTES: usize = 1 << 20;
+/// Numbers of batches of a range that are looked up at once.
+const BATCHES_AHEAD: u32 = 1_000;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -126,22 +128,31 @@ struct Pages {
     with_output: bool,
     /// The last batch that was read.
     after: Option<u64>,
+    /// Batches behind it that may have tasks of the range.
+    ahead: VecDeque<u64>,
     /// What is left of it.
     waiting: VecDeque<Accepted>,
 }
 
 impl Pages {
     const fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
-        Self { shared, job, range, with_output, after: None, waiting: VecDeque::new() }
+        let ahead = VecDeque::new();
+        let waiting = VecDeque::new();
+        Self { shared, job, range, with_output, after: None, ahead, waiting }
     }
 
-    /// What is left of the next batch that has any of the wanted tasks; false at the end.
+    /// Goes on to the next batch that may have wanted tasks; false at the end.
     async fn turn_over(&mut self) -> Result<bool, Problem> {
-        let db = &self.shared.db;
-        let batches = match self.range {
-            None => db.results(self.job, self.after, 1).await,
-            Some(range) => db.results_within(self.job, range, self.after, 1).await,
-        };
+        let (db, job) = (&self.shared.db, self.job);
+        if let Some(range) = self.range {
+            if self.ahead.is_empty() {
+                let ahead = db.batches_within(job, range, self.after, BATCHES_AHEAD).await;
+                self.ahead = ahead.map_err(|error| unreadable(&error).0)?.into();
+            }
+            let Some(next) = self.ahead.pop_front() else { return Ok(false) };
+            self.after = next.checked_sub(1);
+        }
+        let batches = db.results(job, self.after, 1).await;
         let batches = batches.map_err(|error| unreadable(&error).0)?;
         let Some(batch) = batches.into_iter().next() else { return Ok(false) };
         self.after = Some(batch.batch);

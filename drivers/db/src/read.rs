@@ -23,7 +23,7 @@ use crate::cells::{BadRow, Reader};
 use crate::error::ReadError;
 use crate::place::Place;
 use crate::rows::Record;
-use crate::sql::{Arguments, Connected, Engine, Row};
+use crate::sql::{Arguments, Connected, Engine, Row, Table};
 
 /// Rows of one page at the most, whatever was asked for.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
@@ -176,35 +176,8 @@ impl Db {
         limit: u32,
     ) -> Result<Vec<ResultBatch>, ReadError> {
         let values = Lookup::default().number(job.0).value(behind(after)).limit(limit);
-        let rest = "WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3";
-        self.result_batches(rest, values).await
-    }
-
-    /// As [`Db::results`], but only the batches that may have tasks of `tasks`: the others are
-    /// passed over without being read.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn results_within(
-        &self,
-        job: JobId,
-        tasks: TaskRange,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<ResultBatch>, ReadError> {
-        let values = Lookup::default().number(job.0).value(behind(after));
-        let values = values.number(tasks.start.into()).number(tasks.end.into()).limit(limit);
-        let rest = "WHERE job = $1 AND batch > $2 AND last_task >= $3 AND first_task < $4 \
-                    ORDER BY batch LIMIT $5";
-        self.result_batches(rest, values).await
-    }
-
-    /// Batches until [`RESULTS_PAGE_BYTES_MAX`].
-    async fn result_batches(
-        &self,
-        rest: &str,
-        values: Lookup,
-    ) -> Result<Vec<ResultBatch>, ReadError> {
+        let sql =
+            ResultBatch::TABLE.select("WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3");
         let (mut page, mut bytes) = (Vec::new(), 0);
         let visit = |row: &Row| {
             page.push(ResultBatch::of(row)?);
@@ -212,8 +185,35 @@ impl Db {
             let enough = bytes >= RESULTS_PAGE_BYTES_MAX;
             Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        self.visit(ResultBatch::TABLE.select(rest), values, visit).await?;
+        self.visit(sql, values, visit).await?;
         Ok(page)
+    }
+
+    /// The numbers of result batches that may have tasks of `tasks`, in order, above `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn batches_within(
+        &self,
+        job: JobId,
+        tasks: TaskRange,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<u64>, ReadError> {
+        const BATCH: Table = Table { columns: &["batch"], ..ResultBatch::TABLE };
+        let values = Lookup::default().number(job.0).value(behind(after));
+        let values = values.number(tasks.start.into()).number(tasks.end.into()).limit(limit);
+        // The sign keeps the key out of it: the bounds lie in an index of their own, which is
+        // small, and rows that have none of the tasks are not touched.
+        let sql = "SELECT batch FROM results WHERE job = $1 AND +batch > $2 \
+                   AND last_task >= $3 AND first_task < $4 ORDER BY +batch LIMIT $5";
+        let mut numbers = Vec::new();
+        let visit = |row: &Row| {
+            numbers.push(Reader::new(BATCH, row).number()?);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(numbers)
     }
 
     /// The accepted result of one task, if there is one yet.

@@ -67,11 +67,14 @@ async fn batches_without_a_wanted_task_are_passed_over() {
     let db = memory(batches.into_iter().map(batch)).await;
     let found = async |start, end, after| -> Vec<u64> {
         let range = TaskRange::new(start, end);
-        let page = db.results_within(JobId(1), range, after, 9).await.unwrap();
-        page.iter().map(|batch| batch.batch).collect()
+        db.batches_within(JobId(1), range, after, 9).await.unwrap()
     };
     assert_eq!(found(5, 9, None).await, [0, 2]);
     assert_eq!(found(5, 9, Some(0)).await, [2]);
+    assert_eq!(
+        db.batches_within(JobId(1), TaskRange::new(0, 99), None, 3).await.unwrap(),
+        [0, 1, 2]
+    );
     // One that may have some has none: its bounds are all that is looked at.
     assert_eq!(found(30, 31, None).await, [0, 3]);
     assert_eq!(found(1, 2, None).await, [1]);
