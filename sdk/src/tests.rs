@@ -3,5 +3,6 @@
 mod files;
 mod packs;
 mod requests;
+mod reruns;
 mod samples;
 mod streams;

@@ -124,3 +124,27 @@ fn refusal(old: &JobView, part: TaskRange, rerun: &Rerun) -> Refusal {
     ];
     refusal
 }
+
+#[cfg(test)]
+mod tests {
+    use isos_base::record::JobState;
+
+    use super::*;
+    use crate::report::tests::job;
+
+    #[test]
+    fn what_is_too_much_for_one_job_comes_with_the_commands_for_several() {
+        let old = job(42, JobState::Failed);
+        let part = TaskRange::new(100, u32::MAX);
+        let many = refusal(&old, part, &Rerun { spec: None, rest: Some(8_300) });
+        expect_test::expect![
+            "the tasks of job 42 to be run again lie in more than 4096 ranges, one job takes no more: run them as several"
+        ]
+        .assert_eq(&many.message);
+        let wanted = ["isos job retry 42 --tasks 100..8300", "isos job retry 42 --tasks 8300.."];
+        assert_eq!(many.hints, wanted);
+        let none = refusal(&old, part, &Rerun { spec: None, rest: None });
+        expect_test::expect!["job 42 has no such tasks: 198 of 200 done, 1 failed, 1 given up"]
+            .assert_eq(&none.message);
+    }
+}
