@@ -4,6 +4,7 @@
 //! processes that it started.
 
 mod bad_input;
+mod big;
 mod browser;
 mod crashes;
 mod exits;

@@ -12,6 +12,7 @@ use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId};
 use crate::job::JobSpec;
 use crate::key::PublicKey;
 use crate::price::Price;
+use crate::ranges::TaskRange;
 use crate::record::{JobState, LeaseState, TaskState};
 use crate::task::Exit;
 use crate::time::{Span, Time};
@@ -295,6 +296,16 @@ pub struct TaskView {
     pub host: Option<HostId>,
     /// The output object.
     pub output: Option<Guid>,
+}
+
+/// Tasks that stand alike, as ranges in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TaskRanges {
+    /// The ranges; neighbours are merged.
+    pub ranges: Vec<TaskRange>,
+    /// The task from which on the next page goes on; nothing on the last one.
+    pub next: Option<u32>,
 }
 
 /// The complex at a glance.

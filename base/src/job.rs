@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::guid::Guid;
 use crate::limits;
+use crate::ranges::TaskRange;
 use crate::time::Span;
 use crate::units::{Bytes, Fuel, MicroCredits};
 
@@ -115,6 +116,10 @@ pub struct JobSpec {
     pub env: Vec<(String, String)>,
     /// Number of tasks, at least 1.
     pub count: u32,
+    /// Only these of the `count` tasks, in order and apart, as when some are run again; all of
+    /// them if empty. They keep their indices.
+    #[serde(default)]
+    pub tasks: Vec<TaskRange>,
     /// Files that every task sees.
     pub inputs: Vec<Mount>,
     /// One file for each task: the GUID of a [`FileList`] with `count` entries.
@@ -250,6 +255,7 @@ impl JobSpec {
             args: Vec::new(),
             env: Vec::new(),
             count,
+            tasks: Vec::new(),
             inputs: Vec::new(),
             each: None,
             memory: limits::TASK_MEMORY_DEFAULT,
@@ -278,6 +284,7 @@ impl JobSpec {
         let upto = |max: &dyn std::fmt::Display| format!("from 1 to {max}");
         let tasks_max = limits::JOB_TASKS_MAX;
         range((1..=tasks_max).contains(&self.count), "count", &self.count, upto(&tasks_max))?;
+        self.check_tasks()?;
         range(
             self.name.chars().count() <= limits::NAME_CHARS_MAX,
             "name",
@@ -361,6 +368,56 @@ impl JobSpec {
         self.check_paths()
     }
 
+    fn check_tasks(&self) -> Result<(), JobError> {
+        if self.tasks.len() > limits::JOB_RANGES_MAX {
+            return Err(JobError::Range {
+                field: "tasks",
+                value: format!("{} ranges", self.tasks.len()),
+                wanted: format!(
+                    "at most {} ranges: make several jobs, each of a part of the tasks",
+                    limits::JOB_RANGES_MAX
+                ),
+            });
+        }
+        let mut free = 0;
+        for range in &self.tasks {
+            if range.is_empty() || range.start < free || range.end > self.count {
+                return Err(JobError::Range {
+                    field: "tasks",
+                    value: format!("{}..{}", range.start, range.end),
+                    wanted: format!(
+                        "ranges in order and apart, with an end of at most {}",
+                        self.count
+                    ),
+                });
+            }
+            free = range.end;
+        }
+        Ok(())
+    }
+
+    /// The tasks that are to run, as ranges in order.
+    pub fn ranges(&self) -> impl Iterator<Item = TaskRange> + '_ {
+        let all = self.tasks.is_empty().then(|| TaskRange::new(0, self.count));
+        self.tasks.iter().copied().chain(all)
+    }
+
+    /// How many are to run.
+    #[must_use]
+    pub fn task_count(&self) -> u32 {
+        self.ranges().map(|range| range.len()).sum()
+    }
+
+    /// Whether a task is to run.
+    #[must_use]
+    pub fn has_task(&self, task: u32) -> bool {
+        if self.tasks.is_empty() {
+            return task < self.count;
+        }
+        let behind = self.tasks.partition_point(|range| range.start <= task);
+        behind > 0 && task < self.tasks[behind - 1].end
+    }
+
     fn check_paths(&self) -> Result<(), JobError> {
         let mut seen = SharedPaths::default();
         for mount in &self.inputs {
@@ -432,6 +489,27 @@ mod tests {
         }));
         assert!(refused(&|s| s.verify = Verify::Quorum { agree: 1, of: 3 }).contains("quorum"));
         assert!(refused(&|s| s.env = vec![("A=B".into(), "c".into())]).contains("environment"));
+    }
+
+    #[test]
+    fn a_job_of_some_tasks_counts_and_knows_them() {
+        let range = TaskRange::new;
+        let some = |tasks: &[TaskRange]| JobSpec { count: 10, tasks: tasks.to_vec(), ..job() };
+        let spec = some(&[range(0, 2), range(5, 6), range(6, 9)]);
+        assert_eq!((spec.check(), spec.task_count()), (Ok(()), 6));
+        assert!((0..12).filter(|task| spec.has_task(*task)).eq([0, 1, 5, 6, 7, 8]));
+        assert_eq!((some(&[]).task_count(), some(&[]).has_task(9)), (10, true));
+        assert!(!some(&[]).has_task(10));
+        for bad in [&[range(1, 1)][..], &[range(5, 6), range(4, 5)], &[range(9, 11)]] {
+            let error = some(bad).check().unwrap_err().to_string();
+            assert!(error.contains("ranges in order and apart"), "{error}");
+        }
+        let many: Vec<_> = (0..4_097).map(|n| range(2 * n, 2 * n + 1)).collect();
+        let error = JobSpec { count: 10_000, tasks: many, ..job() }.check().unwrap_err();
+        expect_test::expect![
+            "tasks is 4097 ranges, but must be at most 4096 ranges: make several jobs, each of a part of the tasks"
+        ]
+        .assert_eq(&error.to_string());
     }
 
     #[test]

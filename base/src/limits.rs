@@ -9,6 +9,8 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 pub const SERVERS_MAX: usize = 16;
 /// Tasks of one job. A bit pair each: 25 MB of state at the most.
 pub const JOB_TASKS_MAX: u32 = 100_000_000;
+/// Ranges of a job that has only some of its tasks: a request stays below 200 KiB.
+pub const JOB_RANGES_MAX: usize = 4_096;
 /// Arguments and environment of one job, together.
 pub const JOB_TEXT_BYTES_MAX: usize = 64 << 10;
 /// Shared inputs of one job.

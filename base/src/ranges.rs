@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Tasks `start..end` of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskRange {
     /// The first task.
     pub start: u32,
@@ -32,9 +33,26 @@ impl TaskRange {
         self.end <= self.start
     }
 
+    /// What is in both; empty if nothing is.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        let start = self.start.max(other.start);
+        Self { start, end: self.end.min(other.end).max(start) }
+    }
+
     /// Its tasks in order.
     pub fn tasks(self) -> std::ops::Range<u32> {
         self.start..self.end
+    }
+}
+
+/// `7`, or `5..10` for 5 to 9.
+impl std::fmt::Display for TaskRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.len() == 1 {
+            return f.pad(&self.start.to_string());
+        }
+        f.pad(&format!("{}..{}", self.start, self.end))
     }
 }
 

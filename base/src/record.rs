@@ -3,6 +3,7 @@
 //! The kernel never names SQL and the database never decides; these shapes are all they share.
 //! A [`Change`] is idempotent: applied twice it leaves the same rows.
 
+pub mod states;
 mod tables;
 
 use serde::{Deserialize, Serialize};

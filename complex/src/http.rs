@@ -7,6 +7,7 @@ mod objects;
 mod openapi;
 mod others;
 mod pages;
+mod ranges;
 mod results;
 mod serve;
 mod steady;
@@ -45,6 +46,7 @@ fn router(shared: App) -> Router {
         .route("/v1/jobs/{id}/events", get(jobs::events))
         .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
         .route("/v1/jobs/{id}/results", get(results::results))
+        .route("/v1/jobs/{id}/ranges", get(ranges::ranges))
         .route("/v1/jobs/{id}/leases", get(jobs::leases))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))

@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Submit(Box<job::submit::Args>),
     /// Tell whether all is well
     Status(status::Args),
-    /// Jobs: submit, list, show, wait, logs, results, cancel
+    /// Jobs: submit, list, show, wait, logs, results, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
     /// Tell why a job, a task or a host is as it is, and what to do

@@ -11,6 +11,7 @@ use isos_base::{Bytes, Fuel, MicroCredits, Span};
 use isos_sdk::{Input, Submission, Tasks};
 use serde::{Deserialize, Deserializer};
 
+use crate::commands::job::results::Format;
 use crate::exit::Refusal;
 
 /// Bytes of a job file.
@@ -69,9 +70,12 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "CREDITS")]
     #[serde(alias = "max-price", deserialize_with = "text_or_number")]
     pub(crate) max_price: Option<MicroCredits>,
-    /// Wait, and bring the results into this new folder
+    /// Wait, and bring the results into this new folder, or file: see --format
     #[arg(long, value_name = "DIR")]
     pub(crate) results: Option<PathBuf>,
+    /// Results as a folder (dir), a line of JSON a task (jsonl), or one tar file [default: dir]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
     /// Arguments of the program; {task}, {tasks} and {file} are replaced
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
@@ -139,6 +143,8 @@ impl JobOptions {
             verify: self.verify.or(file.verify),
             attempts: self.attempts.or(file.attempts),
             max_price: self.max_price.or(file.max_price),
+            // A format belongs to its place.
+            format: if self.results.is_some() { self.format } else { self.format.or(file.format) },
             results: self.results.or(file.results),
             args: if self.args.is_empty() { file.args } else { self.args },
         }

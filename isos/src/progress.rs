@@ -1,6 +1,7 @@
 //! Progress on standard error: a bar on a terminal, a line now and then elsewhere, nothing for
 //! programs.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,6 +15,8 @@ use crate::report::ended;
 
 /// Lines of a job that is not watched: one for each tenth.
 const STEPS: u64 = 10;
+/// And one at least so often, while anything moves.
+const SILENCE_MAX: Span = Span::secs(30);
 /// Uploads and downloads smaller than this are over before anybody reads of them.
 const WORTH_TELLING: usize = 32;
 
@@ -22,31 +25,48 @@ const WORTH_TELLING: usize = 32;
 pub(crate) struct JobMeter {
     out: Output,
     bar: Option<ProgressBar>,
-    pace: Option<Pace>,
-    step: Option<u64>,
+    begin: Instant,
+    pace: Pace,
+    /// The tenth of which a line has told, and when.
+    told: Option<(u64, Span)>,
     /// Whether the complex does not answer.
     away: bool,
 }
 
-/// How fast tasks end, since they were first looked at.
-#[derive(Debug, Clone, Copy)]
+/// How fast tasks end: over the last minute, so that it follows what changes, and never over less
+/// than two seconds, so that it does not jump.
+#[derive(Debug, Default)]
 struct Pace {
-    begin: Instant,
-    first: u32,
+    /// How many had ended when, the oldest first.
+    marks: VecDeque<(Span, u32)>,
 }
 
 impl Pace {
-    /// Tasks a second, and how long the rest will take.
-    fn at(self, ended: u32, total: u32, elapsed: Span) -> (f64, Option<Span>) {
-        let secs = elapsed.as_secs_f64();
-        let rate =
-            if secs > 0.0 { f64::from(ended.saturating_sub(self.first)) / secs } else { 0.0 };
-        let left = f64::from(total.saturating_sub(ended));
-        (
-            rate,
-            (rate > 0.0).then(|| Span::from_std(std::time::Duration::from_secs_f64(left / rate))),
-        )
+    const WINDOW: Span = Span::secs(60);
+    const SHORTEST: Span = Span::secs(2);
+    const BETWEEN: Span = Span::secs(1);
+
+    /// Tasks a second, once there is enough to tell: `ended` have, after so much time.
+    fn note(&mut self, now: Span, ended: u32) -> Option<f64> {
+        let over = |since: Span, span: Span| now.0.saturating_sub(since.0) >= span.0;
+        if self.marks.back().is_none_or(|&(at, _)| over(at, Self::BETWEEN)) {
+            self.marks.push_back((now, ended));
+        }
+        while self.marks.get(1).is_some_and(|&(at, _)| over(at, Self::WINDOW)) {
+            self.marks.pop_front();
+        }
+        let &(since, before) = self.marks.front()?;
+        if ended <= before || !over(since, Self::SHORTEST) {
+            return None;
+        }
+        Some(f64::from(ended - before) / Span(now.0 - since.0).as_secs_f64())
     }
+}
+
+/// How long so many tasks take at this rate.
+fn time_left(tasks: u32, rate: f64) -> Span {
+    // Nobody plans by milliseconds.
+    Span::secs((f64::from(tasks) / rate).ceil() as u64)
 }
 
 impl JobMeter {
@@ -56,7 +76,8 @@ impl JobMeter {
             let template = "{prefix} [{bar:28}] {pos}/{len}{msg}";
             bar(template)
         });
-        Self { out: *out, bar, pace: None, step: None, away: false }
+        let (begin, pace) = (Instant::now(), Pace::default());
+        Self { out: *out, bar, begin, pace, told: None, away: false }
     }
 
     /// The complex has not answered for so long.
@@ -81,21 +102,24 @@ impl JobMeter {
             self.out.note(&format!("job {}: the complex is back", job.id));
         }
         let (total, done) = (job.tasks.total, ended(&job.tasks));
-        let pace = *self.pace.get_or_insert(Pace { begin: Instant::now(), first: done });
-        let (rate, left) = pace.at(done, total, Span::from_std(pace.begin.elapsed()));
+        let now = Span::from_std(self.begin.elapsed());
+        let rate = self.pace.note(now, done);
         if let Some(bar) = &self.bar {
             if bar.length() != Some(total.into()) {
                 bar.set_length(total.into());
                 bar.set_prefix(format!("job {}", job.id));
             }
             bar.set_position(done.into());
-            bar.set_message(message(job, rate, left));
+            bar.set_message(message(job, rate));
             return;
         }
         let step = u64::from(done) * STEPS / u64::from(total.max(1));
-        if self.out.mode() == Mode::Text && self.step != Some(step) {
-            self.step = Some(step);
-            let message = message(job, rate, left);
+        let due = self.told.is_none_or(|(told, at)| {
+            told != step || now.0 - at.0 >= SILENCE_MAX.0 || job.state.is_over()
+        });
+        if self.out.mode() == Mode::Text && due {
+            self.told = Some((step, now));
+            let message = message(job, rate);
             self.out.note(&format!("job {}: {done}/{total}{message}", job.id));
         }
     }
@@ -108,26 +132,29 @@ impl JobMeter {
     }
 }
 
-/// What follows the count: `, 34.0/s, 2 s left, 6 hosts`.
-fn message(job: &JobView, rate: f64, left: Option<Span>) -> String {
+/// What follows the count: `, 34/s, 2 s left, 6 hosts, 1 failed`.
+fn message(job: &JobView, rate: Option<f64>) -> String {
     let mut text = String::new();
     let mut add = |part: String| text.push_str(&format!(", {part}"));
-    if rate > 0.0 {
-        add(format!("{rate:.1}/s"));
+    match rate {
+        Some(rate) if rate < 10.0 => add(format!("{rate:.1}/s")),
+        Some(rate) => add(format!("{rate:.0}/s")),
+        None => {}
     }
-    match left {
+    let open = job.tasks.total.saturating_sub(ended(&job.tasks));
+    match rate {
         _ if job.state != JobState::Active => {}
-        // Nobody plans by milliseconds.
-        Some(left) => add(format!("{} left", duration(Span::secs(left.0.div_ceil(1_000_000))))),
+        Some(rate) => add(format!("{} left", duration(time_left(open, rate)))),
         None if job.hosts == 0 => add(format!("waiting (isos explain {})", job.id)),
         None => {}
     }
     if job.hosts > 0 {
         add(plural(job.hosts, "host"));
     }
-    let failed = job.tasks.failed + job.tasks.given_up;
-    if failed > 0 {
-        add(format!("{failed} failed"));
+    for (count, word) in [(job.tasks.failed, "failed"), (job.tasks.given_up, "given up")] {
+        if count > 0 {
+            add(format!("{count} {word}"));
+        }
     }
     text
 }
@@ -202,10 +229,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speed_is_counted_from_the_first_look() {
-        let pace = Pace { begin: Instant::now(), first: 100 };
-        assert_eq!(pace.at(150, 200, Span::secs(5)), (10.0, Some(Span::secs(5))));
-        assert_eq!(pace.at(100, 200, Span::secs(5)), (0.0, None));
-        assert_eq!(pace.at(100, 200, Span::ZERO), (0.0, None));
+    fn speed_is_that_of_the_last_minute_and_does_not_jump() {
+        let mut pace = Pace::default();
+        // What had ended before the first look does not count, nor does a short time.
+        assert_eq!(pace.note(Span::ZERO, 5_000_000), None);
+        assert_eq!(pace.note(Span::millis(100), 5_004_000), None);
+        assert_eq!(pace.note(Span::secs(2), 5_010_000), Some(5_000.0));
+        for second in 3..=200 {
+            pace.note(Span::secs(second), 5_000_000 + 5_000 * second as u32);
+        }
+        // Another host: after a minute the new pace is all that counts.
+        let mut last = 5_000.0;
+        for second in 1..=61 {
+            let ended = 6_000_000 + 10_000 * second as u32;
+            let rate = pace.note(Span::secs(200 + second), ended).unwrap();
+            assert!(rate >= last && rate - last < 200.0, "{last} to {rate}");
+            last = rate;
+        }
+        assert!(last > 9_999.0 && pace.marks.len() < 64, "{last}");
+        assert_eq!(time_left(3_000_001, 10_000.0), Span::secs(301));
+        // Nothing has ended for a minute: nobody knows how long the rest takes.
+        for second in 1..=61 {
+            pace.note(Span::secs(261 + second), 6_610_000);
+        }
+        assert_eq!(pace.note(Span::secs(323), 6_610_000), None);
+    }
+
+    #[test]
+    fn what_failed_and_what_was_given_up_are_told_apart() {
+        let mut job = crate::report::tests::job(42, JobState::Active);
+        (job.tasks.failed, job.tasks.given_up) = (3, 2);
+        assert_eq!(message(&job, Some(7.5)), ", 7.5/s, 10 s left, 6 hosts, 3 failed, 2 given up");
+        job.hosts = 0;
+        assert_eq!(message(&job, None), ", waiting (isos explain 42), 3 failed, 2 given up");
     }
 }

@@ -27,4 +27,4 @@ pub(crate) use started::{Started, data_of};
 pub(crate) use status::StatusReport;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

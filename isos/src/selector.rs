@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use isos_base::JobId;
+use isos_base::{JobId, TaskRange};
 use isos_sdk::Client;
 
 use crate::exit::Refusal;
@@ -77,6 +77,31 @@ pub(crate) struct JobTask {
     pub(crate) task: Option<u32>,
 }
 
+/// A part of a job's tasks: `5..10` is 5 to 9, `5..` from 5 on, `..10` the first ten, `7` one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskPart(pub(crate) TaskRange);
+
+impl FromStr for TaskPart {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str, otherwise: u32| match text.trim() {
+            "" => Ok(otherwise),
+            digits => digits.parse::<u32>().map_err(|_| {
+                format!("{text:?} is no task: use 5..10 for tasks 5 to 9, 5.., ..10, or 7")
+            }),
+        };
+        let (start, end) = match text.split_once("..") {
+            Some((start, end)) => (number(start, 0)?, number(end, u32::MAX)?),
+            None if text.trim().is_empty() => return Err("name tasks, such as 5..10".into()),
+            None => (number(text, 0)?, number(text, 0)?.saturating_add(1)),
+        };
+        if end <= start {
+            return Err(format!("{text:?} has no task: the second number is one past the last"));
+        }
+        Ok(Self(TaskRange::new(start, end)))
+    }
+}
+
 impl FromStr for OneJob {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -133,6 +158,18 @@ mod tests {
         assert_eq!("3, 3".parse(), these(&[3]));
         for bad in ["", "a", "0", "5-3", "1-", "-3", "1,,2", "1-99999999999", "42@7", "latest"] {
             assert!(bad.parse::<Jobs>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_named_by_its_ends() {
+        let of = |start, end| Ok(TaskPart(TaskRange::new(start, end)));
+        assert_eq!("5..10".parse(), of(5, 10));
+        assert_eq!("5..".parse(), of(5, u32::MAX));
+        assert_eq!("..10".parse(), of(0, 10));
+        assert_eq!("7".parse(), of(7, 8));
+        for bad in ["", "5..5", "9..5", "a", "-1", "1-5", "1..x", "5...9"] {
+            assert!(bad.parse::<TaskPart>().is_err(), "{bad}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::call::{Again, Call, Line, Payload, escape};
 use crate::error::ClientError;
 use crate::events::JobEvents;
 use crate::limits::PAGE_ROWS;
-use crate::results::Results;
+use crate::results::{Results, Wanted};
 use crate::transport::Transport;
 
 /// A client of one complex. Clones share connections.
@@ -142,15 +142,14 @@ impl Client {
         self.json(Call::get(format!("/v1/jobs/{id}/tasks{query}"))).await
     }
 
-    /// The results accepted so far, in order of acceptance, with or without outputs; of one task
-    /// or of all.
+    /// The results accepted so far, in order of acceptance, with or without outputs.
     pub async fn results(
         &self,
         id: JobId,
         output: bool,
-        task: Option<u32>,
+        wanted: Wanted,
     ) -> Result<Results, ClientError> {
-        Results::open(self, id, output, task).await
+        Results::open(self, id, output, wanted).await
     }
 
     /// The account's own newest job, also when the token may see those of others.

@@ -3,7 +3,8 @@
 //! [`Client`] speaks HTTP/1.1 to a complex, over a loopback socket or, with a ticket, over a stream
 //! to the complex's key. [`Submission`] turns local files and options into uploaded objects and a
 //! job; [`JobEvents`] follows it through restarts of the server; [`Results`] and
-//! [`Client::save_results`] bring home what it left, every byte checked against its hash.
+//! [`Client::save_results`] bring home what it left, every byte checked against its hash, and
+//! [`Client::pack_results`] does so as one stream.
 //!
 //! Not here: decisions, prices, printing, configuration. The shapes are `isos_base::api`'s.
 
@@ -16,11 +17,14 @@ mod events;
 mod inputs;
 pub mod limits;
 mod objects;
+mod pack;
+mod rerun;
 mod results;
 mod save;
 mod sse;
 mod submission;
 mod transport;
+mod ustar;
 
 pub use address::{Address, AddressError};
 pub use client::{Client, StatementPart};
@@ -28,7 +32,9 @@ pub use error::{Cause, ClientError, EXIT_UNREACHABLE};
 pub use events::{JobEvents, Progress};
 pub use inputs::Input;
 pub use objects::{Object, Source, UploadProgress};
-pub use results::{Outcome, Results};
+pub use pack::{LINE_STDOUT_MAX, Pack, PackTo, PackedLine, check_results_file};
+pub use rerun::Rerun;
+pub use results::{Outcome, Results, Wanted};
 pub use save::{ResultLine, ResultsFolder, Saved, check_results_folder};
 pub use submission::{Prepared, Submission, SubmissionError, Tasks};
 

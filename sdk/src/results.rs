@@ -5,7 +5,7 @@ use isos_base::api::{RESULT_FRAME_BYTES_MAX, RESULT_STREAM_TYPE, ResultEntry};
 use isos_base::codec::{FRAME_HEAD_BYTES, decode, frame_length};
 use isos_base::record::Accepted;
 use isos_base::task::{Output, OutputAt};
-use isos_base::{Guid, JobId};
+use isos_base::{Guid, JobId, TaskRange};
 
 use crate::call::{Call, Pieces};
 use crate::client::Client;
@@ -21,7 +21,39 @@ pub struct Outcome {
     pub output: Option<Output>,
 }
 
-/// The results of a job, one after another.
+/// Which tasks' results are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// All that there are.
+    #[default]
+    All,
+    /// Those of these tasks that there are.
+    Range(TaskRange),
+    /// That of one task, which must have one.
+    Task(u32),
+}
+
+impl Wanted {
+    /// Whether a task is among them.
+    #[must_use]
+    pub fn has(self, task: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Range(range) => range.tasks().contains(&task),
+            Self::Task(one) => one == task,
+        }
+    }
+
+    fn query(self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Range(TaskRange { start, end }) => format!("&from={start}&to={end}"),
+            Self::Task(task) => format!("&task={task}"),
+        }
+    }
+}
+
+/// The results of a job, one after another, in the order of their acceptance.
 #[derive(Debug)]
 pub struct Results {
     client: Client,
@@ -36,12 +68,10 @@ impl Results {
         client: &Client,
         job: JobId,
         with_output: bool,
-        task: Option<u32>,
+        wanted: Wanted,
     ) -> Result<Self, ClientError> {
-        let mut path = format!("/v1/jobs/{job}/results?output={with_output}");
-        if let Some(task) = task {
-            path.push_str(&format!("&task={task}"));
-        }
+        let query = wanted.query();
+        let path = format!("/v1/jobs/{job}/results?output={with_output}{query}");
         let answer = client.line.send(&Call::get(&*path)).await?;
         if answer.media_type() != RESULT_STREAM_TYPE {
             let why = format!("{:?} instead of results", answer.media_type());

@@ -5,7 +5,7 @@
 //! says so comes after; what has its line is not written again. `DIR/job.json` says whose results
 //! they are, so that two jobs do not mix.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use isos_base::api::JobView;
 use isos_base::task::{Digest, Exit, Output};
-use isos_base::{Fuel, Guid, HostId, JobId, Time};
+use isos_base::{Fuel, Guid, HostId, JobId, TaskRange, TaskSet, Time};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::RETRY_WAITS;
-use crate::results::Outcome;
+use crate::results::{Outcome, Wanted};
 
 const JOB_FILE: &str = "job.json";
 const SUMMARY_FILE: &str = "results.jsonl";
@@ -53,7 +53,7 @@ pub struct ResultLine {
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Saved {
-    /// Where.
+    /// The folder, or the file of a stream.
     pub folder: PathBuf,
     /// Tasks that ended with exit code 0.
     pub done: u32,
@@ -79,7 +79,8 @@ struct Identity {
 pub struct ResultsFolder {
     path: PathBuf,
     known: BTreeMap<u32, ResultLine>,
-    /// Tasks given up of a job that is over: those given up all at once have no line.
+    /// Tasks given up of a job that is over, if all were wanted: those given up all at once have no
+    /// line.
     given_up: u32,
     summary: fs::File,
 }
@@ -133,11 +134,12 @@ pub fn check_results_folder(folder: &Path) -> Result<(), ClientError> {
 }
 
 impl ResultsFolder {
-    /// Opens or makes the folder for the results of `job`.
+    /// Opens or makes the folder for the `wanted` results of `job`. It may hold others of the same
+    /// job already.
     ///
     /// # Errors
     /// [`ClientError::Folder`] when it holds those of another job, [`ClientError::File`].
-    pub fn open(folder: &Path, job: &JobView) -> Result<Self, ClientError> {
+    pub fn open(folder: &Path, job: &JobView, wanted: Wanted) -> Result<Self, ClientError> {
         fs::create_dir_all(folder).map_err(ClientError::file("create", folder))?;
         let path = folder.join(JOB_FILE);
         match fs::read(&path) {
@@ -166,7 +168,8 @@ impl ResultsFolder {
             .append(true)
             .open(&path)
             .map_err(ClientError::file("write", &path))?;
-        let given_up = if job.state.is_over() { job.tasks.given_up } else { 0 };
+        let all = job.state.is_over() && wanted == Wanted::All;
+        let given_up = if all { job.tasks.given_up } else { 0 };
         Ok(Self { path: folder.into(), known, given_up, summary })
     }
 
@@ -220,8 +223,8 @@ impl ResultsFolder {
 }
 
 impl Client {
-    /// Saves the results accepted so far under `folder` and calls `progress` with their number.
-    /// Begins again, and writes only what is missing, when the connection breaks.
+    /// Saves the `wanted` results accepted so far under `folder` and calls `progress` with their
+    /// number. Begins again, and writes only what is missing, when the connection breaks.
     ///
     /// # Errors
     /// Those of [`ResultsFolder`] and of [`crate::Results::next`]. What was saved stays, and the
@@ -229,13 +232,14 @@ impl Client {
     pub async fn save_results(
         &self,
         job: JobId,
+        wanted: Wanted,
         folder: &Path,
         mut progress: impl FnMut(u32) + Send,
     ) -> Result<Saved, ClientError> {
         let view = self.job(job).await?;
         let path = folder.to_owned();
-        let folder = blocking(move || ResultsFolder::open(&path, &view)).await?;
-        let (mut seen, mut written, mut bytes) = (BTreeSet::new(), 0, 0);
+        let folder = blocking(move || ResultsFolder::open(&path, &view, wanted)).await?;
+        let (mut seen, mut written, mut bytes) = (TaskSet::new(), 0, 0);
         let folder = Arc::new(Mutex::new(folder));
         let mut waits = RETRY_WAITS.into_iter();
         let lost = loop {
@@ -244,10 +248,10 @@ impl Client {
                     written += 1;
                     bytes += line.stdout_bytes + line.stderr_bytes;
                 }
-                seen.insert(line.task);
-                progress(seen.len() as u32);
+                seen.insert(TaskRange::new(line.task, line.task.saturating_add(1)));
+                progress(seen.count());
             };
-            let error = match self.save_stream(job, &folder, &mut note).await {
+            let error = match self.save_stream(job, wanted, &folder, &mut note).await {
                 Ok(lost) => break lost,
                 Err(error) => error,
             };
@@ -260,17 +264,18 @@ impl Client {
         if !lost.is_empty() {
             return Err(ClientError::Lost { job, tasks: lost });
         }
-        Ok(Saved { kept: seen.len() as u32 - written, bytes, ..saved })
+        Ok(Saved { kept: seen.count() - written, bytes, ..saved })
     }
 
-    /// One pass over all results. Gives the tasks whose outputs are lost.
+    /// One pass over them. Gives the tasks whose outputs are lost.
     async fn save_stream(
         &self,
         job: JobId,
+        wanted: Wanted,
         folder: &Arc<Mutex<ResultsFolder>>,
         note: &mut (dyn FnMut(&ResultLine, bool) + Send),
     ) -> Result<Vec<u32>, ClientError> {
-        let mut results = self.results(job, true, None).await?;
+        let mut results = self.results(job, true, wanted).await?;
         let mut lost = Vec::new();
         loop {
             let outcome = match results.next().await {
@@ -304,7 +309,7 @@ fn lock(folder: &Mutex<ResultsFolder>) -> MutexGuard<'_, ResultsFolder> {
     folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
 ) -> Result<T, ClientError> {
     tokio::task::spawn_blocking(work).await.expect("file work does not panic")

@@ -26,6 +26,8 @@ use crate::objects::blocking;
 pub(super) const PAGE_MAX: u32 = 1_000;
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
+/// And in no more bytes than this: a job with many inputs or ranges is told less often.
+const EVENT_BYTES_PER_SEC_MAX: u64 = 64 << 10;
 
 /// Submits a job.
 ///
@@ -266,10 +268,10 @@ pub(super) async fn events(
     let watched = shared.core.watch(JobId(id));
     let first = find(&shared, &who, id).await?;
     let stopping = shared.stopping.clone();
-    let start = (shared, watched, stopping, Some(first), false);
+    let start = (shared, watched, stopping, Some(first), EVENT_PERIOD, false);
     let stream = futures_util::stream::unfold(
         start,
-        move |(shared, mut watched, mut stopping, first, over)| async move {
+        move |(shared, mut watched, mut stopping, first, period, over)| async move {
             if over {
                 return None;
             }
@@ -280,16 +282,24 @@ pub(super) async fn events(
                         moved = watched.moved() => if !moved { return None },
                         _ = stopping.wait_for(|stop| *stop) => return None,
                     }
-                    tokio::time::sleep(EVENT_PERIOD).await;
+                    tokio::time::sleep(period).await;
                     look(&shared, JobId(id)).await.ok()??
                 }
             };
             let over = view.state.is_over();
-            let event = Event::default().json_data(&view).ok()?;
-            Some((Ok(event), (shared, watched, stopping, None, over)))
+            let text = serde_json::to_string(&view).ok()?;
+            let period = event_period(text.len());
+            let event = Event::default().data(text);
+            Some((Ok(event), (shared, watched, stopping, None, period, over)))
         },
     );
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// How long to wait after an event of so many bytes.
+fn event_period(bytes: usize) -> Duration {
+    let paced = Duration::from_millis(bytes as u64 * 1_000 / EVENT_BYTES_PER_SEC_MAX);
+    EVENT_PERIOD.max(paced)
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -354,7 +364,7 @@ fn task_view(accepted: Accepted) -> TaskView {
 
 /// What became of a task that was given up with all others when its job ended.
 pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
-    let why = job.why.clone().filter(|_| task < job.tasks.total)?;
+    let why = job.why.clone().filter(|_| job.spec.has_task(task))?;
     Some(Accepted { task, result: Err(why), host: None })
 }
 
@@ -403,5 +413,16 @@ fn lease_view(lease: &LeaseRecord) -> LeaseView {
         rejected: lease.rejected,
         fuel: lease.fuel,
         bill: lease.bill,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_with_much_to_tell_is_told_less_often() {
+        assert_eq!(event_period(900), EVENT_PERIOD);
+        assert_eq!(event_period(160 << 10), Duration::from_millis(2_500));
     }
 }

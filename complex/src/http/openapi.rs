@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages, results};
+use super::{Failure, jobs, objects, others, pages, ranges, results};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -44,6 +44,7 @@ use super::{Failure, jobs, objects, others, pages, results};
         jobs::events,
         jobs::tasks,
         results::results,
+        ranges::ranges,
         jobs::leases,
         others::hosts,
         others::host,

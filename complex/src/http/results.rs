@@ -10,20 +10,22 @@ use bytes::Bytes as Buffer;
 use isos_base::api::{Problem, RESULT_STREAM_TYPE, ResultEntry};
 use isos_base::record::Accepted;
 use isos_base::task::{OutputAt, TaskResult};
-use isos_base::{Bytes, JobId, codec, limits};
+use isos_base::{Bytes, JobId, TaskRange, codec, limits};
 use isos_disk::ShelfError;
 use serde::Deserialize;
 
 use super::extract::{Path, Query};
 use super::jobs::{find, given_up};
 use super::openapi::Raw;
-use super::{Answer, App, AppState, Failure, Who, internal, not_found, unreadable};
+use super::{Answer, App, AppState, Failure, Who, internal, not_found, unreadable, usage};
 use crate::clock;
 use crate::core::report;
 use crate::objects::blocking;
 
 /// Results are sent in pieces of about this size; an output of its own is one piece.
 const PIECE_BYTES: usize = 1 << 20;
+/// Numbers of batches of a range that are looked up at once.
+const BATCHES_AHEAD: u32 = 1_000;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -31,12 +33,38 @@ pub(super) struct ResultsQuery {
     /// Whether to send the outputs too.
     #[serde(default)]
     output: bool,
-    /// Only this task.
+    /// Only this task: 404 if it has no result yet.
     task: Option<u32>,
+    /// Only tasks from this one on.
+    from: Option<u32>,
+    /// Only tasks before this one.
+    to: Option<u32>,
+}
+
+impl ResultsQuery {
+    /// The tasks between `from` and `to`, if not all are asked for.
+    fn range(&self) -> Answer<Option<TaskRange>> {
+        if self.from.is_none() && self.to.is_none() {
+            return Ok(None);
+        }
+        if self.task.is_some() {
+            return Err(usage("task names one task: leave out from and to"));
+        }
+        let range = TaskRange::new(self.from.unwrap_or(0), self.to.unwrap_or(u32::MAX));
+        if range.is_empty() {
+            let TaskRange { start, end } = range;
+            return Err(usage(format!(
+                "from={start} to={end} has no task: to is one past the last"
+            )));
+        }
+        Ok(Some(range))
+    }
 }
 
 /// Streams the results accepted so far, in the order of acceptance.
 ///
+/// That order never changes; what is accepted later comes behind. Also those of a range of tasks
+/// come in it, and not by their numbers: `/v1/jobs/{id}/tasks` is in the order of tasks.
 /// Tasks that were given up all at once when the job ended are not among them: the job says why.
 /// Frames, each a length of four little-endian bytes and a postcard message: see the internals
 /// book. With `output`, each carries its task's output.
@@ -65,7 +93,7 @@ pub(super) async fn results(
     Query(query): Query<ResultsQuery>,
 ) -> Answer<Response> {
     let view = find(&shared, &who, id).await?;
-    let job = JobId(id);
+    let (job, range) = (JobId(id), query.range()?);
     if let Some(keep) = shared.keep
         && view.ended.is_some_and(|ended| ended + keep < clock::now())
     {
@@ -83,8 +111,7 @@ pub(super) async fn results(
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());
     }
-    let pages =
-        Pages { shared, job, with_output: query.output, after: None, waiting: Default::default() };
+    let pages = Pages::new(shared, job, range, query.output);
     let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
         let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
         Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Buffer::from(piece), pages)))
@@ -96,25 +123,55 @@ pub(super) async fn results(
 struct Pages {
     shared: App,
     job: JobId,
+    /// Only these tasks.
+    range: Option<TaskRange>,
     with_output: bool,
     /// The last batch that was read.
     after: Option<u64>,
+    /// Batches behind it that may have tasks of the range.
+    ahead: VecDeque<u64>,
     /// What is left of it.
     waiting: VecDeque<Accepted>,
 }
 
 impl Pages {
+    const fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
+        let ahead = VecDeque::new();
+        let waiting = VecDeque::new();
+        Self { shared, job, range, with_output, after: None, ahead, waiting }
+    }
+
+    /// Goes on to the next batch that may have wanted tasks; false at the end.
+    async fn turn_over(&mut self) -> Result<bool, Problem> {
+        let (db, job) = (&self.shared.db, self.job);
+        if let Some(range) = self.range {
+            if self.ahead.is_empty() {
+                let ahead = db.batches_within(job, range, self.after, BATCHES_AHEAD).await;
+                self.ahead = ahead.map_err(|error| unreadable(&error).0)?.into();
+            }
+            let Some(next) = self.ahead.pop_front() else { return Ok(false) };
+            self.after = next.checked_sub(1);
+        }
+        let batches = db.results(job, self.after, 1).await;
+        let batches = batches.map_err(|error| unreadable(&error).0)?;
+        let Some(batch) = batches.into_iter().next() else { return Ok(false) };
+        self.after = Some(batch.batch);
+        self.waiting = batch.results.into();
+        if let Some(range) = self.range {
+            self.waiting.retain(|accepted| range.tasks().contains(&accepted.task));
+        }
+        Ok(true)
+    }
+
     /// The next frames: one with an object's bytes, or [`PIECE_BYTES`] of others. Empty at the end.
     async fn next(&mut self) -> Result<Vec<u8>, Problem> {
         let mut frames = Vec::new();
         while frames.len() < PIECE_BYTES {
             let Some(accepted) = self.waiting.front() else {
-                let batches = self.shared.db.results(self.job, self.after, 1).await;
-                let batches = batches.map_err(|error| unreadable(&error).0)?;
-                let Some(batch) = batches.into_iter().next() else { break };
-                self.after = Some(batch.batch);
-                self.waiting = batch.results.into();
-                continue;
+                if self.turn_over().await? {
+                    continue;
+                }
+                break;
             };
             let object = |result: &TaskResult| matches!(result.output, OutputAt::Object(..));
             if self.with_output && accepted.result.as_ref().is_ok_and(object) && !frames.is_empty()

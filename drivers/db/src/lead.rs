@@ -39,9 +39,9 @@ const CHANNEL: &str = "isos_leader";
 /// A server that wants to lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Public key of the complex, in hex: another one's database is not touched.
+    /// Public key of the complex: another one's database is not touched. Empty, if any will do.
     pub complex: String,
-    /// Its public key, in hex.
+    /// Its public key.
     pub server: String,
     /// What others tell their clients of it while it leads: any text of at most [`TOLD_MAX`] bytes.
     pub told: String,
@@ -148,9 +148,10 @@ pub(crate) async fn take(server: &Server, candidate: &Candidate) -> Result<Taken
     if !seize(&mut session, candidate).await.map_err(failed)? {
         session.run("ROLLBACK").await.map_err(failed)?;
         let theirs = complex(&mut session).await.map_err(failed)?;
-        if theirs != candidate.complex && !theirs.is_empty() {
+        let (ours, is_known) = (&candidate.complex, !theirs.is_empty());
+        if is_known && theirs != *ours && !ours.is_empty() {
             let path = server.name().to_owned();
-            return Err(OpenError::OtherComplex { path, theirs, ours: candidate.complex.clone() });
+            return Err(OpenError::OtherComplex { path, theirs, ours: ours.clone() });
         }
         let leader = look(&mut session).await.map_err(failed)?;
         servers::note(&mut connection, candidate).await.map_err(failed)?;
@@ -188,9 +189,10 @@ async fn encoding(session: &mut Session<'_>) -> Result<String, SqlError> {
 /// Makes the candidate the leader, unless somebody leads.
 async fn seize(session: &mut Session<'_>, candidate: &Candidate) -> Result<bool, SqlError> {
     let sql = format!(
-        "UPDATE leader SET epoch = epoch + 1, server = $1, told = $2, complex = $3, \
+        "UPDATE leader SET epoch = epoch + 1, server = $1, told = $2, \
+         complex = CASE WHEN $3 = '' THEN complex ELSE $3 END, \
          until = clock_timestamp() + INTERVAL '{} seconds' \
-         WHERE until <= clock_timestamp() AND complex IN ('', $3)",
+         WHERE until <= clock_timestamp() AND (complex IN ('', $3) OR $3 = '')",
         LEASE.as_secs()
     );
     let values = [&candidate.server, &candidate.told, &candidate.complex];
@@ -320,8 +322,13 @@ impl Follower {
                 none.insert(Box::new(ear))
             }
         };
-        let row = sqlx::query(LOOK).fetch_optional(&mut **ear);
-        let row = in_time(CONNECT_WAIT, row).await.map_err(failed)?;
+        let candidate = &self.candidate;
+        let row = in_time(CONNECT_WAIT, async {
+            let connection = ear.acquire().await?;
+            servers::note(connection, candidate).await?;
+            sqlx::query(LOOK).fetch_optional(connection).await
+        });
+        let row = row.await.map_err(failed)?;
         let row = row.map(|row| leader_of(&Row::Postgres(row))).transpose().map_err(failed)?;
         row.ok_or_else(|| no_row(&self.server))
     }

@@ -10,6 +10,7 @@ use futures_util::TryStreamExt;
 use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
+use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
     StateChunk, TransferRecord, VoteBatch,
@@ -23,6 +24,7 @@ use crate::error::ReadError;
 use crate::place::Place;
 use crate::rows::Record;
 use crate::sql::{Row, Session};
+use crate::table::Table;
 use crate::values::Cell;
 
 /// Rows of one page at the most, whatever was asked for.
@@ -153,6 +155,20 @@ impl Db {
         self.page("WHERE job = $1 ORDER BY chunk", Lookup::default().number(job.0)).await
     }
 
+    /// As [`Db::states`], but at most `limit` chunks, from the chunk `from` on.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn states_from(
+        &self,
+        job: JobId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<StateChunk>, ReadError> {
+        let values = Lookup::default().number(job.0).number(from.into()).limit(limit);
+        self.page("WHERE job = $1 AND chunk >= $2 ORDER BY chunk LIMIT $3", values).await
+    }
+
     /// Result batches of a job, in order, with numbers above `after`.
     ///
     /// A page ends after `limit` batches or [`RESULTS_PAGE_BYTES_MAX`]; an empty one is the end.
@@ -165,15 +181,13 @@ impl Db {
         after: Option<u64>,
         limit: u32,
     ) -> Result<Vec<ResultBatch>, ReadError> {
-        // Batches count from 0, so "after none" is after -1.
-        let mut after = after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX));
+        let mut after = after;
         let sql = "WHERE job = $1 AND batch > $2 ORDER BY batch LIMIT $3";
         let limit = limit.min(PAGE_ROWS_MAX) as usize;
         let (mut page, mut bytes): (Vec<ResultBatch>, _) = (Vec::new(), 0);
         loop {
             let few = (limit - page.len()).min(FEW_ROWS as usize);
-            let values =
-                Lookup::default().number(job.0).value(Cell::Number(Some(after))).number(few as u64);
+            let values = Lookup::default().number(job.0).value(behind(after)).number(few as u64);
             let before = page.len();
             let visit = |row: &Row| {
                 page.push(ResultBatch::of(row)?);
@@ -185,11 +199,38 @@ impl Db {
             let end = page.len() < before + few || page.len() >= limit;
             match page.last() {
                 Some(last) if !end && bytes < RESULTS_PAGE_BYTES_MAX => {
-                    after = i64::try_from(last.batch).unwrap_or(i64::MAX);
+                    after = Some(last.batch);
                 }
                 _ => return Ok(page),
             }
         }
+    }
+
+    /// The numbers of result batches that may have tasks of `tasks`, in order, above `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn batches_within(
+        &self,
+        job: JobId,
+        tasks: TaskRange,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<u64>, ReadError> {
+        const BATCH: Table = Table { columns: &["batch"], ..ResultBatch::TABLE };
+        let values = Lookup::default().number(job.0).value(behind(after));
+        let values = values.number(tasks.start.into()).number(tasks.end.into()).limit(limit);
+        // The sign keeps the key out of it: the bounds lie in an index of their own, which is
+        // small, and rows that have none of the tasks are not touched.
+        let sql = "SELECT batch FROM results WHERE job = $1 AND +batch > $2 \
+                   AND last_task >= $3 AND first_task < $4 ORDER BY +batch LIMIT $5";
+        let mut numbers = Vec::new();
+        let visit = |row: &Row| {
+            numbers.push(Reader::new(BATCH, row).number()?);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(sql, values, visit).await?;
+        Ok(numbers)
     }
 
     /// The accepted result of one task, if there is one yet.
@@ -489,6 +530,11 @@ impl Db {
         let mut connection = connection.map_err(|error| ReadError::sql(place, error))?;
         Source { session: connection.session(), place }.visit(sql, values, visit).await
     }
+}
+
+/// Batches count from 0, so "after none" is after -1.
+fn behind(after: Option<u64>) -> Cell {
+    Cell::Number(Some(after.map_or(-1, |batch| i64::try_from(batch).unwrap_or(i64::MAX))))
 }
 
 /// The length of the packed column of a result batch, which was read already.

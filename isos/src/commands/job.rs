@@ -2,6 +2,7 @@
 
 pub(crate) mod logs;
 pub(crate) mod results;
+pub(crate) mod retry;
 pub(crate) mod submit;
 pub(crate) mod wait;
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Logs(logs::Args),
     /// List the tasks that have ended, or bring their results home
     Results(results::Args),
+    /// Run what failed or was given up again, as a new job
+    Retry(Box<retry::Args>),
     /// Cancel jobs: what is done is paid for, the rest comes back
     Cancel(Which),
 }
@@ -72,6 +75,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Wait(args) => wait::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Results(args) => results::run(args, context).await,
+        Command::Retry(args) => retry::run(*args, context).await,
         Command::Cancel(which) => {
             let jobs = which.jobs.resolve(client).await?;
             let (cancelled, end) = each(context, &jobs, |job| client.cancel(job)).await?;

@@ -2,6 +2,7 @@
 
 use isos_base::Time;
 use isos_base::api::{AccountView, JobView, TaskCounts};
+use isos_base::job::JobSpec;
 use isos_base::record::JobState;
 use serde_json::{Value, json};
 
@@ -74,6 +75,17 @@ fn progress(tasks: &TaskCounts) -> String {
     text
 }
 
+/// `of 200 tasks, 3..10, 17 and 40 ranges more`.
+fn which(spec: &JobSpec) -> String {
+    const SHOWN_MAX: usize = 8;
+    let shown: Vec<_> = spec.tasks.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+    let more = match spec.tasks.len().saturating_sub(SHOWN_MAX) {
+        0 => String::new(),
+        more => format!(" and {} more", plural(more as u32, "range")),
+    };
+    format!("of {}, {}{more}", plural(spec.count, "task"), shown.join(", "))
+}
+
 fn value(job: &JobView) -> Value {
     stamp(json!(job), TIMES)
 }
@@ -121,6 +133,9 @@ impl JobDetails {
         let title = page.paint(Tone::Bold, &format!("job {} {}", job.id, clean(&job.name)));
         page.line(format!("{title}  {state}"));
         page.field("tasks", progress(&job.tasks));
+        if !job.spec.tasks.is_empty() {
+            page.field("which", which(&job.spec));
+        }
         page.field("hosts", job.hosts.to_string());
         page.field("submitted", format!("{} ({})", ago(page.now(), job.submitted), job.submitted));
         if let Some(ended) = job.ended {

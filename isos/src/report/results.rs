@@ -7,6 +7,7 @@ use isos_base::task::Output;
 use isos_sdk::{Outcome, Saved};
 use serde_json::{Value, json};
 
+use crate::commands::job::results::Format;
 use crate::output::{Page, Report, Table, Tone, clean, plural};
 
 /// The accepted tasks of a job, a line each.
@@ -25,6 +26,8 @@ pub(crate) struct SavedReport {
     pub(crate) job: JobId,
     /// What was saved where.
     pub(crate) saved: Saved,
+    /// How it lies there.
+    pub(crate) format: Format,
 }
 
 /// What one task printed: a line of a stream of JSON documents.
@@ -107,7 +110,12 @@ impl Report for SavedReport {
             }
         }
         page.line(text);
-        page.toned(Tone::Dim, "  TASK/stdout, TASK/stderr, TASK/out/..., results.jsonl, job.json");
+        let lies = match self.format {
+            Format::Dir => "  TASK/stdout, TASK/stderr, TASK/out/..., results.jsonl, job.json",
+            Format::Jsonl => "  a line of JSON a task",
+            Format::Tar => "  job.json, TASK/result.json, TASK/stdout, TASK/stderr, TASK/out/...",
+        };
+        page.toned(Tone::Dim, lies);
     }
 
     fn json(&self) -> Value {

@@ -18,6 +18,7 @@ use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_sdk::Saved;
 
 use super::*;
+use crate::commands::job::results::Format;
 use crate::config::Settings;
 use crate::output::tests::{NOW, outcome, three_forms};
 
@@ -25,7 +26,7 @@ fn before(secs: u64) -> Time {
     NOW - Span::secs(secs)
 }
 
-fn job(id: u64, state: JobState) -> JobView {
+pub(crate) fn job(id: u64, state: JobState) -> JobView {
     let mut spec = JobSpec::new(Guid::of(b"program"), Bytes::kib(150), 200);
     spec.name = "genematch".into();
     spec.args = vec!["{file}".into(), "/in/lib.fasta".into()];
@@ -149,7 +150,9 @@ fn results() {
     check("task_list_empty", &TaskList { job: JobId(42), tasks: Vec::new() });
     let saved =
         Saved { folder: "out".into(), done: 198, failed: 1, given_up: 1, kept: 3, bytes: 4_000 };
-    check("saved", &SavedReport { job: JobId(42), saved });
+    let packed = Saved { folder: "out.tar".into(), kept: 0, ..saved.clone() };
+    check("saved", &SavedReport { job: JobId(42), saved, format: Format::Dir });
+    check("packed", &SavedReport { job: JobId(42), saved: packed, format: Format::Tar });
     check("log", &TaskLog { job: JobId(42), outcome: outcome(7, b"one\x1b[2J\ntwo\n") });
 }
 

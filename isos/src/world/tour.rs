@@ -17,7 +17,7 @@ use isos_base::record::JobState;
 use isos_base::task::Output;
 use isos_base::{Fuel, Guid, JobId, MicroCredits};
 use isos_sandbox::{Event, Order, Sandbox, SandboxConfig, Setup};
-use isos_sdk::{Client, Input, Submission, Tasks};
+use isos_sdk::{Client, Input, Submission, Tasks, Wanted};
 
 use super::local::{HostPlan, World};
 use crate::context::Context;
@@ -274,7 +274,7 @@ async fn watch(
 
 /// The outputs as the complex gives them, by task.
 async fn collect(buyer: &Client, job: JobId) -> anyhow::Result<BTreeMap<u32, Output>> {
-    let mut results = buyer.results(job, true, None).await?;
+    let mut results = buyer.results(job, true, Wanted::All).await?;
     let mut outputs = BTreeMap::new();
     while let Some(outcome) = results.next().await? {
         let task = outcome.accepted.task;

@@ -174,7 +174,7 @@ impl Complex {
     #[must_use]
     pub fn explain_task(&self, id: TaskId) -> Option<Explanation> {
         let job = self.jobs.get(&id.job)?;
-        if id.task >= job.record.spec.count {
+        if !job.record.spec.has_task(id.task) {
             return None;
         }
         let mut reasons = Vec::new();
@@ -300,7 +300,10 @@ impl Complex {
             reasons.push(ReasonView { about: "end".into(), why: why.clone(), remedy: None });
         }
         if tasks.failed + tasks.given_up > 0 {
-            let remedy = format!("`isos job results {}` shows why, task by task", view.id);
+            let remedy = format!(
+                "`isos job results {0}` shows why, task by task; `isos job retry {0}` runs them again",
+                view.id
+            );
             reasons.push(ReasonView {
                 about: "tasks".into(),
                 why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::api::TaskCounts;
 use isos_base::job::Verify;
 use isos_base::record::{
-    Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState,
+    Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState, states,
 };
 use isos_base::task::TaskResult;
 use isos_base::{
@@ -43,6 +43,9 @@ pub(super) struct Job {
     /// Two bits a task.
     states: Vec<u8>,
     open: u32,
+    /// How many tasks there are.
+    total: u32,
+    /// How many of them are in each state.
     counts: [u32; 4],
     /// Tasks that wait for a host, by who was asked already (nobody, without a quorum).
     pools: BTreeMap<Asked, TaskSet>,
@@ -78,13 +81,26 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// A fresh job: all tasks wait.
+    /// A fresh job: all its tasks wait. If these are not all that its `count` numbers, the others
+    /// count as decided from the start: no task of another job is ever looked at.
     pub(super) fn new(record: JobRecord, constraint: Option<Constraint>) -> Self {
         let count = record.spec.count;
+        let mut states = vec![0; (count as usize).div_ceil(4)];
+        let mut free = 0;
+        for range in &record.spec.tasks {
+            states::fill(&mut states, TaskRange::new(free, range.start), TaskState::Done);
+            free = range.end;
+        }
+        if !record.spec.tasks.is_empty() {
+            states::fill(&mut states, TaskRange::new(free, count), TaskState::Done);
+        }
+        let ranges: Vec<TaskRange> = record.spec.ranges().collect();
+        let open = record.spec.task_count();
         let mut job = Self {
-            states: vec![0; (count as usize).div_ceil(4)],
-            open: count,
-            counts: [count, 0, 0, 0],
+            states,
+            open,
+            total: open,
+            counts: [open, 0, 0, 0],
             pools: BTreeMap::new(),
             waiting: 0,
             owed: 0,
@@ -105,7 +121,9 @@ impl Job {
             next_batch: 0,
             record,
         };
-        job.put(Vec::new(), TaskRange::new(0, count));
+        for range in ranges {
+            job.put(Vec::new(), range);
+        }
         job
     }
 
@@ -122,23 +140,14 @@ impl Job {
         }
         self.counts = [0; 4];
         let mut open = TaskSet::new();
-        let count = self.record.spec.count;
-        let mut run = None;
-        for task in 0..count {
-            let state = self.state(task);
-            self.counts[state as usize] += 1;
-            match (state == TaskState::Open, run) {
-                (true, None) => run = Some(task),
-                (false, Some(start)) => {
-                    open.insert(TaskRange::new(start, task));
-                    run = None;
-                }
-                _ => {}
+        for (state, range) in states::runs(&self.states, self.record.spec.count) {
+            self.counts[state as usize] += range.len();
+            if state == TaskState::Open {
+                open.insert(range);
             }
         }
-        if let Some(start) = run {
-            open.insert(TaskRange::new(start, count));
-        }
+        // What is not this job's counts as done in the bits alone.
+        self.counts[TaskState::Done as usize] -= self.record.spec.count - self.total;
         self.open = self.counts[0];
         self.waiting = open.count();
         self.owed = 0;
@@ -156,7 +165,7 @@ impl Job {
     }
 
     pub(super) fn state(&self, task: u32) -> TaskState {
-        TaskState::from_bits(self.states[task as usize / 4] >> (task % 4 * 2))
+        states::state_of(&self.states, task)
     }
 
     pub(super) fn is_open(&self, task: u32) -> bool {
@@ -166,6 +175,11 @@ impl Job {
     /// Tasks not decided.
     pub(super) const fn open(&self) -> u32 {
         self.open
+    }
+
+    /// Whether every task is done.
+    pub(super) const fn is_done(&self) -> bool {
+        self.counts[TaskState::Done as usize] == self.total
     }
 
     /// Executions that wait for a host. Under a quorum a task may wait for several hosts at once,
@@ -185,7 +199,7 @@ impl Job {
         let checking = answered as u32;
         let waiting = self.pools.get(&Vec::new()).map_or(0, TaskSet::count);
         TaskCounts {
-            total: self.record.spec.count,
+            total: self.total,
             waiting,
             running: self.open - waiting - checking,
             checking,
@@ -463,14 +477,17 @@ impl Job {
         let owed =
             self.pools.iter().map(|(asked, pool)| self.need(asked) * u64::from(pool.count()));
         assert_eq!(owed.sum::<u64>(), self.owed);
-        assert_eq!(self.counts.iter().sum::<u32>(), self.record.spec.count);
+        assert_eq!(self.counts.iter().sum::<u32>(), self.total);
         assert_eq!(self.open, self.counts[0]);
         assert!(self.pools.values().all(|pool| !pool.is_empty()));
         for (asked, pool) in &self.pools {
-            for task in pool.iter().flat_map(TaskRange::tasks) {
-                assert!(self.is_open(task), "task {task} waits but is decided");
-                let ballot_asked = self.ballots.get(&task).map_or(&[][..], |b| &b.asked);
-                assert_eq!(ballot_asked, asked.as_slice(), "task {task} is in its ballot's pool");
+            for range in pool.iter() {
+                let open = states::are_all(&self.states, range, TaskState::Open);
+                assert!(open && range.end <= self.record.spec.count, "{range} waits, is it open?");
+                let ballots = self.ballots.range(range.start..range.end);
+                assert!(ballots.clone().all(|(_, ballot)| &ballot.asked == asked));
+                // Without a ballot, nobody was asked.
+                assert!(asked.is_empty() || ballots.count() == range.len() as usize);
             }
         }
         for (task, ballot) in &self.ballots {

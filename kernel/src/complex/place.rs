@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
 use isos_base::record::{LeaseRecord, LeaseState};
 use isos_base::wire::{Grant, JobOffer, ToHost};
@@ -347,7 +348,8 @@ impl Complex {
         if session.jobs_sent.insert(job_id) {
             offers.push(ToHost::Job(Box::new(JobOffer {
                 job: job_id,
-                spec: job.record.spec.clone(),
+                // Which tasks there are is told by grants.
+                spec: JobSpec { tasks: Vec::new(), ..job.record.spec.clone() },
                 price: job.record.price,
                 buyer: job.record.account,
             })));

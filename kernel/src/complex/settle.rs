@@ -159,8 +159,7 @@ impl Complex {
             }
             return;
         }
-        let all_done = job.full_record().done == job.record.spec.count;
-        let state = if all_done { JobState::Done } else { JobState::Failed };
+        let state = if job.is_done() { JobState::Done } else { JobState::Failed };
         self.end_job(id, state, None, effects);
     }
 

@@ -15,7 +15,7 @@ const IDEMPOTENCY_KEPT: Span = Span::secs(2 * 86_400);
 /// Replies remembered for all accounts together.
 const IDEMPOTENCY_MAX: usize = 1_000_000;
 /// Tasks of all jobs that are not over: 2 bits each, plus ranges.
-const TASKS_OPEN_MAX: u64 = 1_000_000_000;
+const TASKS_MAX: u64 = 1_000_000_000;
 
 impl Complex {
     pub(super) fn carry_out(
@@ -133,10 +133,12 @@ impl Complex {
                  some, or use one job with more tasks"
             ));
         }
-        let open: u64 = self.jobs.values().map(|job| u64::from(job.open())).sum();
-        if open + u64::from(spec.count) > TASKS_OPEN_MAX {
-            let message =
-                format!("{open} tasks are open, the limit is {TASKS_OPEN_MAX}: try later");
+        // A job of few of many tasks takes as much memory as one of all of them.
+        let numbered: u64 = self.jobs.values().map(|job| u64::from(job.record.spec.count)).sum();
+        if numbered + u64::from(spec.count) > TASKS_MAX {
+            let message = format!(
+                "jobs of {numbered} tasks are not over, the limit is {TASKS_MAX}: try later"
+            );
             return Err(Problem::new(ProblemCode::Busy, message));
         }
         let hold = self.hold_for(spec);
@@ -155,7 +157,7 @@ impl Complex {
     /// The most that a job can cost.
     pub(super) fn hold_for(&self, spec: &JobSpec) -> MicroCredits {
         let each = i128::from(self.config.price.charge(spec.fuel).0);
-        let executions = i128::from(spec.count) * i128::from(spec.verify.replicas_max());
+        let executions = i128::from(spec.task_count()) * i128::from(spec.verify.replicas_max());
         let all = MicroCredits(i64::try_from(each * executions).unwrap_or(i64::MAX));
         spec.price_max.map_or(all, |max| max.min(all))
     }

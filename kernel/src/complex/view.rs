@@ -31,7 +31,7 @@ impl Complex {
     /// The view of a job that is over, from its record.
     #[must_use]
     pub fn ended_view(record: JobRecord) -> JobView {
-        let total = record.spec.count;
+        let total = record.spec.task_count();
         let JobRecord { done, failed, given_up, .. } = record;
         JobView {
             id: record.id,

@@ -19,7 +19,7 @@ use isos_base::record::JobState;
 use isos_base::{Guid, JobId};
 
 use super::samples::{Server, entry, frames, job};
-use crate::{Input, ResultsFolder, Source, Submission, SubmissionError, Tasks};
+use crate::{Input, ResultsFolder, Source, Submission, SubmissionError, Tasks, Wanted};
 
 fn folder(files: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn a_loop_of_links_ends() {
 }
 
 /// A server whose stream of results breaks after the first result, once.
-async fn results_server() -> (Server, Arc<AtomicU32>) {
+pub(super) async fn results_server() -> (Server, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counter = count.clone();
     let results = move || {
@@ -176,7 +176,8 @@ async fn results_are_saved_once_however_often_the_stream_breaks() {
     let folder = home.path().join("results");
     let client = server.client();
     let mut steps = Vec::new();
-    let saved = client.save_results(JobId(42), &folder, |n| steps.push(n)).await.unwrap();
+    let saved =
+        client.save_results(JobId(42), Wanted::All, &folder, |n| steps.push(n)).await.unwrap();
     assert_eq!((saved.done, saved.kept, count.load(Ordering::SeqCst)), (3, 0, 2));
     assert_eq!(steps, [1, 1, 2, 3]);
     assert_eq!(fs::read_to_string(folder.join("2/stdout")).unwrap(), "task 2\n");
@@ -191,7 +192,7 @@ async fn results_are_saved_once_however_often_the_stream_breaks() {
 
     // Again: nothing is written twice; what somebody removed comes back.
     fs::remove_dir_all(folder.join("1")).unwrap();
-    let again = client.save_results(JobId(42), &folder, |_| ()).await.unwrap();
+    let again = client.save_results(JobId(42), Wanted::All, &folder, |_| ()).await.unwrap();
     assert_eq!((again.done, again.kept), (3, 2));
     assert!(folder.join("1/stdout").exists());
 }
@@ -209,7 +210,8 @@ async fn a_lost_output_is_named_and_the_others_are_saved() {
     let server = Server::start(router).await;
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("results");
-    let error = server.client().save_results(JobId(42), &folder, |_| ()).await.unwrap_err();
+    let error =
+        server.client().save_results(JobId(42), Wanted::All, &folder, |_| ()).await.unwrap_err();
     let said = "the output of task 42@0 is lost: the complex has no such bytes";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (said, 3));
     assert!(folder.join("2/stdout").exists() && folder.join("1/stdout").exists());
@@ -233,18 +235,18 @@ fn shorten(line: &str) -> String {
 fn results_of_two_jobs_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();
     let mine = job(3, JobState::Done);
-    drop(ResultsFolder::open(folder.path(), &mine).unwrap());
-    ResultsFolder::open(folder.path(), &mine).unwrap();
+    drop(ResultsFolder::open(folder.path(), &mine, Wanted::All).unwrap());
+    ResultsFolder::open(folder.path(), &mine, Wanted::All).unwrap();
     let mut other = mine.clone();
     other.submitted.0 += 1;
-    let error = ResultsFolder::open(folder.path(), &other).unwrap_err();
+    let error = ResultsFolder::open(folder.path(), &other, Wanted::All).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("holds results of job 42 of 2026"), "{error}");
     assert!(crate::check_results_folder(folder.path()).is_err());
     let new = folder.path().join("new");
     assert!(crate::check_results_folder(&new).is_ok());
     fs::create_dir_all(new.join("7")).unwrap();
-    let error = ResultsFolder::open(&new, &mine).unwrap_err().to_string();
+    let error = ResultsFolder::open(&new, &mine, Wanted::All).unwrap_err().to_string();
     assert!(
         error.ends_with("has \"7\", where a result would go: choose another folder"),
         "{error}"

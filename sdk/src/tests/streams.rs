@@ -15,7 +15,7 @@ use isos_base::record::JobState;
 use isos_base::{Guid, JobId};
 
 use super::samples::{Server, entry, frames, job, output};
-use crate::{ClientError, Progress};
+use crate::{ClientError, Progress, Wanted};
 
 /// Gives one answer after another to whoever asks for `path`; the last one for ever.
 fn in_turn(path: &str, answers: Vec<fn() -> Response>) -> Router {
@@ -113,7 +113,7 @@ fn results(bytes: Vec<u8>) -> Response {
 
 async fn read(make: fn() -> Response) -> Result<Vec<u32>, ClientError> {
     let server = Server::start(in_turn("/v1/jobs/42/results", vec![make])).await;
-    let mut results = server.client().results(JobId(42), true, None).await?;
+    let mut results = server.client().results(JobId(42), true, Wanted::All).await?;
     let mut tasks = Vec::new();
     while let Some(outcome) = results.next().await? {
         if outcome.accepted.result.is_ok() {

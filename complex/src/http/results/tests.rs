@@ -25,19 +25,9 @@ fn entries(mut frames: &[u8]) -> Vec<ResultEntry> {
     entries
 }
 
-#[tokio::test]
-async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
-    let world = World::new().await;
-    let shared = world.server.shared.clone();
-    let object = |byte: u8, size: usize| {
-        let guid = shared.shelf.put(&vec![byte; size]).unwrap();
-        OutputAt::Object(guid, size as u64)
-    };
-    let (one, two) = (object(1, 3 << 20), object(2, 2 << 20));
-    let lost = OutputAt::Object(Guid::of(b"lost"), 4);
-    let small = |task| accepted(task, OutputAt::Inline(vec![7; 2_000]));
-    let batch = |batch, results| Change::Results(ResultBatch { job: JobId(9), batch, results });
-    let job = JobRecord {
+/// A job whose thousand tasks are done.
+fn job() -> JobRecord {
+    JobRecord {
         id: JobId(9),
         account: AccountId(100),
         spec: JobSpec::new(Guid::of(b"program"), Bytes(1), 1_000),
@@ -51,15 +41,28 @@ async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
         failed: 0,
         given_up: 0,
         why: None,
+    }
+}
+
+#[tokio::test]
+async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
+    let world = World::new().await;
+    let shared = world.server.shared.clone();
+    let object = |byte: u8, size: usize| {
+        let guid = shared.shelf.put(&vec![byte; size]).unwrap();
+        OutputAt::Object(guid, size as u64)
     };
+    let (one, two) = (object(1, 3 << 20), object(2, 2 << 20));
+    let lost = OutputAt::Object(Guid::of(b"lost"), 4);
+    let small = |task| accepted(task, OutputAt::Inline(vec![7; 2_000]));
+    let batch = |batch, results| Change::Results(ResultBatch { job: JobId(9), batch, results });
     let changes = [
-        Change::Job(Box::new(job)),
+        Change::Job(Box::new(job())),
         batch(0, vec![accepted(0, one), accepted(1, lost), accepted(2, two)]),
         batch(1, (3..1_000).map(small).collect()),
     ];
     shared.db.commit(&changes).await.unwrap();
-    let waiting = VecDeque::new();
-    let mut pages = Pages { shared, job: JobId(9), with_output: true, after: None, waiting };
+    let mut pages = Pages::new(shared, JobId(9), None, true);
     let mut tasks = Vec::new();
     loop {
         let piece = pages.next().await.unwrap();
@@ -77,5 +80,41 @@ async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
         }
     }
     assert!(tasks.iter().copied().eq(0..1_000), "all results, in order");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_range_of_tasks_comes_in_the_order_of_acceptance() {
+    let world = World::new().await;
+    let empty = |task| accepted(task, OutputAt::Inline(vec![0, 0, 0]));
+    let batch = |batch, tasks: &[u32]| {
+        let results = tasks.iter().copied().map(empty).collect();
+        Change::Results(ResultBatch { job: JobId(9), batch, results })
+    };
+    let changes = [
+        Change::Job(Box::new(job())),
+        batch(0, &[900, 5, 7]),
+        batch(1, &[0, 1]),
+        batch(2, &[6, 9, 8]),
+    ];
+    world.server.shared.db.commit(&changes).await.unwrap();
+    let told = async |range: TaskRange| -> Vec<u32> {
+        let mut pages = Pages::new(world.server.shared.clone(), JobId(9), Some(range), false);
+        let piece = pages.next().await.unwrap();
+        assert!(pages.next().await.unwrap().is_empty());
+        entries(&piece).iter().map(|entry| entry.accepted.task).collect()
+    };
+    assert_eq!(told(TaskRange::new(5, 9)).await, [5, 7, 6, 8]);
+    assert_eq!(told(TaskRange::new(900, u32::MAX)).await, [900]);
+    assert!(told(TaskRange::new(10, 900)).await.is_empty());
+    let token = world.operator();
+    let ask = async |query: &str| {
+        world.json(&format!("GET /v1/jobs/9/results?{query}"), &token, "").await
+    };
+    for (query, why) in [("from=9&to=9", "has no task"), ("task=1&from=0", "leave out from")] {
+        let (status, body) = ask(query).await;
+        assert!(status == 400 && body.contains(why), "{query}: {status} {body}");
+    }
+    assert_eq!(ask("from=5&to=9").await.0, 200);
     world.server.stop().await;
 }

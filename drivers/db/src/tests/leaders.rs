@@ -225,7 +225,7 @@ async fn an_older_schema_is_brought_to_the_newest_version() {
     db.commit(&[chunk(1)]).await.unwrap();
     db.close().await.unwrap();
     let database = home.database.as_ref().unwrap();
-    database.run("DROP TABLE leader; DELETE FROM schema_versions WHERE version > 1");
+    database.run("DROP TABLE leader, servers; DELETE FROM schema_versions WHERE version > 1");
     let db = leads(&home, "b").await;
     assert_eq!((db.epoch(), chunks(&db).await), (Some(1), vec![1]));
     db.close().await.unwrap();
@@ -236,4 +236,51 @@ async fn an_older_schema_is_brought_to_the_newest_version() {
     let (closed, waited) = tokio::join!(db.close(), follower.wait());
     closed.unwrap();
     assert!(matches!(waited, Err(OpenError::Newer { found: 3, known: 2, .. })));
+}
+
+#[tokio::test]
+async fn the_database_of_another_complex_is_not_touched() {
+    let Some(home) = Home::at_server() else { return };
+    let db = leads(&home, "a").await;
+    let stranger = Candidate { complex: "other".into(), ..candidate("b") };
+    let refused = async || {
+        let error = Db::stand(&home.url(), &stranger).await.unwrap_err();
+        assert!(
+            matches!(&error, OpenError::OtherComplex { theirs, .. } if theirs == "c"),
+            "{error}"
+        );
+    };
+    refused().await;
+    db.close().await.unwrap();
+    refused().await;
+    assert_eq!(leads(&home, "a").await.epoch(), Some(2), "the stranger never led");
+}
+
+#[tokio::test]
+async fn all_servers_that_are_there_are_known_the_leader_first() {
+    let Some(home) = Home::at_server() else { return };
+    let told = |server: &str| candidate(server).told;
+    let db = leads(&home, "b").await;
+    assert_eq!(db.servers().await.unwrap(), [told("b")]);
+    let mut follower = follows(&home, "a").await;
+    let _other = follows(&home, "c").await;
+    let mut known = db.servers().await.unwrap();
+    assert_eq!(known[0], told("b"));
+    known.sort();
+    assert_eq!(known, [told("a"), told("b"), told("c")]);
+    let database = home.database.as_ref().unwrap();
+    database.run("UPDATE servers SET seen = seen - INTERVAL '1 hour'");
+    assert_eq!(db.servers().await.unwrap(), [told("b")], "who is gone is forgotten");
+    let heard = async {
+        while db.servers().await.unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = heard => {}
+        _ = follower.wait() => panic!("nothing has changed"),
+    }
+    assert_eq!(db.servers().await.unwrap(), [told("b"), told("a")], "it looks who leads");
+    let over_a_file = Home::new();
+    assert!(over_a_file.open().await.servers().await.unwrap().is_empty());
 }

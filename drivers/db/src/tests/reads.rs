@@ -6,6 +6,7 @@ use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
+use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, Change, ResultBatch};
 
 use super::{Home, sample};
@@ -52,6 +53,30 @@ async fn results_come_in_batches_and_one_by_one() {
             }
         }
         assert_eq!(db.result_of(JobId(2), 9).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn batches_without_a_wanted_task_are_passed_over() {
+    let batch = |(number, tasks): (u64, &[u32])| {
+        let accepted = |&task| Accepted { task, result: Err("x".into()), host: None };
+        let results = tasks.iter().map(accepted).collect();
+        Change::Results(ResultBatch { job: JobId(1), batch: number, results })
+    };
+    let batches: [(u64, &[u32]); 4] = [(0, &[90, 5, 7]), (1, &[0, 1]), (2, &[6, 9]), (3, &[30])];
+    for home in Home::each() {
+        let db = home.with(batches.into_iter().map(batch)).await;
+        let found = async |start, end, after, limit| -> Vec<u64> {
+            let range = TaskRange::new(start, end);
+            db.batches_within(JobId(1), range, after, limit).await.unwrap()
+        };
+        assert_eq!(found(5, 9, None, 9).await, [0, 2]);
+        assert_eq!(found(5, 9, Some(0), 9).await, [2]);
+        assert_eq!(found(0, 99, None, 3).await, [0, 1, 2]);
+        // One that may have some has none: its bounds are all that is looked at.
+        assert_eq!(found(30, 31, None, 9).await, [0, 3]);
+        assert_eq!(found(1, 2, None, 9).await, [1]);
+        assert!(found(91, u32::MAX, None, 9).await.is_empty());
     }
 }
 

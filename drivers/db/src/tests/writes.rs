@@ -141,7 +141,10 @@ async fn submissions_are_committed_in_the_order_of_calls() {
             }
         };
         tokio::task::unconstrained(all).await;
-        assert_eq!(db.states(JobId(1)).await.unwrap()[0].bits, 4_999u32.to_le_bytes());
+        let states = db.states(JobId(1)).await.unwrap();
+        assert_eq!(states[0].bits, 4_999u32.to_le_bytes());
+        assert_eq!(db.states_from(JobId(1), 0, 1).await.unwrap(), states[..1]);
+        assert_eq!(db.states_from(JobId(1), states[0].chunk + 1, 9).await.unwrap(), states[1..]);
         assert_eq!(writer.waiting(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! `isos job logs`: what tasks wrote, in the order in which they were accepted.
 
 use isos_base::task::Output;
-use isos_sdk::Outcome;
+use isos_sdk::{Outcome, Wanted};
 
 use crate::context::Context;
 use crate::exit::End;
@@ -25,7 +25,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let client = context.client()?;
     let job = args.what.job.resolve(client).await?;
     let prefix = args.what.task.is_none() && client.job(job).await?.tasks.total > 1;
-    let mut results = client.results(job, true, args.what.task).await?;
+    let wanted = args.what.task.map_or(Wanted::All, Wanted::Task);
+    let mut results = client.results(job, true, wanted).await?;
     let mut any = false;
     while let Some(outcome) = results.next().await? {
         any = true;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use isos_base::JobId;
 use isos_base::api::SubmitRequest;
-use isos_sdk::{Client, Prepared, check_results_folder};
+use isos_sdk::{Client, Prepared, Wanted};
 
-use super::wait;
+use super::{results, wait};
 use crate::context::Context;
-use crate::exit::End;
+use crate::exit::{End, Refusal};
 use crate::job_options::JobOptions;
 use crate::output::plural;
 use crate::progress::UploadMeter;
@@ -41,9 +41,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         Some(path) => args.job.over(JobOptions::read(path)?),
         None => args.job,
     };
-    let results = options.results.clone();
-    if let Some(folder) = &results {
-        check_results_folder(folder)?;
+    let results = options.results.clone().map(|path| results::Place::new(path, options.format));
+    match (&results, options.format) {
+        (Some(place), _) => place.check_new()?,
+        (None, Some(_)) => {
+            return Err(Refusal::usage("--format is how results lie: add --results PATH").into());
+        }
+        (None, None) => {}
     }
     let submission = options.submission()?;
     let prepared = tokio::task::spawn_blocking(move || submission.prepare())
@@ -66,8 +70,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         return Ok(End::Ok);
     }
     context.out.note(&submitted(job.id, job.tasks.total));
-    let folder = results.or_else(|| wait::usual_folder(context, job.id));
-    wait::until_over(context, job.id, folder.as_deref()).await
+    let place = results.or_else(|| wait::usual_place(context, job.id));
+    if let Some(place) = &place {
+        place.warn(context, &job, Wanted::All);
+    }
+    wait::until_over(context, job.id, place.as_ref()).await
 }
 
 fn submitted(job: JobId, tasks: u32) -> String {
@@ -84,7 +91,7 @@ async fn plan(prepared: Prepared, client: &Client, context: &Context) -> anyhow:
 }
 
 /// A key that nobody else has, so that the submission can be repeated when the line breaks.
-fn fresh_key() -> anyhow::Result<String> {
+pub(super) fn fresh_key() -> anyhow::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).context("no randomness for the submission's key")?;
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))

@@ -1,14 +1,14 @@
 //! `isos job wait`: progress until the end, and the results if wanted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use isos_base::JobId;
 use isos_base::api::JobView;
 use isos_base::causes::report;
 use isos_base::record::JobState;
-use isos_sdk::{ClientError, Progress};
+use isos_sdk::{ClientError, Progress, Wanted};
 
-use super::results;
+use super::results::{self, Place};
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::progress::JobMeter;
@@ -21,9 +21,12 @@ pub(crate) struct Args {
     /// Numbers (42; 1,3,5-8) or last
     #[arg(value_name = "JOBS")]
     pub(crate) jobs: Jobs,
-    /// Bring the results of the one job into this folder
+    /// Bring the results of the one job into this folder, or file: see --format
     #[arg(long, value_name = "DIR")]
     pub(crate) results: Option<PathBuf>,
+    /// Results as a folder (dir), a line of JSON a task (jsonl), or one tar file [default: dir]
+    #[arg(long, value_name = "FORMAT", requires = "results")]
+    pub(crate) format: Option<results::Format>,
 }
 
 /// Waits for all of them, one after another.
@@ -34,24 +37,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     }
     let mut end = None;
     for job in jobs {
-        let folder = args.results.clone().or_else(|| usual_folder(context, job));
-        let this = until_over(context, job, folder.as_deref()).await?;
+        let named = args.results.clone().map(|path| Place::new(path, args.format));
+        let place = named.or_else(|| usual_place(context, job));
+        let this = until_over(context, job, place.as_ref()).await?;
         end = Some(end.map_or(this, |end: End| end.and(this)));
     }
     Ok(end.unwrap_or_default())
 }
 
 /// Where results go when nobody says: `results` of the settings, if it is set.
-pub(crate) fn usual_folder(context: &Context, job: JobId) -> Option<PathBuf> {
+pub(crate) fn usual_place(context: &Context, job: JobId) -> Option<Place> {
     let results = context.settings.results.as_ref()?;
-    Some(results.value.join(format!("job-{job}")))
+    Some(Place::new(results.value.join(format!("job-{job}")), None))
 }
 
 /// Waits for one job, brings its results home, and tells how it went.
 pub(crate) async fn until_over(
     context: &Context,
     job: JobId,
-    folder: Option<&Path>,
+    place: Option<&Place>,
 ) -> anyhow::Result<End> {
     context.goes_on(vec![
         format!("job {job} goes on; watch it: isos job wait {job}"),
@@ -74,8 +78,9 @@ pub(crate) async fn until_over(
     context.goes_on(Vec::new());
     let Some(view) = events.last().cloned() else { return Ok(End::Ok) };
     let end = end_of(&view);
-    if let Some(folder) = folder {
-        let report = results::save(context, job, folder).await?;
+    if let Some(place) = place
+        && let Some(report) = results::save(context, job, Wanted::All, place).await?
+    {
         context.out.note(&context.out.text_of(&report));
     }
     context.out.show(&JobReport(view))?;
