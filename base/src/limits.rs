@@ -48,6 +48,8 @@ pub const LEASE_TASKS_MAX: u32 = 1_024;
 pub const LEASE_RANGES_MAX: usize = 64;
 /// Tasks that a host holds at a time: it turns more down, and the complex grants no more.
 pub const HOST_TASKS_MAX: u32 = 65_536;
+/// Leases with tasks that a host holds at a time; see [`HOST_TASKS_MAX`].
+pub const HOST_LEASES_MAX: usize = 256;
 /// Voters of a quorum.
 pub const QUORUM_VOTERS_MAX: u8 = 9;
 /// Programs that a host's policy may name.

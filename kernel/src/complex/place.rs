@@ -227,7 +227,7 @@ impl Complex {
 
     /// The job whose turn it is on this host, and how many of its tasks.
     fn next_job(&mut self, id: HostId, passed_over: &BTreeSet<JobId>) -> Option<(JobId, u32)> {
-        if self.hosts[&id].session.as_ref()?.offer.cores == 0 {
+        if self.hosts[&id].session.as_ref()?.offer.cores == 0 || self.is_full(id) {
             return None;
         }
         let first: Vec<JobId> =
@@ -265,6 +265,15 @@ impl Complex {
             self.look_at(id, at);
         }
         found
+    }
+
+    /// Whether the host would turn a further lease down. Leases all of whose tasks are reported are
+    /// no burden to it, however long their votes wait for others.
+    fn is_full(&self, id: HostId) -> bool {
+        let leases = &self.hosts[&id].leases;
+        let open = |lease: &&LeaseId| !self.leases[*lease].out.is_empty();
+        leases.len() >= limits::HOST_LEASES_MAX
+            && leases.iter().filter(open).count() >= limits::HOST_LEASES_MAX
     }
 
     /// How many tasks of a job a host should get now; nothing if it may not run the job, has

@@ -52,7 +52,7 @@ pub(super) const WALL_GUESS: Span = Span::secs(1);
 /// the complex speaks of one that had to be forgotten, a new session makes it tell again.
 pub(super) const JOBS_MAX: usize = 128;
 /// Leases worked on at a time; as many again may be on their way back.
-pub(super) const LEASES_MAX: usize = 256;
+pub(super) const LEASES_MAX: usize = isos_base::limits::HOST_LEASES_MAX;
 /// Tasks of all leases: what a core does in a minute with tasks of a millisecond.
 pub(super) const TASKS_MAX: u32 = isos_base::limits::HOST_TASKS_MAX;
 /// Grants of one frame that are looked at.

@@ -513,3 +513,25 @@ fn a_job_on_which_all_hosts_fail_ends_in_the_end() {
     assert_eq!(world.state(id), JobState::Failed);
     assert_eq!(world.tables.jobs[&id].given_up, 30);
 }
+
+#[test]
+fn a_host_is_not_granted_more_leases_than_it_holds() {
+    use isos_base::limits::HOST_LEASES_MAX;
+    let mut world = World::new();
+    world.join(1);
+    world.submit(job(1_000_000));
+    let session = world.hosts[&1].session.unwrap();
+    // It says that it is idle again and again, and reports nothing.
+    for seq in 1..=2 * HOST_LEASES_MAX as u64 {
+        let room = Room { cores_idle: 2, ..Room::default() };
+        let frame = ToComplex::Report(Report { seq, leases: Vec::new(), room });
+        world.step(Input::HostSaid { session, frame });
+    }
+    assert_eq!(world.hosts[&1].grants.len(), HOST_LEASES_MAX);
+    // Nothing is stuck: what it reports makes room.
+    say(&mut world, 1, |grant, news| {
+        let tasks = grant.ranges.iter().flat_map(|range| range.tasks());
+        news.results.extend(tasks.map(right_answer));
+    });
+    assert_eq!(world.hosts[&1].grants.len(), HOST_LEASES_MAX);
+}
