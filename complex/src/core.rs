@@ -15,9 +15,11 @@ use isos_base::{JobId, Machine, Time};
 use isos_db::{Commit, Writer};
 use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SessionId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::journal::Journal;
+use crate::metrics::{Metrics, Queue};
 
 /// Inputs that wait for the core. Beyond it, senders wait: hosts and requests slow down.
 const INPUTS_MAX: usize = 4_096;
@@ -49,6 +51,8 @@ enum Outgoing {
 }
 
 struct Batch {
+    /// When it was decided.
+    decided: Instant,
     /// Resolves when everything before is on the disk.
     commit: Commit,
     outgoing: Vec<Outgoing>,
@@ -81,6 +85,7 @@ struct Registry {
 #[derive(Clone)]
 pub(crate) struct Core {
     messages: mpsc::Sender<Message>,
+    batches: mpsc::WeakSender<Batch>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -94,18 +99,33 @@ impl Core {
     pub(crate) fn start(
         machine: Complex,
         effects: Vec<Effect>,
-        writer: Writer,
-        journal: Option<Journal>,
+        books: Books,
         failed: mpsc::Sender<String>,
     ) -> Self {
         let (messages, inbox) = mpsc::channel(INPUTS_MAX);
         let (batches, outbox) = mpsc::channel(BATCHES_MAX);
         let registry = Arc::new(Mutex::new(Registry::default()));
-        let registry_too = registry.clone();
-        let task = Task { machine, writer, journal, batches, registry: registry_too, requests: 0 };
+        let metrics = books.metrics.clone();
+        let (full, registry_too) = (batches.clone().downgrade(), registry.clone());
+        let task = Task { machine, books, batches, registry: registry_too, requests: 0 };
         tokio::spawn(task.run(inbox, effects));
-        tokio::spawn(release(outbox, registry.clone(), failed));
-        Self { messages, registry }
+        tokio::spawn(release(outbox, registry.clone(), metrics, failed));
+        Self { messages, batches: full, registry }
+    }
+
+    /// What waits to be decided, and what was decided and waits to be kept.
+    pub(crate) fn queues(&self) -> [Queue; 3] {
+        let inputs = self.messages.max_capacity() - self.messages.capacity();
+        let batches = self.batches.upgrade().map_or(0, |it| it.max_capacity() - it.capacity());
+        let registry = lock(&self.registry);
+        let sessions = registry.sessions.values();
+        let frames = sessions.map(|it| it.frames.max_capacity() - it.frames.capacity()).max();
+        [
+            Queue { name: "inputs", waiting: inputs, max: INPUTS_MAX },
+            Queue { name: "batches", waiting: batches, max: BATCHES_MAX },
+            // Of the host for which most wait.
+            Queue { name: "host_frames", waiting: frames.unwrap_or(0), max: HOST_FRAMES_MAX },
+        ]
     }
 
     /// Gives a fact to the machine; waits while too many others do.
@@ -210,10 +230,16 @@ fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {
     registry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where everything is written down.
+pub(crate) struct Books {
+    pub(crate) writer: Writer,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 struct Task {
     machine: Complex,
-    writer: Writer,
-    journal: Option<Journal>,
+    books: Books,
     batches: mpsc::Sender<Batch>,
     registry: Arc<Mutex<Registry>>,
     requests: u64,
@@ -231,7 +257,7 @@ impl Task {
         let mut messages = Vec::with_capacity(BATCH_INPUTS_MAX);
         let mut releases = Vec::new();
         // What follows from the start alone.
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = &mut self.books.journal {
             journal.decided(clock::now(), &effects);
         }
         if !self.hand_over(&mut effects, &mut releases).await {
@@ -253,7 +279,7 @@ impl Task {
                 }
                 () = timer => {}
             }
-            let now = clock::now();
+            let (now, begun) = (clock::now(), Instant::now());
             for message in messages.drain(..) {
                 self.take(now, message, &mut releases);
             }
@@ -261,9 +287,10 @@ impl Task {
                 self.tell(now, Input::TimerFired);
             }
             self.machine.finish(&mut effects);
-            if let Some(journal) = &mut self.journal {
+            if let Some(journal) = &mut self.books.journal {
                 journal.decided(now, &effects);
             }
+            self.books.metrics.decided_in(begun.elapsed());
             if !self.hand_over(&mut effects, &mut releases).await {
                 return;
             }
@@ -284,7 +311,8 @@ impl Task {
     }
 
     fn tell(&mut self, now: Time, input: Input) {
-        if let Some(journal) = &mut self.journal {
+        self.books.metrics.told(&input);
+        if let Some(journal) = &mut self.books.journal {
             journal.told(&input);
         }
         self.machine.apply(now, input);
@@ -299,6 +327,7 @@ impl Task {
         let mut outgoing = Vec::new();
         let mut moved = std::collections::BTreeSet::new();
         for effect in effects.drain(..) {
+            self.books.metrics.decided(&effect);
             match effect {
                 Effect::Keep(change) => changes.push(change),
                 Effect::Send(session, frame) => outgoing.push(Outgoing::Send(session, frame)),
@@ -310,8 +339,9 @@ impl Task {
         }
         outgoing.extend(moved.into_iter().map(Outgoing::JobMoved));
         outgoing.extend(releases.drain(..).map(Outgoing::Release));
-        let commit = self.writer.submit(changes);
-        self.batches.send(Batch { commit, outgoing }).await.is_ok()
+        let commit = self.books.writer.submit(changes);
+        let batch = Batch { decided: Instant::now(), commit, outgoing };
+        self.batches.send(batch).await.is_ok()
     }
 }
 
@@ -319,6 +349,7 @@ impl Task {
 async fn release(
     mut batches: mpsc::Receiver<Batch>,
     registry: Arc<Mutex<Registry>>,
+    metrics: Arc<Metrics>,
     failed: mpsc::Sender<String>,
 ) {
     while let Some(batch) = batches.recv().await {
@@ -327,6 +358,7 @@ async fn release(
             let _ = failed.send(report(&error)).await;
             return;
         }
+        metrics.kept_after(batch.decided.elapsed());
         let mut registry = lock(&registry);
         for outgoing in batch.outgoing {
             match outgoing {

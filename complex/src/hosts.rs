@@ -20,6 +20,7 @@ use crate::auth::REVOKED;
 use crate::clock;
 use crate::core::Outlet;
 use crate::http;
+use crate::metrics::Queue;
 use crate::objects::{Admitted, Members};
 use crate::server::Shared;
 
@@ -55,6 +56,18 @@ impl Default for Places {
 }
 
 impl Places {
+    /// How many are taken.
+    pub(crate) fn queues(&self) -> [Queue; 2] {
+        let queue = |name, places: &Semaphore, max| {
+            let waiting = max - places.available_permits();
+            Queue { name, waiting, max }
+        };
+        [
+            queue("host_connections", &self.hosts, HOST_CONNECTIONS_MAX),
+            queue("api_connections", &self.api, API_CONNECTIONS_MAX),
+        ]
+    }
+
     /// A place, if one is free, until it is dropped.
     pub(crate) fn take(&self, is_api: bool) -> Option<OwnedSemaphorePermit> {
         let places = if is_api { &self.api } else { &self.hosts };
@@ -64,9 +77,8 @@ impl Places {
 
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>) {
-    let places = Places::default();
     while let Some(incoming) = shared.endpoint.accept().await {
-        let Some(place) = places.take(incoming.alpn() == API_ALPN) else {
+        let Some(place) = shared.places.take(incoming.alpn() == API_ALPN) else {
             incoming.refuse(code::BUSY, TOO_MANY);
             continue;
         };
@@ -232,7 +244,7 @@ async fn listen(
     loop {
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {
-                shared.counters.frames_in();
+                shared.metrics.frame();
                 if let ToComplex::Report(report) = &mut frame {
                     only_kept(&shared.shelf, report);
                     shared.store.claim(HostId(connection.remote()), report).await;

@@ -124,7 +124,7 @@ impl FromRequestParts<App> for Who {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, shared: &App) -> Answer<Self> {
-        shared.counters.request();
+        shared.metrics.request();
         let unauthorised =
             |message: &str| Failure(Problem::new(ProblemCode::Unauthorised, message));
         let token = bearer(&parts.headers).ok_or_else(|| {

@@ -14,6 +14,7 @@ mod hosts;
 mod http;
 mod journal;
 mod member;
+mod metrics;
 mod objects;
 mod server;
 mod statement;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use isos_base::api::{Problem, TicketReply};
@@ -21,12 +20,13 @@ use tokio::sync::{mpsc, watch};
 use crate::auth::{MintError, Tokens};
 use crate::clock;
 use crate::collect;
-use crate::core::{Core, report};
+use crate::core::{Books, Core, report};
 use crate::front::{Front, ServerPlace};
-use crate::hosts::{self, Guests};
+use crate::hosts::{self, Guests, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
 use crate::member::read_servers;
+use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
 
 /// What a server is started with.
@@ -138,27 +138,6 @@ pub enum ServerError {
     Thread(#[source] std::io::Error),
 }
 
-/// Counters for `/metrics`.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    frames: AtomicU64,
-    requests: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn frames_in(&self) {
-        self.frames.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> (u64, u64) {
-        (self.frames.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
-    }
-}
-
 /// What all parts of a running server share.
 pub(crate) struct Shared {
     pub(crate) core: Core,
@@ -167,9 +146,10 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) admitted: Arc<Members>,
     pub(crate) guests: Guests,
+    pub(crate) places: Places,
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
-    pub(crate) counters: Counters,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) key: PublicKey,
     pub(crate) started: Time,
     pub(crate) http: SocketAddr,
@@ -262,7 +242,9 @@ impl Server {
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        let core = Core::start(machine, effects, db.writer(), journal, failure.clone());
+        let metrics = Arc::<Metrics>::default();
+        let books = Books { writer: db.writer(), journal, metrics: metrics.clone() };
+        let core = Core::start(machine, effects, books, failure.clone());
         let store = Arc::new(Store {
             shelf: shelf.clone(),
             members: admitted.clone(),
@@ -277,10 +259,11 @@ impl Server {
             shelf,
             admitted,
             guests: Guests::default(),
+            places: Places::default(),
             endpoint,
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
-            counters: Counters::default(),
+            metrics,
             started,
             http,
             servers: known,

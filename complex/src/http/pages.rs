@@ -9,6 +9,7 @@ use isos_base::Span;
 use isos_base::api::ComplexStatus;
 
 use super::{Answer, App, AppState};
+use crate::metrics::Queue;
 
 /// The process runs.
 #[utoipa::path(
@@ -76,7 +77,6 @@ async fn look(shared: &App) -> Answer<ComplexStatus> {
 )]
 pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     let status = look(&shared).await?;
-    let (frames, requests) = shared.counters.read();
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, what: &str, value: u64| {
         let _ = write!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {value}\n");
@@ -103,10 +103,13 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     put("isos_jobs", "gauge", "Jobs that are not over.", status.jobs.into());
     put("isos_tasks_open", "gauge", "Tasks not accepted yet.", status.tasks_open);
     put("isos_transfers_total", "counter", "Transfers in the ledger.", status.transfers);
-    put("isos_host_frames_total", "counter", "Frames received from hosts.", frames);
-    put("isos_http_requests_total", "counter", "Authorised HTTP requests.", requests);
     put("isos_objects_bytes", "gauge", "Bytes of objects kept.", shared.shelf.used().0);
     put("isos_database_bytes", "gauge", "Bytes of the database.", shared.db.size().0);
+    let mut queues = shared.core.queues().to_vec();
+    let (waiting, max) = (shared.db.writer().waiting(), isos_db::SUBMISSIONS_MAX);
+    queues.push(Queue { name: "submissions", waiting, max });
+    queues.extend(shared.places.queues());
+    shared.metrics.render(&queues, &mut text);
     let kind = "text/plain; version=0.0.4";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
