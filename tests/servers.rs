@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use isos_base::random::Random;
 use isos_base::ticket::Ticket;
 use serde_json::Value;
 
-use crate::world::{ALWAYS, PATIENCE, isos, last_lines, module, wait_until};
+use crate::world::{ALWAYS, PATIENCE, isos, last_lines, module, pause, wait_until};
 
 /// A PostgreSQL of one test.
 struct Database {
@@ -365,4 +366,71 @@ fn the_database_may_be_killed_in_mid_job() {
         Database::tell(cluster.database.dir.path(), "crash");
     }
     cluster.assert_ends_well(&job, 150);
+}
+
+/// What may happen to a server or the database.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    KillLeader,
+    KillFollower,
+    EndLeader,
+    StopLeader,
+    CrashDatabase,
+    RestartDatabase,
+}
+
+/// Faults at any moments, by a seed: `ISOS_FAULT_SCHEDULES` says how many schedules, from
+/// `ISOS_FAULT_SEED`.
+#[test]
+fn nothing_is_lost_or_paid_twice_whatever_fails_and_when() {
+    let number =
+        |name: &str, or| std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(or);
+    let (schedules, first) =
+        (number("ISOS_FAULT_SCHEDULES", 1u64), number("ISOS_FAULT_SEED", 1u64));
+    let Some(mut cluster) = Cluster::start(3, 2) else { return };
+    for seed in first..first + schedules {
+        let mut random = Random::new(seed);
+        let job = cluster.submit(60);
+        for _ in 0..=random.below(3) {
+            pause(Duration::from_millis(random.below(3_000)));
+            let fault = [
+                Fault::KillLeader,
+                Fault::KillFollower,
+                Fault::EndLeader,
+                Fault::StopLeader,
+                Fault::CrashDatabase,
+                Fault::RestartDatabase,
+            ][random.below(6) as usize];
+            let wait = Duration::from_millis(random.below(4_000));
+            let said = format!("schedule {seed}: {fault:?}, for {wait:?}");
+            let _ = writeln!(std::io::stderr(), "{said}");
+            cluster.suffer(fault, wait);
+        }
+        cluster.assert_ends_well(&job, 60);
+    }
+}
+
+impl Cluster {
+    fn suffer(&mut self, fault: Fault, wait: Duration) {
+        let leader = self.leader();
+        let follower = (leader + 1) % self.nodes.len();
+        match fault {
+            Fault::KillLeader | Fault::EndLeader | Fault::KillFollower => {
+                let index = if matches!(fault, Fault::KillFollower) { follower } else { leader };
+                let signal = if matches!(fault, Fault::EndLeader) { "TERM" } else { "KILL" };
+                self.nodes[index].signal(signal);
+                self.nodes[index].wait_end();
+                pause(wait);
+                self.start_node(index);
+            }
+            // Up to twice as long as its lease, so that sometimes another leads when it wakes.
+            Fault::StopLeader => {
+                self.nodes[leader].signal("STOP");
+                pause(wait * 5);
+                self.nodes[leader].signal("CONT");
+            }
+            Fault::CrashDatabase => drop(Database::tell(self.database.dir.path(), "crash")),
+            Fault::RestartDatabase => drop(Database::tell(self.database.dir.path(), "restart")),
+        }
+    }
 }
