@@ -142,6 +142,10 @@ struct World {
     /// Stepped and not committed: lost when the server is killed.
     batches: BTreeMap<u64, Batch>,
     batch: u64,
+    /// When the last of them is on the disk.
+    committed_at: Time,
+    /// The server is killed as soon as something is committed.
+    dies_at_commit: bool,
     /// Inputs were applied whose effects have not been asked for.
     unfinished: bool,
     timer_at: Option<Time>,
@@ -159,6 +163,10 @@ struct World {
 const START: Time = Time(1_000_000_000_000);
 /// The group commit of a server with an ordinary disk.
 const COMMIT: Span = Span::millis(4);
+/// One in so many commits finds a disk that stands still.
+const STALLS_ONE_IN: u64 = 500;
+/// At the most for so long.
+const STALL_MAX: Span = Span::secs(3);
 /// The longest that inputs wait for others of their batch.
 const BATCH: Span = Span::millis(2);
 /// A peer that vanished is noticed after this time.
@@ -199,6 +207,8 @@ impl World {
             tables: Tables::default(),
             batches: BTreeMap::new(),
             batch: 0,
+            committed_at: START,
+            dies_at_commit: false,
             unfinished: false,
             timer_at: None,
             hosts,
@@ -340,9 +350,17 @@ impl World {
             }
             Event::Committed(batch) => {
                 self.note("committed", batch);
-                if let Some(batch) = self.batches.remove(&batch) {
+                if let Some(mut batch) = self.batches.remove(&batch) {
                     batch.changes.iter().for_each(|change| self.tables.apply(change));
+                    let dies = std::mem::take(&mut self.dies_at_commit);
+                    if dies {
+                        let left = self.random.below(batch.outgoing.len() as u64 + 1);
+                        batch.outgoing.truncate(left as usize);
+                    }
                     self.let_go(batch.outgoing);
+                    if dies {
+                        self.kill_server();
+                    }
                 }
             }
             Event::SessionGone(session) => {
@@ -350,6 +368,8 @@ impl World {
                     self.complex_step(Input::HostWent { session });
                 }
             }
+            // At any moment, or between what a batch keeps and any of what it lets go.
+            Event::ServerKilled if self.random.below(2) == 0 => self.dies_at_commit = true,
             Event::ServerKilled => self.kill_server(),
             Event::HostCrashed(n) => {
                 self.crashes += 1;
@@ -407,7 +427,12 @@ impl World {
         }
         self.batch += 1;
         self.batches.insert(self.batch, batch);
-        self.at(self.now + COMMIT, Event::Committed(self.batch));
+        // The disk stands still now and then; what waits for it is committed in order.
+        let stalls =
+            self.now < START + self.plan.faults_until && self.random.below(STALLS_ONE_IN) == 0;
+        let stall = if stalls { self.random.below(STALL_MAX.0) } else { 0 };
+        self.committed_at = self.committed_at.max(self.now + COMMIT + Span(stall));
+        self.at(self.committed_at, Event::Committed(self.batch));
     }
 
     /// What was decided is durable: messages leave.
@@ -464,6 +489,8 @@ impl World {
         self.note("kill", self.kills.into());
         // What was not committed is lost, and nobody has heard of it.
         self.batches.clear();
+        self.committed_at = self.now;
+        self.dies_at_commit = false;
         self.unfinished = false;
         for (_, line) in std::mem::take(&mut self.lines) {
             let gone = Todo::Gone(line.life, line.session, "the server died".to_owned());
