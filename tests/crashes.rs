@@ -60,3 +60,39 @@ fn an_agent_that_comes_back_is_the_same_host() {
     assert_eq!(hosts.as_array().unwrap().len(), 1);
     assert_eq!(hosts[0]["id"], before);
 }
+
+#[test]
+fn a_journal_of_a_server_that_was_killed_is_decided_again_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let file = journal.to_str().unwrap();
+    let mut world = World::start(&["--journal", file]);
+    (0..2).for_each(|_| _ = world.add_host(crate::world::HostPlan::default()));
+    world.wait_for_hosts(2);
+    let job = world.submit(&[
+        &module("montecarlo"),
+        "--count",
+        "40",
+        "--fuel",
+        "5G",
+        "--verify",
+        "quorum=2/2",
+    ]);
+    world.wait("some results", || progress(&world, job) >= 10);
+    world.restart_server();
+    world.wait_job(job);
+    world.server.kill().unwrap();
+    world.server.wait().unwrap();
+    // One for each start: the second begins with what the first has left in the database.
+    for file in [file.to_owned(), format!("{file}.2")] {
+        let replayed = world.json(&["replay", "--check", &file]);
+        assert!(replayed["difference"].is_null(), "{replayed}");
+        assert!(replayed["inputs"].as_u64().unwrap() > 10, "{replayed}");
+    }
+    let changed = std::fs::read_to_string(file).unwrap().replacen("\"earned\":", "\"earned\":1", 1);
+    std::fs::write(file, changed).unwrap();
+    let output = world.run(&["replay", file]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("is another now") && said.contains("Ack"), "{said}");
+}
