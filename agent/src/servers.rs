@@ -15,7 +15,11 @@ const SERVERS_FILE: &str = "servers";
 
 /// The servers in the order in which they are tried.
 #[derive(Debug)]
-pub(crate) struct Servers(Mutex<Vec<ServerAddr>>);
+pub(crate) struct Servers {
+    /// Those of the ticket are never forgotten: one that is away for long may lead one day.
+    ticket: Vec<ServerAddr>,
+    known: Mutex<Vec<ServerAddr>>,
+}
 
 impl Servers {
     /// Those that were remembered last, and behind them those of the ticket.
@@ -23,14 +27,9 @@ impl Servers {
         let known = home.read(SERVERS_FILE).ok().flatten();
         // What cannot be read is of another version: the ticket's servers are known still.
         let known = known.and_then(|bytes| codec::decode::<Vec<ServerAddr>>(&bytes).ok());
-        let mut servers = known.unwrap_or_default();
-        for server in ticket {
-            if servers.iter().all(|known| known.key != server.key) {
-                servers.push(server.clone());
-            }
-        }
-        servers.truncate(SERVERS_MAX);
-        Self(Mutex::new(servers))
+        let ticket = ticket.to_vec();
+        let known = Mutex::new(with(&ticket, known.unwrap_or_default()));
+        Self { ticket, known }
     }
 
     /// A new ticket says where the complex is: nothing that was known before counts.
@@ -62,10 +61,13 @@ impl Servers {
     }
 
     /// The complex names its servers; whether that is news.
-    pub(crate) fn told(&self, home: &Home, mut told: Vec<ServerAddr>) -> bool {
-        told.truncate(SERVERS_MAX);
+    pub(crate) fn told(&self, home: &Home, told: Vec<ServerAddr>) -> bool {
+        if told.is_empty() {
+            return false;
+        }
+        let told = with(&self.ticket, told);
         let mut servers = self.lock();
-        if told.is_empty() || *servers == told {
+        if *servers == told {
             return false;
         }
         *servers = told;
@@ -77,8 +79,19 @@ impl Servers {
 
     fn lock(&self) -> MutexGuard<'_, Vec<ServerAddr>> {
         // Each change is one assignment: what it guards is whole at any moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// These servers, and behind them those of the ticket that are not among them.
+fn with(ticket: &[ServerAddr], mut servers: Vec<ServerAddr>) -> Vec<ServerAddr> {
+    servers.truncate(SERVERS_MAX.saturating_sub(ticket.len()).max(1));
+    for server in ticket {
+        if servers.len() < SERVERS_MAX && servers.iter().all(|known| known.key != server.key) {
+            servers.push(server.clone());
+        }
+    }
+    servers
 }
 
 /// Makes a relay known; one that cannot be used is none.
@@ -112,10 +125,11 @@ mod tests {
         assert_eq!(keys(&servers), [1, 2]);
         servers.told(&home, vec![server(3), server(2)]);
         servers.told(&home, Vec::new());
-        assert_eq!(keys(&servers), [3, 2], "an empty list says nothing");
+        assert_eq!(keys(&servers), [3, 2, 1], "an empty list says nothing");
         assert_eq!(keys(&Servers::remembered(&home, &ticket)), [3, 2, 1]);
-        servers.told(&home, (0..100).map(server).collect());
+        servers.told(&home, (10..100).map(server).collect());
         assert_eq!(keys(&servers).len(), SERVERS_MAX);
+        assert_eq!(keys(&servers)[SERVERS_MAX - 2..], [1, 2], "the ticket's are kept");
         Servers::forget(&home);
         assert_eq!(keys(&Servers::remembered(&home, &ticket)), [1, 2]);
     }

@@ -21,7 +21,7 @@ pub const TICKET_CHARS_MAX: usize = 8_192;
 /// Where one server of a complex is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAddr {
-    /// Its key: connections are authenticated by it. The complex's own, where there is one server.
+    /// Its key: connections are authenticated by it.
     pub key: PublicKey,
     /// Addresses where its QUIC socket may be reached, best first.
     pub addresses: Vec<SocketAddr>,

@@ -171,6 +171,9 @@ impl House<'_> {
         }
         let mut dead: HashSet<Guid> = candidates.iter().copied().collect();
         self.spare_the_named(now, &mut dead).await?;
+        // A server that has been deposed meanwhile hears it here, before it removes anything that
+        // the next leader may have taken into use.
+        self.db.forget_expired(now).await?;
         let shelf = self.shelf.clone();
         let removed = blocking(move || {
             let mut removed = Vec::new();

@@ -89,6 +89,12 @@ pub(crate) struct Core {
     registry: Arc<Mutex<Registry>>,
 }
 
+/// The request was taken, and whether it was carried out is not known here.
+fn cut_off() -> Problem {
+    let why = "the server ended before it could say whether this was done: look, then try again";
+    Problem::new(ProblemCode::Busy, why)
+}
+
 fn stopping() -> Problem {
     Problem::new(ProblemCode::Busy, "the server is stopping: try again in a moment")
 }
@@ -138,7 +144,7 @@ impl Core {
         let (answer, answered) = oneshot::channel();
         let sent = self.messages.send(Message::Call(call, answer)).await;
         sent.map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
+        answered.await.unwrap_or_else(|_| Err(cut_off()))
     }
 
     /// Looks at the machine. What it saw is durable when the answer comes.

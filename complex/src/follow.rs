@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,12 +13,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::key::PublicKey;
 use isos_base::ticket::ServerAddr;
 use isos_base::wire::{API_ALPN, HOST_ALPN};
 use isos_net::{Connection, Endpoint, PeerAddr, Relay, code};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::front::Front;
 use crate::hosts::{self, Places};
@@ -26,6 +30,11 @@ use crate::http::{self, Failure};
 /// Marks a request that another server has passed on: it is answered or refused, never passed on
 /// again, so that servers which disagree about the leader do not send it round in circles.
 const PASSED_ON: HeaderName = HeaderName::from_static("isos-passed-on");
+
+/// Connections to the leader at the most: about a thousand requests at once.
+const UPSTREAM_MAX: usize = 16;
+/// A leader that did not answer is not dialled again for so long.
+const DIAL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Who leads, and who else there is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,8 +66,22 @@ pub(crate) struct Following {
 struct Shared {
     endpoint: Endpoint,
     servers: watch::Receiver<Servers>,
-    /// The connection to the leader that requests share.
-    upstream: Mutex<Option<Connection>>,
+    /// The connections to the leader that requests share.
+    upstream: Mutex<Upstream>,
+}
+
+#[derive(Default)]
+struct Upstream {
+    /// Each with as many places as the leader serves streams of one connection.
+    ways: Vec<(Connection, Arc<Semaphore>)>,
+    /// Who did not answer, and when.
+    silent: Option<(PublicKey, Instant)>,
+}
+
+/// A connection, and a place on it.
+struct Way {
+    connection: Connection,
+    place: OwnedSemaphorePermit,
 }
 
 impl Following {
@@ -127,7 +150,7 @@ fn router(shared: Arc<Shared>) -> Router {
 
 /// It is ready when there is somebody to pass requests on to.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.connection().await {
+    match shared.way().await {
         Ok(_) => "ready: it follows another server\n".into_response(),
         Err(problem) => {
             let message = format!("{}\n", problem.message);
@@ -155,45 +178,79 @@ impl Shared {
         let lost = |error: &dyn std::error::Error| {
             busy(&format!("the leading server is lost: {}", crate::core::report(error)))
         };
-        let connection = self.connection().await?;
-        let stream = connection.open().await.map_err(|error| lost(&error))?;
-        let stream = stream.into_raw().await.map_err(|error| lost(&error))?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut lane, driver) = handshake.map_err(|error| lost(&error))?;
-        // Ends with the exchange.
-        tokio::spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!("a request that was passed on was cut off: {error}");
-            }
-        });
-        let mut servers = self.servers.clone();
+        let Way { connection, place } = self.way().await?;
         let leader = connection.remote();
-        let moved = servers.wait_for(|now| now.leader.as_ref().map(|now| now.key) != Some(leader));
-        tokio::select! {
-            answer = lane.send_request(request) => {
-                answer.map(|answer| answer.map(Body::new)).map_err(|error| lost(&error))
-            }
-            _ = moved => Err(busy("another server leads since")),
-        }
+        let exchange = async {
+            let stream = connection.open().await.map_err(|error| lost(&error))?;
+            let stream = stream.into_raw().await.map_err(|error| lost(&error))?;
+            let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+            let (mut lane, driver) = handshake.map_err(|error| lost(&error))?;
+            // Ends with the exchange.
+            tokio::spawn(async move {
+                if let Err(error) = driver.await {
+                    tracing::debug!("a request that was passed on was cut off: {error}");
+                }
+            });
+            lane.send_request(request).await.map_err(|error| lost(&error))
+        };
+        let answer = tokio::select! {
+            answer = exchange => answer?,
+            () = self.replaced(leader) => return Err(busy("another server leads since")),
+        };
+        // The place is free when the answer has been read.
+        Ok(answer.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &place;
+                frame
+            }))
+        }))
     }
 
-    /// The connection to the leader, made when it is needed.
-    async fn connection(&self) -> Result<Connection, Problem> {
+    /// Resolves when this server does not lead any more.
+    async fn replaced(&self, leader: PublicKey) {
+        let mut servers = self.servers.clone();
+        let _ =
+            servers.wait_for(|now| now.leader.as_ref().map(|now| now.key) != Some(leader)).await;
+    }
+
+    /// A connection to the leader with room for a request, made when it is needed.
+    async fn way(&self) -> Result<Way, Problem> {
+        let mut upstream = self.upstream.lock().await;
+        // Asked for under the lock: whoever waited for it may have waited for long.
         let Some(leader) = self.servers.borrow().leader.clone() else {
             return Err(busy("no server leads at the moment"));
         };
-        let mut held = self.upstream.lock().await;
-        if let Some(connection) = &*held {
-            if connection.remote() == leader.key && connection.is_closed().is_none() {
-                return Ok(connection.clone());
-            }
-            connection.close(code::DONE, "another server leads");
+        let good = |way: &(Connection, Arc<Semaphore>)| {
+            way.0.remote() == leader.key && way.0.is_closed().is_none()
+        };
+        for (old, _) in upstream.ways.extract_if(.., |way| !good(way)) {
+            old.close(code::DONE, "another server leads");
         }
-        let connection = self.endpoint.connect(&PeerAddr::from(&leader), API_ALPN).await;
+        for (connection, places) in &upstream.ways {
+            if let Ok(place) = places.clone().try_acquire_owned() {
+                return Ok(Way { connection: connection.clone(), place });
+            }
+        }
+        if upstream.ways.len() >= UPSTREAM_MAX {
+            return Err(busy("too many requests are being passed on"));
+        }
+        let silent = upstream.silent;
+        if silent.is_some_and(|(who, at)| who == leader.key && at.elapsed() < DIAL_AGAIN_AFTER) {
+            return Err(busy("the leading server does not answer"));
+        }
+        let peer = PeerAddr::from(&leader);
+        let connection = tokio::select! {
+            connection = self.endpoint.connect(&peer, API_ALPN) => connection,
+            () = self.replaced(leader.key) => return Err(busy("another server leads since")),
+        };
         let connection = connection.map_err(|error| {
+            upstream.silent = Some((leader.key, Instant::now()));
             busy(&format!("the leading server does not answer: {}", crate::core::report(&error)))
         })?;
-        Ok(held.insert(connection).clone())
+        let places = Arc::new(Semaphore::new(http::STREAMS_MAX));
+        upstream.ways.push((connection.clone(), places.clone()));
+        let place = places.try_acquire_owned().map_err(|_| busy("too many requests"))?;
+        Ok(Way { connection, place })
     }
 }
 

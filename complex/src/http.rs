@@ -23,7 +23,7 @@ use axum::routing::{get, post};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
 
-pub(crate) use self::serve::{listen, serve_quic, serve_streams, serve_tcp};
+pub(crate) use self::serve::{STREAMS_MAX, listen, serve_quic, serve_streams, serve_tcp};
 pub(crate) use self::steady::steady_body;
 use crate::auth::{REVOKED, lacks};
 use crate::clock;

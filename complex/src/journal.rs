@@ -3,7 +3,7 @@
 //! Lines of JSON: first what the machine started from, then a line for each batch. The machine is
 //! deterministic, so the same start and the same inputs give the same effects, on any machine and
 //! at any time: a fault that was seen in the field becomes a test that is a file. Tokens are not
-//! written down; what jobs are told on their command lines is.
+//! written down; what jobs are told on their command lines, and short outputs, are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -91,9 +91,11 @@ impl Journal {
         let fail = |source| JournalError { path: path.clone(), source };
         serde_json::to_writer(&mut out, &head).map_err(io::Error::from).map_err(fail)?;
         out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)?;
+        let size = out.get_ref().metadata().map_err(fail)?.len();
         let (lines, written) = mpsc::channel(BATCHES_MAX);
         tokio::task::spawn_blocking(move || write(out, written, &path));
-        Ok(Self { lines: Some(lines), inputs: Vec::new(), left: to.max })
+        let left = Bytes(to.max.0.saturating_sub(size));
+        Ok(Self { lines: Some(lines), inputs: Vec::new(), left })
     }
 
     /// The machine is about to be told this.

@@ -30,6 +30,8 @@ pub struct Member {
     place: ServerPlace,
     /// What others tell of this server.
     candidate: Candidate,
+    /// Whether it has led or followed.
+    has_served: bool,
     /// The sockets of the first part.
     front: Option<Front>,
     /// What the database said last.
@@ -67,7 +69,8 @@ impl Member {
         front.settle(&mut config);
         let candidate = candidate(&place, &front.addr);
         let standing = Db::stand(&place.database, &candidate).await?;
-        Ok(Self { config, place, candidate, front: Some(front), standing: Some(standing) })
+        let (front, standing) = (Some(front), Some(standing));
+        Ok(Self { config, place, candidate, has_served: false, front, standing })
     }
 
     /// Takes up the part that falls to this server now; it answers when this returns.
@@ -75,6 +78,28 @@ impl Member {
     /// # Errors
     /// [`ServerError`].
     pub async fn take_part(&mut self) -> Result<Part, ServerError> {
+        loop {
+            let error = match self.try_part().await {
+                Ok(part) => {
+                    self.has_served = true;
+                    return Ok(part);
+                }
+                Err(error) => error,
+            };
+            // At the first start a person is there to mend it; later, others may lead meanwhile.
+            let is_database = matches!(
+                error,
+                ServerError::Database(_) | ServerError::Load(_) | ServerError::Operator(_)
+            );
+            if !self.has_served || !is_database || !is_shared(&self.place.database) {
+                return Err(error);
+            }
+            tracing::warn!("cannot take part yet: {}", report(&error));
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn try_part(&mut self) -> Result<Part, ServerError> {
         let front = match self.front.take() {
             Some(front) => front,
             None => self.bind_again().await?,
@@ -123,6 +148,8 @@ impl Member {
         }
         tracing::warn!("this server does not lead any more: {stopped}");
         loop {
+            // Also at first: a fault that lasts must not go round at once.
+            tokio::time::sleep(RETRY).await;
             match Db::stand(&self.place.database, &self.candidate).await {
                 Ok(standing) => {
                     self.standing = Some(standing);
@@ -130,7 +157,6 @@ impl Member {
                 }
                 Err(error) => tracing::warn!("cannot go on yet: {}", report(&error)),
             }
-            tokio::time::sleep(RETRY).await;
         }
     }
 

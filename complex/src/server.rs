@@ -186,6 +186,12 @@ pub struct Server {
 #[error("the database failed, nothing is acknowledged any more: {0}")]
 pub struct Stopped(String);
 
+impl From<Problem> for Stopped {
+    fn from(problem: Problem) -> Self {
+        Self(problem.message)
+    }
+}
+
 /// The addresses of a running server, for those who started it.
 #[derive(Debug, Clone)]
 pub struct OpenServer {

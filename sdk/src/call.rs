@@ -354,7 +354,8 @@ impl Answer<'_> {
         match problem {
             Ok(problem) => {
                 let busy = problem.code == ProblemCode::Busy;
-                Failed { error: problem.into(), unsent: busy, lasting: !busy, after }
+                // A server that ends says "busy" too, of requests that it may have carried out.
+                Failed { error: problem.into(), unsent: false, lasting: !busy, after }
             }
             Err(_) => {
                 let quote = quote(&bytes);

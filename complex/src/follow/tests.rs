@@ -135,6 +135,46 @@ async fn a_request_whose_leader_is_replaced_meanwhile_is_not_left_hanging() {
 }
 
 #[tokio::test]
+async fn more_requests_than_one_connection_carries_are_passed_on_at_once() {
+    let mut config = isos_net::EndpointConfig::new(isos_base::key::SecretKey::from_bytes(&[4; 32]));
+    config.bind = Some(([127, 0, 0, 1], 0).into());
+    config.alpns = vec![API_ALPN.to_vec()];
+    let leader = Endpoint::bind(config).await.unwrap();
+    let addr = ServerAddr { key: leader.public(), addresses: leader.addresses(), relay: None };
+    // Nobody is answered before all are here, as with long event streams.
+    let all = http::STREAMS_MAX + 6;
+    let gate = Arc::new(tokio::sync::Barrier::new(all));
+    let waits = move || {
+        let gate = gate.clone();
+        async move {
+            gate.wait().await;
+            "here"
+        }
+    };
+    let router = Router::new().route("/", get(waits));
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Some(incoming) = leader.accept().await {
+            let (router, stopping) = (router.clone(), stopping.clone());
+            let connection = incoming.accept();
+            tokio::spawn(async move {
+                http::serve_streams(router, &connection, stopping).await;
+            });
+        }
+    });
+    let follower = Arc::new(Follower::of(Some(&addr)).await);
+    let asked = (0..all).map(|_| {
+        let follower = follower.clone();
+        tokio::spawn(async move { follower.ask("GET /", &[], b"").await })
+    });
+    let asked: Vec<_> = asked.collect();
+    for one in asked {
+        let answer = timeout(Duration::from_secs(20), one).await.expect("in time").unwrap();
+        assert_eq!(answer, (200, "here".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn a_ticket_names_all_servers_that_its_server_knows() {
     let world = World::new().await;
     let ticket = world.server.ticket("a", &[Right::Read], isos_base::Span::secs(60)).await.unwrap();

@@ -22,7 +22,7 @@ use super::{App, router};
 /// TCP connections at once; further callers wait in the system's queue.
 const TCP_CONNECTIONS_MAX: usize = 1_024;
 /// Requests served at once on one QUIC connection.
-const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 /// A request's head has this long to arrive, and so has the next one on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// A QUIC connection without a request for this long is closed.

@@ -213,7 +213,7 @@ pub enum CommitError {
     /// Another server leads.
     #[error(
         "another server leads over the database {} since: this one led in epoch {epoch}, and \
-         nothing of this change is kept; start it again, so that it follows",
+         nothing of this change is kept; from now on it follows",
         path.display()
     )]
     Deposed {

@@ -288,8 +288,6 @@ impl Follower {
     async fn turn(&mut self) -> Result<Option<Turn>, OpenError> {
         let (leader, left) = self.look().await?;
         self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-        let news = (&leader.server, &leader.told) != (&self.seen.server, &self.seen.told);
-        self.seen = leader;
         if left.is_zero() {
             match take(&self.server, &self.candidate).await? {
                 Taken::Yes { connection, epoch } => {
@@ -301,8 +299,13 @@ impl Follower {
                 // Another was faster: what follows is for the next look.
                 Taken::No(_) => {}
             }
-        } else if news {
-            return Ok(Some(Turn::Follows(self.seen.clone())));
+        } else {
+            // Only what is told counts as seen: one whose lease had run out may lead yet.
+            let news = (&leader.server, &leader.told) != (&self.seen.server, &self.seen.told);
+            self.seen = leader;
+            if news {
+                return Ok(Some(Turn::Follows(self.seen.clone())));
+            }
         }
         self.hear(left.max(LOOK_MIN)).await?;
         Ok(None)

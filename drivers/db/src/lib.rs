@@ -67,6 +67,8 @@ use writer::AWAY_MAX;
 const READERS_MAX: u32 = 4;
 /// How long a reader waits for a connection before it is an error.
 const READER_WAIT: Duration = Duration::from_secs(10);
+/// Readers of a server have this long to end when the database is closed.
+const READERS_END: Duration = Duration::from_secs(3);
 /// Prepared statements of the writer: 12 tables with up to nine sizes of batch each.
 const STATEMENTS_MAX: usize = 128;
 /// Pages of log after which it is written back: 32 MiB, so that a busy server does it rarely.
@@ -276,8 +278,15 @@ impl Db {
     /// # Errors
     /// [`CommitError::Stopped`] if a commit had failed: then not everything was kept.
     pub async fn close(&self) -> Result<(), CommitError> {
-        self.inner.readers.close().await;
-        self.inner.writer.close().await
+        if self.inner.epoch.is_none() {
+            // A file is written back by whoever closes it last, which is to be the writer.
+            self.inner.readers.close().await;
+            return self.inner.writer.close().await;
+        }
+        // A reader that still waits for the server must not keep the lease from others.
+        let closed = self.inner.writer.close().await;
+        let _ = tokio::time::timeout(READERS_END, self.inner.readers.close()).await;
+        closed
     }
 }
 

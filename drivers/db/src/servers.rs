@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::Db;
 use crate::error::ReadError;
 use crate::lead::Candidate;
+use crate::server::{CONNECT_WAIT, in_time};
 use crate::sql::{Engine, Session, SqlError};
 use crate::values::{Cell, Values};
 
@@ -53,7 +54,10 @@ impl Db {
             return Ok(Vec::new());
         }
         let failed = |error| ReadError::sql(&self.inner.place, error);
-        let mut reading = self.inner.readers.acquire().await.map_err(failed)?;
-        told(&mut reading.session()).await.map_err(failed)
+        let asked = async {
+            let mut reading = self.inner.readers.acquire().await?;
+            told(&mut reading.session()).await
+        };
+        in_time(CONNECT_WAIT, asked).await.map_err(failed)
     }
 }

@@ -377,13 +377,15 @@ impl Task {
     async fn keep(&mut self, group: &Group) -> Answer {
         let mut lost: Option<Lost> = None;
         loop {
+            // The lease runs from the beginning of the transaction, not from its end.
+            let begun = Instant::now();
             let error = match self.attempt(group).await {
                 Ok(()) => {
                     if let Some(lost) = lost {
                         let seconds = lost.since.elapsed().as_secs();
                         tracing::warn!(seconds, "the database is back, and nothing is lost");
                     }
-                    self.renewed = Instant::now();
+                    self.renewed = begun;
                     return Ok(());
                 }
                 Err(WriteError::Sql(error)) => error,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 
 use anyhow::Context as _;
 use isos_base::capability::{self, Right};
@@ -139,22 +140,30 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
     std::fs::create_dir_all(&paths.state)
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
     let mut member = Member::open(config).await.context("the server did not start")?;
+    // Heard from now on without a gap, whatever is done meanwhile.
+    let mut asked = pin!(super::asked_to_end());
     loop {
-        let part = member.take_part().await.context("the server did not start")?;
+        let part = tokio::select! {
+            part = member.take_part() => part.context("the server did not start")?,
+            asked = &mut asked => return asked.map(|()| End::Ok).map_err(Into::into),
+        };
         let end = match part {
-            Part::Leads(server) => lead(*server, &home, context).await?,
-            Part::Follows(follows) => follow(*follows, context).await?,
+            Part::Leads(server) => lead(*server, &home, context, asked.as_mut()).await?,
+            Part::Follows(follows) => follow(*follows, context, asked.as_mut()).await?,
         };
         match end {
             Ended::Asked => return Ok(End::Ok),
             Ended::Turn(db) => member.turned(db),
             Ended::Stopped(why) => tokio::select! {
                 after = member.after(why) => after?,
-                asked = super::asked_to_end() => return asked.map(|()| End::Ok).map_err(Into::into),
+                asked = &mut asked => return asked.map(|()| End::Ok).map_err(Into::into),
             },
         }
     }
 }
+
+/// Resolves when somebody wants the process to end.
+type Asked<'a, F> = Pin<&'a mut F>;
 
 /// Why a server's part came to its end.
 enum Ended {
@@ -167,12 +176,23 @@ enum Ended {
 }
 
 /// Leads until that ends.
-async fn lead(mut server: Server, home: &Path, context: &Context) -> anyhow::Result<Ended> {
+async fn lead<F: Future<Output = std::io::Result<()>>>(
+    mut server: Server,
+    home: &Path,
+    context: &Context,
+    asked: Asked<'_, F>,
+) -> anyhow::Result<Ended> {
     let paths = &context.settings.paths;
     let open = server.open();
     // Whoever adds a machine by it earns for the operator, and can spend nothing.
     let rights = [Right::Join];
-    let ticket = server.ticket("operator", &rights, TICKET_FOR).await?;
+    let ticket = match server.ticket("operator", &rights, TICKET_FOR).await {
+        Ok(ticket) => ticket,
+        Err(problem) => {
+            server.stop().await;
+            return Ok(Ended::Stopped(problem.into()));
+        }
+    };
     let ready = Ready {
         api: open.api,
         token: capability::to_text(&open.operator_token),
@@ -196,7 +216,7 @@ async fn lead(mut server: Server, home: &Path, context: &Context) -> anyhow::Res
         );
     }
     let end = tokio::select! {
-        asked = super::asked_to_end() => asked.map(|()| Ended::Asked).map_err(Into::into),
+        asked = asked => asked.map(|()| Ended::Asked).map_err(Into::into),
         stopped = server.failed() => Ok(Ended::Stopped(stopped)),
     };
     server.stop().await;
@@ -205,7 +225,11 @@ async fn lead(mut server: Server, home: &Path, context: &Context) -> anyhow::Res
 }
 
 /// Answers for the server that leads, until that ends.
-async fn follow(mut follows: Follows, context: &Context) -> anyhow::Result<Ended> {
+async fn follow<F: Future<Output = std::io::Result<()>>>(
+    mut follows: Follows,
+    context: &Context,
+    asked: Asked<'_, F>,
+) -> anyhow::Result<Ended> {
     let following =
         Followed { api: follows.api(), leader: follows.leader(), pid: std::process::id() };
     let quiet = following.api.clone();
@@ -218,7 +242,7 @@ async fn follow(mut follows: Follows, context: &Context) -> anyhow::Result<Ended
         );
     }
     let end = tokio::select! {
-        asked = super::asked_to_end() => asked.map(|()| Ended::Asked).map_err(Into::into),
+        asked = asked => asked.map(|()| Ended::Asked).map_err(Into::into),
         turn = follows.turn() => turn.map(Ended::Turn).map_err(Into::into),
     };
     follows.stop().await;

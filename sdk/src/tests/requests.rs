@@ -216,6 +216,27 @@ async fn a_submission_with_a_key_is_repeated() {
 }
 
 #[tokio::test]
+async fn credits_are_granted_once_though_the_server_says_busy() {
+    let count = Arc::new(AtomicU32::new(0));
+    let counter = count.clone();
+    // One that ends after it has carried the request out.
+    let credit = move || {
+        counted(&counter);
+        async move { problem(ProblemCode::Busy) }
+    };
+    let server = Server::start(
+        Router::new()
+            .route("/v1/accounts/7/credits", post(credit))
+            .route("/v1/jobs/42", get(|| async { job_answer() })),
+    )
+    .await;
+    let client = server.client();
+    client.job(JobId(42)).await.unwrap();
+    let error = client.credit("7", isos_base::MicroCredits(5), "test").await.unwrap_err();
+    assert_eq!((error.exit_code(), count.load(Ordering::SeqCst)), (5, 1), "{error}");
+}
+
+#[tokio::test]
 async fn the_same_api_is_spoken_over_a_stream_to_a_key() {
     use isos_base::key::SecretKey;
     use isos_base::wire::API_ALPN;

@@ -130,7 +130,7 @@ fn a_leader_that_stood_still_for_too_long_writes_nothing_any_more() {
     stands_still.block_on(async {
         let error = first.commit(&[chunk(3)]).await.unwrap_err();
         assert!(matches!(error, CommitError::Deposed { epoch: 1, .. }));
-        expect_test::expect![[r#"another server leads over the database SERVER since: this one led in epoch 1, and nothing of this change is kept; start it again, so that it follows"#]]
+        expect_test::expect![[r#"another server leads over the database SERVER since: this one led in epoch 1, and nothing of this change is kept; from now on it follows"#]]
             .assert_eq(&told(&home, &error));
         let stopped = first.writer().stopped().now_or_never().unwrap();
         assert!(matches!(*stopped, CommitError::Deposed { .. }));

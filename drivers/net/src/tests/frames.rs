@@ -48,16 +48,17 @@ async fn a_cancelled_receive_loses_nothing() {
         put_frame(&(n, "some text"), &mut bytes);
     }
     let writer = tokio::spawn(async move {
-        for byte in bytes {
-            raw.write_all(&[byte]).await.unwrap();
-            tokio::task::yield_now().await;
+        // Ends of pieces and of frames fall apart; the pauses outlast the reader's patience.
+        for piece in bytes.chunks(7) {
+            raw.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         raw.shutdown().await.unwrap();
         raw
     });
     let (mut received, mut cancelled) = (Vec::new(), 0);
     loop {
-        match timeout(Duration::from_micros(50), far.receiver.recv::<(u32, String)>()).await {
+        match timeout(Duration::from_millis(1), far.receiver.recv::<(u32, String)>()).await {
             Ok(Ok(Some((n, text)))) => {
                 assert_eq!(text, "some text");
                 received.push(n);
