@@ -232,7 +232,7 @@ async fn credits_are_granted_once_though_the_server_says_busy() {
     .await;
     let client = server.client();
     client.job(JobId(42)).await.unwrap();
-    let error = client.credit("7", isos_base::MicroCredits(5), "test").await.unwrap_err();
+    let error = client.credit("7", MicroCredits(5), "test").await.unwrap_err();
     assert_eq!((error.exit_code(), count.load(Ordering::SeqCst)), (5, 1), "{error}");
 }
 
