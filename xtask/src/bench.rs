@@ -9,6 +9,7 @@ mod dispatch;
 mod figure;
 mod hosts;
 mod idle;
+mod overload;
 mod process;
 mod programs;
 mod real;
@@ -48,7 +49,10 @@ pub(crate) struct Arguments {
     /// Hosts of `hosts` and `sim`.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     hosts: u32,
-    /// For how long `idle` and `hosts` look.
+    /// Hosts of `overload` that come back at once.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    returning: u32,
+    /// For how long `idle` and `hosts` look, and `overload` asks.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     seconds: u64,
 }
@@ -64,6 +68,8 @@ enum Bench {
     Idle,
     /// What many idle hosts that poll cost a server.
     Hosts,
+    /// More requests than a server can answer; all hosts at once after a crash.
+    Overload,
     /// From a command to a world; the size of the program.
     Start,
     /// How fast the simulator is.
@@ -73,6 +79,16 @@ enum Bench {
 impl Bench {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The examples of `isos-complex` that it runs.
+    fn examples(self) -> Vec<&'static str> {
+        match self {
+            Self::Dispatch => vec!["busy_hosts"],
+            Self::Hosts => vec!["idle_hosts"],
+            Self::Overload => vec!["eager_clients", "returning_hosts"],
+            Self::Real | Self::Idle | Self::Start | Self::Sim => Vec::new(),
+        }
     }
 
     /// Adds figures as they are found, so that a later failure takes none away.
@@ -87,6 +103,9 @@ impl Bench {
             Self::Real => real::run(programs, arguments.tasks, figures),
             Self::Idle => idle::run(programs, arguments.seconds, figures),
             Self::Hosts => hosts::run(programs, arguments.hosts, arguments.seconds, figures),
+            Self::Overload => {
+                overload::run(programs, arguments.returning, arguments.seconds, figures)
+            }
             Self::Start => start::run(programs, figures),
             Self::Sim => sim::run(programs, arguments.hosts, figures),
         }
@@ -102,8 +121,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let programs = match &arguments.programs {
         Some(folder) => Programs::find(folder)?,
         None => {
-            let needs = |bench| which.contains(&bench);
-            Programs::build(needs(Bench::Hosts), needs(Bench::Dispatch), needs(Bench::Sim))?
+            let examples: Vec<_> = which.iter().flat_map(|bench| bench.examples()).collect();
+            Programs::build(&examples, which.contains(&Bench::Sim))?
         }
     };
     let (mut results, mut failures) = (Vec::new(), Vec::new());

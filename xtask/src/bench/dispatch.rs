@@ -48,7 +48,7 @@ fn dispatch(programs: &Programs, load: &Load) -> Result<Vec<Figure>> {
     talk(&format!("  {hosts} hosts, {batch} tasks at a time"));
     let world = World::start(&programs.isos, &["--held-hosts", "1000"])?;
     let engine = world.engine()?;
-    let mut command = Command::new(programs.busy_hosts()?);
+    let mut command = Command::new(programs.example("busy_hosts")?);
     let [hosts, batch_text, tasks_text] = [hosts, batch, tasks].map(|n| n.to_string());
     command.args([&world.ticket, &hosts, &batch_text, &tasks_text, &engine]);
     let crowd = Process::start("busy_hosts", &mut command)?;

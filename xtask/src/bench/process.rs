@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A process that was asked to end has this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,7 +27,16 @@ pub(super) struct Process {
 impl Process {
     /// Starts a process; its standard output is read as lines.
     pub(super) fn start(what: &str, command: &mut Command) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        Self::spawn(what, command.stdin(Stdio::null()))
+    }
+
+    /// As [`Self::start`], but it listens for a [`Self::tell`].
+    pub(super) fn start_listening(what: &str, command: &mut Command) -> Result<Self> {
+        Self::spawn(what, command.stdin(Stdio::piped()))
+    }
+
+    fn spawn(what: &str, command: &mut Command) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start {what}"))?;
         let stdout = child.stdout.take().context("its output is a pipe")?;
         let (sender, lines) = mpsc::channel();
@@ -36,6 +46,13 @@ impl Process {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Gives it an empty line, once.
+    pub(super) fn tell(&mut self) -> Result<()> {
+        let what = &self.what;
+        let mut stdin = self.child.stdin.take().with_context(|| format!("{what} was told"))?;
+        stdin.write_all(b"\n").with_context(|| format!("cannot tell {what}"))
     }
 
     /// The next line that it prints.
@@ -127,6 +144,35 @@ pub(super) fn pause(time: Duration) {
     thread::sleep(time);
 }
 
+/// Who may use which cores, so that a load does not take those of what it measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cores {
+    /// The first of this process.
+    First,
+    /// All but the first.
+    Others,
+}
+
+/// Runs something whose new processes and threads keep to these cores. Changes nothing on a
+/// machine with one core.
+pub(super) fn on_cores<T>(which: Cores, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let all = sched_getaffinity(None).context("cannot read which cores there are")?;
+    let may: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+    let [first, others @ ..] = may.as_slice() else { bail!("this process has no core") };
+    if others.is_empty() {
+        return run();
+    }
+    let mut some = CpuSet::new();
+    match which {
+        Cores::First => some.set(*first),
+        Cores::Others => others.iter().for_each(|core| some.set(*core)),
+    }
+    sched_setaffinity(None, &some).context("cannot choose cores")?;
+    let outcome = run();
+    sched_setaffinity(None, &all).context("cannot use all cores again")?;
+    outcome
+}
+
 /// CPU time used so far, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Cpu {
@@ -207,10 +253,20 @@ impl Stat {
 
 /// Resident memory in MiB.
 pub(super) fn memory_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+/// The most resident memory that it has had, in MiB.
+pub(super) fn memory_peak_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmHWM:")
+}
+
+fn status_mib(pid: u32, name: &str) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} has ended"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name}"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().with_context(|| name.to_owned())?;
     Ok(kib / 1024.0)
 }
 

@@ -1,32 +1,35 @@
 //! The programs under measure: built in release, or taken from a folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+/// Crowds for a server: examples of `isos-complex`.
+const EXAMPLES: [&str; 4] = ["busy_hosts", "eager_clients", "idle_hosts", "returning_hosts"];
+
 /// Where the programs are.
 pub(super) struct Programs {
     /// The product.
     pub(super) isos: PathBuf,
-    idle_hosts: Option<PathBuf>,
-    busy_hosts: Option<PathBuf>,
+    examples: BTreeMap<&'static str, PathBuf>,
     sim: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Builds the product and what else is needed.
-    pub(super) fn build(idle_hosts: bool, busy_hosts: bool, sim: bool) -> Result<Self> {
+    /// Builds the product and what else is needed, these examples among it.
+    pub(super) fn build(examples: &[&'static str], sim: bool) -> Result<Self> {
         let isos = build(&["--package", "isos"], "isos")?;
         // Beside `isos`, so that the libraries of both have the same features and are built once.
-        let example = |name: &str| {
-            build(&["--package", "isos", "--package", "isos-complex", "--example", name], name)
+        let example = |name: &&'static str| {
+            let packages = ["--package", "isos", "--package", "isos-complex", "--example", name];
+            Ok((*name, build(&packages, name)?))
         };
         Ok(Self {
             isos,
-            idle_hosts: idle_hosts.then(|| example("idle_hosts")).transpose()?,
-            busy_hosts: busy_hosts.then(|| example("busy_hosts")).transpose()?,
+            examples: examples.iter().map(example).collect::<Result<_>>()?,
             sim: sim.then(|| build(&["--package", "isos-sim"], "isos-sim")).transpose()?,
         })
     }
@@ -36,20 +39,18 @@ impl Programs {
         let folder = std::path::absolute(folder)?;
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         let isos = there("isos").with_context(|| format!("no isos in {}", folder.display()))?;
+        let example = |name| Some((name, there(&format!("examples/{name}"))?));
         Ok(Self {
             isos,
-            idle_hosts: there("examples/idle_hosts"),
-            busy_hosts: there("examples/busy_hosts"),
+            examples: EXAMPLES.into_iter().filter_map(example).collect(),
             sim: there("isos-sim"),
         })
     }
 
-    pub(super) fn idle_hosts(&self) -> Result<&Path> {
-        self.idle_hosts.as_deref().context("there is no examples/idle_hosts in the folder")
-    }
-
-    pub(super) fn busy_hosts(&self) -> Result<&Path> {
-        self.busy_hosts.as_deref().context("there is no examples/busy_hosts in the folder")
+    /// An example of `isos-complex`, one of [`EXAMPLES`].
+    pub(super) fn example(&self, name: &str) -> Result<&Path> {
+        let path = self.examples.get(name).map(PathBuf::as_path);
+        path.with_context(|| format!("there is no examples/{name} in the folder"))
     }
 
     pub(super) fn sim(&self) -> Result<&Path> {

@@ -48,10 +48,12 @@ metered = true
 pub(super) struct World {
     isos: PathBuf,
     flags: Vec<String>,
+    /// The UDP address for hosts.
+    listen: String,
     pub(super) agents: Vec<Process>,
     pub(super) server: Process,
-    address: String,
-    token: String,
+    pub(super) address: String,
+    pub(super) token: String,
     /// For any number of hosts.
     pub(super) ticket: String,
     folder: Folder,
@@ -60,19 +62,24 @@ pub(super) struct World {
 impl World {
     /// A server, started with these further flags.
     pub(super) fn start(isos: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_at(isos, flags, "127.0.0.1:0")
+    }
+
+    /// As [`Self::start`], but a server that listens here for hosts, and so does the next.
+    pub(super) fn start_at(isos: &Path, flags: &[&str], listen: &str) -> Result<Self> {
         let folder = Folder::new()?;
         let flags: Vec<String> = flags.iter().copied().map(str::to_owned).collect();
-        let (server, ready) = serve(isos, &flags, &folder)?;
+        let (server, ready) = serve(isos, listen, &flags, &folder)?;
         let Ready { address, token, ticket } = ready;
-        let isos = isos.to_owned();
-        Ok(Self { isos, flags, agents: Vec::new(), server, address, token, ticket, folder })
+        let (isos, listen, agents) = (isos.to_owned(), listen.to_owned(), Vec::new());
+        Ok(Self { isos, flags, listen, agents, server, address, token, ticket, folder })
     }
 
     /// Kills the server and starts another over the same database; seconds until it is ready.
     pub(super) fn restart(&mut self) -> Result<f64> {
         self.server.kill()?;
         let begun = Instant::now();
-        let (server, ready) = serve(&self.isos, &self.flags, &self.folder)?;
+        let (server, ready) = serve(&self.isos, &self.listen, &self.flags, &self.folder)?;
         let secs = begun.elapsed().as_secs_f64();
         (self.server, self.address, self.token) = (server, ready.address, ready.token);
         self.ticket = ready.ticket;
@@ -180,11 +187,11 @@ struct Ready {
     ticket: String,
 }
 
-fn serve(isos: &Path, flags: &[String], folder: &Folder) -> Result<(Process, Ready)> {
+fn serve(isos: &Path, listen: &str, flags: &[String], folder: &Folder) -> Result<(Process, Ready)> {
     let log = folder.path.join("server.log");
     let mut command = isos_command(isos);
     command
-        .args(["server", "--json", "--test-world", "--listen", "127.0.0.1:0"])
+        .args(["server", "--json", "--test-world", "--listen", listen])
         .args(["--http", "127.0.0.1:0", "--relay", "127.0.0.1:0", "--welcome", "1000"])
         .args(flags)
         .arg("--home")
