@@ -10,17 +10,24 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use isos_base::api::{Problem, ProblemCode};
 use isos_net::{Connection, code};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::steady::Steady;
 use super::{App, router};
 
-/// TCP connections at once; further callers wait in the system's queue.
-const TCP_CONNECTIONS_MAX: usize = 1_024;
+/// TCP connections at once; further callers are refused politely.
+const TCP_CONNECTIONS_MAX: usize = if cfg!(test) { 32 } else { 1_024 };
+/// Callers who are being refused; those beyond wait in the system's queue.
+const REFUSALS_MAX: usize = 64;
+/// A caller has this long to take its refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a caller without a place is told, whatever it wants.
+const TOO_MANY: &str = "too many connections to the API: try again in a moment";
 /// Requests served at once on one QUIC connection.
 pub(crate) const STREAMS_MAX: usize = 64;
 /// A request's head has this long to arrive, and so has the next one on a kept connection.
@@ -43,17 +50,25 @@ pub(crate) async fn listen(
     mut stopping: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let caller = async {
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
+            let refusal = refusals.clone().acquire_owned().await;
+            (listener.accept().await, refusal)
         };
-        let (accepted, place) = tokio::select! {
+        let (accepted, refusal) = tokio::select! {
             caller = caller => caller,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         match accepted {
             Ok((stream, _)) => {
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, turn_away(stream)).await;
+                        drop(refusal);
+                    });
+                    continue;
+                };
                 let _ = stream.set_nodelay(true);
                 let (router, stopping) = (router.clone(), stopping.clone());
                 tokio::spawn(async move {
@@ -67,6 +82,21 @@ pub(crate) async fn listen(
             }
         }
     }
+}
+
+/// Says that there is no place. What the caller sends is read: a connection that is closed before
+/// that takes its own last words back.
+async fn turn_away(mut stream: TcpStream) -> std::io::Result<()> {
+    let problem = Problem::new(ProblemCode::Busy, TOO_MANY);
+    let body = serde_json::to_string(&problem).map_err(std::io::Error::other)?;
+    let length = body.len();
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json";
+    let rest = format!("content-length: {length}\r\nretry-after: 2\r\nconnection: close");
+    stream.write_all(format!("{head}\r\n{rest}\r\n\r\n{body}").as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut ignored = [0; 4_096];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(())
 }
 
 /// Serves one client's QUIC connection: each stream is an HTTP/1.1 connection.

@@ -80,6 +80,31 @@ async fn a_client_that_does_not_read_its_answer_loses_its_connection() {
 }
 
 #[tokio::test]
+async fn a_caller_without_a_place_is_told_when_to_come_back() {
+    let (first, _stop) = served().await;
+    let address = first.peer_addr().unwrap();
+    let mut held = vec![first];
+    while held.len() < TCP_CONNECTIONS_MAX {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    let request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi";
+    let mut late = TcpStream::connect(address).await.unwrap();
+    late.write_all(request).await.unwrap();
+    let answer = rest(&mut late).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 2"), "{head}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let problem: Problem = serde_json::from_str(body).unwrap();
+    assert_eq!(problem.code, ProblemCode::Busy);
+    for stream in &mut held {
+        stream.write_all(request).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200", "who has a place keeps it");
+    }
+}
+
+#[tokio::test]
 async fn an_api_connection_without_requests_is_closed() {
     let pair = Pair::new().await;
     let (_stop, stopping) = watch::channel(false);
