@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::figure::{Bar, Figure};
-use super::process::{Cpu, Process, memory_mib};
+use super::process::{Cpu, Process, memory_mib, pause};
 use super::programs::Programs;
 use super::talk;
 use super::world::World;
@@ -17,8 +17,9 @@ use super::world::World;
 const JOIN_PATIENCE: Duration = Duration::from_secs(330);
 /// How long each host sleeps that is measured asleep, in seconds.
 const ASLEEP_FOR: f64 = 125.0;
-/// How long these are looked at: the transport forgets a host one minute after its last word.
-const ASLEEP_SECONDS: u64 = 95;
+/// From the end of the crowd to the look at the memory: the transport forgets a host one minute
+/// after its last word. First sleeps are spread, so that with the crowd there somebody always polls.
+const ASLEEP_PAUSE: Duration = Duration::from_secs(70);
 /// Beyond the time that it was asked to look for.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,13 +29,13 @@ pub(super) fn run(
     seconds: u64,
     figures: &mut Vec<Figure>,
 ) -> Result<()> {
-    let idle_hosts = programs.idle_hosts()?;
-    let crowd = Crowd { isos: &programs.isos, idle_hosts, hosts, seconds };
+    let idle_hosts = programs.example("idle_hosts")?;
+    let crowd = Crowd { isos: &programs.isos, idle_hosts, hosts, seconds, pause: Duration::ZERO };
     let polling = crowd.measure(&["--held-hosts", "0"])?;
     let each_kib = |of: &Measured| (of.memory_after - of.memory_before) * 1024.0 / f64::from(hosts);
-    // Nobody comes twice while this looks, and what a visit leaves behind in the transport is gone.
+    // What a visit leaves behind in the transport is gone.
     let polls = (f64::from(hosts) / ASLEEP_FOR).max(1.0).floor().to_string();
-    let asleep = Crowd { seconds: ASLEEP_SECONDS, ..crowd };
+    let asleep = Crowd { seconds: 1, pause: ASLEEP_PAUSE, ..crowd };
     let asleep = asleep.measure(&["--held-hosts", "0", "--polls-per-second", &polls])?;
     let polls = polling.polls.max(1.0);
     let poll_ms = polling.cpu * 1e3 / polls;
@@ -68,6 +69,8 @@ struct Crowd<'a> {
     idle_hosts: &'a Path,
     hosts: u32,
     seconds: u64,
+    /// From the end of the crowd to the look at the server's memory, if any.
+    pause: Duration,
 }
 
 /// What a server and its crowd did.
@@ -102,8 +105,12 @@ impl Crowd<'_> {
         let welcomed: Value = serde_json::from_str(&crowd.line(JOIN_PATIENCE)?)?;
         let cpu_before = Cpu::of(server)?;
         let line = crowd.line(Duration::from_secs(self.seconds) + END_PATIENCE)?;
-        let (cpu, memory_after) = (Cpu::of(server)?.since(cpu_before), memory_mib(server)?);
+        let (cpu, mut memory_after) = (Cpu::of(server)?.since(cpu_before), memory_mib(server)?);
         crowd.finish(END_PATIENCE)?;
+        if !self.pause.is_zero() {
+            pause(self.pause);
+            memory_after = memory_mib(server)?;
+        }
         let idle: Value = serde_json::from_str(&line)?;
         for why in idle["whys"].as_array().into_iter().flatten() {
             talk(&format!("  a host failed: {why}"));
