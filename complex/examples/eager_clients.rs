@@ -3,10 +3,10 @@
 //!
 //! Over so many kept connections of HTTP/1.1, for so long. With RATE 0 the loop is closed: each
 //! connection asks again as soon as it was answered, which finds the most that the server can do.
-//! With a rate the loop is open: requests fall due at that rate whatever became of those before, and
-//! are timed from when they were due. One that finds no free connection for [`PATIENCE`] is not
-//! sent at all: its user has gone, and a queue without an end would say nothing of the server. Who is
-//! refused politely stays away for as long as it was told. What is answered well but later than
+//! With a rate the loop is open: requests fall due at that rate whatever became of those before,
+//! and are timed from when they were due. One that finds no free connection for [`PATIENCE`] is not
+//! sent at all: its user has gone, and a queue without an end would say nothing of the server. Who
+//! is refused politely stays away for as long as it was told. What is answered well but later than
 //! [`GOOD_WITHIN`] is no good to anybody. `cargo xtask bench overload` runs it.
 //!
 //! Prints one line of JSON: how many requests ended how, and how long the good ones took.

@@ -21,7 +21,7 @@ use super::steady::Steady;
 use super::{App, router};
 
 /// TCP connections at once; further callers are refused politely.
-const TCP_CONNECTIONS_MAX: usize = if cfg!(test) { 32 } else { 1_024 };
+const TCP_CONNECTIONS_MAX: usize = if cfg!(test) { 128 } else { 1_024 };
 /// Callers who are being refused; those beyond wait in the system's queue.
 const REFUSALS_MAX: usize = 64;
 /// A caller has this long to take its refusal.

@@ -18,7 +18,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(330);
 /// How long each host sleeps that is measured asleep, in seconds.
 const ASLEEP_FOR: f64 = 125.0;
 /// From the end of the crowd to the look at the memory: the transport forgets a host one minute
-/// after its last word. First sleeps are spread, so that with the crowd there somebody always polls.
+/// after its last word. First sleeps are spread, so with the crowd there somebody always polls.
 const ASLEEP_PAUSE: Duration = Duration::from_secs(70);
 /// Beyond the time that it was asked to look for.
 const END_PATIENCE: Duration = Duration::from_secs(30);
