@@ -112,7 +112,7 @@ impl Core {
         let (batches, outbox) = mpsc::channel(BATCHES_MAX);
         let registry = Arc::new(Mutex::new(Registry::default()));
         let metrics = books.metrics.clone();
-        let (full, registry_too) = (batches.clone().downgrade(), registry.clone());
+        let (full, registry_too) = (batches.downgrade(), registry.clone());
         let task = Task { machine, books, batches, registry: registry_too, requests: 0 };
         tokio::spawn(task.run(inbox, effects));
         tokio::spawn(release(outbox, registry.clone(), metrics, failed));

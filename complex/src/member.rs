@@ -30,6 +30,8 @@ pub struct Member {
     place: ServerPlace,
     /// What others tell of this server.
     candidate: Candidate,
+    /// Whether other servers may have the database open too.
+    is_shared: bool,
     /// Whether it has led or followed.
     has_served: bool,
     /// The sockets of the first part.
@@ -69,8 +71,12 @@ impl Member {
         front.settle(&mut config);
         let candidate = candidate(&place, &front.addr);
         let standing = Db::stand(&place.database, &candidate).await?;
+        let is_shared = match &standing {
+            Standing::Leads(db) => db.epoch().is_some(),
+            Standing::Follows(_) => true,
+        };
         let (front, standing) = (Some(front), Some(standing));
-        Ok(Self { config, place, candidate, has_served: false, front, standing })
+        Ok(Self { config, place, candidate, is_shared, has_served: false, front, standing })
     }
 
     /// Takes up the part that falls to this server now; it answers when this returns.
@@ -91,7 +97,7 @@ impl Member {
                 error,
                 ServerError::Database(_) | ServerError::Load(_) | ServerError::Operator(_)
             );
-            if !self.has_served || !is_database || !is_shared(&self.place.database) {
+            if !self.has_served || !is_database || !self.is_shared {
                 return Err(error);
             }
             tracing::warn!("cannot take part yet: {}", report(&error));
@@ -143,7 +149,7 @@ impl Member {
     /// # Errors
     /// The reason.
     pub async fn after(&mut self, stopped: Stopped) -> Result<(), Stopped> {
-        if !is_shared(&self.place.database) {
+        if !self.is_shared {
             return Err(stopped);
         }
         tracing::warn!("this server does not lead any more: {stopped}");
@@ -218,11 +224,6 @@ impl Follows {
     pub async fn stop(self) {
         self.following.stop().await;
     }
-}
-
-/// Whether other servers may have the database open too.
-fn is_shared(database: &str) -> bool {
-    database.starts_with("postgres://") || database.starts_with("postgresql://")
 }
 
 /// What the database is told of this server.

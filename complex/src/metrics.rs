@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use isos_base::record::{Change, JobState};
 use isos_base::wire::{Refusal, ToComplex, ToHost};
-use isos_kernel::complex::{Call, Effect, Input};
+use isos_kernel::complex::{Effect, Input};
 
 /// Counters, each with its name, label and meaning, in the order in which they are rendered.
 const COUNTERS: [(Count, &str, &str); Count::ALL] = {
@@ -163,13 +163,7 @@ impl Metrics {
                 }
             }
             Input::HostSaid { frame: ToComplex::Hello(_) | ToComplex::Goodbye, .. } => {}
-            Input::Requested { call, .. } => match call {
-                Call::Submit { .. }
-                | Call::Cancel { .. }
-                | Call::OpenAccount { .. }
-                | Call::Mint { .. }
-                | Call::RevokeToken { .. } => self.add(Requests, 1),
-            },
+            Input::Requested { .. } => self.add(Requests, 1),
             Input::TimerFired => self.add(Timers, 1),
         }
     }

@@ -178,7 +178,7 @@ pub struct Server {
     failed: mpsc::Receiver<String>,
     stop: watch::Sender<bool>,
     /// Other processes keep off for as long as this one runs.
-    home: Arc<Home>,
+    _home: Arc<Home>,
 }
 
 /// Why a server stopped by itself.
@@ -290,7 +290,7 @@ impl Server {
         tokio::spawn(hosts::accept(shared.clone()));
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
-        Ok(Self { shared, relay, operator_token, failed, stop, home: place.home.clone() })
+        Ok(Self { shared, relay, operator_token, failed, stop, _home: place.home.clone() })
     }
 
     /// Its addresses, and the operator's token.
@@ -333,7 +333,6 @@ impl Server {
         if let Err(error) = self.shared.db.close().await {
             tracing::error!("closing the database: {}", report(&error));
         }
-        drop(self.home);
     }
 }
 

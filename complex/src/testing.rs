@@ -19,9 +19,14 @@ pub(crate) const ALPN: &[u8] = b"isos/test/1";
 
 /// An endpoint of a key of its own for each number.
 pub(crate) async fn endpoint(seed: u8) -> Endpoint {
+    endpoint_for(seed, ALPN).await
+}
+
+/// As [`endpoint`], for connections of this protocol.
+pub(crate) async fn endpoint_for(seed: u8, alpn: &[u8]) -> Endpoint {
     let config = EndpointConfig {
         bind: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
-        alpns: vec![ALPN.to_vec()],
+        alpns: vec![alpn.to_vec()],
         ..EndpointConfig::new(SecretKey::from_bytes(&[seed; 32]))
     };
     Endpoint::bind(config).await.unwrap()

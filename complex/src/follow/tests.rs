@@ -7,7 +7,7 @@ use tokio::time::{Duration, timeout};
 use super::*;
 use crate::front::ServerPlace;
 use crate::server::ServerConfig;
-use crate::testing::{World, ask, endpoint, hello};
+use crate::testing::{World, ask, endpoint, endpoint_for, hello};
 
 /// A follower of a world.
 struct Follower {
@@ -109,10 +109,7 @@ async fn servers_that_take_each_other_for_the_leader_do_not_pass_requests_round_
 #[tokio::test]
 async fn a_request_whose_leader_is_replaced_meanwhile_is_not_left_hanging() {
     // A leader that takes the request and never answers, as one that was stopped.
-    let mut config = isos_net::EndpointConfig::new(isos_base::key::SecretKey::from_bytes(&[4; 32]));
-    config.bind = Some(([127, 0, 0, 1], 0).into());
-    config.alpns = vec![API_ALPN.to_vec()];
-    let silent = Endpoint::bind(config).await.unwrap();
+    let silent = endpoint_for(4, API_ALPN).await;
     let addr = ServerAddr { key: silent.public(), addresses: silent.addresses(), relay: None };
     let follower = Follower::of(Some(&addr)).await;
     let accepted = tokio::spawn(async move {
@@ -136,10 +133,7 @@ async fn a_request_whose_leader_is_replaced_meanwhile_is_not_left_hanging() {
 
 #[tokio::test]
 async fn more_requests_than_one_connection_carries_are_passed_on_at_once() {
-    let mut config = isos_net::EndpointConfig::new(isos_base::key::SecretKey::from_bytes(&[4; 32]));
-    config.bind = Some(([127, 0, 0, 1], 0).into());
-    config.alpns = vec![API_ALPN.to_vec()];
-    let leader = Endpoint::bind(config).await.unwrap();
+    let leader = endpoint_for(4, API_ALPN).await;
     let addr = ServerAddr { key: leader.public(), addresses: leader.addresses(), relay: None };
     // Nobody is answered before all are here, as with long event streams.
     let all = http::STREAMS_MAX + 6;
