@@ -203,3 +203,43 @@ fn a_liar_is_barred_and_unpaid() {
     assert_eq!(account["received"], 1_000_000_000, "only the welcome: {account}");
     world.assert_money_adds_up();
 }
+
+#[test]
+fn the_life_of_a_traced_task_is_one_line_of_time_from_submission_to_the_kept_result() {
+    let world = World::with_hosts(2);
+    let spin = module("spin");
+    let traced = [&*spin, "--count", "20", "--verify", "quorum=2/2", "--trace", "7,12..14"];
+    let job = world.submit(&traced);
+    world.wait_job(job);
+    let trace = world.json(&["job", "trace", &format!("{job}@12")]);
+    let micros = |span: &serde_json::Value| {
+        let text = span.as_str().expect("a span is text");
+        text.parse::<isos_base::Span>().expect("a span").0
+    };
+    let total = micros(&trace["total"]);
+    let tries = trace["tries"].as_array().unwrap();
+    assert_eq!(tries.len(), 2, "{trace}");
+    assert_ne!(tries[0]["host"], tries[1]["host"], "voters are independent");
+    for tried in tries {
+        assert_eq!(tried["end"], "result", "{tried}");
+        let steps = tried["steps"].as_array().unwrap();
+        for place in ["server", "network", "agent", "sandbox"] {
+            assert!(steps.iter().any(|step| step["place"] == place), "nothing at {place}: {tried}");
+        }
+        assert!(steps.iter().any(|step| step["step"] == "run"), "{tried}");
+        let ends = steps.iter().map(|step| micros(&step["from"]) + micros(&step["length"]));
+        assert!(ends.clone().is_sorted(), "one after another: {tried}");
+        assert!(ends.max().unwrap() <= total, "{trace}");
+    }
+    let first = world.json(&["job", "trace", &job.to_string()]);
+    assert_eq!(first["task"], 7, "of a job, the first that is traced");
+    let (code, error) = world.refused(&["job", "trace", &format!("{job}@8")]);
+    assert_eq!(code, 2);
+    assert!(error.contains("these are: 7, 12..14"), "{error}");
+    let file = world.folder().join("trace.json");
+    let last = format!("{job}@13");
+    world.json(&["job", "trace", &last, "--chrome", file.to_str().unwrap()]);
+    let chrome: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    assert!(chrome["traceEvents"].as_array().unwrap().len() > 20, "{chrome}");
+}

@@ -1,6 +1,6 @@
 //! A chamber's life: fetch, compile, open, feed, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,16 +8,18 @@ use std::time::Duration;
 use isos_base::causes::report;
 use isos_base::job::{FileList, Mount};
 use isos_base::task::{Execution, Fault, OutputAt, TaskResult};
+use isos_base::trace::Step;
 use isos_base::wire::JobOffer;
-use isos_base::{Bytes, Guid, codec, limits};
+use isos_base::{Bytes, Guid, Span, codec, limits};
 use isos_disk::Pin;
 use isos_kernel::host::{ChamberId, Ended, Input};
-use isos_sandbox::{Chamber, Event, Events, Order, PrepareError, Setup};
+use isos_sandbox::{Chamber, Event, Events, Order, PrepareError, Setup, monotonic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::core::Core;
 use crate::objects::Trouble;
+use crate::trace::{Seen, Timed, timed};
 use crate::{CHAMBERS_DIR, Shared};
 
 /// In a chamber's folder: files that all tasks see, under their paths.
@@ -99,6 +101,8 @@ pub(crate) fn start(
         pins: Vec::new(),
         files: None,
         own: BTreeSet::new(),
+        opening: Vec::new(),
+        handed: BTreeMap::new(),
     };
     let task = tokio::spawn(async move {
         if let Err(fault) = life.run(threads, tasks).await {
@@ -122,6 +126,10 @@ struct Life {
     files: Option<FileList>,
     /// Files of tasks that have been staged.
     own: BTreeSet<Guid>,
+    /// How the chamber was opened, for traces.
+    opening: Vec<Timed>,
+    /// When traced tasks were given to the child.
+    handed: BTreeMap<u32, Span>,
 }
 
 impl Life {
@@ -158,6 +166,7 @@ impl Life {
         let spec = self.offer.spec.clone();
         let admitted = self.shared.policy.admit(&spec.program, self.offer.buyer);
         admitted.map_err(|refusal| Fault::Policy(refusal.to_string()))?;
+        let began = monotonic();
         self.fetch(spec.program, spec.program_size).await?;
         for dir in [SHARED_DIR, OWN_DIR] {
             let made = std::fs::create_dir_all(self.folder.join(dir));
@@ -170,9 +179,11 @@ impl Life {
             self.files = Some(self.fetch_list(list, spec.count).await?);
         }
         let program = self.shared.shelf.path(&spec.program).map_err(|error| no_input(&error))?;
+        self.opening.push(Timed { step: Step::Fetch, from: began, to: monotonic() });
         let sandbox = &self.shared.sandbox;
         let prepare = || sandbox.prepare(spec.program, &program);
-        let prepared = unless_frozen(&self.frozen, prepare).await;
+        let prepared = unless_frozen(&self.frozen, prepare);
+        let prepared = timed(Step::Compile, &mut self.opening, prepared).await;
         let prepared = prepared.map_err(|error| unprepared(&error))?;
         let setup = Setup {
             job: self.offer.job,
@@ -183,7 +194,8 @@ impl Life {
             idle: true,
         };
         let open = || sandbox.open(&prepared, setup.clone());
-        let opened = unless_frozen(&self.frozen, open).await;
+        let opened = unless_frozen(&self.frozen, open);
+        let opened = timed(Step::Open, &mut self.opening, opened).await;
         let (chamber, events) = opened.map_err(|error| match error {
             isos_sandbox::OpenError::Prepare(error) => unprepared(&error),
             other => Fault::SandboxDied(report(&other)),
@@ -265,9 +277,12 @@ impl Life {
             if let Some(file) = &file
                 && let Err(fault) = self.stage_own(file).await
             {
-                let wall = isos_base::Span::ZERO;
+                let wall = Span::ZERO;
                 faults.push(Ended { task, wall, outcome: Err(fault) });
                 continue;
+            }
+            if self.offer.spec.is_traced(task) {
+                self.handed.insert(task, monotonic());
             }
             orders.push(Order { task, file });
         }
@@ -280,11 +295,19 @@ impl Life {
         }
     }
 
-    async fn finished(&self, executions: Vec<Execution>) {
+    async fn finished(&mut self, executions: Vec<Execution>) {
+        let received = monotonic();
         let mut ended = Vec::with_capacity(executions.len());
         for execution in executions {
-            let (task, wall) = (execution.task, execution.wall);
+            let (task, wall, marks) = (execution.task, execution.wall, execution.marks);
             ended.push(Ended { task, wall, outcome: self.outcome(execution).await });
+            if let Some(marks) = marks
+                && let Some(handed) = self.handed.remove(&task)
+                && let Some(arrived) = self.shared.tracer.take(self.offer.job, task)
+            {
+                let seen = Seen { handed, marks, received, ready: monotonic() };
+                self.core.traced(arrived.trace(task, &self.opening, seen), arrived).await;
+            }
         }
         self.core.input(Input::TasksEnded { chamber: self.id, ended }).await;
     }

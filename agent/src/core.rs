@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isos_base::Machine;
-use isos_base::wire::ToComplex;
+use isos_base::trace::HostTrace;
+use isos_base::wire::{ToComplex, ToHost};
 use isos_kernel::host::{ChamberId, Effect, Host, Input, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chamber::{self, Running};
 use crate::control::AgentStatus;
+use crate::trace::Arrived;
 use crate::{Shared, clock, session};
 
 /// Inputs that wait for the core.
@@ -19,6 +21,7 @@ enum Message {
     Input(Input),
     Status(oneshot::Sender<AgentStatus>),
     Owner(crate::owner::Said),
+    Traced(Box<HostTrace>, Arrived),
 }
 
 /// A handle of the core.
@@ -42,6 +45,7 @@ impl Core {
             shared,
             core: core.clone(),
             sessions: BTreeMap::new(),
+            welcomed: None,
             chambers: BTreeMap::new(),
             frozen: watch::channel(false).0,
         };
@@ -55,6 +59,11 @@ impl Core {
     /// Gives a fact to the machine.
     pub(crate) async fn input(&self, input: Input) {
         let _ = self.messages.send(Message::Input(input)).await;
+    }
+
+    /// How a traced task went; its end is to be told after this.
+    pub(crate) async fn traced(&self, trace: HostTrace, arrived: Arrived) {
+        let _ = self.messages.send(Message::Traced(Box::new(trace), arrived)).await;
     }
 
     pub(crate) async fn status(&self) -> Option<AgentStatus> {
@@ -88,6 +97,8 @@ struct Task {
     shared: Arc<Shared>,
     core: Core,
     sessions: BTreeMap<SessionId, mpsc::UnboundedSender<ToComplex>>,
+    /// The session in which this host is a member.
+    welcomed: Option<SessionId>,
     chambers: BTreeMap<ChamberId, Running>,
     /// Whether the owner is back: what opens stops, and is frozen before it starts. Said before
     /// open chambers are signalled, so that one that opens meanwhile misses neither.
@@ -115,9 +126,11 @@ impl Task {
                 match message {
                     Message::Input(input) => {
                         stopping |= matches!(input, Input::Stopping);
+                        self.note_welcome(&input);
                         self.machine.step(clock::now(), input, &mut effects);
                     }
                     Message::Status(answer) => _ = answer.send(self.status()),
+                    Message::Traced(trace, arrived) => self.tell_trace(*trace, arrived),
                     Message::Owner(said) => _ = self.core.owner.send(said),
                 }
             }
@@ -148,6 +161,20 @@ impl Task {
             offer: self.machine.offer().clone(),
             walls: self.chambers.values().find_map(Running::walls).unwrap_or_default(),
             objects: self.shared.shelf.used(),
+        }
+    }
+
+    fn note_welcome(&mut self, input: &Input) {
+        if let Input::FrameArrived { session, frame: ToHost::Welcome { .. } } = input {
+            self.welcomed = Some(*session);
+        }
+    }
+
+    /// Sends a trace before the report that it belongs to; without a session it is forgotten.
+    fn tell_trace(&self, mut trace: HostTrace, arrived: Arrived) {
+        if let Some(outbox) = self.welcomed.and_then(|session| self.sessions.get(&session)) {
+            trace.held = arrived.held();
+            let _ = outbox.send(ToComplex::Traced(trace));
         }
     }
 

@@ -13,6 +13,7 @@ mod objects;
 mod owner;
 mod servers;
 mod session;
+mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -129,6 +130,7 @@ pub(crate) struct Shared {
     pub(crate) servers: Servers,
     pub(crate) objects: objects::Objects,
     pub(crate) policy: Policy,
+    pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
 }
 
@@ -206,6 +208,7 @@ impl Agent {
             endpoint,
             home,
             policy: policy.clone(),
+            tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
         });
         let seed = getrandom::u64().unwrap_or(0x15_05);

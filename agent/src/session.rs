@@ -71,6 +71,7 @@ async fn listen(
                     }
                     _ => {}
                 }
+                shared.tracer.frame(&frame);
                 core.input(Input::FrameArrived { session, frame }).await;
             }
             Ok(None) => return "the complex ended the session".into(),

@@ -120,6 +120,10 @@ pub struct JobSpec {
     /// them if empty. They keep their indices.
     #[serde(default)]
     pub tasks: Vec<TaskRange>,
+    /// The tasks whose lives are traced, in order and apart, at most
+    /// [`limits::JOB_TRACED_MAX`](crate::limits::JOB_TRACED_MAX); the first one if empty.
+    #[serde(default)]
+    pub trace: Vec<TaskRange>,
     /// Files that every task sees.
     pub inputs: Vec<Mount>,
     /// One file for each task: the GUID of a [`FileList`] with `count` entries.
@@ -256,6 +260,7 @@ impl JobSpec {
             env: Vec::new(),
             count,
             tasks: Vec::new(),
+            trace: Vec::new(),
             inputs: Vec::new(),
             each: None,
             memory: limits::TASK_MEMORY_DEFAULT,
@@ -285,6 +290,7 @@ impl JobSpec {
         let tasks_max = limits::JOB_TASKS_MAX;
         range((1..=tasks_max).contains(&self.count), "count", &self.count, upto(&tasks_max))?;
         self.check_tasks()?;
+        self.check_trace()?;
         range(
             self.name.chars().count() <= limits::NAME_CHARS_MAX,
             "name",
@@ -379,11 +385,28 @@ impl JobSpec {
                 ),
             });
         }
+        self.check_ranges("tasks", &self.tasks)
+    }
+
+    fn check_trace(&self) -> Result<(), JobError> {
+        self.check_ranges("trace", &self.trace)?;
+        let traced: u32 = self.trace.iter().map(TaskRange::len).sum();
+        if traced > limits::JOB_TRACED_MAX {
+            return Err(JobError::Range {
+                field: "trace",
+                value: format!("{traced} tasks"),
+                wanted: format!("at most {}", limits::JOB_TRACED_MAX),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self, field: &'static str, ranges: &[TaskRange]) -> Result<(), JobError> {
         let mut free = 0;
-        for range in &self.tasks {
+        for range in ranges {
             if range.is_empty() || range.start < free || range.end > self.count {
                 return Err(JobError::Range {
-                    field: "tasks",
+                    field,
                     value: format!("{}..{}", range.start, range.end),
                     wanted: format!(
                         "ranges in order and apart, with an end of at most {}",
@@ -394,6 +417,19 @@ impl JobSpec {
             free = range.end;
         }
         Ok(())
+    }
+
+    /// The tasks whose lives are traced, as ranges in order.
+    pub fn traced(&self) -> impl Iterator<Item = TaskRange> + '_ {
+        let first = self.trace.is_empty().then(|| self.ranges().next()).flatten();
+        let first = first.map(|range| TaskRange::new(range.start, range.start + 1));
+        self.trace.iter().copied().chain(first)
+    }
+
+    /// Whether a task's life is traced.
+    #[must_use]
+    pub fn is_traced(&self, task: u32) -> bool {
+        self.traced().any(|range| range.tasks().contains(&task))
     }
 
     /// The tasks that are to run, as ranges in order.
@@ -504,6 +540,16 @@ mod tests {
             let error = some(bad).check().unwrap_err().to_string();
             assert!(error.contains("ranges in order and apart"), "{error}");
         }
+        let traced = |trace: &[TaskRange]| JobSpec {
+            trace: trace.to_vec(),
+            ..some(&[range(3, 4), range(6, 8)])
+        };
+        assert!((0..12).filter(|task| traced(&[]).is_traced(*task)).eq([3]), "the first one");
+        assert!((0..12).filter(|task| traced(&[range(6, 8)]).is_traced(*task)).eq([6, 7]));
+        assert!(traced(&[range(9, 11)]).check().is_err());
+        let error = JobSpec { count: 1_000, trace: vec![range(0, 65)], ..job() }.check();
+        expect_test::expect!["trace is 65 tasks, but must be at most 64"]
+            .assert_eq(&error.unwrap_err().to_string());
         let many: Vec<_> = (0..4_097).map(|n| range(2 * n, 2 * n + 1)).collect();
         let error = JobSpec { count: 10_000, tasks: many, ..job() }.check().unwrap_err();
         expect_test::expect![

@@ -26,6 +26,7 @@ pub mod sensors;
 pub mod task;
 pub mod ticket;
 pub mod time;
+pub mod trace;
 pub mod units;
 pub mod wire;
 

@@ -11,6 +11,8 @@ pub const SERVERS_MAX: usize = 16;
 pub const JOB_TASKS_MAX: u32 = 100_000_000;
 /// Ranges of a job that has only some of its tasks: a request stays below 200 KiB.
 pub const JOB_RANGES_MAX: usize = 4_096;
+/// Tasks of one job that are traced.
+pub const JOB_TRACED_MAX: u32 = 64;
 /// Arguments and environment of one job, together.
 pub const JOB_TEXT_BYTES_MAX: usize = 64 << 10;
 /// Shared inputs of one job.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guid::Guid;
 use crate::time::Span;
+use crate::trace::Marks;
 use crate::units::Fuel;
 
 /// How a program ended, as far as every honest host agrees on it.
@@ -210,6 +211,8 @@ pub struct Execution {
     pub wall: Span,
     /// What it left; empty after a fault.
     pub output: Output,
+    /// When it did what, if it is traced.
+    pub marks: Option<Marks>,
 }
 
 #[cfg(test)]

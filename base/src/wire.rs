@@ -14,6 +14,7 @@ use crate::ranges::TaskRange;
 use crate::task::{Fault, TaskResult};
 use crate::ticket::ServerAddr;
 use crate::time::{Span, Time};
+use crate::trace::HostTrace;
 use crate::units::MicroCredits;
 
 /// The protocol between agents and the complex.
@@ -34,6 +35,8 @@ pub enum ToComplex {
     Report(Report),
     /// The agent stops; unreported tasks of its leases come back.
     Goodbye,
+    /// How the execution of a traced task went; its report follows. Nothing is decided by it.
+    Traced(HostTrace),
 }
 
 /// Who calls.

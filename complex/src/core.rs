@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use isos_base::api::{Problem, ProblemCode};
 pub(crate) use isos_base::causes::report;
 use isos_base::record::Change;
-use isos_base::wire::ToHost;
+use isos_base::wire::{ToComplex, ToHost};
 use isos_base::{JobId, Machine, Time};
 use isos_db::{Commit, Writer};
 use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SessionId};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::journal::Journal;
 use crate::metrics::{Metrics, Queue};
+use crate::trace::Traces;
 
 /// Inputs that wait for the core. Beyond it, senders wait: hosts and requests slow down.
 const INPUTS_MAX: usize = 4_096;
@@ -241,6 +242,7 @@ pub(crate) struct Books {
     pub(crate) writer: Writer,
     pub(crate) journal: Option<Journal>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
 }
 
 struct Task {
@@ -266,7 +268,7 @@ impl Task {
         if let Some(journal) = &mut self.books.journal {
             journal.decided(clock::now(), &effects);
         }
-        if !self.hand_over(&mut effects, &mut releases).await {
+        if !self.hand_over(clock::now(), &mut effects, &mut releases).await {
             return;
         }
         loop {
@@ -297,7 +299,7 @@ impl Task {
                 journal.decided(now, &effects);
             }
             self.books.metrics.decided_in(begun.elapsed());
-            if !self.hand_over(&mut effects, &mut releases).await {
+            if !self.hand_over(now, &mut effects, &mut releases).await {
                 return;
             }
         }
@@ -318,6 +320,9 @@ impl Task {
 
     fn tell(&mut self, now: Time, input: Input) {
         self.books.metrics.told(&input);
+        if let Input::HostSaid { frame: ToComplex::Report(report), .. } = &input {
+            self.books.traces.reported(now, report);
+        }
         if let Some(journal) = &mut self.books.journal {
             journal.told(&input);
         }
@@ -325,10 +330,16 @@ impl Task {
     }
 
     /// Sorts a batch's effects into what is kept and what leaves. False when the server ends.
-    async fn hand_over(&mut self, effects: &mut Vec<Effect>, releases: &mut Vec<Release>) -> bool {
+    async fn hand_over(
+        &mut self,
+        now: Time,
+        effects: &mut Vec<Effect>,
+        releases: &mut Vec<Release>,
+    ) -> bool {
         if effects.is_empty() && releases.is_empty() {
             return true;
         }
+        let stamps = self.books.traces.decided(now, effects);
         let mut changes: Vec<Change> = Vec::new();
         let mut outgoing = Vec::new();
         let mut moved = std::collections::BTreeSet::new();
@@ -345,6 +356,11 @@ impl Task {
         }
         outgoing.extend(moved.into_iter().map(Outgoing::JobMoved));
         outgoing.extend(releases.drain(..).map(Outgoing::Release));
+        if !stamps.is_empty() {
+            let traces = self.books.traces.clone();
+            let stamp = move || traces.stamp(clock::now(), &stamps);
+            outgoing.push(Outgoing::Release(Box::new(stamp)));
+        }
         let commit = self.books.writer.submit(changes);
         let batch = Batch { decided: Instant::now(), commit, outgoing };
         self.batches.send(batch).await.is_ok()

@@ -245,6 +245,10 @@ async fn listen(
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {
                 shared.metrics.frame();
+                if let ToComplex::Traced(trace) = frame {
+                    shared.traces.told(clock::now(), HostId(connection.remote()), trace);
+                    continue;
+                }
                 if let ToComplex::Report(report) = &mut frame {
                     only_kept(&shared.shelf, report);
                     shared.store.claim(HostId(connection.remote()), report).await;

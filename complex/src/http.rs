@@ -11,6 +11,7 @@ mod ranges;
 mod results;
 mod serve;
 mod steady;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ fn router(shared: App) -> Router {
         .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
         .route("/v1/jobs/{id}/results", get(results::results))
         .route("/v1/jobs/{id}/ranges", get(ranges::ranges))
+        .route("/v1/jobs/{id}/tasks/{task}/trace", get(trace::trace))
         .route("/v1/jobs/{id}/leases", get(jobs::leases))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))

@@ -20,6 +20,7 @@ mod server;
 mod statement;
 #[cfg(test)]
 mod testing;
+mod trace;
 
 pub use auth::MintError;
 pub use journal::{Difference, JournalConfig, JournalError, ReplayError, Replayed, replay};

@@ -162,7 +162,10 @@ impl Metrics {
                     self.add(Returned, usize::try_from(returned).unwrap_or(usize::MAX));
                 }
             }
-            Input::HostSaid { frame: ToComplex::Hello(_) | ToComplex::Goodbye, .. } => {}
+            Input::HostSaid {
+                frame: ToComplex::Hello(_) | ToComplex::Goodbye | ToComplex::Traced(_),
+                ..
+            } => {}
             Input::Requested { .. } => self.add(Requests, 1),
             Input::TimerFired => self.add(Timers, 1),
         }

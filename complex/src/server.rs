@@ -28,6 +28,7 @@ use crate::journal::{Journal, JournalConfig, JournalError};
 use crate::member::read_servers;
 use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
+use crate::trace::Traces;
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -150,6 +151,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
     pub(crate) key: PublicKey,
     pub(crate) started: Time,
     pub(crate) http: SocketAddr,
@@ -243,13 +245,20 @@ impl Server {
             Some(to) => Some(Journal::begin(to, &config.kernel, started, &snapshot)?),
             None => None,
         };
+        let traces = Traces::default();
+        snapshot.jobs.iter().for_each(|job| traces.job(job));
         let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
         let Front { endpoint, listener, http, relay, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::<Metrics>::default();
-        let books = Books { writer: db.writer(), journal, metrics: metrics.clone() };
+        let books = Books {
+            writer: db.writer(),
+            journal,
+            metrics: metrics.clone(),
+            traces: traces.clone(),
+        };
         let core = Core::start(machine, effects, books, failure.clone());
         let store = Arc::new(Store {
             shelf: shelf.clone(),
@@ -270,6 +279,7 @@ impl Server {
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
             metrics,
+            traces,
             started,
             http,
             servers: known,

@@ -14,6 +14,7 @@ use isos_base::record::{Accepted, HostRecord};
 use isos_base::task::{Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};
+use isos_base::trace::{HostStep, HostTrace, Step};
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 use isos_base::wire::{
     Grant, Hello, JobOffer, LeaseReport, ObjectAnswer, ObjectRequest, Report, Room, ToComplex,
@@ -203,6 +204,12 @@ fn to_complex() -> Vec<ToComplex> {
         ToComplex::Hello(Box::new(hello)),
         ToComplex::Offer(offer),
         ToComplex::Goodbye,
+        ToComplex::Traced(HostTrace {
+            lease: LeaseId(300),
+            task: 7,
+            steps: vec![HostStep { step: Step::Run, from: Span(300), length: Span(20) }],
+            held: Span(500),
+        }),
     ]
 }
 

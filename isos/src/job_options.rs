@@ -7,12 +7,13 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use isos_base::job::Verify;
-use isos_base::{Bytes, Fuel, MicroCredits, Span};
+use isos_base::{Bytes, Fuel, MicroCredits, Span, TaskRange};
 use isos_sdk::{Input, Submission, Tasks};
 use serde::{Deserialize, Deserializer};
 
 use crate::commands::job::results::Format;
 use crate::exit::Refusal;
+use crate::selector::TaskPart;
 
 /// Bytes of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -70,6 +71,9 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "CREDITS")]
     #[serde(alias = "max-price", deserialize_with = "text_or_number")]
     pub(crate) max_price: Option<MicroCredits>,
+    /// Trace these tasks, as in 0..4,17 (see `isos job trace`); at most 64 [default: the first]
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    pub(crate) trace: Vec<TaskPart>,
     /// Wait, and bring the results into this new folder, or file: see --format
     #[arg(long, value_name = "DIR")]
     pub(crate) results: Option<PathBuf>,
@@ -145,6 +149,7 @@ impl JobOptions {
             max_price: self.max_price.or(file.max_price),
             // A format belongs to its place.
             format: if self.results.is_some() { self.format } else { self.format.or(file.format) },
+            trace: if self.trace.is_empty() { file.trace } else { self.trace },
             results: self.results.or(file.results),
             args: if self.args.is_empty() { file.args } else { self.args },
         }
@@ -172,9 +177,19 @@ impl JobOptions {
             verify: self.verify,
             attempts_max: self.attempts,
             price_max: self.max_price,
+            trace: traced(self.trace)?,
             ..Submission::new(program)
         })
     }
+}
+
+/// Ranges in order and apart.
+fn traced(mut parts: Vec<TaskPart>) -> Result<Vec<TaskRange>, Refusal> {
+    parts.sort_by_key(|part| part.0.start);
+    if let Some([one, other]) = parts.array_windows().find(|[one, next]| one.0.end > next.0.start) {
+        return Err(Refusal::usage(format!("--trace: {} and {} overlap", one.0, other.0)));
+    }
+    Ok(parts.into_iter().map(|part| part.0).collect())
 }
 
 /// `text` below `folder`, as text: it may be a pattern, or end in `:PATH`.

@@ -12,6 +12,7 @@ mod results;
 mod settings;
 mod started;
 mod status;
+mod trace;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
 pub(crate) use agent::AgentReport;
@@ -25,6 +26,7 @@ pub(crate) use results::{SavedReport, TaskList, TaskLog};
 pub(crate) use settings::SettingsReport;
 pub(crate) use started::{Started, data_of};
 pub(crate) use status::StatusReport;
+pub(crate) use trace::TraceReport;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -78,7 +78,8 @@ pub(crate) struct JobTask {
 }
 
 /// A part of a job's tasks: `5..10` is 5 to 9, `5..` from 5 on, `..10` the first ten, `7` one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct TaskPart(pub(crate) TaskRange);
 
 impl FromStr for TaskPart {
@@ -99,6 +100,13 @@ impl FromStr for TaskPart {
             return Err(format!("{text:?} has no task: the second number is one past the last"));
         }
         Ok(Self(TaskRange::new(start, end)))
+    }
+}
+
+impl TryFrom<String> for TaskPart {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

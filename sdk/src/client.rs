@@ -8,7 +8,8 @@ use isos_base::api::{
     AccountView, ComplexStatus, Explanation, HostEarnings, HostView, JobView, LeaseView, Plan,
     Statement, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
 };
-use isos_base::{JobId, MicroCredits};
+use isos_base::trace::TaskTrace;
+use isos_base::{JobId, MicroCredits, TaskId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -156,6 +157,12 @@ impl Client {
     pub async fn last_job(&self) -> Result<Option<JobView>, ClientError> {
         let jobs: Vec<JobView> = self.json(Call::get("/v1/jobs?limit=1&mine=true")).await?;
         Ok(jobs.into_iter().next())
+    }
+
+    /// The life of a traced task, step by step.
+    pub async fn trace(&self, task: TaskId) -> Result<TaskTrace, ClientError> {
+        let TaskId { job, task } = task;
+        self.json(Call::get(format!("/v1/jobs/{job}/tasks/{task}/trace"))).await
     }
 
     /// The leases of a job, all of them, page by page.

@@ -46,7 +46,8 @@ impl Client {
         let within = found.ranges.iter().map(|range| range.intersect(&part));
         let tasks: Vec<TaskRange> = within.filter(|range| !range.is_empty()).collect();
         let rest = found.next.filter(|next| *next < part.end);
-        let spec = (!tasks.is_empty()).then(|| JobSpec { tasks, ..job.spec.clone() });
+        let spec =
+            (!tasks.is_empty()).then(|| JobSpec { tasks, trace: Vec::new(), ..job.spec.clone() });
         Ok(Rerun { spec, rest })
     }
 }

@@ -8,7 +8,7 @@ use isos_base::api::{JobView, SubmitRequest};
 use isos_base::codec;
 use isos_base::job::{FileList, JobError, JobSpec, Mount, SharedPaths, Verify};
 use isos_base::limits::{FILE_LIST_BYTES_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX, PROGRAM_BYTES_MAX};
-use isos_base::{Bytes, Fuel, Guid, MicroCredits, Span};
+use isos_base::{Bytes, Fuel, Guid, MicroCredits, Span, TaskRange};
 use thiserror::Error;
 
 use crate::client::Client;
@@ -56,6 +56,9 @@ pub struct Submission {
     pub attempts_max: Option<u8>,
     /// The most that the job may cost.
     pub price_max: Option<MicroCredits>,
+    /// Tasks whose lives are traced, in order and apart; the first one if empty. A range may end
+    /// behind the last task.
+    pub trace: Vec<TaskRange>,
 }
 
 /// A job ready to go: what to ask for, and the objects it needs.
@@ -143,6 +146,7 @@ impl Submission {
             verify: None,
             attempts_max: None,
             price_max: None,
+            trace: Vec::new(),
         }
     }
 
@@ -186,6 +190,7 @@ impl Submission {
             verify: self.verify.unwrap_or(defaults.verify),
             attempts_max: self.attempts_max.unwrap_or(defaults.attempts_max),
             price_max: self.price_max,
+            trace: self.trace.iter().map(|it| it.intersect(&TaskRange::new(0, count))).collect(),
             ..defaults
         };
         spec.check()?;

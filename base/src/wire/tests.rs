@@ -7,6 +7,7 @@ use crate::codec::{decode, encode};
 use crate::host::Accept;
 use crate::job::Verify;
 use crate::task::{Exit, OutputAt};
+use crate::trace::{HostStep, Step};
 use crate::units::{Bytes, Fuel};
 
 fn golden<M>(message: &M, bytes: Expect)
@@ -58,6 +59,9 @@ fn hello_and_offer() {
         ],
     );
     golden(&ToComplex::Goodbye, expect!["03"]);
+    let step = HostStep { step: Step::Run, from: Span(300), length: Span(20) };
+    let trace = HostTrace { lease: LeaseId(300), task: 7, steps: vec![step], held: Span(500) };
+    golden(&ToComplex::Traced(trace), expect!["04ac02070109ac0214f403"]);
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn orders_to_hosts() {
     golden(
         &ToHost::Job(Box::new(job)),
         expect![
-            "022a0001010101010101010101010101010101010101010101010101010101010101016401067b7461736b7d000a000000808080800180d0dbc3f402808c8d9e02808080080001020305006409"
+            "022a0001010101010101010101010101010101010101010101010101010101010101016401067b7461736b7d000a00000000808080800180d0dbc3f402808c8d9e02808080080001020305006409"
         ],
     );
     let grant = Grant {

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages, ranges, results};
+use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -45,6 +45,7 @@ use super::{Failure, jobs, objects, others, pages, ranges, results};
         jobs::tasks,
         results::results,
         ranges::ranges,
+        trace::trace,
         jobs::leases,
         others::hosts,
         others::host,

@@ -209,7 +209,7 @@ pub(crate) struct Meter {
     /// The last growth was allowed, so a failure of it is the host's.
     allowed: bool,
     /// Whether the program has been instantiated: before, a refusal ends the task.
-    pub(crate) started: bool,
+    pub(crate) started: Option<Instant>,
 }
 
 /// Elements of all tables of a task.
@@ -218,7 +218,7 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 impl Meter {
     /// Memory of one task, in bytes.
     pub(crate) const fn new(memory_max: usize) -> Self {
-        Self { memory_max, memory: 0, elements: 0, allowed: false, started: false }
+        Self { memory_max, memory: 0, elements: 0, allowed: false, started: None }
     }
 
     /// A growth did not happen. When the job was promised it, telling the program "no" would make
@@ -241,7 +241,7 @@ impl wasmtime::ResourceLimiter for Meter {
         }
         let total = (self.memory - current.min(self.memory)).saturating_add(desired);
         if total > self.memory_max {
-            if self.started || current > 0 {
+            if self.started.is_some() || current > 0 {
                 return Ok(false);
             }
             let mib = |bytes: usize| bytes.div_ceil(1 << 20);
@@ -273,7 +273,7 @@ impl wasmtime::ResourceLimiter for Meter {
         }
         let total = (self.elements - current.min(self.elements)).saturating_add(desired);
         if total > TABLE_ELEMENTS_MAX {
-            if self.started || current > 0 {
+            if self.started.is_some() || current > 0 {
                 return Ok(false);
             }
             return Err(Stop::Refused(format!(

@@ -43,6 +43,7 @@ use isos_base::{Bytes, Guid};
 pub use chamber::{Chamber, ChamberGone, Event, Events, OpenError};
 pub use code::{PrepareError, Prepared};
 pub use protocol::{Order, Setup, Wall};
+pub use task::monotonic;
 
 use code::Store;
 use spawn::Spawner;

@@ -8,6 +8,8 @@ mod files;
 mod streams;
 mod system;
 
+use std::time::Instant;
+
 use wasmtime::component::{
     Component, HasSelf, InstancePre, Linker, ResourceTableError, TypedFunc, Val, types,
 };
@@ -74,7 +76,7 @@ impl Command {
             CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
         });
         let instance = command.instance.instantiate_async(&mut *store).await?;
-        store.data_mut().meter.started = true;
+        store.data_mut().meter.started = Some(Instant::now());
         let no_run = || wasmtime::Error::msg("it has no function run");
         let interface = instance.get_export_index(&mut *store, None, &command.run);
         let function =

@@ -169,6 +169,7 @@ mod tests {
             end: Ok(Exit::Code(0)),
             fuel: Fuel(9),
             wall: Span(5),
+            marks: None,
             output: Output { stdout: b"hello".to_vec(), ..Output::default() },
         };
         let walls = vec![Wall { name: "landlock".into(), missing: Some("no".into()) }];

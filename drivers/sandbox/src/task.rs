@@ -9,6 +9,7 @@ use isos_base::job::is_plain_path;
 use isos_base::limits;
 use isos_base::task::{Execution, Exit, Fault, Output, Trap};
 use isos_base::time::Span;
+use isos_base::trace::Marks;
 use isos_base::units::Fuel;
 use wasmtime::{InstancePre, Store};
 
@@ -60,14 +61,25 @@ impl Job {
 
     /// Runs one task to its end.
     pub(crate) fn run(&self, order: &Order) -> Execution {
-        let start = Instant::now();
-        let mut fuel = Fuel::default();
+        let (start, taken) = (Instant::now(), monotonic());
+        let mut ran = Ran::default();
         let (end, output) = match self.host_of(order) {
-            Ok(host) => self.run_with(host, &mut fuel),
+            Ok(host) => self.run_with(host, &mut ran),
             Err(stop) => (Err(fault_of(stop)), Output::default()),
         };
         let output = if end.is_ok() { output } else { Output::default() };
-        Execution { task: order.task, end, fuel, wall: Span::from_std(start.elapsed()), output }
+        let until = |at: Option<Instant>| {
+            let at = at.map_or_else(|| start.elapsed(), |at| at.duration_since(start));
+            taken + Span::from_std(at)
+        };
+        let marks = self.setup.spec.is_traced(order.task).then(|| Marks {
+            taken,
+            ready: until(ran.ready),
+            ran: until(ran.ended),
+            collected: until(None),
+        });
+        let wall = Span::from_std(start.elapsed());
+        Execution { task: order.task, end, fuel: ran.fuel, wall, output, marks }
     }
 
     fn host_of(&self, order: &Order) -> Result<Host, Stop> {
@@ -94,7 +106,7 @@ impl Job {
         Ok(Host::new(args, env, vfs, random, spec.fuel.0, meter, watch))
     }
 
-    fn run_with(&self, host: Host, fuel: &mut Fuel) -> (Result<Exit, Fault>, Output) {
+    fn run_with(&self, host: Host, told: &mut Ran) -> (Result<Exit, Fault>, Output) {
         let budget = self.setup.spec.fuel.0;
         let engine = match &self.program {
             Program::Module(module) => module.module().engine(),
@@ -108,9 +120,11 @@ impl Job {
             Program::Module(module) => watched(&mut store, module_run, module),
             Program::Component(command) => watched(&mut store, p2::Command::run, command),
         });
+        told.ended = Some(Instant::now());
+        told.ready = store.data().meter.started;
         let left = store.get_fuel().unwrap_or(0);
-        let mut end = end_of(ran, store.data().meter.started);
-        *fuel = Fuel(budget - left.min(budget));
+        let mut end = end_of(ran, store.data().meter.started.is_some());
+        told.fuel = Fuel(budget - left.min(budget));
         let mut host = store.into_data();
         let mut output = Output::default();
         if end.is_ok() {
@@ -122,15 +136,33 @@ impl Job {
             output.stderr = std::mem::take(&mut host.stderr);
         }
         if end == Ok(Exit::OutOfFuel) {
-            *fuel = Fuel(budget);
+            told.fuel = Fuel(budget);
         }
         (end, output)
     }
 }
 
+/// What is known of a run, however it ended.
+#[derive(Default)]
+struct Ran {
+    fuel: Fuel,
+    /// When the instance was ready.
+    ready: Option<Instant>,
+    /// When the program had ended.
+    ended: Option<Instant>,
+}
+
+/// Time since the machine's start: the same in all its processes, so that the agent can put what
+/// its children tell beside what it sees itself.
+#[must_use]
+pub fn monotonic() -> Span {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Span::from_std(now.try_into().unwrap_or_default())
+}
+
 async fn module_run(store: &mut Store<Host>, module: &InstancePre<Host>) -> wasmtime::Result<()> {
     let instance = module.instantiate_async(&mut *store).await?;
-    store.data_mut().meter.started = true;
+    store.data_mut().meter.started = Some(Instant::now());
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }

@@ -4,6 +4,7 @@ pub(crate) mod logs;
 pub(crate) mod results;
 pub(crate) mod retry;
 pub(crate) mod submit;
+pub(crate) mod trace;
 pub(crate) mod wait;
 
 use std::future::Future;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Logs(logs::Args),
     /// List the tasks that have ended, or bring their results home
     Results(results::Args),
+    /// Show the life of a task, step by step: server, network, agent, sandbox
+    Trace(trace::Args),
     /// Run what failed or was given up again, as a new job
     Retry(Box<retry::Args>),
     /// Cancel jobs: what is done is paid for, the rest comes back
@@ -75,6 +78,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Wait(args) => wait::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Results(args) => results::run(args, context).await,
+        Command::Trace(args) => trace::run(args, context).await,
         Command::Retry(args) => retry::run(*args, context).await,
         Command::Cancel(which) => {
             let jobs = which.jobs.resolve(client).await?;

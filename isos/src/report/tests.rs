@@ -13,7 +13,10 @@ use isos_base::price::Price;
 use isos_base::record::{JobState, TaskState};
 use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::task::{Exit, Trap};
-use isos_base::{AccountId, BillId, Bytes, Fuel, Guid, HostId, JobId, MicroCredits, Span, Time};
+use isos_base::trace::{Step, TaskTrace, TraceStep, TraceTry, TryEnd};
+use isos_base::{
+    AccountId, BillId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, Span, Time,
+};
 use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_sdk::Saved;
 
@@ -321,4 +324,43 @@ fn policies() {
     check("policy_not_ok", &PolicyCheck { source: "policy.toml".into(), problems });
     let lines = vec!["First this.".into(), "Then that.".into()];
     check("policy_text", &PolicyText { source: "policy.toml".into(), lines });
+}
+
+#[test]
+fn the_life_of_a_task() {
+    let step = |step: Step, from: u64, length: Option<u64>| TraceStep {
+        step,
+        place: step.place(),
+        from: Span(from),
+        length: length.map(Span),
+    };
+    let host = |byte: u8| HostId(PublicKey([byte; 32]));
+    let there = [
+        step(Step::KeepGrant, 5_000, Some(3_000)),
+        step(Step::WayThere, 8_000, Some(500)),
+        step(Step::Compile, 8_500, Some(1_240_000)),
+        step(Step::Run, 1_248_500, Some(80)),
+    ];
+    let trace = TaskTrace {
+        job: JobId(42),
+        task: 7,
+        submitted: before(95),
+        total: None,
+        tries: vec![
+            TraceTry {
+                host: host(1),
+                lease: LeaseId(3),
+                end: TryEnd::Fault("the sandbox died: \x1b[2J".into()),
+                steps: there.to_vec(),
+            },
+            TraceTry {
+                host: host(2),
+                lease: LeaseId(4),
+                end: TryEnd::Open,
+                steps: vec![step(Step::KeepGrant, 600_000, None)],
+            },
+        ],
+        steps: vec![step(Step::Waits, 0, Some(5_000))],
+    };
+    expect_file!["golden/trace.txt"].assert_eq(&three_forms(&TraceReport(trace)));
 }

@@ -278,6 +278,8 @@ impl Complex {
                 self.feed(id, effects);
             }
             ToComplex::Report(report) => self.report(id, session, report, effects),
+            // For those who watch; nothing follows from it.
+            ToComplex::Traced(_) => {}
             ToComplex::Goodbye => {
                 effects.push(Effect::Close(session));
                 self.end_session(id, effects);

@@ -332,6 +332,7 @@ fn describe(effect: &Effect) -> String {
                 format!("{text} {}", room(report.room))
             }
             ToComplex::Goodbye => "send goodbye".into(),
+            ToComplex::Traced(trace) => format!("send {trace:?}"),
         },
         Effect::Prepare { chamber, offer, threads } => {
             format!("prepare c{} for job {}, {threads} threads", chamber.0, offer.job)
