@@ -111,9 +111,10 @@ fn taken_over() {
 /// `Ready` without walls.
 const READY: &str = r"\002\000\000\000\000\000";
 /// Task 0 left with code 0.
-const UNASKED: &str = r"printf '\013\000\000\000\003\001\000\000\000\000\000\000\000\000\000'";
+const UNASKED: &str = r"printf '\014\000\000\000\003\001\000\000\000\000\000\000\000\000\000\000'";
 /// Task 9 of one.
-const IMPOSSIBLE: &str = r"printf '\013\000\000\000\003\001\011\000\000\000\000\000\000\000\000'";
+const IMPOSSIBLE: &str =
+    r"printf '\014\000\000\000\003\001\011\000\000\000\000\000\000\000\000\000'";
 
 fn batches() {
     let mut hello = job(&hello_world()).with(|spec| spec.count = 5_000);
