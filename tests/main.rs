@@ -12,5 +12,6 @@ mod full_disk;
 mod jobs;
 mod money;
 mod owner;
+mod rights;
 mod servers;
 mod world;

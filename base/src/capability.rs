@@ -4,11 +4,15 @@
 //! checks over `operation`, `account` and `now`) and nobody can widen it. Making one draws
 //! randomness from the operating system, the one exception in this crate; checking one is pure.
 
+mod offline;
+
 use biscuit_auth::builder::Algorithm;
-use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder, BlockBuilder};
+use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder};
 use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use offline::{Block, Narrowing, attenuate, blocks, vouch};
 
 use crate::ids::AccountId;
 use crate::key::{PublicKey, SecretKey};
@@ -113,28 +117,6 @@ pub fn issue(
     builder.build(&KeyPair::from(&key)).and_then(|token| token.to_vec()).map_err(fail)
 }
 
-/// A token that allows less: only `rights`, only until `expires`. Needs no key.
-///
-/// # Errors
-/// When `token` is not one.
-pub fn attenuate(
-    root: &PublicKey,
-    token: &[u8],
-    rights: &[Right],
-    expires: Time,
-) -> Result<Vec<u8>, TokenError> {
-    let fail = |error: biscuit_auth::error::Token| TokenError::Make(error.to_string());
-    let token = open(root, token)?;
-    let names: Vec<String> = rights.iter().map(|right| format!("\"{}\"", right.name())).collect();
-    let code = format!(
-        "check if operation($what), {{{}}}.contains($what);\ncheck if now($now), $now < {};",
-        names.join(", "),
-        micros(expires)
-    );
-    let block = BlockBuilder::new().code(code).map_err(fail)?;
-    token.append(block).and_then(|token| token.to_vec()).map_err(fail)
-}
-
 /// Checks a token at `now` and says what it allows.
 ///
 /// # Errors
@@ -226,20 +208,6 @@ mod tests {
         let other = SecretKey::from_bytes(&[8; 32]).public();
         assert_eq!(check(&other, &token, Time(1)), Err(TokenError::Foreign));
         assert_eq!(from_text(&to_text(&token)), Some(token));
-    }
-
-    #[test]
-    fn attenuation_only_narrows() {
-        let public = root().public();
-        let wide = issue(&root(), AccountId(100), &Right::ALL, Time(50)).unwrap();
-        let narrow = attenuate(&public, &wide, &[Right::Read], Time(20)).unwrap();
-        let holder = check(&public, &narrow, Time(10)).unwrap();
-        assert_eq!(holder.rights, [Right::Read]);
-        assert!(check(&public, &narrow, Time(30)).is_err());
-        let again = attenuate(&public, &narrow, &Right::ALL, Time(90)).unwrap();
-        assert_eq!(check(&public, &again, Time(10)).unwrap().rights, [Right::Read]);
-        let ids = check(&public, &wide, Time(1)).unwrap().revocation_ids;
-        assert_eq!(holder.revocation_ids[..ids.len()], ids[..]);
     }
 
     #[test]

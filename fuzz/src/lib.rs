@@ -11,7 +11,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
-use isos_base::capability;
+use isos_base::capability::{self, Narrowing};
 use isos_base::codec;
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
@@ -74,8 +74,12 @@ pub fn token(bytes: &[u8]) {
         if let Ok(holder) = capability::check(&root, token, Time(10)) {
             assert!(!holder.rights.is_empty(), "a token that allows nothing is an error");
         }
-        if let Ok(narrowed) = capability::attenuate(&root, token, &[], Time(5)) {
+        let nothing = Narrowing { rights: Some(Vec::new()), ..Narrowing::default() };
+        if let Ok(narrowed) = capability::attenuate(token, &nothing) {
             assert!(capability::check(&root, &narrowed, Time(1)).is_err());
+        }
+        if let Ok(blocks) = capability::blocks(token) {
+            assert!(!blocks.is_empty(), "a token has a first block");
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod status;
 pub(crate) mod ticket;
+pub(crate) mod token;
 
 use crate::context::Context;
 use crate::exit::End;
@@ -29,7 +30,7 @@ pub(crate) enum Command {
     Submit(Box<job::submit::Args>),
     /// Tell whether all is well
     Status(status::Args),
-    /// Jobs: submit, list, show, wait, logs, results, retry, cancel
+    /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
     /// Tell why a job, a task or a host is as it is, and what to do
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     Replay(replay::Args),
     /// Make a ticket, by which others join or use the complex
     Ticket(ticket::Args),
+    /// Tokens, the rights in tickets: create, inspect, attenuate, vouch, key, revoke
+    #[command(subcommand)]
+    Token(token::Command),
     /// Hosts: list, show
     #[command(subcommand)]
     Host(host::Command),
@@ -90,6 +94,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Policy(command) => policy::run(command, context),
         Command::Account(command) => context.interruptible(account::run(command, context)).await,
         Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,
+        Command::Token(command) => context.interruptible(token::run(command, context)).await,
         Command::Host(command) => context.interruptible(host::run(command, context)).await,
         Command::Config(command) => config::run(command, context),
         Command::Completions(args) => completions::run(args, context),

@@ -8,7 +8,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Work", &["job", "explain"]),
     ("This machine", &["pause", "resume", "policy"]),
     ("Money", &["account"]),
-    ("A complex", &["tour", "dev", "server", "replay", "ticket", "host"]),
+    ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "host"]),
     ("This program", &["config", "completions", "man", "help"]),
 ];
 

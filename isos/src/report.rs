@@ -12,6 +12,7 @@ mod results;
 mod settings;
 mod started;
 mod status;
+mod token;
 mod trace;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
@@ -26,6 +27,7 @@ pub(crate) use results::{SavedReport, TaskList, TaskLog};
 pub(crate) use settings::SettingsReport;
 pub(crate) use started::{Started, data_of};
 pub(crate) use status::StatusReport;
+pub(crate) use token::{KeyReport, NewToken, TokenReport};
 pub(crate) use trace::TraceReport;
 
 #[cfg(test)]

@@ -348,6 +348,10 @@ impl Answer<'_> {
         };
         let problem = match problem_of(status).filter(|_| bytes.is_empty()) {
             // An answer to HEAD has no body: the status has to say it.
+            Some(ProblemCode::Unauthorised) => {
+                let why = "the token was revoked, has expired, or does not allow this";
+                Ok(Problem::new(ProblemCode::Unauthorised, format!("{why} ({request}: {status})")))
+            }
             Some(code) => Ok(Problem::new(code, format!("{request}: {status}"))),
             None => serde_json::from_slice::<Problem>(&bytes),
         };

@@ -45,10 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     if let Some(Command::Revoke { ticket }) = args.command {
         return revoke(&ticket, context).await;
     }
-    if let Some(unknown) = args.rights.iter().find(|right| !RIGHTS.contains(&right.as_str())) {
-        let known = RIGHTS.join(", ");
-        return Err(Refusal::usage(format!("{unknown:?} is no right: there are {known}")).into());
-    }
+    check_rights(&args.rights)?;
     let client = context.client()?;
     let account = match args.account {
         Some(account) => account,
@@ -61,8 +58,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     Ok(End::Ok)
 }
 
+/// Whether these are rights that a ticket can carry.
+pub(crate) fn check_rights(rights: &[String]) -> Result<(), Refusal> {
+    match rights.iter().find(|right| !RIGHTS.contains(&right.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known = RIGHTS.join(", ");
+            Err(Refusal::usage(format!("{unknown:?} is no right: there are {known}")))
+        }
+    }
+}
+
 /// Takes a ticket back: the operator's may be anybody's, others only their own.
-async fn revoke(text: &str, context: &Context) -> anyhow::Result<End> {
+pub(crate) async fn revoke(text: &str, context: &Context) -> anyhow::Result<End> {
     let token = match text.parse::<Ticket>() {
         Ok(ticket) => capability::to_text(&ticket.token),
         // A server says itself what is no token.
