@@ -128,8 +128,9 @@ struct Life {
     own: BTreeSet<Guid>,
     /// How the chamber was opened, for traces.
     opening: Vec<Timed>,
-    /// When traced tasks were given to the child.
-    handed: BTreeMap<u32, Span>,
+    /// When the own files of traced tasks were begun to be fetched, and when these tasks were given
+    /// to the child.
+    handed: BTreeMap<u32, (Option<Span>, Span)>,
 }
 
 impl Life {
@@ -274,6 +275,7 @@ impl Life {
         let mut faults = Vec::new();
         for task in batch {
             let file = self.files.as_ref().and_then(|list| list.files.get(task as usize)).cloned();
+            let staged = file.is_some().then(monotonic);
             if let Some(file) = &file
                 && let Err(fault) = self.stage_own(file).await
             {
@@ -282,7 +284,7 @@ impl Life {
                 continue;
             }
             if self.offer.spec.is_traced(task) {
-                self.handed.insert(task, monotonic());
+                self.handed.insert(task, (staged, monotonic()));
             }
             orders.push(Order { task, file });
         }
@@ -305,8 +307,9 @@ impl Life {
                 && let Some(handed) = self.handed.remove(&task)
                 && let Some(arrived) = self.shared.tracer.take(self.offer.job, task)
             {
-                let seen = Seen { handed, marks, received, ready: monotonic() };
-                self.core.traced(arrived.trace(task, &self.opening, seen), arrived).await;
+                let (staged, handed) = handed;
+                let seen = Seen { staged, handed, marks, received, ready: monotonic() };
+                self.shared.tracer.keep(arrived.trace(task, &self.opening, seen), arrived);
             }
         }
         self.core.input(Input::TasksEnded { chamber: self.id, ended }).await;

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isos_base::Machine;
-use isos_base::trace::HostTrace;
-use isos_base::wire::{ToComplex, ToHost};
+use isos_base::wire::ToComplex;
 use isos_kernel::host::{ChamberId, Effect, Host, Input, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chamber::{self, Running};
 use crate::control::AgentStatus;
-use crate::trace::Arrived;
 use crate::{Shared, clock, session};
 
 /// Inputs that wait for the core.
@@ -21,7 +19,6 @@ enum Message {
     Input(Input),
     Status(oneshot::Sender<AgentStatus>),
     Owner(crate::owner::Said),
-    Traced(Box<HostTrace>, Arrived),
 }
 
 /// A handle of the core.
@@ -45,7 +42,6 @@ impl Core {
             shared,
             core: core.clone(),
             sessions: BTreeMap::new(),
-            welcomed: None,
             chambers: BTreeMap::new(),
             frozen: watch::channel(false).0,
         };
@@ -59,11 +55,6 @@ impl Core {
     /// Gives a fact to the machine.
     pub(crate) async fn input(&self, input: Input) {
         let _ = self.messages.send(Message::Input(input)).await;
-    }
-
-    /// How a traced task went; its end is to be told after this.
-    pub(crate) async fn traced(&self, trace: HostTrace, arrived: Arrived) {
-        let _ = self.messages.send(Message::Traced(Box::new(trace), arrived)).await;
     }
 
     pub(crate) async fn status(&self) -> Option<AgentStatus> {
@@ -97,8 +88,6 @@ struct Task {
     shared: Arc<Shared>,
     core: Core,
     sessions: BTreeMap<SessionId, mpsc::UnboundedSender<ToComplex>>,
-    /// The session in which this host is a member.
-    welcomed: Option<SessionId>,
     chambers: BTreeMap<ChamberId, Running>,
     /// Whether the owner is back: what opens stops, and is frozen before it starts. Said before
     /// open chambers are signalled, so that one that opens meanwhile misses neither.
@@ -126,11 +115,9 @@ impl Task {
                 match message {
                     Message::Input(input) => {
                         stopping |= matches!(input, Input::Stopping);
-                        self.note_welcome(&input);
                         self.machine.step(clock::now(), input, &mut effects);
                     }
                     Message::Status(answer) => _ = answer.send(self.status()),
-                    Message::Traced(trace, arrived) => self.tell_trace(*trace, arrived),
                     Message::Owner(said) => _ = self.core.owner.send(said),
                 }
             }
@@ -164,20 +151,6 @@ impl Task {
         }
     }
 
-    fn note_welcome(&mut self, input: &Input) {
-        if let Input::FrameArrived { session, frame: ToHost::Welcome { .. } } = input {
-            self.welcomed = Some(*session);
-        }
-    }
-
-    /// Sends a trace before the report that it belongs to; without a session it is forgotten.
-    fn tell_trace(&self, mut trace: HostTrace, arrived: Arrived) {
-        if let Some(outbox) = self.welcomed.and_then(|session| self.sessions.get(&session)) {
-            trace.held = arrived.held();
-            let _ = outbox.send(ToComplex::Traced(trace));
-        }
-    }
-
     fn tell_busy(&self) {
         let busy = !self.chambers.is_empty();
         self.core.busy.send_if_modified(|known| std::mem::replace(known, busy) != busy);
@@ -186,7 +159,8 @@ impl Task {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Connect { session } => {
-                // Bounded by the machine: two unacknowledged reports and a few offers.
+                // Bounded by the machine: two unacknowledged reports, what is told before them, and a
+                // few offers.
                 let (outbox, frames) = mpsc::unbounded_channel();
                 self.sessions.insert(session, outbox);
                 let (shared, core) = (self.shared.clone(), self.core.clone());
@@ -195,6 +169,11 @@ impl Task {
             Effect::Disconnect { session } => _ = self.sessions.remove(&session),
             Effect::Send { session, frame } => {
                 if let Some(outbox) = self.sessions.get(&session) {
+                    if let ToComplex::Report(report) = &frame {
+                        for trace in self.shared.tracer.before(report) {
+                            let _ = outbox.send(ToComplex::Traced(trace));
+                        }
+                    }
                     let _ = outbox.send(frame);
                 }
             }

@@ -3,11 +3,11 @@
 //!
 //! Only looked at, never acted on: without a session to tell it to, it is forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use isos_base::trace::{HOST_STEPS_MAX, HostStep, HostTrace, Marks, Step};
-use isos_base::wire::ToHost;
+use isos_base::wire::{Report, ToHost};
 use isos_base::{JobId, LeaseId, Span, TaskRange};
 use isos_sandbox::monotonic;
 
@@ -22,8 +22,38 @@ pub(crate) struct Tracer(Mutex<Book>);
 
 #[derive(Default)]
 struct Book {
-    jobs: BTreeMap<JobId, Vec<TaskRange>>,
-    arrived: BTreeMap<(JobId, u32), Arrived>,
+    jobs: Newest<JobId, Vec<TaskRange>>,
+    arrived: Newest<(JobId, u32), Arrived>,
+    /// Of tasks that have ended, until the report that names them leaves.
+    told: Newest<(LeaseId, u32), (HostTrace, Arrived)>,
+}
+
+/// The entries that came last, so many at the most.
+struct Newest<K, V> {
+    entries: BTreeMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Newest<K, V> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Ord + Copy, V> Newest<K, V> {
+    fn insert(&mut self, key: K, value: V, max: usize) {
+        if self.entries.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+        while self.entries.len() > max {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.entries.remove(&oldest);
+        }
+        // What was taken out leaves its place in the order behind.
+        if self.order.len() > 2 * max {
+            self.order.retain(|key| self.entries.contains_key(key));
+        }
+    }
 }
 
 /// When a traced task came, and by which lease.
@@ -53,30 +83,31 @@ impl Tracer {
     /// Sees what the complex sends.
     pub(crate) fn frame(&self, frame: &ToHost) {
         match frame {
-            ToHost::Job(offer) => {
-                let mut book = self.book();
-                book.jobs.insert(offer.job, offer.spec.traced().collect());
-                if book.jobs.len() > JOBS_MAX {
-                    book.jobs.pop_first();
-                }
+            // What makes no sense is turned down elsewhere, and not counted on here.
+            ToHost::Job(offer) if offer.spec.check().is_ok() => {
+                let traced = offer.spec.traced().collect();
+                self.book().jobs.insert(offer.job, traced, JOBS_MAX);
             }
             ToHost::Grant(grants) => {
+                let now = monotonic();
                 let mut book = self.book();
-                let Book { jobs, arrived } = &mut *book;
+                let Book { jobs, arrived, .. } = &mut *book;
                 for grant in grants {
-                    let Some(traced) = jobs.get(&grant.job) else { continue };
-                    for both in traced.iter().flat_map(|traced| {
-                        grant.ranges.iter().map(move |granted| granted.intersect(traced))
-                    }) {
-                        for task in both.tasks() {
-                            let came = Arrived { lease: grant.lease, at: monotonic() };
-                            arrived.insert((grant.job, task), came);
-                        }
-                    }
-                    while arrived.len() > TASKS_MAX {
-                        arrived.pop_first();
+                    let Some(traced) = jobs.entries.get(&grant.job) else { continue };
+                    let granted =
+                        |task: &u32| grant.ranges.iter().any(|range| range.tasks().contains(task));
+                    // At most as many as a job may have traced.
+                    let tasks = traced.iter().copied().flat_map(TaskRange::tasks);
+                    for task in tasks.filter(granted) {
+                        let came = Arrived { lease: grant.lease, at: now };
+                        arrived.insert((grant.job, task), came, TASKS_MAX);
                     }
                 }
+            }
+            ToHost::Revoke(leases) => {
+                let mut book = self.book();
+                book.arrived.entries.retain(|_, came| !leases.contains(&came.lease));
+                book.told.entries.retain(|(lease, _), _| !leases.contains(lease));
             }
             _ => {}
         }
@@ -84,7 +115,32 @@ impl Tracer {
 
     /// A traced task has ended: when it came. Told once.
     pub(crate) fn take(&self, job: JobId, task: u32) -> Option<Arrived> {
-        self.book().arrived.remove(&(job, task))
+        self.book().arrived.entries.remove(&(job, task))
+    }
+
+    /// How a traced task went, until it is reported.
+    pub(crate) fn keep(&self, trace: HostTrace, arrived: Arrived) {
+        let key = (trace.lease, trace.task);
+        self.book().told.insert(key, (trace, arrived), TASKS_MAX);
+    }
+
+    /// What is to be told before this report.
+    pub(crate) fn before(&self, report: &Report) -> Vec<HostTrace> {
+        let mut book = self.book();
+        let told = &mut book.told.entries;
+        let mut traces = Vec::new();
+        for news in &report.leases {
+            let of_lease = told.range((news.lease, 0)..=(news.lease, u32::MAX));
+            let is_named = |task: u32| {
+                news.results.iter().any(|result| result.task == task)
+                    || news.faults.iter().any(|(other, _)| *other == task)
+            };
+            let named: Vec<_> =
+                of_lease.map(|(key, _)| *key).filter(|(_, task)| is_named(*task)).collect();
+            let taken = named.iter().filter_map(|key| told.remove(key));
+            traces.extend(taken.map(|(trace, arrived)| arrived.told_now(trace)));
+        }
+        traces
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
@@ -96,6 +152,8 @@ impl Tracer {
 /// What was seen of one execution besides the opening of its chamber.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
+    /// When its own file was begun to be fetched, if it has one.
+    pub(crate) staged: Option<Span>,
     /// When the task was given to the child.
     pub(crate) handed: Span,
     /// What the child tells.
@@ -107,9 +165,9 @@ pub(crate) struct Seen {
 }
 
 impl Arrived {
-    /// The trace of one execution, sent now.
+    /// The trace of one execution.
     pub(crate) fn trace(self, task: u32, opening: &[Timed], seen: Seen) -> HostTrace {
-        let Seen { handed, marks, received, ready } = seen;
+        let Seen { staged, handed, marks, received, ready } = seen;
         // Whatever a child says, it had the task between these two.
         let within = |at: Span| at.clamp(handed, received.max(handed));
         let taken = within(marks.taken);
@@ -122,6 +180,10 @@ impl Arrived {
             line.until(Step::Queue, part.from);
             line.until(part.step, part.to);
         }
+        if let Some(staged) = staged {
+            line.until(Step::Queue, staged.min(handed));
+            line.until(Step::Fetch, handed);
+        }
         line.until(Step::Queue, handed);
         line.until(Step::Pipe, taken);
         line.until(Step::Instantiate, begun);
@@ -129,12 +191,23 @@ impl Arrived {
         line.until(Step::Collect, collected);
         line.until(Step::PipeBack, received);
         line.until(Step::HandOver, ready);
-        HostTrace { lease: self.lease, task, steps: line.steps, held: self.held() }
+        HostTrace { lease: self.lease, task, steps: line.steps, held: Span::ZERO }
     }
 
     /// For how long the grant has been here.
-    pub(crate) fn held(self) -> Span {
+    fn held(self) -> Span {
         Span(monotonic().0.saturating_sub(self.at.0))
+    }
+
+    /// The trace as it is when the report that names its task leaves.
+    fn told_now(self, mut trace: HostTrace) -> HostTrace {
+        trace.held = self.held();
+        let from = trace.steps.last().map_or(Span::ZERO, |last| last.from + last.length);
+        if trace.held > from && trace.steps.len() < HOST_STEPS_MAX {
+            let length = Span(trace.held.0 - from.0);
+            trace.steps.push(HostStep { step: Step::Report, from, length });
+        }
+        trace
     }
 }
 
@@ -201,7 +274,41 @@ mod tests {
             tracer.frame(&granted(job, &[TaskRange::new(0, 64)]));
         }
         let book = tracer.book();
-        assert_eq!((book.jobs.len(), book.arrived.len()), (JOBS_MAX, TASKS_MAX));
+        let sizes = (book.jobs.entries.len(), book.arrived.entries.len());
+        assert_eq!(sizes, (JOBS_MAX, TASKS_MAX));
+        assert!(book.arrived.entries.contains_key(&(JobId(1_999), 63)), "the newest stay");
+        assert!(book.arrived.order.len() <= 2 * TASKS_MAX);
+    }
+
+    #[test]
+    fn a_trace_leaves_with_the_report_that_names_its_task() {
+        let tracer = Tracer::default();
+        tracer.frame(&offered(1, &[TaskRange::new(5, 7)]));
+        tracer.frame(&granted(1, &[TaskRange::new(0, 16)]));
+        for task in [5, 6] {
+            let came = tracer.take(JobId(1), task).expect("it came");
+            let steps = vec![HostStep { step: Step::Run, from: Span(0), length: Span(0) }];
+            let trace = HostTrace { lease: LeaseId(9), task, steps, held: Span::ZERO };
+            tracer.keep(trace, came);
+        }
+        let report = |lease: u64, task: u32| {
+            let news = isos_base::wire::LeaseReport {
+                lease: LeaseId(lease),
+                results: Vec::new(),
+                faults: vec![(task, isos_base::task::Fault::TimedOut)],
+                returned: Vec::new(),
+                busy: Span::ZERO,
+            };
+            Report { seq: 1, leases: vec![news], room: isos_base::wire::Room::default() }
+        };
+        assert!(tracer.before(&report(8, 5)).is_empty());
+        let told = tracer.before(&report(9, 5));
+        assert_eq!(told.iter().map(|trace| trace.task).collect::<Vec<_>>(), [5]);
+        let end = told[0].steps.last().map(|last| last.from + last.length);
+        assert!(end.is_none_or(|end| end == told[0].held), "nothing is left out: {told:?}");
+        assert!(tracer.before(&report(9, 5)).is_empty(), "told once");
+        tracer.frame(&ToHost::Revoke(vec![LeaseId(9)]));
+        assert!(tracer.before(&report(9, 6)).is_empty(), "nobody wants it any more");
     }
 
     #[test]
@@ -219,15 +326,21 @@ mod tests {
             ran: Span(ran),
             collected: Span(collected),
         };
-        let seen =
-            |marks| Seen { handed: Span(1_800), marks, received: Span(2_500), ready: Span(2_600) };
+        let seen = |marks| Seen {
+            staged: Some(Span(1_750)),
+            handed: Span(1_800),
+            marks,
+            received: Span(2_500),
+            ready: Span(2_600),
+        };
         let told = arrived.trace(7, &opening, seen(marks(1_900, 1_950, 2_400, 2_410)));
         let steps: Vec<_> = told.steps.iter().map(|s| (s.step, s.from.0, s.length.0)).collect();
         let expected = [
             (Step::Compile, 0, 500),
             (Step::Queue, 500, 100),
             (Step::Open, 600, 100),
-            (Step::Queue, 700, 100),
+            (Step::Queue, 700, 50),
+            (Step::Fetch, 750, 50),
             (Step::Pipe, 800, 100),
             (Step::Instantiate, 900, 50),
             (Step::Run, 950, 450),

@@ -390,7 +390,7 @@ impl JobSpec {
 
     fn check_trace(&self) -> Result<(), JobError> {
         self.check_ranges("trace", &self.trace)?;
-        let traced: u32 = self.trace.iter().map(TaskRange::len).sum();
+        let traced = self.trace.iter().map(TaskRange::len).fold(0, u32::saturating_add);
         if traced > limits::JOB_TRACED_MAX {
             return Err(JobError::Range {
                 field: "trace",
@@ -398,7 +398,15 @@ impl JobSpec {
                 wanted: format!("at most {}", limits::JOB_TRACED_MAX),
             });
         }
-        Ok(())
+        let mut tasks = self.trace.iter().copied().flat_map(TaskRange::tasks);
+        match tasks.find(|task| !self.has_task(*task)) {
+            None => Ok(()),
+            Some(task) => Err(JobError::Range {
+                field: "trace",
+                value: task.to_string(),
+                wanted: "a task that the job has".into(),
+            }),
+        }
     }
 
     fn check_ranges(&self, field: &'static str, ranges: &[TaskRange]) -> Result<(), JobError> {
@@ -547,6 +555,8 @@ mod tests {
         assert!((0..12).filter(|task| traced(&[]).is_traced(*task)).eq([3]), "the first one");
         assert!((0..12).filter(|task| traced(&[range(6, 8)]).is_traced(*task)).eq([6, 7]));
         assert!(traced(&[range(9, 11)]).check().is_err());
+        expect_test::expect!["trace is 8, but must be a task that the job has"]
+            .assert_eq(&traced(&[range(7, 9)]).check().unwrap_err().to_string());
         let error = JobSpec { count: 1_000, trace: vec![range(0, 65)], ..job() }.check();
         expect_test::expect!["trace is 65 tasks, but must be at most 64"]
             .assert_eq(&error.unwrap_err().to_string());

@@ -14,7 +14,8 @@ use crate::time::{Span, Time};
 /// Steps of one execution that a host may tell; the rest is not taken.
 pub const HOST_STEPS_MAX: usize = 24;
 
-/// A step in the life of a task.
+/// A step in the life of a task. Time in which an owner's return froze the host is in the step that
+/// it interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -25,7 +26,7 @@ pub enum Step {
     KeepGrant,
     /// The grant is on its way to the host.
     WayThere,
-    /// In the host's queue.
+    /// In the host's queue. Time in a sandbox that died is in it too: the task was queued again.
     Queue,
     /// Program and inputs are fetched, and linked for the sandbox.
     Fetch,
@@ -45,6 +46,8 @@ pub enum Step {
     PipeBack,
     /// Output is hashed, and handed over if it is large.
     HandOver,
+    /// The result waits for the report that it leaves with.
+    Report,
     /// At the host, which has not told its steps.
     Host,
     /// The report is on its way to the server.
@@ -88,6 +91,7 @@ impl Step {
             | Self::Pipe
             | Self::PipeBack
             | Self::HandOver
+            | Self::Report
             | Self::Host => Place::Agent,
             Self::Instantiate | Self::Run | Self::Collect => Place::Sandbox,
         }
@@ -110,6 +114,7 @@ impl Step {
             Self::Collect => "collect output",
             Self::PipeBack => "pipe back",
             Self::HandOver => "hash, hand over",
+            Self::Report => "wait for the report",
             Self::Host => "at the host",
             Self::WayBack => "way to the server",
             Self::Decide => "take in, compare",
@@ -143,7 +148,7 @@ pub struct HostStep {
     pub length: Span,
 }
 
-/// What a host tells of one execution, just before it reports it.
+/// What a host tells of one execution, just before the report that names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostTrace {
     /// Under which lease.

@@ -320,8 +320,10 @@ impl Task {
 
     fn tell(&mut self, now: Time, input: Input) {
         self.books.metrics.told(&input);
-        if let Input::HostSaid { frame: ToComplex::Report(report), .. } = &input {
-            self.books.traces.reported(now, report);
+        if let Input::HostSaid { session, frame: ToComplex::Report(report) } = &input
+            && let Some(host) = self.machine.host_of(*session)
+        {
+            self.books.traces.reported(now, host, report);
         }
         if let Some(journal) = &mut self.books.journal {
             journal.told(&input);

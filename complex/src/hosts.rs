@@ -7,6 +7,7 @@ use std::time::Duration;
 use isos_base::capability::Right;
 use isos_base::task::{Fault, OutputAt};
 use isos_base::ticket::ServerAddr;
+use isos_base::trace::HOST_STEPS_MAX;
 use isos_base::wire::{
     API_ALPN, HOST_ALPN, LeaseReport, OBJECT_ALPN, Refusal, Report, ToComplex, ToHost,
 };
@@ -246,6 +247,10 @@ async fn listen(
             Ok(Some(mut frame)) => {
                 shared.metrics.frame();
                 if let ToComplex::Traced(trace) = frame {
+                    if trace.steps.len() > HOST_STEPS_MAX {
+                        connection.close(code::BAD_FRAME, "a trace has too many steps");
+                        return;
+                    }
                     shared.traces.told(clock::now(), HostId(connection.remote()), trace);
                     continue;
                 }

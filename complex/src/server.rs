@@ -245,8 +245,7 @@ impl Server {
             Some(to) => Some(Journal::begin(to, &config.kernel, started, &snapshot)?),
             None => None,
         };
-        let traces = Traces::default();
-        snapshot.jobs.iter().for_each(|job| traces.job(job));
+        let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
         let Front { endpoint, listener, http, relay, addr } = front;
         let admitted = Arc::new(Members::default());

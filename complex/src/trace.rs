@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::record::{Change, JobRecord, LeaseRecord, LeaseState};
-use isos_base::trace::{HOST_STEPS_MAX, HostTrace, Step, TaskTrace, TraceStep, TraceTry, TryEnd};
+use isos_base::trace::{
+    HOST_STEPS_MAX, HostStep, HostTrace, Place, Step, TaskTrace, TraceStep, TraceTry, TryEnd,
+};
 use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskId, TaskRange, Time};
 use isos_kernel::complex::Effect;
@@ -14,6 +16,8 @@ use isos_kernel::complex::Effect;
 const LIVES_MAX: usize = 4_096;
 /// Active jobs that are known; the oldest is forgotten first.
 const JOBS_MAX: usize = 65_536;
+/// Characters of a fault's text that are kept.
+const FAULT_CHARS_MAX: usize = 300;
 /// Executions of one task that are kept.
 const TRIES_MAX: usize = 32;
 
@@ -29,12 +33,16 @@ struct Book {
     order: VecDeque<TaskId>,
     /// Open leases with traced tasks.
     leases: HashMap<LeaseId, Vec<TaskId>>,
+    /// Leases up to this one were granted before this server led: nothing is known of them.
+    last_before: LeaseId,
 }
 
 /// An active job.
 struct Job {
     submitted: Time,
     traced: Vec<TaskRange>,
+    /// Whether lives of its tasks may have been lost: that one is not known says nothing then.
+    partial: bool,
 }
 
 struct Life {
@@ -59,7 +67,7 @@ struct Try {
 /// What of a batch is to be stamped when it is on the disk.
 #[derive(Default)]
 pub(crate) struct Stamps {
-    sent: Vec<LeaseId>,
+    sent: Vec<(LeaseId, Vec<TaskId>)>,
     kept: Vec<TaskId>,
 }
 
@@ -70,16 +78,21 @@ impl Stamps {
 }
 
 impl Traces {
-    /// A job that is not over.
-    pub(crate) fn job(&self, record: &JobRecord) {
-        self.book().job(record);
+    /// A book that begins with these jobs, of which it does not know what leases up to `last` did.
+    pub(crate) fn after(last: LeaseId, jobs: &[JobRecord]) -> Self {
+        let traces = Self::default();
+        let mut book = traces.book();
+        book.last_before = last;
+        jobs.iter().for_each(|job| book.job(job, true));
+        drop(book);
+        traces
     }
 
     /// A host's report is being decided on.
-    pub(crate) fn reported(&self, now: Time, report: &Report) {
+    pub(crate) fn reported(&self, now: Time, host: HostId, report: &Report) {
         let mut book = self.book();
         for lease in &report.leases {
-            book.reported(now, lease);
+            book.reported(now, host, lease);
         }
     }
 
@@ -89,7 +102,10 @@ impl Traces {
         let mut book = self.book();
         for effect in effects {
             match effect {
-                Effect::Keep(Change::Job(record)) => book.job(record),
+                Effect::Keep(Change::Job(record)) if record.state.is_over() => {
+                    stamps.kept.extend(book.over(now, record.id));
+                }
+                Effect::Keep(Change::Job(record)) => book.job(record, false),
                 Effect::Keep(Change::Lease(record)) => book.lease(now, record),
                 Effect::Keep(Change::Results(batch)) => {
                     let Some(job) = book.jobs.get(&batch.job) else { continue };
@@ -105,8 +121,10 @@ impl Traces {
                     }
                 }
                 Effect::Send(_, ToHost::Grant(grants)) => {
-                    let traced = grants.iter().filter(|it| book.leases.contains_key(&it.lease));
-                    stamps.sent.extend(traced.map(|grant| grant.lease));
+                    let traced = grants.iter().filter_map(|grant| {
+                        Some((grant.lease, book.leases.get(&grant.lease)?.clone()))
+                    });
+                    stamps.sent.extend(traced);
                 }
                 _ => {}
             }
@@ -117,16 +135,15 @@ impl Traces {
     /// What was to be stamped is on the disk, and on its way.
     pub(crate) fn stamp(&self, now: Time, stamps: &Stamps) {
         let mut book = self.book();
-        let Book { lives, leases, .. } = &mut *book;
-        for lease in &stamps.sent {
-            for task in leases.get(lease).into_iter().flatten() {
-                if let Some(tried) = lives.get_mut(task).and_then(|life| life.of(*lease)) {
+        for (lease, tasks) in &stamps.sent {
+            for task in tasks {
+                if let Some(tried) = book.lives.get_mut(task).and_then(|life| life.of(*lease)) {
                     tried.sent.get_or_insert(now);
                 }
             }
         }
         for task in &stamps.kept {
-            if let Some(life) = lives.get_mut(task) {
+            if let Some(life) = book.lives.get_mut(task) {
                 life.kept.get_or_insert(now);
             }
         }
@@ -142,7 +159,11 @@ impl Traces {
             && tried.host == host
             && tried.told.is_none()
         {
-            trace.steps.truncate(HOST_STEPS_MAX);
+            // What is the server's or the network's to say is not a host's; and no room is kept for
+            // what is not taken.
+            let own = |step: &HostStep| matches!(step.step.place(), Place::Agent | Place::Sandbox);
+            trace.steps = trace.steps.into_iter().filter(own).take(HOST_STEPS_MAX).collect();
+            trace.steps.shrink_to_fit();
             tried.told = Some((trace, now));
         }
     }
@@ -154,7 +175,8 @@ impl Traces {
             return Some(life.show(task));
         }
         // Not granted yet.
-        let job = book.jobs.get(&task.job).filter(|job| is_in(&job.traced, task.task))?;
+        let is_known = |job: &&Job| !job.partial && is_in(&job.traced, task.task);
+        let job = book.jobs.get(&task.job).filter(is_known)?;
         let submitted = job.submitted;
         let life = Life { submitted, tries: Vec::new(), decided: None, kept: None };
         Some(life.show(task))
@@ -171,18 +193,31 @@ fn is_in(ranges: &[TaskRange], task: u32) -> bool {
 }
 
 impl Book {
-    fn job(&mut self, record: &JobRecord) {
-        if record.state.is_over() {
-            self.jobs.remove(&record.id);
-            return;
-        }
+    fn job(&mut self, record: &JobRecord, partial: bool) {
         self.jobs.entry(record.id).or_insert_with(|| Job {
             submitted: record.submitted,
             traced: record.spec.traced().collect(),
+            partial,
         });
         if self.jobs.len() > JOBS_MAX {
             self.jobs.pop_first();
         }
+    }
+
+    /// A job is over: its tasks that are undecided are given up, all at once.
+    fn over(&mut self, now: Time, id: JobId) -> Vec<TaskId> {
+        let Some(job) = self.jobs.remove(&id) else { return Vec::new() };
+        let tasks = job.traced.into_iter().flat_map(TaskRange::tasks);
+        let mut given_up = Vec::new();
+        for task in tasks.map(|task| TaskId { job: id, task }) {
+            if let Some(life) = self.lives.get_mut(&task)
+                && life.decided.is_none()
+            {
+                life.decided = Some(now);
+                given_up.push(task);
+            }
+        }
+        given_up
     }
 
     fn lease(&mut self, now: Time, record: &LeaseRecord) {
@@ -194,7 +229,7 @@ impl Book {
             }
             return;
         }
-        if self.leases.contains_key(&record.id) {
+        if self.leases.contains_key(&record.id) || record.id <= self.last_before {
             return;
         }
         let Some(job) = self.jobs.get(&record.job) else { return };
@@ -213,38 +248,45 @@ impl Book {
                 self.order.push_back(*task);
                 Life { submitted, tries: Vec::new(), decided: None, kept: None }
             });
-            if life.tries.len() < TRIES_MAX {
-                life.tries.push(Try {
-                    lease: record.id,
-                    host: record.host,
-                    granted: now,
-                    sent: None,
-                    told: None,
-                    ended: None,
-                });
+            if life.tries.len() == TRIES_MAX {
+                let ended = life.tries.iter().position(|tried| tried.ended.is_some());
+                life.tries.remove(ended.unwrap_or(0));
             }
+            life.tries.push(Try {
+                lease: record.id,
+                host: record.host,
+                granted: now,
+                sent: None,
+                told: None,
+                ended: None,
+            });
         }
         self.leases.insert(record.id, tasks);
         while self.order.len() > LIVES_MAX {
-            let oldest = self.order.pop_front();
-            oldest.and_then(|oldest| self.lives.remove(&oldest));
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.lives.remove(&oldest);
+            if let Some(job) = self.jobs.get_mut(&oldest.job) {
+                job.partial = true;
+            }
         }
     }
 
-    fn reported(&mut self, now: Time, report: &LeaseReport) {
+    fn reported(&mut self, now: Time, host: HostId, report: &LeaseReport) {
         let Self { lives, leases, .. } = self;
         for id in leases.get(&report.lease).into_iter().flatten() {
             let task = id.task;
             let end = if report.results.iter().any(|result| result.task == task) {
                 TryEnd::Result
             } else if let Some((_, fault)) = report.faults.iter().find(|(of, _)| *of == task) {
-                TryEnd::Fault(fault.to_string())
+                TryEnd::Fault(fault.to_string().chars().take(FAULT_CHARS_MAX).collect())
             } else if is_in(&report.returned, task) {
                 TryEnd::Returned
             } else {
                 continue;
             };
-            if let Some(tried) = lives.get_mut(id).and_then(|life| life.of(report.lease)) {
+            if let Some(tried) = lives.get_mut(id).and_then(|life| life.of(report.lease))
+                && tried.host == host
+            {
                 tried.ended.get_or_insert((now, end));
             }
         }
@@ -256,10 +298,31 @@ impl Life {
         self.tries.iter_mut().find(|tried| tried.lease == lease)
     }
 
+    /// The times in which it was on no host and was wanted on one.
+    fn waits(&self, line: Line) -> Vec<TraceStep> {
+        let mut steps = Vec::new();
+        // Since when it is on no host; nothing while it is on one, or one gave a result.
+        let mut free = Some(self.submitted);
+        for tried in &self.tries {
+            if let Some(from) = free {
+                steps.push(line.step(Step::Waits, from, Some(tried.granted)));
+            }
+            free = match (&tried.ended, free) {
+                (Some((at, end)), Some(from)) if *end != TryEnd::Result => Some(from.max(*at)),
+                _ => None,
+            };
+        }
+        if let Some(from) = free
+            && self.decided.is_none()
+        {
+            steps.push(line.step(Step::Waits, from, None));
+        }
+        steps
+    }
+
     fn show(&self, id: TaskId) -> TaskTrace {
         let line = Line(self.submitted);
-        let first = self.tries.first().map(|tried| tried.granted);
-        let mut steps = vec![line.step(Step::Waits, self.submitted, first)];
+        let mut steps = self.waits(line);
         let results = self.tries.iter().filter_map(|tried| match &tried.ended {
             Some((at, TryEnd::Result)) => Some(*at),
             _ => None,
@@ -285,8 +348,8 @@ impl Life {
 
 impl Try {
     fn show(&self, line: Line) -> TraceTry {
-        let mut steps = vec![line.step(Step::KeepGrant, self.granted, self.sent)];
         let end = self.ended.as_ref().map(|(at, _)| *at);
+        let mut steps = vec![line.step(Step::KeepGrant, self.granted, self.sent.or(end))];
         match (&self.told, self.sent) {
             (Some((told, came)), Some(sent)) => {
                 // The host cannot have held it for longer than it was away.

@@ -152,7 +152,7 @@ struct Ran {
     ended: Option<Instant>,
 }
 
-/// Time since the machine's start: the same in all its processes, so that the agent can put what
+/// Time since the machine's start, without that in which it was suspended: the same in all its processes, so that the agent can put what
 /// its children tell beside what it sees itself.
 #[must_use]
 pub fn monotonic() -> Span {

@@ -358,7 +358,11 @@ impl Complex {
             offers.push(ToHost::Job(Box::new(JobOffer {
                 job: job_id,
                 // Which tasks there are is told by grants.
-                spec: JobSpec { tasks: Vec::new(), ..job.record.spec.clone() },
+                spec: JobSpec {
+                    tasks: Vec::new(),
+                    trace: job.record.spec.traced().collect(),
+                    ..job.record.spec.clone()
+                },
                 price: job.record.price,
                 buyer: job.record.account,
             })));

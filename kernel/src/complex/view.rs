@@ -22,6 +22,12 @@ impl Complex {
         self.ended.iter().rev().find(|view| view.id == id).cloned()
     }
 
+    /// The host of a session that was welcomed and goes on.
+    #[must_use]
+    pub fn host_of(&self, session: super::SessionId) -> Option<HostId> {
+        self.sessions.get(&session).copied()
+    }
+
     /// All jobs that are not over, of one account or of all, newest first.
     pub fn job_views(&self, account: Option<AccountId>) -> impl Iterator<Item = JobView> {
         let mine = move |job: &&Job| account.is_none_or(|account| job.record.account == account);

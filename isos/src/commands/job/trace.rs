@@ -1,10 +1,11 @@
 //! `isos job trace`: where a task's time went.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use isos_base::TaskId;
-use isos_base::trace::{TaskTrace, TraceStep};
+use isos_base::trace::{Place, TaskTrace, TraceStep};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -38,8 +39,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let trace = client.trace(TaskId { job, task }).await?;
     if let Some(path) = &args.chrome {
         let write = || -> anyhow::Result<()> {
-            let file = std::fs::File::create_new(path)?;
-            serde_json::to_writer(std::io::BufWriter::new(file), &chrome(&trace))?;
+            let mut file = std::io::BufWriter::new(std::fs::File::create_new(path)?);
+            serde_json::to_writer(&mut file, &chrome(&trace))?;
+            file.flush()?;
             Ok(())
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
@@ -52,17 +54,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
 /// each execution, a thread for each place.
 fn chrome(trace: &TaskTrace) -> Value {
     let id = format!("{}@{}", trace.job, trace.task);
-    let mut events = vec![named(0, format!("task {id}"))];
+    let mut events = named(0, &format!("task {id}"));
     events.extend(trace.steps.iter().filter_map(|step| event(0, step)));
     for (number, tried) in (1u32..).zip(&trace.tries) {
-        events.push(named(number, format!("host {}, lease {}", tried.host.short(), tried.lease)));
+        let name = format!("host {}, lease {}", tried.host.short(), tried.lease);
+        events.extend(named(number, &name));
         events.extend(tried.steps.iter().filter_map(|step| event(number, step)));
     }
     json!({ "displayTimeUnit": "ms", "traceEvents": events })
 }
 
-fn named(process: u32, name: String) -> Value {
-    json!({ "ph": "M", "name": "process_name", "pid": process, "args": { "name": name } })
+/// The names of a process and of its threads.
+fn named(process: u32, name: &str) -> Vec<Value> {
+    let of = |what: &str, thread: u32, name: &str| json!({ "ph": "M", "name": what, "pid": process, "tid": thread, "args": { "name": name } });
+    let places = [Place::Server, Place::Network, Place::Agent, Place::Sandbox];
+    let threads = places.map(|place| of("thread_name", place as u32, place.words()));
+    std::iter::once(of("process_name", 0, name)).chain(threads).collect()
 }
 
 /// A step that has ended.
