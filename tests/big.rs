@@ -190,4 +190,8 @@ fn what_failed_runs_again(world: &World, job: u64, failures: &[(u64, u64)]) {
     tasks.sort_unstable();
     let wanted: Vec<u64> = failures[..5].iter().map(|(start, _)| *start).collect();
     assert_eq!(tasks, wanted);
+    let trace = world.json(&["job", "trace", "last"]);
+    assert_eq!(trace["task"], failures[0].0, "the first of those that are run again");
+    let steps = trace["tries"][0]["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["place"] == "sandbox"), "{trace}");
 }
