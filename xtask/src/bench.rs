@@ -5,11 +5,13 @@
 //! memory and CPU are read from `/proc`, so it runs on Linux only. What each line means is in
 //! `docs/internals/bench.md`.
 
+mod comparison;
 mod dispatch;
 mod figure;
 mod hosts;
 mod idle;
 mod overload;
+mod peers;
 mod process;
 mod programs;
 mod real;
@@ -26,13 +28,14 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::json;
 
+use comparison::Comparison;
 use figure::{Figure, table};
 use programs::Programs;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Which; all, if none is named.
+    /// Which; all but `peers`, if none is named.
     which: Vec<Bench>,
     /// Print one JSON document.
     #[arg(long)]
@@ -40,10 +43,10 @@ pub(crate) struct Arguments {
     /// Take the programs from this folder, such as target/release, instead of building them.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
-    /// Tasks of each job of `real`.
+    /// Tasks of each job of `real` and `peers`.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     tasks: u32,
-    /// Tasks of `dispatch`, in hundredths of its usual ones.
+    /// Tasks of `dispatch` and its part of `peers`, in hundredths of the usual ones.
     #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     scale: u32,
     /// Hosts of `hosts` and `sim`.
@@ -74,6 +77,9 @@ enum Bench {
     Start,
     /// How fast the simulator is.
     Sim,
+    /// The work of `dispatch` and `real` beside that of HyperQueue and Dask, which are installed
+    /// from PyPI into the target folder.
+    Peers,
 }
 
 impl Bench {
@@ -84,7 +90,7 @@ impl Bench {
     /// The examples of `isos-complex` that it runs.
     fn examples(self) -> Vec<&'static str> {
         match self {
-            Self::Dispatch => vec!["busy_hosts"],
+            Self::Dispatch | Self::Peers => vec!["busy_hosts"],
             Self::Hosts => vec!["idle_hosts"],
             Self::Overload => vec!["eager_clients", "returning_hosts"],
             Self::Real | Self::Idle | Self::Start | Self::Sim => Vec::new(),
@@ -92,12 +98,8 @@ impl Bench {
     }
 
     /// Adds figures as they are found, so that a later failure takes none away.
-    fn run(
-        self,
-        programs: &Programs,
-        arguments: &Arguments,
-        figures: &mut Vec<Figure>,
-    ) -> Result<()> {
+    fn run(self, programs: &Programs, arguments: &Arguments, found: &mut Found) -> Result<()> {
+        let Found { figures, comparison } = found;
         match self {
             Self::Dispatch => dispatch::run(programs, arguments.scale, figures),
             Self::Real => real::run(programs, arguments.tasks, figures),
@@ -108,6 +110,12 @@ impl Bench {
             }
             Self::Start => start::run(programs, figures),
             Self::Sim => sim::run(programs, arguments.hosts, figures),
+            Self::Peers => peers::run(
+                programs,
+                arguments.tasks,
+                arguments.scale,
+                comparison.get_or_insert_default(),
+            ),
         }
     }
 }
@@ -115,39 +123,47 @@ impl Bench {
 /// Measures, and prints. Fails only if something could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let which = match arguments.which.as_slice() {
-        [] => Bench::value_variants(),
-        named => named,
+        // Other people's programs are fetched for who asks for them, and for nobody else.
+        [] => Bench::value_variants().iter().filter(|bench| **bench != Bench::Peers).collect(),
+        named => named.iter().collect::<Vec<_>>(),
     };
     let programs = match &arguments.programs {
         Some(folder) => Programs::find(folder)?,
         None => {
             let examples: Vec<_> = which.iter().flat_map(|bench| bench.examples()).collect();
-            Programs::build(&examples, which.contains(&Bench::Sim))?
+            Programs::build(&examples, which.contains(&&Bench::Sim))?
         }
     };
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for bench in which {
         talk(&format!("{} ...", bench.name()));
         let (load, begun) = (process::load()?, Instant::now());
-        let mut figures = Vec::new();
-        if let Err(error) = bench.run(&programs, arguments, &mut figures) {
+        let mut found = Found::default();
+        if let Err(error) = bench.run(&programs, arguments, &mut found) {
             talk(&format!("{}: {error:#}", bench.name()));
             failures.push(bench.name());
         }
         let secs = begun.elapsed().as_secs_f64();
-        results.push(Results { bench: *bench, load, secs, figures });
+        results.push(Results { bench: *bench, load, secs, found });
     }
     if arguments.json { print_json(&results, &failures) } else { print_table(&results) }?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What one benchmark found.
+#[derive(Default)]
+struct Found {
+    figures: Vec<Figure>,
+    comparison: Option<Comparison>,
+}
+
+/// What one benchmark found, and when.
 struct Results {
     bench: Bench,
     /// Load average of the last minute when it began: what else the machine was doing.
     load: f64,
     secs: f64,
-    figures: Vec<Figure>,
+    found: Found,
 }
 
 fn print_table(results: &[Results]) -> Result<()> {
@@ -157,7 +173,12 @@ fn print_table(results: &[Results]) -> Result<()> {
         let cores = process::cores();
         let name = of.bench.name();
         writeln!(out, "{name}  ({secs:.0} s; load {load:.2} before, {cores} cores)")?;
-        write!(out, "{}", table(&of.figures))?;
+        if !of.found.figures.is_empty() {
+            write!(out, "{}", table(&of.found.figures))?;
+        }
+        if let Some(comparison) = &of.found.comparison {
+            write!(out, "{}", comparison.table())?;
+        }
         writeln!(out)?;
     }
     Ok(())
@@ -171,7 +192,8 @@ fn print_json(results: &[Results], failures: &[String]) -> Result<()> {
                 "bench": of.bench.name(),
                 "load_before": of.load,
                 "secs": of.secs,
-                "figures": of.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+                "figures": of.found.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+                "comparison": of.found.comparison.as_ref().map(Comparison::json),
             })
         })
         .collect();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::comparison::Run;
 use super::figure::{Bar, Figure};
-use super::process::{Cpu, Process, loopback_bytes, memory_mib};
+use super::process::{Cpu, Machine, Process, loopback_bytes, memory_mib};
 use super::programs::Programs;
 use super::talk;
 use super::world::World;
@@ -18,24 +19,33 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: f64 = 1_048_576.0;
 
 /// Hosts that let so many tasks run at a time.
-struct Load {
-    hosts: u32,
-    batch: u32,
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) hosts: u32,
+    pub(super) batch: u32,
     tasks: u32,
     /// Tasks per second, by the design.
     bar: Option<f64>,
 }
 
-const LOADS: [Load; 3] = [
-    Load { hosts: 192, batch: 1, tasks: 100_000, bar: Some(20_000.0) },
-    Load { hosts: 16, batch: 16, tasks: 400_000, bar: Some(100_000.0) },
-    Load { hosts: 16, batch: 256, tasks: 1_000_000, bar: None },
-];
+impl Load {
+    /// One task at a time, by many hosts.
+    pub(super) const BY_1: Self =
+        Self { hosts: 192, batch: 1, tasks: 100_000, bar: Some(20_000.0) };
+    /// As hosts have them whose tasks are short.
+    pub(super) const BY_16: Self =
+        Self { hosts: 16, batch: 16, tasks: 400_000, bar: Some(100_000.0) };
+    const BY_256: Self = Self { hosts: 16, batch: 256, tasks: 1_000_000, bar: None };
+
+    /// So much of its usual tasks.
+    pub(super) fn scaled(self, percent: u32) -> Self {
+        Self { tasks: (self.tasks / 100).saturating_mul(percent).max(1_000), ..self }
+    }
+}
 
 pub(super) fn run(programs: &Programs, percent: u32, figures: &mut Vec<Figure>) -> Result<()> {
-    for load in LOADS {
-        let tasks = (load.tasks / 100).saturating_mul(percent).max(1_000);
-        figures.extend(dispatch(programs, &Load { tasks, ..load })?);
+    for load in [Load::BY_1, Load::BY_16, Load::BY_256] {
+        figures.extend(dispatch(programs, load.scaled(percent))?.figures());
     }
     for tasks in [1_000_000, 10_000_000] {
         figures.extend(queue(programs, tasks)?);
@@ -43,41 +53,76 @@ pub(super) fn run(programs: &Programs, percent: u32, figures: &mut Vec<Figure>) 
     Ok(())
 }
 
-fn dispatch(programs: &Programs, load: &Load) -> Result<Vec<Figure>> {
-    let Load { hosts, batch, tasks, bar } = *load;
+/// A job that went through the server, and what it cost.
+pub(super) struct Dispatched {
+    load: Load,
+    pub(super) run: Run,
+    ack_ms_median: f64,
+    ack_ms_p99: f64,
+    /// Bytes over the loopback.
+    wire: f64,
+    /// Bytes that the server's files grew.
+    disk: f64,
+}
+
+impl Dispatched {
+    fn figures(&self) -> Vec<Figure> {
+        let Self { load, run, .. } = self;
+        let figure = |what: &str, value, unit| {
+            Figure::new(format!("by {}: {what}", load.batch), value, unit)
+        };
+        let each = |all: f64| all / run.tasks;
+        let p99 = figure("report until it is durable, 99 %", self.ack_ms_p99, "ms");
+        let hosts_secs = run.all_secs - run.server_secs;
+        vec![
+            Figure {
+                bar: load.bar.map(Bar::AtLeast),
+                ..figure("tasks", run.tasks / run.secs, "/s")
+            },
+            figure("report until it is durable, median", self.ack_ms_median, "ms"),
+            p99.bar(Bar::AtMost(20.0)),
+            figure("CPU of the server", each(run.server_secs * 1e6), "us/task"),
+            figure("CPU of the hosts", each(hosts_secs * 1e6), "us/task"),
+            figure("on the wire", each(self.wire), "B/task"),
+            figure("on the disk, log included", each(self.disk), "B/task"),
+        ]
+    }
+}
+
+/// Has made-up hosts do a job.
+pub(super) fn dispatch(programs: &Programs, load: Load) -> Result<Dispatched> {
+    let Load { hosts, batch, tasks, .. } = load;
     talk(&format!("  {hosts} hosts, {batch} tasks at a time"));
     let world = World::start(&programs.isos, &["--held-hosts", "1000"])?;
     let engine = world.engine()?;
     let mut command = Command::new(programs.example("busy_hosts")?);
-    let [hosts, batch_text, tasks_text] = [hosts, batch, tasks].map(|n| n.to_string());
-    command.args([&world.ticket, &hosts, &batch_text, &tasks_text, &engine]);
+    let [hosts, batch, tasks_text] = [hosts, batch, tasks].map(|n| n.to_string());
+    command.args([&world.ticket, &hosts, &batch, &tasks_text, &engine]);
     let crowd = Process::start("busy_hosts", &mut command)?;
     crowd.line(PATIENCE)?;
     let server = world.server.pid();
     let (disk, wire) = (world.metric("isos_database_bytes")?, loopback_bytes()?);
-    let (cpu, crowd_cpu) = (Cpu::of(server)?, Cpu::of(crowd.pid())?);
+    let (machine, cpu, crowd_cpu) = (Machine::now()?, Cpu::of(server)?, Cpu::of(crowd.pid())?);
     let job = submit(&world, tasks)?;
     let said: Value = serde_json::from_str(&crowd.line(PATIENCE)?)?;
-    let crowd_used = Cpu::of(crowd.pid()).map_or(0.0, |now| now.since(crowd_cpu).total());
-    let used = Cpu::of(server)?.since(cpu).total();
+    let crowd_secs = Cpu::of(crowd.pid()).map_or(0.0, |now| now.since(crowd_cpu).total());
+    let server_secs = Cpu::of(server)?.since(cpu).total();
+    let all_secs = server_secs + crowd_secs;
+    let others_cores = machine.others_cores(all_secs)?;
     let (disk, wire) = (world.metric("isos_database_bytes")? - disk, loopback_bytes()? - wire);
     let view = world.get(&format!("/v1/jobs/{job}"))?;
     ensure!(view["tasks"]["done"] == tasks, "not all tasks were done: {}", view["tasks"]);
     let time = |name: &str| view[name].as_u64().with_context(|| format!("{name} of {view}"));
     let secs = time("ended")?.saturating_sub(time("submitted")?) as f64 / 1e6;
     let number = |name: &str| said[name].as_f64().with_context(|| format!("{name} of {said}"));
-    let tasks = f64::from(tasks);
-    let figure = |what: &str, value, unit| Figure::new(format!("by {batch}: {what}"), value, unit);
-    let p99 = figure("report until it is durable, 99 %", number("ack_ms_p99")?, "ms");
-    Ok(vec![
-        Figure { bar: bar.map(Bar::AtLeast), ..figure("tasks", tasks / secs, "/s") },
-        figure("report until it is durable, median", number("ack_ms_median")?, "ms"),
-        p99.bar(Bar::AtMost(20.0)),
-        figure("CPU of the server", used * 1e6 / tasks, "us/task"),
-        figure("CPU of the hosts", crowd_used * 1e6 / tasks, "us/task"),
-        figure("on the wire", wire / tasks, "B/task"),
-        figure("on the disk, log included", disk / tasks, "B/task"),
-    ])
+    Ok(Dispatched {
+        load,
+        run: Run { tasks: tasks.into(), secs, server_secs, all_secs, others_cores },
+        ack_ms_median: number("ack_ms_median")?,
+        ack_ms_p99: number("ack_ms_p99")?,
+        wire,
+        disk,
+    })
 }
 
 /// A job whose tasks all wait: what they cost in memory, and in time when the server is killed.

@@ -72,7 +72,7 @@ impl Figure {
 }
 
 /// Three digits or more, no more than can be meant.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         ..0.1 => format!("{value:.4}"),

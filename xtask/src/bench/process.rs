@@ -303,6 +303,41 @@ pub(super) fn loopback_bytes() -> Result<f64> {
     bytes.parse().context("bytes of the loopback")
 }
 
+/// The CPU time of the whole machine since a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine {
+    begun: Instant,
+    busy_secs: f64,
+}
+
+impl Machine {
+    /// From now on.
+    pub(super) fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        let ticks = busy_ticks(&text).context("no CPU times in /proc/stat")?;
+        let busy_secs = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        Ok(Self { begun: Instant::now(), busy_secs })
+    }
+
+    /// Cores that were busy since then with anything but what used this CPU time.
+    pub(super) fn others_cores(self, used_secs: f64) -> Result<f64> {
+        let now = Self::now()?;
+        let secs = now.begun.duration_since(self.begun).as_secs_f64();
+        Ok(((now.busy_secs - self.busy_secs - used_secs) / secs).max(0.0))
+    }
+}
+
+/// Ticks in which a core worked, in the text of `/proc/stat`: neither idle nor waiting for a disk,
+/// and not taken by another machine on the same hardware.
+fn busy_ticks(text: &str) -> Option<u64> {
+    let fields = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> = fields.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, ..] = fields[..] else {
+        return None;
+    };
+    Some(user + nice + system + interrupts + soft_interrupts)
+}
+
 /// Processes and threads that wanted to run, on average over the last minute.
 pub(super) fn load() -> Result<f64> {
     let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
@@ -323,6 +358,13 @@ mod tests {
         let stat = Stat::parse(stat).unwrap();
         assert_eq!((stat.parent, stat.own, stat.reaped), (7, 120, 34));
         assert!(Stat::parse("42 (cut off").is_none());
+    }
+
+    #[test]
+    fn a_core_that_waits_or_was_taken_is_not_busy() {
+        let text = "cpu  1 2 4 1000 2000 8 16 4000 0 0\ncpu0 9 9 9 9 9 9 9 9 9 9\n";
+        assert_eq!(busy_ticks(text), Some(31));
+        assert_eq!(busy_ticks("cpu  1 2 3\n"), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::comparison::Run;
 use super::figure::{Bar, Figure};
-use super::process::Cpu;
+use super::process::{Cpu, Machine};
 use super::programs::Programs;
 use super::world::World;
 
@@ -14,9 +15,7 @@ const TASKS_PER_SEC: f64 = 1_000.0;
 const WARM_UP_TASKS: u32 = 200;
 
 pub(super) fn run(programs: &Programs, tasks: u32, figures: &mut Vec<Figure>) -> Result<()> {
-    let mut world = World::start(&programs.isos, &[])?;
-    world.add_agents(AGENTS)?;
-    job(&world, "trusted", WARM_UP_TASKS)?;
+    let world = warm_world(programs)?;
     let once = measured(&world, "trusted", tasks)?;
     figures.extend(once.figures("quorum 1", Some(Bar::AtLeast(TASKS_PER_SEC))));
     let twice = measured(&world, "quorum=2/2", tasks)?;
@@ -27,11 +26,23 @@ pub(super) fn run(programs: &Programs, tasks: u32, figures: &mut Vec<Figure>) ->
     Ok(())
 }
 
+/// One job that is verified by nobody.
+pub(super) fn once(programs: &Programs, tasks: u32) -> Result<Run> {
+    let Measured { run, .. } = measured(&warm_world(programs)?, "trusted", tasks)?;
+    Ok(run)
+}
+
+/// A world that has the program compiled, and knows how fast its hosts are.
+fn warm_world(programs: &Programs) -> Result<World> {
+    let mut world = World::start(&programs.isos, &[])?;
+    world.add_agents(AGENTS)?;
+    job(&world, "trusted", WARM_UP_TASKS)?;
+    Ok(world)
+}
+
 /// One job and what it cost.
 struct Measured {
-    tasks: f64,
-    secs: f64,
-    server: f64,
+    run: Run,
     agents: Cpu,
     transfers: f64,
     database: f64,
@@ -40,19 +51,19 @@ struct Measured {
 
 impl Measured {
     fn figures(&self, quorum: &str, bar: Option<Bar>) -> Vec<Figure> {
-        let each_us = |secs: f64| secs * 1e6 / self.tasks;
+        let Run { tasks, secs, server_secs, all_secs, .. } = self.run;
+        let each_us = |secs: f64| secs * 1e6 / tasks;
         let figure =
             |what: &str, value, unit| Figure::new(format!("{quorum}: {what}"), value, unit);
-        let all = self.server + self.agents.total();
         vec![
-            Figure { bar, ..figure("tasks", self.tasks / self.secs, "/s") },
-            figure("CPU of the server", each_us(self.server), "us/task"),
+            Figure { bar, ..figure("tasks", tasks / secs, "/s") },
+            figure("CPU of the server", each_us(server_secs), "us/task"),
             figure("CPU of the agents", each_us(self.agents.own), "us/task"),
             figure("CPU of the sandboxes", each_us(self.agents.children), "us/task"),
-            figure("cores busy with it", all / self.secs, "cores"),
-            figure("transfers", self.transfers / self.tasks, "/task"),
-            figure("database and its log", self.database / self.tasks, "B/task"),
-            figure("frames from hosts", self.frames / self.tasks, "/task"),
+            figure("cores busy with it", all_secs / secs, "cores"),
+            figure("transfers", self.transfers / tasks, "/task"),
+            figure("database and its log", self.database / tasks, "B/task"),
+            figure("frames from hosts", self.frames / tasks, "/task"),
         ]
     }
 }
@@ -67,12 +78,15 @@ fn measured(world: &World, verify: &str, tasks: u32) -> Result<Measured> {
     let agents_before = agents()?;
     let transfers = read("isos_transfers_total")?;
     let (database, frames) = (read("isos_database_bytes")?, read("isos_host_frames_total")?);
+    let machine = Machine::now()?;
     let secs = job(world, verify, tasks)?;
+    let server_secs = Cpu::of(world.server.pid())?.since(server_before).total();
+    let agents = agents()?.since(agents_before);
+    let all_secs = server_secs + agents.total();
+    let others_cores = machine.others_cores(all_secs)?;
     Ok(Measured {
-        tasks: tasks.into(),
-        secs,
-        server: Cpu::of(world.server.pid())?.since(server_before).total(),
-        agents: agents()?.since(agents_before),
+        run: Run { tasks: tasks.into(), secs, server_secs, all_secs, others_cores },
+        agents,
         transfers: read("isos_transfers_total")? - transfers,
         database: read("isos_database_bytes")? - database,
         frames: read("isos_host_frames_total")? - frames,

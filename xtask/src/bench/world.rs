@@ -220,7 +220,7 @@ pub(super) fn isos_command(isos: &Path) -> Command {
 }
 
 /// What a process said last.
-fn last_words(log: &Path) -> String {
+pub(super) fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     format!(
