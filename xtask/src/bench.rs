@@ -6,6 +6,7 @@
 //! `docs/internals/bench.md`.
 
 mod comparison;
+mod database;
 mod dispatch;
 mod figure;
 mod hosts;
@@ -24,11 +25,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde_json::json;
 
 use comparison::Comparison;
+use database::Cluster;
 use figure::{Figure, table};
 use programs::Programs;
 
@@ -49,6 +51,11 @@ pub(crate) struct Arguments {
     /// Tasks of `dispatch` and its part of `peers`, in hundredths of the usual ones.
     #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     scale: u32,
+    /// The PostgreSQL that the server of `dispatch` runs over, each in a new database that goes
+    /// afterwards: a URL with the right to make databases, or `private` for one of its own, as
+    /// tests/postgres makes it. A file, if none is named.
+    #[arg(long, value_name = "URL|private")]
+    database: Option<String>,
     /// Hosts of `hosts` and `sim`.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     hosts: u32,
@@ -101,7 +108,10 @@ impl Bench {
     fn run(self, programs: &Programs, arguments: &Arguments, found: &mut Found) -> Result<()> {
         let Found { figures, comparison } = found;
         match self {
-            Self::Dispatch => dispatch::run(programs, arguments.scale, figures),
+            Self::Dispatch => {
+                let cluster = arguments.database.as_deref().map(Cluster::open).transpose()?;
+                dispatch::run(programs, arguments.scale, cluster.as_ref(), figures)
+            }
             Self::Real => real::run(programs, arguments.tasks, figures),
             Self::Idle => idle::run(programs, arguments.seconds, figures),
             Self::Hosts => hosts::run(programs, arguments.hosts, arguments.seconds, figures),
@@ -127,6 +137,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         [] => Bench::value_variants().iter().filter(|bench| **bench != Bench::Peers).collect(),
         named => named.iter().collect::<Vec<_>>(),
     };
+    ensure!(
+        arguments.database.is_none() || which.contains(&&Bench::Dispatch),
+        "--database is for `dispatch` alone"
+    );
     let programs = match &arguments.programs {
         Some(folder) => Programs::find(folder)?,
         None => {
@@ -144,7 +158,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             failures.push(bench.name());
         }
         let secs = begun.elapsed().as_secs_f64();
-        results.push(Results { bench: *bench, load, secs, found });
+        let over = arguments.database.as_ref().filter(|_| *bench == Bench::Dispatch);
+        let name = bench.name() + over.map_or("", |_| " over PostgreSQL");
+        results.push(Results { name, load, secs, found });
     }
     if arguments.json { print_json(&results, &failures) } else { print_table(&results) }?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -159,7 +175,7 @@ struct Found {
 
 /// What one benchmark found, and when.
 struct Results {
-    bench: Bench,
+    name: String,
     /// Load average of the last minute when it began: what else the machine was doing.
     load: f64,
     secs: f64,
@@ -171,7 +187,7 @@ fn print_table(results: &[Results]) -> Result<()> {
     for of in results {
         let Results { load, secs, .. } = of;
         let cores = process::cores();
-        let name = of.bench.name();
+        let name = &of.name;
         writeln!(out, "{name}  ({secs:.0} s; load {load:.2} before, {cores} cores)")?;
         if !of.found.figures.is_empty() {
             write!(out, "{}", table(&of.found.figures))?;
@@ -189,7 +205,7 @@ fn print_json(results: &[Results], failures: &[String]) -> Result<()> {
         .iter()
         .map(|of| {
             json!({
-                "bench": of.bench.name(),
+                "bench": of.name,
                 "load_before": of.load,
                 "secs": of.secs,
                 "figures": of.found.figures.iter().map(Figure::json).collect::<Vec<_>>(),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::comparison::Run;
+use super::database::{Cluster, Database};
 use super::figure::{Bar, Figure};
 use super::process::{Cpu, Machine, Process, loopback_bytes, memory_mib};
 use super::programs::Programs;
@@ -43,12 +44,18 @@ impl Load {
     }
 }
 
-pub(super) fn run(programs: &Programs, percent: u32, figures: &mut Vec<Figure>) -> Result<()> {
+/// Measures the server over its file, or over databases of this PostgreSQL.
+pub(super) fn run(
+    programs: &Programs,
+    percent: u32,
+    cluster: Option<&Cluster>,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
     for load in [Load::BY_1, Load::BY_16, Load::BY_256] {
-        figures.extend(dispatch(programs, load.scaled(percent))?.figures());
+        figures.extend(dispatch(programs, load.scaled(percent), cluster)?.figures());
     }
     for tasks in [1_000_000, 10_000_000] {
-        figures.extend(queue(programs, tasks)?);
+        figures.extend(queue(programs, tasks, cluster)?);
     }
     Ok(())
 }
@@ -61,8 +68,10 @@ pub(super) struct Dispatched {
     ack_ms_p99: f64,
     /// Bytes over the loopback.
     wire: f64,
-    /// Bytes that the server's files grew.
-    disk: f64,
+    /// Bytes that what is kept grew, by kind.
+    disk: Vec<(&'static str, f64)>,
+    /// CPU time of PostgreSQL, where it is known.
+    database_secs: Option<f64>,
 }
 
 impl Dispatched {
@@ -74,7 +83,7 @@ impl Dispatched {
         let each = |all: f64| all / run.tasks;
         let p99 = figure("report until it is durable, 99 %", self.ack_ms_p99, "ms");
         let hosts_secs = run.all_secs - run.server_secs;
-        vec![
+        let mut figures = vec![
             Figure {
                 bar: load.bar.map(Bar::AtLeast),
                 ..figure("tasks", run.tasks / run.secs, "/s")
@@ -84,16 +93,24 @@ impl Dispatched {
             figure("CPU of the server", each(run.server_secs * 1e6), "us/task"),
             figure("CPU of the hosts", each(hosts_secs * 1e6), "us/task"),
             figure("on the wire", each(self.wire), "B/task"),
-            figure("on the disk, log included", each(self.disk), "B/task"),
-        ]
+        ];
+        figures.extend(self.disk.iter().map(|(kind, all)| figure(kind, each(*all), "B/task")));
+        let database = self.database_secs.map(|secs| each(secs * 1e6));
+        figures.extend(database.map(|us| figure("CPU of PostgreSQL", us, "us/task")));
+        figures
     }
 }
 
 /// Has made-up hosts do a job.
-pub(super) fn dispatch(programs: &Programs, load: Load) -> Result<Dispatched> {
+pub(super) fn dispatch(
+    programs: &Programs,
+    load: Load,
+    cluster: Option<&Cluster>,
+) -> Result<Dispatched> {
     let Load { hosts, batch, tasks, .. } = load;
     talk(&format!("  {hosts} hosts, {batch} tasks at a time"));
-    let world = World::start(&programs.isos, &["--held-hosts", "1000"])?;
+    let database = cluster.map(Cluster::database).transpose()?;
+    let world = start(programs, &["--held-hosts", "1000"], database.as_ref())?;
     let engine = world.engine()?;
     let mut command = Command::new(programs.example("busy_hosts")?);
     let [hosts, batch, tasks_text] = [hosts, batch, tasks].map(|n| n.to_string());
@@ -101,7 +118,9 @@ pub(super) fn dispatch(programs: &Programs, load: Load) -> Result<Dispatched> {
     let crowd = Process::start("busy_hosts", &mut command)?;
     crowd.line(PATIENCE)?;
     let server = world.server.pid();
-    let (disk, wire) = (world.metric("isos_database_bytes")?, loopback_bytes()?);
+    let database_secs = || cluster.map_or(Ok(None), Cluster::cpu_secs);
+    let (database_before, disk_before) = (database_secs()?, disk(&world, database.as_ref())?);
+    let wire = loopback_bytes()?;
     let (machine, cpu, crowd_cpu) = (Machine::now()?, Cpu::of(server)?, Cpu::of(crowd.pid())?);
     let job = submit(&world, tasks)?;
     let said: Value = serde_json::from_str(&crowd.line(PATIENCE)?)?;
@@ -109,7 +128,10 @@ pub(super) fn dispatch(programs: &Programs, load: Load) -> Result<Dispatched> {
     let server_secs = Cpu::of(server)?.since(cpu).total();
     let all_secs = server_secs + crowd_secs;
     let others_cores = machine.others_cores(all_secs)?;
-    let (disk, wire) = (world.metric("isos_database_bytes")? - disk, loopback_bytes()? - wire);
+    let wire = loopback_bytes()? - wire;
+    let grown = |((kind, now), (_, before)): ((_, f64), (_, f64))| (kind, now - before);
+    let disk = disk(&world, database.as_ref())?.into_iter().zip(disk_before).map(grown).collect();
+    let database_secs = database_secs()?.zip(database_before).map(|(now, before)| now - before);
     let view = world.get(&format!("/v1/jobs/{job}"))?;
     ensure!(view["tasks"]["done"] == tasks, "not all tasks were done: {}", view["tasks"]);
     let time = |name: &str| view[name].as_u64().with_context(|| format!("{name} of {view}"));
@@ -122,19 +144,38 @@ pub(super) fn dispatch(programs: &Programs, load: Load) -> Result<Dispatched> {
         ack_ms_p99: number("ack_ms_p99")?,
         wire,
         disk,
+        database_secs,
     })
 }
 
+/// A server over its file, or over this database.
+fn start(programs: &Programs, flags: &[&str], database: Option<&Database<'_>>) -> Result<World> {
+    let mut flags = flags.to_vec();
+    flags.extend(database.iter().flat_map(|database| ["--database", database.url()]));
+    World::start(&programs.isos, &flags)
+}
+
+/// Bytes that are kept now, by kind.
+fn disk(world: &World, database: Option<&Database<'_>>) -> Result<Vec<(&'static str, f64)>> {
+    let Some(database) = database else {
+        return Ok(vec![("on the disk, log included", world.metric("isos_database_bytes")?)]);
+    };
+    let kept = database.kept()?;
+    Ok(vec![("on the disk, without the log", kept.rows), ("written to the log", kept.log)])
+}
+
 /// A job whose tasks all wait: what they cost in memory, and in time when the server is killed.
-fn queue(programs: &Programs, tasks: u32) -> Result<Vec<Figure>> {
+fn queue(programs: &Programs, tasks: u32, cluster: Option<&Cluster>) -> Result<Vec<Figure>> {
     let millions = tasks / 1_000_000;
     talk(&format!("  a queue of {millions} million tasks"));
-    let mut world = World::start(&programs.isos, &[])?;
+    let database = || cluster.map(Cluster::database).transpose();
+    let (long, none) = (database()?, database()?);
+    let mut world = start(programs, &[], long.as_ref())?;
     let before = memory_mib(world.server.pid())?;
     submit(&world, tasks)?;
     let after = memory_mib(world.server.pid())?;
     let empty_secs = {
-        let mut empty = World::start(&programs.isos, &[])?;
+        let mut empty = start(programs, &[], none.as_ref())?;
         empty.restart()?
     };
     let secs = world.restart()?;

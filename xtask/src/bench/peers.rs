@@ -53,7 +53,7 @@ pub(super) fn run(
     }
     let ours = |what: String, run| Row { what, run, by: Whose::Ours, server_only: false };
     for load in [Load::BY_1, Load::BY_16] {
-        let run = dispatch(programs, load.scaled(percent))?.run;
+        let run = dispatch(programs, load.scaled(percent), None)?.run;
         let what = format!("isos, {} hosts, by {}", load.hosts, load.batch);
         found.parts[0].rows.push(ours(what, run));
     }
