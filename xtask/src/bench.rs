@@ -45,10 +45,10 @@ pub(crate) struct Arguments {
     /// Take the programs from this folder, such as target/release, instead of building them.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
-    /// Tasks of each job of `real` and `peers`.
+    /// Tasks of each job of `real`, and of each peer.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     tasks: u32,
-    /// Tasks of `dispatch` and its part of `peers`, in hundredths of the usual ones.
+    /// Tasks of `dispatch`, and of ours in `peers`, in hundredths of the usual ones.
     #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     scale: u32,
     /// The PostgreSQL that the server of `dispatch` runs over, each in a new database that goes

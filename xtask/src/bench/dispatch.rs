@@ -40,8 +40,13 @@ impl Load {
 
     /// So much of its usual tasks.
     pub(super) fn scaled(self, percent: u32) -> Self {
-        Self { tasks: (self.tasks / 100).saturating_mul(percent).max(1_000), ..self }
+        Self { tasks: scaled(self.tasks, percent), ..self }
     }
+}
+
+/// So many hundredths of the usual tasks.
+pub(super) fn scaled(tasks: u32, percent: u32) -> u32 {
+    (tasks / 100).saturating_mul(percent).max(1_000)
 }
 
 /// Measures the server over its file, or over databases of this PostgreSQL.

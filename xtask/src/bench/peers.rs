@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::comparison::{Comparison, Part, Row, Run, Whose};
-use super::dispatch::{Load, dispatch};
+use super::dispatch::{Load, dispatch, scaled};
 use super::process::{Cpu, Machine, Process, busy_secs, thread_times};
 use super::programs::Programs;
 use super::world::Folder;
@@ -28,6 +28,8 @@ use peer::Peer;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// So many tasks are enough for anybody: the peers keep all of a job in memory.
 const TASKS_MAX: u32 = 100_000;
+/// Tasks of ours in sandboxes: some seconds of them, as of the peers'.
+const SANDBOXED: u32 = 200_000;
 /// Runs a program where the network has nothing but a loopback.
 const UNSHARE: [&str; 4] = ["--user", "--map-root-user", "--net", "--uts"];
 
@@ -58,7 +60,8 @@ pub(super) fn run(
         found.parts[0].rows.push(ours(what, run));
     }
     talk("  two agents and their sandboxes");
-    found.parts[1].rows.push(ours("isos, in a sandbox".into(), real::once(programs, tasks)?));
+    let sandboxed = scaled(SANDBOXED, percent);
+    found.parts[1].rows.push(ours("isos, in a sandbox".into(), real::once(programs, sandboxed)?));
     found.notes.push(OURS.into());
     let python = match python::with_peers() {
         Ok(python) => python,
