@@ -98,8 +98,9 @@ fn job(world: &World, verify: &str, tasks: u32) -> Result<f64> {
     let program = crate::root()?.join("guest/modules/spin.wasm");
     let program = program.to_str().context("the repository's path is not text")?;
     let count = tasks.to_string();
-    let arguments = ["submit", program, "--count", &count, "--verify", verify, "--wait"];
-    let job = world.isos(&arguments)?;
+    // What is held for a job goes by the most that its tasks may use.
+    let arguments = ["--fuel", "1G", "--count", &count, "--verify", verify, "--wait"];
+    let job = world.isos(&[&["submit", program], &arguments[..]].concat())?;
     let id = &job["id"];
     let id = id.as_u64().with_context(|| format!("no number of the job in {job}"))?;
     let job = world.get(&format!("/v1/jobs/{id}"))?;
