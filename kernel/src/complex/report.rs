@@ -368,6 +368,8 @@ impl Complex {
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);
+            // It may have waited for one host more.
+            self.queue_or_leave(job_id);
         } else {
             for task in job.give_back(host, TaskRange::new(task, task + 1)) {
                 self.judge(job_id, task, Verdict::Hopeless, effects);

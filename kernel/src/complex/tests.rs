@@ -19,6 +19,7 @@ use isos_base::{
 use super::*;
 
 mod bounds;
+mod faults;
 mod parts;
 
 /// A host of the test: what it was granted, and whether it lies.
