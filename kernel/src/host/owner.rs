@@ -171,6 +171,8 @@ impl Host {
             self.outbox.forget(id);
             self.work.remove_lease(id);
             self.stop_if_forsaken(job, effects);
+            // No result will say that there is room again.
+            self.session.check_room(self.now);
         }
         effects.push(Effect::Say(HostEvent::Revoked { tasks }));
     }

@@ -166,6 +166,11 @@ impl Session {
         self.room_check = (room.backlog > Span::ZERO).then(|| now + wait);
     }
 
+    /// The complex may have to be asked for work now.
+    pub(super) const fn check_room(&mut self, now: Time) {
+        self.room_check = Some(now);
+    }
+
     fn end(&mut self, wait: Wait) {
         self.link = Link::Away(wait);
         self.dismissed = None;
@@ -407,8 +412,9 @@ impl Host {
         let room = self.work.room(&self.offer, self.now);
         let half_done = room.backlog.0 <= self.session.room_told.0.backlog.0.div_ceil(2);
         let soon_idle = self.work.queued() < u32::from(self.offer.cores);
+        let is_due = room.tasks == 0 || half_done && soon_idle;
         // Never in the way of results: only when nothing is under way.
-        if half_done && soon_idle && self.outbox.is_empty() {
+        if is_due && self.outbox.is_empty() {
             self.report(effects);
         } else {
             self.session.room_check = Some(self.now + Span((room.backlog.0 / 4).max(ROOM_EVERY.0)));

@@ -250,6 +250,22 @@ fn revoked_tasks_are_dropped_and_a_chamber_with_nothing_else_in_it_is_killed() {
 }
 
 #[test]
+fn a_host_whose_tasks_were_all_revoked_asks_for_others() {
+    let mut rig = Rig::online(2);
+    rig.frame(job(7, 100));
+    rig.grant(100, 7, 0, 4);
+    rig.prepared(1);
+    expect![[r#"
+        stop c1
+        say: the complex took 4 tasks back
+        send report 1: idle 2, tasks 0, backlog 0us
+    "#]]
+    .assert_eq(&rig.frame(ToHost::Revoke(vec![LeaseId(100)])));
+    rig.ack();
+    assert_eq!(rig.wait(Span::secs(20)), "", "and then it waits");
+}
+
+#[test]
 fn tasks_past_their_deadline_are_stopped_and_given_back() {
     let mut rig = Rig::online(2);
     rig.frame(job(7, 100));
