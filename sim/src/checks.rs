@@ -1,17 +1,24 @@
-//! The promises, checked against what the database holds.
+//! The promises, checked against what the database holds: here after a run, in `kept` at each
+//! commit, in `told` with each message.
+
+mod kept;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use isos_base::api::AccountView;
 use isos_base::job::Verify;
 use isos_base::record::{JobState, LeaseState, Reason, Tables, TaskState};
-use isos_base::{BillId, JobId, TransferId};
+use isos_base::{BillId, JobId, Machine, Time, TransferId};
+use isos_kernel::complex::{Complex, Config, Effect};
 use isos_kernel::ledger::{GENESIS, verify_chain};
 use isos_kernel::verify::wrong_accept_probability;
 
+pub(crate) use self::kept::{Kept, each_row_once};
+pub(crate) use self::told::{Reported, answered};
 use crate::host::{SimHost, right_result};
-use crate::world::Plan;
+use crate::plan::Plan;
+use crate::world::setup::odd_program;
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,50 +40,60 @@ impl std::error::Error for Failure {}
 pub(crate) fn check(
     plan: &Plan,
     tables: &Tables,
-    accounts: impl Iterator<Item = AccountView>,
+    machine: &Complex,
     hosts: &[SimHost],
-) -> Result<(), Failure> {
-    let fail = |what: String| Err(Failure { seed: plan.seed, what });
+) -> Result<(), String> {
     for (&id, job) in &tables.jobs {
-        // Jobs after the plan's are those that may end otherwise.
-        let odd = id.0 > u64::from(plan.jobs);
+        let odd = job.spec.program == odd_program();
         let ended = match job.state {
             JobState::Done => every_task_once(tables, id),
             JobState::Failed | JobState::Cancelled if odd => ended_as_one(tables, id),
             state => Err(format!("is {state:?}, not done")),
         };
-        if let Err(what) = ended.and_then(|()| spent_as_billed(tables, id)) {
-            return fail(format!("job {id}: {what}"));
-        }
+        ended.and_then(|()| spent_as_billed(tables, id)).map_err(|it| format!("job {id}: {it}"))?;
     }
-    if let Err(what) = paid_once(tables) {
-        return fail(what);
-    }
-    if let Err(what) = chain(tables) {
-        return fail(what);
-    }
+    paid_once(tables)?;
+    chain(tables)?;
+    as_restored(tables, machine)?;
     let (mut sum, mut held) = (0i128, 0i128);
-    for account in accounts {
-        sum += i128::from(account.received.0) - i128::from(account.paid.0);
-        held += i128::from(account.held.0);
+    for account in tables.accounts.values() {
+        sum += i128::from(account.credits_posted.0) - i128::from(account.debits_posted.0);
+        held += i128::from(account.debits_pending.0) + i128::from(account.credits_pending.0);
     }
     if (sum, held) != (0, 0) {
-        return fail(format!("balances sum to {sum}, {held} is still held"));
+        return Err(format!("balances sum to {sum}, {held} is still held"));
     }
     for host in tables.hosts.values().filter(|host| host.barred.is_some()) {
-        let number =
-            u32::from_be_bytes([host.id.0.0[0], host.id.0.0[1], host.id.0.0[2], host.id.0.0[3]]);
+        let number = crate::host::number(&host.id.0);
         // With colluding liars an honest host can be outvoted; without any, none may be barred.
         if plan.liars == 0.0 && !hosts[number as usize].lies() {
-            return fail(format!("honest host {number} is barred: {:?}", host.barred));
+            return Err(format!("honest host {number} is barred: {:?}", host.barred));
         }
     }
     let wrong: u64 = tables.jobs.keys().map(|&job| wrong_results(tables, job)).sum();
     let bound = wrong_bound(plan);
     if wrong as f64 > bound {
-        return fail(format!("{wrong} wrong results were accepted, the bound is {bound:.1}"));
+        return Err(format!("{wrong} wrong results were accepted, the bound is {bound:.1}"));
     }
     Ok(())
+}
+
+/// The machine that leads knows what one would know that began now, and nothing is left to do.
+fn as_restored(tables: &Tables, machine: &Complex) -> Result<(), String> {
+    let mut effects = Vec::new();
+    let restored = Complex::restore(Config::default(), Time(0), tables.snapshot(), &mut effects);
+    let restored = restored.map_err(|error| error.to_string())?;
+    restored.check_invariants();
+    if let Some(effect) = effects.iter().find(|it| matches!(it, Effect::Keep(_))) {
+        return Err(format!("a new leader finds something to do: {effect:?}"));
+    }
+    for (is, kept) in machine.account_views().zip(restored.account_views()) {
+        if is != kept {
+            return Err(format!("the leader says {is:?}, the database {kept:?}"));
+        }
+    }
+    let active = machine.job_views(None).next();
+    active.map_or(Ok(()), |job| Err(format!("the leader has a job that is over: {job:?}")))
 }
 
 /// A job that ended before its time: every task is decided once or given up with all others.

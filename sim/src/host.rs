@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use isos_base::host::{Accept, HostSpec, Offer};
+use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::task::{Exit, Output, OutputAt, TaskResult};
-use isos_base::wire::{JobOffer, ToComplex};
-use isos_base::{Bytes, Fuel, JobId, Machine, Span, Time};
-use isos_kernel::host::{ChamberId, Effect, Ended, Host, Input, SessionId};
+use isos_base::wire::{JobOffer, ToComplex, ToHost};
+use isos_base::{Bytes, Fuel, HostId, JobId, Machine, Span, Time};
+use isos_kernel::host::{ChamberId, Effect, Ended, Host, HostState, Input, SessionId};
 
 /// What a host's shell has to do, now or later.
 #[derive(Debug, Clone)]
@@ -62,18 +63,28 @@ pub(crate) struct SimHost {
     chambers: BTreeMap<ChamberId, Chamber>,
     runs: u64,
     timer_at: Option<Time>,
+    /// Servers of its ticket, which it never forgets.
+    ticket: Vec<u32>,
+    /// The servers that it knows, in the order in which it calls them. They are on its disk.
+    servers: Vec<u32>,
 }
 
 /// Opening a chamber: fetching a small program and compiling it.
 const PREPARE: Span = Span::millis(300);
 /// A crashed host comes back after this time.
 const REBOOT: Span = Span::secs(60);
+/// The machine looks at itself once in so many inputs.
+const CHECK_ONE_IN: u64 = 256;
 
 type Todos = Vec<(Span, Todo)>;
 
 impl SimHost {
-    pub(crate) fn new(number: u32, lie_rate: Option<f64>, seed: u64) -> Self {
+    pub(crate) fn new(number: u32, lie_rate: Option<f64>, servers: u32, seed: u64) -> Self {
         let mut random = Random::new(seed);
+        // Tickets are of different times: some name one server, some all.
+        let first = random.below(servers.into()) as u32;
+        let named = 1 + random.below(servers.into()) as u32;
+        let ticket: Vec<u32> = (0..named).map(|n| (first + n) % servers).collect();
         let cores = [1, 2, 4, 8][random.below(4) as usize];
         Self {
             number,
@@ -90,6 +101,8 @@ impl SimHost {
             chambers: BTreeMap::new(),
             runs: 0,
             timer_at: None,
+            servers: ticket.clone(),
+            ticket,
             random,
         }
     }
@@ -104,6 +117,39 @@ impl SimHost {
 
     pub(crate) fn latency(&mut self) -> Span {
         Span(self.latency.0 + self.random.below(self.latency.0 / 4 + 1))
+    }
+
+    /// The servers to call, in this order.
+    pub(crate) fn servers(&self) -> &[u32] {
+        &self.servers
+    }
+
+    /// The server that answered is the first from now on.
+    pub(crate) fn reached(&mut self, server: u32) {
+        if let Some(place) = self.servers.iter().position(|&known| known == server) {
+            self.servers.rotate_left(place);
+        }
+    }
+
+    /// A frame arrives. Which servers there are is for the shell.
+    pub(crate) fn hears(&mut self, now: Time, session: SessionId, frame: ToHost) -> Todos {
+        match frame {
+            ToHost::Servers(told) if !told.is_empty() => {
+                self.servers = told.iter().map(|server| number(&server.key)).collect();
+                let known = self.servers.clone();
+                let more = self.ticket.iter().filter(|server| !known.contains(server));
+                self.servers.extend(more);
+                Vec::new()
+            }
+            frame => self.input(now, Input::FrameArrived { session, frame }),
+        }
+    }
+
+    /// Whether it has no work and no news, or never will.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let status = self.machine.status();
+        let idle = status.running + status.queued == 0 && !status.unreported;
+        self.up && (idle || matches!(status.state, HostState::Refused(_)))
     }
 
     pub(crate) fn start(&mut self, now: Time) -> Todos {
@@ -128,7 +174,7 @@ impl SimHost {
     }
 
     /// The machine dies with everything in memory.
-    pub(crate) fn crash(&mut self, _: Time) -> Todos {
+    pub(crate) fn crash(&mut self) -> Todos {
         self.life += 1;
         self.up = false;
         self.frozen = false;
@@ -187,9 +233,12 @@ impl SimHost {
         }
     }
 
-    pub(crate) fn input(&mut self, now: Time, input: Input) -> Todos {
+    fn input(&mut self, now: Time, input: Input) -> Todos {
         let mut effects = Vec::new();
         self.machine.step(now, input, &mut effects);
+        if self.random.one_in(CHECK_ONE_IN) {
+            self.machine.check_invariants();
+        }
         let mut todos = Vec::new();
         for effect in effects {
             self.carry_out(now, effect, &mut todos);
@@ -275,6 +324,23 @@ impl SimHost {
         self.run_next(now, id, &mut todos);
         todos
     }
+}
+
+/// The key of the host or server of this number.
+pub(crate) fn key(n: u32) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    PublicKey(bytes)
+}
+
+/// The number of whoever has this key.
+pub(crate) fn number(key: &PublicKey) -> u32 {
+    u32::from_be_bytes([key.0[0], key.0[1], key.0[2], key.0[3]])
+}
+
+/// The host of this number.
+pub(crate) fn id(n: u32) -> HostId {
+    HostId(key(n))
 }
 
 /// What an honest host answers.

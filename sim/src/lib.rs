@@ -1,14 +1,19 @@
-//! The world in one thread: the kernel's machines as they ship, in virtual time, with churn, lost
-//! frames, slow and lying hosts, owners who come and go, and a server that is killed.
+//! The world in one thread: the kernel's machines as they ship, in virtual time. Servers over one
+//! database are killed, stopped, cut off and replaced; hosts churn, lose frames, are slow and lie;
+//! owners come and go; clients ask again.
 //!
-//! One seed makes one run, and the run's trace hash proves it. After the run the checkers look at
-//! what the database holds, not at what the machines say.
+//! One seed makes one run, and the run's trace hash proves it. What is kept and what is told is
+//! checked in every step, and after the run what the database holds, not what the machines say.
 
 mod checks;
+mod database;
 mod host;
+mod plan;
 mod report;
+mod server;
 mod world;
 
 pub use checks::Failure;
-pub use report::Report;
-pub use world::{Plan, run};
+pub use plan::{Flaw, Plan};
+pub use report::{Counts, Report};
+pub use world::{run, run_with};

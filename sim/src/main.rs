@@ -1,25 +1,33 @@
 //! `isos-sim`: runs worlds by seed and says which promise broke, if one did.
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Plan, run};
+use isos_sim::{Flaw, Plan, Report, run_with};
 
-/// Simulates complexes with a thousand hosts, churn, lost frames, liars and killed servers.
+/// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
+/// thousand hosts with churn, lost frames and liars.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
     /// Seeds to run; each is run twice and must give the same trace.
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
-    /// So many more seeds, drawn from --entropy.
+    /// So many more seeds, drawn from --entropy; as with --drawn.
     #[arg(long, default_value_t = 0)]
     random: u32,
     /// What random seeds are drawn from; CI passes the time, and the seeds are printed.
     #[arg(long, default_value_t = 1)]
     entropy: u64,
+    /// Let the seed say how many servers there are, of one to three, and which faults.
+    #[arg(long)]
+    drawn: bool,
+    /// Servers; 1 unless it is drawn.
+    #[arg(long)]
+    servers: Option<u32>,
     /// Hosts.
     #[arg(long, default_value_t = 1_000)]
     hosts: u32,
@@ -32,34 +40,65 @@ struct Args {
     /// Share of hosts that lie.
     #[arg(long, default_value_t = 0.05)]
     liars: f64,
+    /// Put a fault into the system, to see the checkers find it.
+    #[arg(long, hide = true, value_parser = Flaw::named)]
+    flaw: Option<Flaw>,
+}
+
+impl Args {
+    fn plan(&self, seed: u64, drawn: bool) -> Plan {
+        let plan = if drawn { Plan::drawn(seed) } else { Plan::new(seed) };
+        Plan {
+            servers: self.servers.unwrap_or(plan.servers).max(1),
+            hosts: self.hosts,
+            jobs: self.jobs,
+            tasks: self.tasks,
+            liars: self.liars,
+            ..plan
+        }
+    }
+
+    /// The line that runs this world alone.
+    fn again(&self, plan: &Plan, drawn: bool) -> String {
+        let Plan { seed, servers, hosts, jobs, tasks, liars, .. } = plan;
+        let drawn = if drawn { " --drawn" } else { "" };
+        let flaw = self.flaw.map(|flaw| format!(" --flaw {flaw}")).unwrap_or_default();
+        format!(
+            "isos-sim --seeds {seed}{drawn} --servers {servers} --hosts {hosts} --jobs {jobs} \
+             --tasks {tasks} --liars {liars}{flaw}"
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut random = Random::new(args.entropy);
-    let mut seeds = args.seeds.clone();
-    seeds.extend((0..args.random).map(|_| random.next_u64()));
+    let named = args.seeds.iter().map(|&seed| (seed, args.drawn));
+    let drawn = (0..args.random).map(|_| (random.next_u64(), true));
     let mut out = std::io::stdout().lock();
-    for seed in seeds {
-        let plan = Plan {
-            hosts: args.hosts,
-            jobs: args.jobs,
-            tasks: args.tasks,
-            liars: args.liars,
-            ..Plan::new(seed)
-        };
-        let line = match (run(&plan), run(&plan)) {
-            (Ok(first), Ok(second)) if first == second => format!("{first}"),
-            (Ok(first), Ok(second)) => {
-                let _ = writeln!(out, "seed {seed}: {} and {} differ", first.trace, second.trace);
+    for (seed, drawn) in named.chain(drawn) {
+        let plan = args.plan(seed, drawn);
+        match run_twice(&plan, args.flaw.unwrap_or_default()) {
+            Ok(report) => _ = writeln!(out, "{report}"),
+            Err(what) => {
+                let _ = writeln!(out, "BROKEN {what}\nagain: {}", args.again(&plan, drawn));
                 return ExitCode::FAILURE;
             }
-            (Err(failure), _) | (_, Err(failure)) => {
-                let _ = writeln!(out, "BROKEN {failure}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let _ = writeln!(out, "{line}");
+        }
     }
     ExitCode::SUCCESS
+}
+
+/// The same seed must give the same trace.
+fn run_twice(plan: &Plan, flaw: Flaw) -> Result<Report, String> {
+    let once = || {
+        // A machine that finds its own invariants broken panics, and says so on standard error.
+        let ran = catch_unwind(AssertUnwindSafe(|| run_with(plan, flaw)));
+        ran.map_err(|_| format!("seed {}: a panic", plan.seed))?.map_err(|it| it.to_string())
+    };
+    let (first, second) = (once()?, once()?);
+    if first != second {
+        return Err(format!("seed {}: {} and {} differ", plan.seed, first.trace, second.trace));
+    }
+    Ok(first)
 }

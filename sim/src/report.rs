@@ -9,10 +9,10 @@ use isos_base::{Guid, Span};
 pub struct Report {
     /// Its seed.
     pub seed: u64,
+    /// Servers.
+    pub servers: u32,
     /// Hash over everything that happened: equal for equal plans.
     pub trace: Guid,
-    /// Events.
-    pub events: u64,
     /// Virtual time until the world came to rest.
     pub virtual_time: Span,
     /// Tasks of all jobs.
@@ -23,31 +23,59 @@ pub struct Report {
     pub wrong_bound: f64,
     /// Transfers in the ledger.
     pub transfers: u64,
-    /// Times the server was killed.
-    pub kills: u32,
-    /// Crashes of hosts.
-    pub crashes: u32,
-    /// Broken sessions.
-    pub breaks: u64,
+    /// Leaders, one after the other.
+    pub epochs: u64,
+    /// How often what happened.
+    pub counts: Counts,
     /// Hosts that were barred.
     pub barred: u64,
     /// Hosts that lie.
     pub liars: u64,
 }
 
+/// How often what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Events.
+    pub events: u64,
+    /// Servers that were killed.
+    pub kills: u32,
+    /// Leaders that ended in good order.
+    pub ends: u32,
+    /// Servers that stopped for a while.
+    pub stops: u32,
+    /// Leaders that found that they lead no more.
+    pub deposed: u32,
+    /// Absences of the database, for all servers or for one.
+    pub aways: u32,
+    /// Commits of which their server did not know whether they were kept.
+    pub lost_commits: u64,
+    /// Cuts in the network.
+    pub cuts: u32,
+    /// Jumps of clocks.
+    pub jumps: u32,
+    /// Crashes of hosts.
+    pub crashes: u32,
+    /// Broken sessions.
+    pub breaks: u64,
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { events, kills, ends, stops, deposed, .. } = self.counts;
+        let Counts { aways, lost_commits, cuts, jumps, crashes, breaks, .. } = self.counts;
         write!(
             f,
-            "seed {:>20}  {} tasks in {:.0} virtual s, {} events, {} kills, {} crashes, {} broken \
-             sessions, {} of {} liars barred, {} wrong accepted (bound {:.0}), {} transfers, trace {}",
+            "seed {:>20}  {} tasks in {:.0} virtual s, {events} events; {} servers: {} leaders, \
+             {deposed} deposed, {kills} kills, {ends} ends, {stops} stops, {aways} times no \
+             database, {lost_commits} commits in doubt, {cuts} cuts, {jumps} clock jumps; {crashes} \
+             host crashes, {breaks} broken sessions, {} of {} liars barred, {} wrong accepted \
+             (bound {:.0}), {} transfers, trace {}",
             self.seed,
             self.tasks,
             self.virtual_time.as_secs_f64(),
-            self.events,
-            self.kills,
-            self.crashes,
-            self.breaks,
+            self.servers,
+            self.epochs,
             self.barred,
             self.liars,
             self.wrong,

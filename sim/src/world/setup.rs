@@ -1,48 +1,136 @@
-//! The jobs of a world: those that must be done, and a few that end otherwise.
+//! How a world begins: servers, accounts, and what clients will ask for. Most jobs must be done; a
+//! few end otherwise.
+
+use std::collections::BTreeSet;
 
 use isos_base::job::{JobSpec, Verify};
-use isos_base::{Bytes, Fuel, Guid, MicroCredits, Span};
-use isos_kernel::complex::{Call, Reply};
+use isos_base::{AccountId, Bytes, Fuel, Guid, Machine, MicroCredits, Span};
+use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId};
 
+use super::errands::Errand;
+use super::leading::config;
 use super::{Event, START, World};
+use crate::database::{Answer, Ask};
+use crate::server::{Act, Leader, Part};
+
+/// The program of jobs that may end otherwise than done.
+pub(crate) fn odd_program() -> Guid {
+    Guid::of(b"odd")
+}
 
 impl World {
-    pub(super) fn submit_jobs(&mut self) {
+    /// The first server leads, others stand, hosts start, clients and faults are on their way.
+    pub(super) fn begin(&mut self) -> Result<(), String> {
+        for n in 0..self.plan.servers {
+            self.servers[n as usize].part = Part::Stands;
+        }
+        let Answer::Leads(epoch) = self.database.answer(self.now, 0, Ask::Take)? else {
+            return Err("the first server does not lead".into());
+        };
+        let mut leader = Leader::new(epoch, vec![0], self.now);
+        leader.machine = Some(Box::new(Complex::new(config(&self.plan))));
+        self.servers[0].part = Part::Leads(Box::new(leader));
+        for n in 0..self.plan.hosts {
+            let account = self.open_account(format!("owner{n}"), MicroCredits::ZERO)?;
+            self.accounts.push(account);
+        }
+        self.plan_jobs()?;
+        if self.plan.servers > 1 {
+            self.at_server(START, 0, Act::Renew);
+            self.at_server(START, 0, Act::KnowServers);
+        }
+        for n in 1..self.plan.servers {
+            self.at_server(START, n, Act::Stand);
+        }
+        self.plan_faults();
+        for n in 0..self.plan.hosts {
+            let todos = self.hosts[n as usize].start(START);
+            self.host_todos(n, todos);
+        }
+        Ok(())
+    }
+
+    /// An account before the world begins: kept at once.
+    fn open_account(&mut self, name: String, welcome: MicroCredits) -> Result<AccountId, String> {
+        let call = Call::OpenAccount { name, welcome };
+        let (mut effects, request) = (Vec::new(), RequestId(0));
+        let machine = self.servers[0].leader().and_then(|leader| leader.machine.as_mut());
+        let machine = machine.ok_or("the first server leads")?;
+        machine.step(START, Input::Requested { request, call }, &mut effects);
+        let (mut changes, mut account) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                Effect::Keep(change) => changes.push(change),
+                Effect::Answer(_, Ok(Reply::Account(id))) => account = Some(id),
+                _ => {}
+            }
+        }
+        self.keep_now(changes)?;
+        account.ok_or_else(|| "an account is not opened".to_owned())
+    }
+
+    fn plan_jobs(&mut self) -> Result<(), String> {
         for n in 0..self.plan.jobs {
-            let name = format!("buyer{n}");
-            let call = Call::OpenAccount { name, welcome: MicroCredits::credits(1_000_000) };
-            let Reply::Account(account) = self.call(call) else { continue };
+            let rich = MicroCredits::credits(1_000_000);
+            let account = self.open_account(format!("buyer{n}"), rich)?;
             let mut spec = JobSpec::new(Guid::of(&n.to_le_bytes()), Bytes(1), self.plan.tasks);
             spec.fuel = Fuel(100_000_000_000);
             if n % 2 == 0 {
                 spec.verify = Verify::Quorum { agree: 2, of: 3 };
             }
-            self.call(Call::Submit { account, spec: Box::new(spec), key: None });
+            self.submit(account, spec);
         }
-        self.submit_odd_jobs();
+        self.plan_odd_jobs()
     }
 
     /// Jobs that do not end well: one whose hold pays for a part of it, which must end by itself,
     /// and some that are cancelled on the way.
-    fn submit_odd_jobs(&mut self) {
-        let call = Call::OpenAccount { name: "odd".into(), welcome: MicroCredits::credits(1_000) };
-        let Reply::Account(account) = self.call(call) else { return };
-        let submit = |world: &mut Self, agree, of, price_max: Option<MicroCredits>| {
-            let tasks = (world.plan.tasks / 8).max(1);
-            let mut spec = JobSpec::new(Guid::of(b"odd"), Bytes(1), tasks);
+    fn plan_odd_jobs(&mut self) -> Result<(), String> {
+        let account = self.open_account("odd".into(), MicroCredits::credits(1_000))?;
+        let tasks = (self.plan.tasks / 8).max(1);
+        let odd = |agree, of, price_max: Option<MicroCredits>| {
+            let mut spec = JobSpec::new(odd_program(), Bytes(1), tasks);
             spec.fuel = Fuel(10_000_000_000);
             spec.verify = Verify::Quorum { agree, of };
             spec.price_max = price_max;
-            match world.call(Call::Submit { account, spec: Box::new(spec), key: None }) {
-                Reply::Job(view) => view.id,
-                other => panic!("a job is answered with a job, not {other:?}"),
-            }
+            spec
         };
-        submit(self, 3, 5, Some(MicroCredits(i64::from(self.plan.tasks) * 50)));
+        let price_max = MicroCredits(i64::from(self.plan.tasks) * 50);
+        self.submit(account, odd(3, 5, Some(price_max)));
         for (agree, of) in [(2, 3), (3, 3)] {
-            let id = submit(self, agree, of, None);
-            let at = START + Span(self.random.below(self.plan.faults_until.0));
-            self.at(at, Event::Cancelled(id));
+            let submitted = self.submit(account, odd(agree, of, None));
+            // The number of the job is put in when it is known.
+            let call = Call::Cancel { job: Default::default() };
+            self.errand(call, Some(submitted), self.plan.faults_until);
         }
+        Ok(())
+    }
+
+    fn submit(&mut self, account: AccountId, spec: JobSpec) -> usize {
+        let key = Some(format!("errand {}", self.errands.len()));
+        let call = Call::Submit { account, spec: Box::new(spec), key };
+        self.errand(call, None, self.plan.submitted_within)
+    }
+
+    /// Something that a client will want within this time.
+    fn errand(&mut self, call: Call, cancels: Option<usize>, within: Span) -> usize {
+        let n = self.errands.len();
+        self.errands.push(Errand { call, cancels, tries: 0, answer: None });
+        let at = START + Span(self.random.below(within.0));
+        self.at(at, Event::Errand(n, 0));
+        n
+    }
+
+    /// Each client got a job of its own, and nobody another.
+    pub(super) fn jobs_are_as_asked(&self) -> Result<(), String> {
+        let submitted = self.errands.iter().filter(|errand| errand.cancels.is_none());
+        let asked = submitted.clone().count();
+        let answered: BTreeSet<_> =
+            submitted.filter_map(|errand| errand.answer.flatten()).collect();
+        let kept: BTreeSet<_> = self.database.tables.jobs.keys().copied().collect();
+        if answered == kept && kept.len() == asked {
+            return Ok(());
+        }
+        Err(format!("{asked} jobs were asked for, answers name {answered:?}, kept are {kept:?}"))
     }
 }

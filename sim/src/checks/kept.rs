@@ -1,0 +1,240 @@
+//! What is kept stays: each row that is written is compared with what stood there before.
+//!
+//! Cheap, so it is done at each commit: a broken promise is found in the step that breaks it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isos_base::Guid;
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::record::{
+    Change, LeaseState, Reason, StateChunk, Tables, TaskState, TransferRecord,
+};
+use isos_kernel::ledger::{GENESIS, verify_chain};
+
+/// Which row a change writes, in the order in which a transaction writes them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Account(AccountId),
+    Host(HostId),
+    Job(JobId),
+    States(JobId, u32),
+    Lease(LeaseId),
+    Bill(BillId),
+    Hold(TransferId),
+    Transfer(u64),
+    NoVotes(JobId),
+    Votes(JobId, LeaseId, u32),
+    Results(JobId, u64),
+    Idempotency(AccountId, String),
+    Revocation(Vec<u8>),
+}
+
+impl Row {
+    fn of(change: &Change) -> Self {
+        match change {
+            Change::Job(job) => Self::Job(job.id),
+            Change::States(chunk) => Self::States(chunk.job, chunk.chunk),
+            Change::Results(batch) => Self::Results(batch.job, batch.batch),
+            Change::Votes(batch) => Self::Votes(batch.job, batch.lease, batch.batch),
+            Change::DropVotes(job) => Self::NoVotes(*job),
+            Change::Lease(lease) => Self::Lease(lease.id),
+            Change::Bill(bill) => Self::Bill(bill.id),
+            Change::Host(host) => Self::Host(host.id),
+            Change::Account(account) => Self::Account(account.id),
+            Change::Transfer(transfer) => Self::Transfer(transfer.seq),
+            Change::Hold(hold) => Self::Hold(hold.id),
+            Change::Idempotency(reply) => Self::Idempotency(reply.account, reply.key.clone()),
+            Change::Revocation(id, _) => Self::Revocation(id.clone()),
+        }
+    }
+}
+
+/// The rows of one transaction, each once and as it was written last: as `isos-db` groups them.
+pub(crate) fn each_row_once(changes: Vec<Change>) -> Vec<Change> {
+    let mut rows = BTreeMap::new();
+    for change in changes {
+        if let Change::DropVotes(job) = change {
+            rows.retain(|row, _| !matches!(row, Row::Votes(of, ..) if *of == job));
+        }
+        rows.insert(Row::of(&change), change);
+    }
+    rows.into_values().collect()
+}
+
+/// What must hold over all commits, beside what the rows themselves say.
+pub(crate) struct Kept {
+    sees_epochs: bool,
+    /// Tasks that have a result.
+    accepted: BTreeSet<(JobId, u32)>,
+    transfers: BTreeSet<TransferId>,
+    /// Bills that were charged (true) or paid (false).
+    moved: BTreeSet<(BillId, bool)>,
+    head: Guid,
+    /// Of all accounts: what came in less what went out, final and pending.
+    sum: (i128, i128),
+}
+
+type Checked = Result<(), String>;
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Kept {
+    pub(crate) const fn new(sees_epochs: bool) -> Self {
+        Self {
+            sees_epochs,
+            accepted: BTreeSet::new(),
+            transfers: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            head: GENESIS,
+            sum: (0, 0),
+        }
+    }
+
+    /// Keeps the rows of a transaction of a leader of `epoch`, while `current` is the last.
+    ///
+    /// # Errors
+    /// They contradict what is kept.
+    pub(crate) fn keep(
+        &mut self,
+        tables: &mut Tables,
+        epoch: u64,
+        current: u64,
+        changes: &[Change],
+    ) -> Checked {
+        check(epoch == current || !self.sees_epochs, || {
+            format!("a leader of epoch {epoch} writes in epoch {current}")
+        })?;
+        for change in changes {
+            self.row(tables, change)?;
+            tables.apply(change);
+        }
+        check(self.sum == (0, 0), || format!("balances sum to {:?} after a commit", self.sum))
+    }
+
+    fn row(&mut self, tables: &Tables, change: &Change) -> Checked {
+        match change {
+            Change::Job(new) => {
+                let Some(old) = tables.jobs.get(&new.id) else { return Ok(()) };
+                let same = (old.account, &old.spec, old.hold, old.price)
+                    == (new.account, &new.spec, new.hold, new.price);
+                let goes_on = new.spent >= old.spent && (!old.state.is_over() || old == &**new);
+                check(same && goes_on, || format!("a job is changed: {old:?} to {new:?}"))
+            }
+            Change::States(new) => match tables.states.get(&(new.job, new.chunk)) {
+                Some(old) => decided_stay(old, new),
+                None => Ok(()),
+            },
+            Change::Results(new) => {
+                if let Some(old) = tables.results.get(&(new.job, new.batch)) {
+                    let number = new.batch;
+                    return check(old == new, || {
+                        format!("results {number} of job {} are replaced", new.job)
+                    });
+                }
+                new.results.iter().try_for_each(|accepted| {
+                    check(self.accepted.insert((new.job, accepted.task)), || {
+                        format!("job {}: task {} is accepted twice", new.job, accepted.task)
+                    })
+                })
+            }
+            Change::Votes(new) => {
+                let old = tables.votes.get(&(new.job, new.lease, new.batch));
+                check(old.is_none_or(|old| old == new), || {
+                    format!("votes {} of lease {} are replaced", new.batch, new.lease)
+                })
+            }
+            Change::Lease(new) => {
+                let Some(old) = tables.leases.get(&new.id) else { return Ok(()) };
+                let same = (old.job, old.host, old.account) == (new.job, new.host, new.account);
+                let goes_on = old.state != LeaseState::Settled || old == &**new;
+                check(same && goes_on, || format!("a lease is changed: {old:?} to {new:?}"))
+            }
+            Change::Bill(new) => {
+                let Some(old) = tables.bills.get(&new.id) else { return Ok(()) };
+                let same = (old.job, old.account, old.price) == (new.job, new.account, new.price);
+                let goes_on = new.fuel >= old.fuel && (old.posted.is_none() || old == &**new);
+                check(same && goes_on, || format!("a bill is changed: {old:?} to {new:?}"))
+            }
+            Change::Host(new) => {
+                let old = tables.hosts.get(&new.id);
+                let stays = old.is_none_or(|old| old.barred.is_none() || new.barred.is_some());
+                check(stays, || format!("host {} is not barred any more", new.id.short()))
+            }
+            Change::Account(new) => {
+                let zero = isos_base::MicroCredits::ZERO;
+                let (posted, pending) = (
+                    new.credits_posted.0 - new.debits_posted.0,
+                    new.credits_pending.0 - new.debits_pending.0,
+                );
+                let old = tables.accounts.get(&new.id);
+                let (was_posted, was_pending) = old.map_or((0, 0), |old| {
+                    (
+                        old.credits_posted.0 - old.debits_posted.0,
+                        old.credits_pending.0 - old.debits_pending.0,
+                    )
+                });
+                self.sum.0 += i128::from(posted) - i128::from(was_posted);
+                self.sum.1 += i128::from(pending) - i128::from(was_pending);
+                let grows = old.is_none_or(|old| {
+                    new.name == old.name
+                        && new.credits_posted >= old.credits_posted
+                        && new.debits_posted >= old.debits_posted
+                });
+                let whole = new.debits_pending >= zero && new.credits_pending >= zero;
+                check(grows && whole, || format!("an account is changed: {old:?} to {new:?}"))
+            }
+            Change::Transfer(new) => self.transfer(tables, new),
+            Change::Hold(new) => {
+                let old = tables.holds.get(&new.id);
+                let goes_on = old.is_none_or(|old| {
+                    new.remaining <= old.remaining && (!old.closed || old == new)
+                });
+                check(goes_on, || format!("a hold is changed: {old:?} to {new:?}"))
+            }
+            Change::Idempotency(new) => {
+                let old = tables.idempotency.get(&(new.account, new.key.clone()));
+                check(old.is_none_or(|old| old.job == new.job), || {
+                    format!("key {} stood for another job", new.key)
+                })
+            }
+            Change::DropVotes(_) | Change::Revocation(..) => Ok(()),
+        }
+    }
+
+    fn transfer(&mut self, tables: &Tables, new: &TransferRecord) -> Checked {
+        if let Some(old) = tables.transfers.get(&new.seq) {
+            return check(old == new, || format!("transfer {} is replaced", new.seq));
+        }
+        let next = tables.transfers.last_key_value().map_or(1, |(seq, _)| seq + 1);
+        check(new.seq == next, || format!("transfer {} comes after {}", new.seq, next - 1))?;
+        self.head = verify_chain(self.head, new).map_err(|error| error.to_string())?;
+        check(self.transfers.insert(new.id), || format!("transfer {} exists twice", new.id))?;
+        let (bill, charge) = match new.reason {
+            Reason::Charge(bill) => (bill, true),
+            Reason::Pay(bill) => (bill, false),
+            _ => return Ok(()),
+        };
+        check(self.moved.insert((bill, charge)), || format!("bill {bill} is charged or paid twice"))
+    }
+}
+
+/// What was decided of a task is never decided again.
+fn decided_stay(old: &StateChunk, new: &StateChunk) -> Checked {
+    check(old.bits.len() == new.bits.len(), || "a chunk of states has another size".into())?;
+    for (at, (old, now)) in old.bits.iter().zip(&new.bits).enumerate() {
+        if old == now {
+            continue;
+        }
+        for n in 0..4 {
+            let was = TaskState::from_bits(old >> (2 * n));
+            let is = TaskState::from_bits(now >> (2 * n));
+            check(was == TaskState::Open || was == is, || {
+                let task = new.chunk * isos_base::record::CHUNK_TASKS + at as u32 * 4 + n;
+                format!("job {}: task {task} was {was:?} and is {is:?}", new.job)
+            })?;
+        }
+    }
+    Ok(())
+}

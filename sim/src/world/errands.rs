@@ -1,0 +1,148 @@
+//! Clients: each asks some server until it is answered, and asks again if it is not.
+
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::{JobId, Span};
+use isos_kernel::complex::{Call, Input, Reply, RequestId};
+
+use super::network::End;
+use super::{Event, World};
+use crate::plan::Flaw;
+use crate::server::{Act, Part};
+
+/// Something that a client wants.
+pub(super) struct Errand {
+    pub(super) call: Call,
+    /// The errand whose job is to be cancelled, if that is what it is.
+    pub(super) cancels: Option<usize>,
+    /// Times that it was asked for.
+    pub(super) tries: u32,
+    /// The answer: a new job's number.
+    pub(super) answer: Option<Option<JobId>>,
+}
+
+/// What a client hears.
+#[derive(Debug)]
+pub(super) enum Replied {
+    /// To try again.
+    Busy,
+    /// That it is done.
+    Done(Option<JobId>),
+    /// That it cannot be done, which no client here deserves.
+    Refused(String),
+}
+
+/// A client waits so long for an answer, and then asks again.
+const PATIENCE: Span = Span::secs(15);
+/// It asks again after this time when it is told to.
+const AGAIN: Span = Span::secs(2);
+/// From a client to a server, or from server to server.
+const LATENCY: Span = Span::millis(20);
+/// One in so many answers is lost.
+const LOST_ONE_IN: u64 = 20;
+
+impl World {
+    /// The job that an errand is to cancel.
+    pub(super) fn cancelled_by(&self, errand: usize) -> Option<JobId> {
+        let submitted = self.errands[errand].cancels?;
+        self.errands[submitted].answer.flatten()
+    }
+
+    /// A client asks, unless it was answered or has asked meanwhile.
+    pub(super) fn ask_for(&mut self, n: usize, tries: u32) {
+        let errand = &self.errands[n];
+        if errand.answer.is_some() || errand.tries != tries {
+            return;
+        }
+        if errand.cancels.is_some() && self.cancelled_by(n).is_none() {
+            return self.at(self.now + PATIENCE, Event::Errand(n, tries));
+        }
+        self.note("asks", n as u64);
+        self.errands[n].tries += 1;
+        let server = self.random.below(self.plan.servers.into()) as u32;
+        self.send_errand(n, server, false);
+        let waits = PATIENCE + Span(self.random.below(PATIENCE.0));
+        self.at(self.now + waits, Event::Errand(n, tries + 1));
+    }
+
+    fn send_errand(&mut self, errand: usize, server: u32, passed_on: bool) {
+        let at = self.now + Span(self.random.below(2 * LATENCY.0));
+        self.at_server(at, server, Act::Asked { errand, passed_on });
+    }
+
+    /// A request arrives at a server.
+    pub(super) fn asked(&mut self, n: u32, errand: usize, passed_on: bool) {
+        match &self.servers[n as usize].part {
+            Part::Leads(leader) if leader.machine.is_some() => {}
+            Part::Follows(follower) => {
+                let leader = follower.leader.filter(|&leader| {
+                    let is_cut = self.network.is_cut(End::Server(n), End::Server(leader), self.now);
+                    !is_cut && self.servers[leader as usize].answers()
+                });
+                return match leader.filter(|_| !passed_on) {
+                    Some(leader) => self.send_errand(errand, leader, true),
+                    None => self.hear(errand, Replied::Busy),
+                };
+            }
+            // Its sockets are closed: the client gets no answer.
+            _ => return,
+        }
+        let call = match (&self.errands[errand].call, self.cancelled_by(errand)) {
+            (Call::Cancel { .. }, Some(job)) => Call::Cancel { job },
+            (Call::Submit { account, spec, key: Some(key) }, _) if self.flaw == Flaw::Key => {
+                let key = Some(format!("{key} {}", self.errands[errand].tries));
+                Call::Submit { account: *account, spec: spec.clone(), key }
+            }
+            (call, _) => call.clone(),
+        };
+        self.next_errand += 1;
+        let request = RequestId(self.next_errand);
+        if let Some(leader) = self.servers[n as usize].leader() {
+            leader.requests.insert(request, errand);
+        }
+        self.step(n, Input::Requested { request, call });
+    }
+
+    /// A leader's answer leaves for its client.
+    pub(super) fn reply(&mut self, errand: usize, answer: Result<Reply, Problem>) {
+        let cancels = self.errands[errand].cancels.is_some();
+        let replied = match answer {
+            Ok(_) if cancels => Replied::Done(None),
+            Ok(Reply::Job(view)) => Replied::Done(Some(view.id)),
+            Ok(Reply::Ended(job)) => Replied::Done(Some(job)),
+            Ok(other) => Replied::Refused(format!("{other:?} is no answer")),
+            Err(problem) if problem.code == ProblemCode::Busy => Replied::Busy,
+            Err(problem) if problem.code == ProblemCode::NotFound && cancels => Replied::Done(None),
+            Err(problem) => Replied::Refused(problem.message),
+        };
+        self.hear(errand, replied);
+    }
+
+    /// A client will hear this, if it is not lost on the way.
+    fn hear(&mut self, errand: usize, replied: Replied) {
+        if self.faults() && self.random.one_in(LOST_ONE_IN) {
+            return;
+        }
+        let at = self.now + Span(self.random.below(2 * LATENCY.0));
+        self.at(at, Event::Replied(errand, replied));
+    }
+
+    pub(super) fn replied(&mut self, n: usize, replied: Replied) {
+        let errand = &mut self.errands[n];
+        match replied {
+            Replied::Busy => {
+                let tries = errand.tries;
+                let after = AGAIN + Span(self.random.below(AGAIN.0));
+                self.at(self.now + after, Event::Errand(n, tries));
+            }
+            Replied::Done(job) => {
+                let before = *errand.answer.get_or_insert(job);
+                let same = before == job;
+                let kept = same.then_some(()).ok_or_else(|| {
+                    format!("request {n} is answered with job {before:?}, then with {job:?}")
+                });
+                self.promise(kept);
+            }
+            Replied::Refused(why) => self.promise(Err(format!("request {n} is refused: {why}"))),
+        }
+    }
+}
