@@ -74,3 +74,52 @@ fn a_job_that_failed_says_why_once_with_count_and_examples() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("task {job}@3: the program failed")), "{said}");
 }
+
+#[test]
+fn a_statement_is_brought_home_and_checked_by_nobody_but_its_owner() {
+    let mut world = World::with_hosts(1);
+    let folder = world.folder().to_owned();
+    let at = |name: &str| folder.join(name).display().to_string();
+    let spin = [hostile(world.folder(), "infinite_loop"), "--fuel".into(), "1001M".into()];
+    let submit: Vec<&str> = spin.iter().map(String::as_str).collect();
+    world.wait_job(world.submit(&submit));
+    let (first, second, changed, csv) = (at("1.json"), at("2.json"), at("3.json"), at("1.csv"));
+    world.json(&["account", "export", "--output", &first]);
+    // Nobody is asked: no settings, no complex.
+    let nowhere = at("nowhere");
+    let check = |args: &[&str]| {
+        let output = isos().args(["--home", &nowhere, "account", "verify"]).args(args).output();
+        let output = output.expect("the program starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check(&[&first]).0, Some(0));
+    let text = std::fs::read_to_string(&first).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let key = document["signed"]["complex"].as_str().unwrap();
+    assert_eq!(check(&[&first, "--complex", key]).0, Some(0));
+    let other = isos_base::key::SecretKey::from_bytes(&[9; 32]).public().to_string();
+    let (code, error) = check(&[&first, "--complex", &other]);
+    assert_eq!((code, error.contains("not by")), (Some(12), true), "{error}");
+    // What goes on later goes on from there, over a restart too.
+    world.restart_server();
+    world.wait_for_hosts(1);
+    world.wait_job(world.submit(&submit));
+    world.json(&["account", "export", "--output", &second]);
+    assert_eq!(check(&[&second, "--since", &first]).0, Some(0));
+    assert_eq!(check(&[&first, "--since", &second]).0, Some(12), "it is not the other way round");
+    let charge = document["lines"].as_array().unwrap().iter().find(|it| it["kind"] == "charge");
+    let hash = charge.expect("it paid")["hash"].as_str().unwrap();
+    std::fs::write(&changed, text.replace(hash, &"a".repeat(hash.len()))).unwrap();
+    let (code, error) = check(&[&changed]);
+    assert_eq!((code, error.contains("chain of hashes")), (Some(12), true), "{error}");
+    std::fs::write(&changed, &text[..text.len() / 2]).unwrap();
+    assert_eq!(check(&[&changed]).0, Some(2));
+    assert_eq!(check(&[&at("none.json")]).0, Some(4));
+    world.json(&["account", "export", "--format", "csv", "--output", &csv]);
+    let table = std::fs::read_to_string(&csv).unwrap();
+    assert!(table.starts_with("seq,at,kind,"), "{table}");
+    let (code, _) = world.refused(&["account", "export", "--output", &csv]);
+    assert_eq!(code, 1, "a file is never replaced");
+    let none = world.run(&["account", "export", "--month", "1999-01", "--format", "csv"]);
+    assert_eq!(String::from_utf8(none.stdout).unwrap().lines().count(), 1, "names alone");
+}

@@ -23,6 +23,7 @@ pub mod random;
 pub mod ranges;
 pub mod record;
 pub mod sensors;
+pub mod statement;
 pub mod task;
 pub mod ticket;
 pub mod time;

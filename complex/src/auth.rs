@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
 use isos_base::key::SecretKey;
+use isos_base::statement::{Head, SignedHead};
 use isos_base::{AccountId, Guid, Time};
 
 /// Checked tokens that are remembered: a check costs signatures and Datalog.
@@ -30,6 +31,11 @@ pub struct MintError(#[source] capability::TokenError);
 impl Tokens {
     pub(crate) fn new(key: SecretKey) -> Self {
         Self { key, checked: Mutex::new(HashMap::new()) }
+    }
+
+    /// A statement's head with the word of the complex.
+    pub(crate) fn sign(&self, head: Head, at: Time) -> SignedHead {
+        head.sign(&self.key, at)
     }
 
     pub(crate) fn issue(

@@ -55,6 +55,7 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts", get(others::accounts))
         .route("/v1/accounts/{account}", get(others::account))
         .route("/v1/accounts/{account}/statement", get(others::statement))
+        .route("/v1/accounts/{account}/statement/head", get(others::statement_head))
         .route("/v1/accounts/{account}/earnings", get(others::earnings))
         .route("/v1/accounts/{account}/credits", post(others::credits))
         .route("/v1/tickets", post(others::ticket))

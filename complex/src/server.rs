@@ -28,6 +28,7 @@ use crate::journal::{Journal, JournalConfig, JournalError};
 use crate::member::read_servers;
 use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
+use crate::statement::Heads;
 use crate::trace::Traces;
 
 /// What a server is started with.
@@ -150,6 +151,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
+    pub(crate) heads: Heads,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traces: Traces,
     pub(crate) key: PublicKey,
@@ -277,6 +279,7 @@ impl Server {
             endpoint,
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
+            heads: Heads::default(),
             metrics,
             traces,
             started,

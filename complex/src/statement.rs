@@ -1,8 +1,12 @@
 //! Statements: the ledger's transfers from one account's side, with the balance after each, and
 //! what the bills behind them were worth.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use isos_base::api::{BilledWork, StatementLine};
 use isos_base::record::{BillRecord, Reason, TransferKind, TransferRecord};
+use isos_base::statement::Head;
 use isos_base::{AccountId, BillId, JobId, MicroCredits};
 use isos_db::{Db, ReadError};
 
@@ -27,6 +31,47 @@ pub(crate) fn change(account: AccountId, transfer: &TransferRecord) -> Change {
         TransferKind::Void | TransferKind::Expire => (0, -whole),
     };
     Change { own: MicroCredits(own), held: MicroCredits(held) }
+}
+
+/// Accounts whose heads are remembered: the next one goes on from there.
+const HEADS_MAX: usize = 4_096;
+/// Transfers that are read at once.
+const PAGE: u32 = 1_000;
+
+/// The heads of accounts as they were last asked for. What they tell of never changes.
+#[derive(Default)]
+pub(crate) struct Heads(Mutex<HashMap<AccountId, Head>>);
+
+impl Heads {
+    /// The head of an account behind all that is in the database now.
+    pub(crate) async fn of(&self, db: &Db, account: AccountId) -> Result<Head, ReadError> {
+        let known = self.known().get(&account).cloned();
+        let mut head = known.unwrap_or_else(|| Head::new(account));
+        let mut bills = Bills::new(db);
+        loop {
+            let page = db.transfers(Some(account), head.last, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for transfer in &page {
+                let change = change(account, transfer);
+                let balance = MicroCredits(head.balance.0.saturating_add(change.own.0));
+                let work = bills.work_of(&transfer.reason).await?;
+                head.add(&line(account, transfer, change, balance, work));
+            }
+        }
+        let mut known = self.known();
+        if known.len() >= HEADS_MAX {
+            known.clear();
+        }
+        known.insert(account, head.clone());
+        Ok(head)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<AccountId, Head>> {
+        // An entry is put in whole, so a poisoned lock is still good.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One line; `balance` is the one after it.

@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// This machine's policy: show, check, explain, template
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Accounts: show, statement, list, credit
+    /// Accounts: show, statement, export, verify, list, credit
     #[command(subcommand)]
     Account(account::Command),
     /// See it all at work on this machine, in half a minute

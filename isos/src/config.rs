@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use isos_base::key::PublicKey;
+use isos_sdk::Address;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -83,6 +85,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The key of the complex, where a ticket says it.
+    pub(crate) fn complex(&self) -> Option<PublicKey> {
+        match self.server.as_ref()?.value.parse() {
+            Ok(Address::Ticket(ticket)) => Some(ticket.complex),
+            _ => None,
+        }
+    }
+
     /// Reads everything once.
     pub(crate) fn load(global: &Global, env: Env<'_>) -> anyhow::Result<Self> {
         // Set but empty is not set.

@@ -106,6 +106,12 @@ impl Refusal {
         Self { code: Code::NotFound, word: "not_found", message: message.into(), hints: Vec::new() }
     }
 
+    /// A hash or signature does not fit.
+    pub(crate) fn verification(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code: Code::Verification, word: "verification", message, hints: Vec::new() }
+    }
+
     /// No complex can be asked.
     pub(crate) fn unreachable(message: impl Into<String>, hints: Vec<String>) -> Self {
         Self { code: Code::Unreachable, word: "unreachable", message: message.into(), hints }

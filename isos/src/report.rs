@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod explain;
+mod export;
 mod host;
 mod job;
 mod place;
@@ -18,6 +19,7 @@ mod trace;
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
 pub(crate) use agent::AgentReport;
 pub(crate) use explain::ExplainReport;
+pub(crate) use export::{Exported, Verified};
 pub(crate) use host::{HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
 pub(crate) use place::{PlanReport, Revoked, TicketReport};

@@ -6,8 +6,9 @@ use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
     AccountView, ComplexStatus, Explanation, HostEarnings, HostView, JobView, LeaseView, Plan,
-    Statement, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
+    Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
 };
+use isos_base::statement::{SignedHead, SignedStatement};
 use isos_base::trace::TaskTrace;
 use isos_base::{JobId, MicroCredits, TaskId};
 use serde::Serialize;
@@ -218,6 +219,26 @@ impl Client {
     ) -> Result<Statement, ClientError> {
         let query = query(&[("after", part.after), ("limit", part.limit.map(u64::from))]);
         self.json(Call::get(format!("/v1/accounts/{}/statement{query}", escape(which)))).await
+    }
+
+    /// All of an account's statement, with the word of the complex: to be kept, and checked without
+    /// it. Not checked here.
+    pub async fn signed_statement(&self, which: &str) -> Result<SignedStatement, ClientError> {
+        let path = format!("/v1/accounts/{}/statement/head", escape(which));
+        let signed: SignedHead = self.json(Call::get(path)).await?;
+        let mut lines: Vec<StatementLine> = Vec::new();
+        // What has come since is not part of what was signed.
+        while lines.last().map_or(0, |line| line.seq) < signed.head.last {
+            let part = StatementPart { after: lines.last().map(|line| line.seq), limit: None };
+            let page = self.statement(which, part).await?.lines;
+            // A server that does not go on is not asked for ever.
+            let before = lines.last().map_or(0, |line| line.seq);
+            if page.last().is_none_or(|last| last.seq <= before) {
+                break;
+            }
+            lines.extend(page.into_iter().filter(|line| line.seq <= signed.head.last));
+        }
+        Ok(SignedStatement { signed, lines })
     }
 
     /// What each host of an account has earned it.

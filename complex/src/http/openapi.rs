@@ -52,6 +52,7 @@ use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
         others::accounts,
         others::account,
         others::statement,
+        others::statement_head,
         others::earnings,
         others::credits,
         others::ticket,

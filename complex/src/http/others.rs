@@ -7,6 +7,7 @@ use isos_base::api::{
     TicketRequest, WhoAmI,
 };
 use isos_base::capability::{self, Right};
+use isos_base::statement::SignedHead;
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, Span, TaskId};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
@@ -251,6 +252,31 @@ pub(super) async fn statement(
         }
     }
     Ok(Json(Statement { account, lines }))
+}
+
+/// Says where an account's statement stands, signed by the complex.
+///
+/// A hash over all lines and the balances: who has it and the lines can check them alone, and can
+/// show later what they were.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{account}/statement/head",
+    operation_id = "getStatementHead",
+    tag = "accounts",
+    params(("account" = String, Path, description = "Number or name of the account, or `me`")),
+    responses(
+        (status = 200, body = SignedHead, description = "The head and its signature"),
+        (status = 404, response = super::Failure),
+    ),
+)]
+pub(super) async fn statement_head(
+    State(shared): AppState,
+    who: Who,
+    Path(text): Path<String>,
+) -> Answer<Json<SignedHead>> {
+    let id = account_id(&shared, &who, &text).await?;
+    let head = shared.heads.of(&shared.db, id).await.map_err(|error| unreadable(&error))?;
+    Ok(Json(shared.tokens.sign(head, clock::now())))
 }
 
 /// Lists what each host of an account has earned it.

@@ -1,5 +1,7 @@
 //! `isos account`: what there is, what is held, and what moved.
 
+mod export;
+
 use isos_agent::Order;
 use isos_base::MicroCredits;
 use isos_sdk::StatementPart;
@@ -29,6 +31,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
     },
+    /// Bring home an account's whole statement, signed by the complex; or a month of it
+    Export(export::ExportArgs),
+    /// Check an exported statement, asking nobody: its sums, its bills, its chain, its signature
+    Verify(export::VerifyArgs),
     /// List all accounts (operators)
     List,
     /// Give credits to an account (operators)
@@ -47,9 +53,12 @@ pub(crate) enum Command {
 
 /// Asks and tells.
 pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<End> {
-    let client = context.client()?;
     match command {
+        // Asks nobody.
+        Command::Verify(args) => return export::verify(&args, context),
+        Command::Export(args) => return export::export(&args, context).await,
         Command::Show { account } => {
+            let client = context.client()?;
             let view = client.account(&account).await?;
             let earnings = client.earnings(&account).await?;
             // Which of the hosts is this machine, only its agent can tell.
@@ -58,11 +67,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
             context.out.show(&AccountReport { account: view, earnings, here })?;
         }
         Command::Statement { account, after, limit } => {
+            let client = context.client()?;
             let part = StatementPart { after, limit };
             context.out.show(&StatementReport(client.statement(&account, part).await?))?;
         }
-        Command::List => context.out.show(&AccountList(client.accounts().await?))?,
+        Command::List => {
+            let accounts = context.client()?.accounts().await?;
+            context.out.show(&AccountList(accounts))?;
+        }
         Command::Credit { account, amount, why } => {
+            let client = context.client()?;
             let account = client.credit(&account, amount, &why).await?;
             context.out.show(&AccountReport { account, earnings: Vec::new(), here: None })?;
         }

@@ -12,7 +12,6 @@ use isos_base::capability::{self, Narrowing, Right};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::{TICKET_CHARS_MAX, Ticket};
 use isos_base::{Span, Time};
-use isos_sdk::Address;
 
 use crate::clock;
 use crate::commands::ticket;
@@ -148,7 +147,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Inspect(which) => {
             let carried = which.read()?;
             let complex = carried.ticket.as_ref().map(|ticket| ticket.complex);
-            let complex = complex.or_else(|| known_complex(context));
+            let complex = complex.or_else(|| context.settings.complex());
             let blocks = capability::blocks(&carried.token)?;
             let holder = complex.map(|key| capability::check(&key, &carried.token, now));
             context.out.show(&TokenReport { complex, holder, blocks })?;
@@ -177,14 +176,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Revoke(which) => return ticket::revoke(&which.text()?, context).await,
     }
     Ok(End::Ok)
-}
-
-/// The complex whose ticket the settings have.
-fn known_complex(context: &Context) -> Option<PublicKey> {
-    match context.settings.server.as_ref()?.value.parse() {
-        Ok(Address::Ticket(ticket)) => Some(ticket.complex),
-        _ => None,
-    }
 }
 
 fn make_key(path: &Path) -> anyhow::Result<SecretKey> {
