@@ -258,7 +258,7 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) {
         match verdict {
-            Verdict::Ask(_) => self.queue_or_leave(job_id),
+            Verdict::Ask(_) => {}
             Verdict::Hopeless => {
                 let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
                 let asked = job.ballots.get(&task).map_or(0, |ballot| ballot.asked.len());
@@ -276,6 +276,8 @@ impl Complex {
                 self.count_votes(ballot, Some(digest), job_id, task, effects);
             }
         }
+        // It waits for other hosts now, or for none any more.
+        self.queue_or_leave(job_id);
     }
 
     /// Credits the votes that agree with the accepted digest and bars the hosts of the others.
