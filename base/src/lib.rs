@@ -21,6 +21,7 @@ mod openapi;
 pub mod price;
 pub mod random;
 pub mod ranges;
+pub mod rate;
 pub mod record;
 pub mod sensors;
 pub mod statement;
