@@ -412,6 +412,9 @@ pub struct Problem {
     pub code: ProblemCode,
     /// A sentence for people, with the number and the remedy.
     pub message: String,
+    /// The time after which to come back, where waiting helps; also said by `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Span>,
 }
 
 /// Kinds of problem; each has an HTTP status and an exit code.
@@ -427,8 +430,10 @@ pub enum ProblemCode {
     Refused,
     /// The token is missing or does not allow it.
     Unauthorised,
-    /// Temporary: try again.
+    /// Temporary, and nothing was begun: try again.
     Busy,
+    /// The caller takes too much at a time, and nothing was begun: try again later, less often.
+    Limited,
     /// The bytes do not fit their name or signature.
     Verification,
     /// The server has a fault.
@@ -445,6 +450,7 @@ impl ProblemCode {
             Self::Refused => 409,
             Self::Unauthorised => 403,
             Self::Busy => 503,
+            Self::Limited => 429,
             Self::Verification => 422,
             Self::Internal => 500,
         }
@@ -458,7 +464,7 @@ impl ProblemCode {
             Self::NotFound => 4,
             Self::Refused => 6,
             Self::Unauthorised => 7,
-            Self::Busy => 5,
+            Self::Busy | Self::Limited => 5,
             Self::Verification => 12,
             Self::Internal => 1,
         }
@@ -468,7 +474,13 @@ impl ProblemCode {
 impl Problem {
     /// A problem of this kind.
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), after: None }
+    }
+
+    /// The same, with a time after which to come back.
+    #[must_use]
+    pub fn after(self, span: Span) -> Self {
+        Self { after: Some(span), ..self }
     }
 }
 

@@ -62,22 +62,13 @@ impl<K: Ord + Copy> Rates<K> {
         }
         self.forget_the_paid(now);
         let most = self.rate.span(self.rate.burst);
-        let known = self.full_at.get(&caller).copied();
-        let full_at = match known {
-            None if self.full_at.len() >= self.callers_max => {
-                self.by_debt.first().map_or(now, |&(at, _)| at)
-            }
-            known => known.unwrap_or(now),
-        };
-        // A clock that was set back would make a debt of hours.
-        let owed = full_at.since(now).min(most);
-        let after = owed + self.rate.span(amount).min(most);
+        let after = self.owed(now, caller) + self.rate.span(amount).min(most);
         if after > most {
             return Err(Span(after.0 - most.0));
         }
-        match known {
-            Some(at) => _ = self.by_debt.remove(&(at, caller)),
-            None if self.full_at.len() >= self.callers_max => {
+        match self.full_at.get(&caller) {
+            Some(&at) => _ = self.by_debt.remove(&(at, caller)),
+            None if self.is_full() => {
                 if let Some((_, least)) = self.by_debt.pop_first() {
                     self.full_at.remove(&least);
                 }
@@ -93,8 +84,21 @@ impl<K: Ord + Copy> Rates<K> {
     #[must_use]
     pub fn used(&self, now: Time, caller: K) -> f64 {
         let most = self.rate.span(self.rate.burst);
-        let owed = self.full_at.get(&caller).map_or(Span::ZERO, |at| at.since(now).min(most));
-        if self.rate.per_second == 0 { 0.0 } else { owed.0 as f64 / most.0.max(1) as f64 }
+        self.owed(now, caller).0 as f64 / most.0.max(1) as f64
+    }
+
+    /// What a caller owes, as the time until it is paid.
+    fn owed(&self, now: Time, caller: K) -> Span {
+        let full_at = match self.full_at.get(&caller) {
+            None if self.is_full() => self.by_debt.first().map(|&(at, _)| at),
+            known => known.copied(),
+        };
+        // A clock that was set back would make a debt of hours.
+        full_at.map_or(Span::ZERO, |at| at.since(now).min(self.rate.span(self.rate.burst)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.full_at.len() >= self.callers_max
     }
 
     /// Callers that owe something, as far as is known since the last that took.

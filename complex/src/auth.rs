@@ -17,10 +17,19 @@ const CACHE_FOR: isos_base::Span = isos_base::Span::secs(30);
 /// What the holder of a revoked token is told.
 pub(crate) const REVOKED: &str = "the token was revoked";
 
+/// What is remembered of a token.
+#[derive(Debug, Clone)]
+pub(crate) enum Checked {
+    /// Its signatures are good.
+    Good(Holder),
+    /// The machine said that it was revoked.
+    Revoked,
+}
+
 /// Checks tokens of this complex, and makes them.
 pub(crate) struct Tokens {
     key: SecretKey,
-    checked: Mutex<HashMap<Guid, (Holder, Time)>>,
+    checked: Mutex<HashMap<Guid, (Checked, Time)>>,
 }
 
 /// A token could not be made.
@@ -47,23 +56,33 @@ impl Tokens {
         capability::issue(&self.key, account, rights, expires).map_err(MintError)
     }
 
-    /// Who holds this token. Whether it was revoked is the caller's to ask the machine.
+    /// What was found lately.
+    pub(crate) fn remembered(&self, token: &[u8], now: Time) -> Option<Checked> {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (checked, until) = checked.get(&Guid::of(token))?;
+        (now < *until).then(|| checked.clone())
+    }
+
+    /// Who holds this token; it costs signatures. Whether it was revoked is the caller's to ask the
+    /// machine.
     pub(crate) fn check(&self, token: &[u8], now: Time) -> Result<Holder, capability::TokenError> {
-        let name = Guid::of(token);
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((holder, until)) = checked.get(&name)
-            && now < *until
-        {
-            return Ok(holder.clone());
-        }
-        drop(checked);
         let holder = capability::check(&self.key.public(), token, now)?;
-        checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = (now + CACHE_FOR).min(holder.expires);
+        self.remember(token, Checked::Good(holder.clone()), until);
+        Ok(holder)
+    }
+
+    /// The machine says that this token was revoked, and it will not change its mind.
+    pub(crate) fn revoked(&self, token: &[u8], now: Time) {
+        self.remember(token, Checked::Revoked, now + CACHE_FOR);
+    }
+
+    fn remember(&self, token: &[u8], what: Checked, until: Time) {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.len() >= CACHE_MAX {
             checked.clear();
         }
-        checked.insert(name, (holder.clone(), (now + CACHE_FOR).min(holder.expires)));
-        Ok(holder)
+        checked.insert(Guid::of(token), (what, until));
     }
 }
 

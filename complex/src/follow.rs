@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http_body_util::BodyExt;
@@ -23,13 +23,11 @@ use isos_net::{Connection, Endpoint, PeerAddr, Relay, code};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::door::Door;
 use crate::front::Front;
 use crate::hosts::{self, Places};
-use crate::http::{self, Failure};
-
-/// Marks a request that another server has passed on: it is answered or refused, never passed on
-/// again, so that servers which disagree about the leader do not send it round in circles.
-const PASSED_ON: HeaderName = HeaderName::from_static("isos-passed-on");
+use crate::http::{self, Caller, Failure, PASSED_ON, RELAYED, Visit};
+use crate::limits::Limits;
 
 /// Connections to the leader at the most: about a thousand requests at once.
 const UPSTREAM_MAX: usize = 16;
@@ -86,14 +84,15 @@ struct Way {
 
 impl Following {
     /// Answers for the leader on these sockets.
-    pub(crate) fn start(front: Front, servers: watch::Receiver<Servers>) -> Self {
+    pub(crate) fn start(front: Front, limits: &Limits, servers: watch::Receiver<Servers>) -> Self {
         let Front { endpoint, listener, http, relay, .. } = front;
         let (stop, stopping) = watch::channel(false);
         let upstream = Mutex::default();
         let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
-        let router = router(shared.clone());
-        tokio::spawn(http::listen(router.clone(), listener, stopping.clone()));
-        tokio::spawn(accept(shared, router, stopping));
+        let door = Arc::new(Door::new(limits.clone()));
+        let router = router(shared.clone(), door.clone());
+        tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
+        tokio::spawn(accept(shared, router, door, stopping));
         Self { endpoint, relay, http, stop }
     }
 
@@ -112,7 +111,12 @@ impl Following {
     }
 }
 
-async fn accept(shared: Arc<Shared>, router: Router, stopping: watch::Receiver<bool>) {
+async fn accept(
+    shared: Arc<Shared>,
+    router: Router,
+    door: Arc<Door>,
+    stopping: watch::Receiver<bool>,
+) {
     let places = Places::default();
     while let Some(incoming) = shared.endpoint.accept().await {
         let is_api = incoming.alpn() == API_ALPN;
@@ -120,15 +124,15 @@ async fn accept(shared: Arc<Shared>, router: Router, stopping: watch::Receiver<b
             incoming.refuse(code::REFUSED, "another server leads");
             continue;
         }
-        let Some(place) = places.take(is_api) else {
-            incoming.refuse(code::BUSY, hosts::TOO_MANY);
-            continue;
-        };
+        let Some((incoming, place)) = hosts::let_in(&places, &door, incoming) else { continue };
         let (shared, router, stopping) = (shared.clone(), router.clone(), stopping.clone());
+        let door = door.clone();
         tokio::spawn(async move {
             let connection = incoming.accept();
             if is_api {
-                http::serve_streams(router, &connection, stopping).await;
+                let address = connection.remote_address().map(|address| address.ip());
+                let caller = || Caller { door: door.clone(), address, is_server: false };
+                http::serve_streams(router, caller, &connection, stopping).await;
             } else {
                 let servers = shared.servers.borrow().in_order();
                 hosts::send_on(connection, servers).await;
@@ -138,11 +142,16 @@ async fn accept(shared: Arc<Shared>, router: Router, stopping: watch::Receiver<b
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, door: Arc<Door>) -> Router {
+    let metrics = async move || {
+        let mut text = "# TYPE isos_leads gauge\nisos_leads 0\n".to_owned();
+        door.render(&mut text);
+        text
+    };
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(async || "# TYPE isos_leads gauge\nisos_leads 0\n"))
+        .route("/metrics", get(metrics))
         .fallback(pass_on)
         .layer(axum::middleware::map_request(http::steady_body))
         .with_state(shared)
@@ -164,7 +173,10 @@ async fn pass_on(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
     if request.headers().contains_key(PASSED_ON) {
         return Failure::from(busy("the servers are choosing a new leader")).into_response();
     }
-    request.headers_mut().insert(PASSED_ON, HeaderValue::from_static("1"));
+    let address = request.extensions().get::<Visit>().and_then(|visit| visit.address);
+    let of = address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok());
+    let of = of.unwrap_or(HeaderValue::from_static(RELAYED));
+    request.headers_mut().insert(PASSED_ON, of);
     // Of one connection, not of the request.
     request.headers_mut().remove(header::CONNECTION);
     match shared.answer(request).await {

@@ -12,6 +12,7 @@ use isos_disk::Home;
 use isos_net::{Endpoint, EndpointConfig, Relay};
 use tokio::net::TcpListener;
 
+use crate::limits::rate;
 use crate::server::{ServerConfig, ServerError};
 
 /// The complex's key: its tokens are signed with it. Servers of one complex have the same.
@@ -89,6 +90,7 @@ impl Front {
             bind: Some(config.listen),
             alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
             relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
+            handshakes: rate(config.limits.address_handshakes),
             ..EndpointConfig::new(place.server.clone())
         })
         .await?;

@@ -1,10 +1,12 @@
 //! Sessions of hosts: frames in, frames out, over one authenticated QUIC stream.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use isos_base::capability::Right;
+use isos_base::capability::{Holder, Right};
+use isos_base::rate::Origin;
 use isos_base::task::{Fault, OutputAt};
 use isos_base::ticket::ServerAddr;
 use isos_base::trace::HOST_STEPS_MAX;
@@ -17,9 +19,10 @@ use isos_kernel::complex::{Input, SessionId};
 use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::auth::REVOKED;
+use crate::auth::{Checked, REVOKED};
 use crate::clock;
 use crate::core::Outlet;
+use crate::door::{Door, Refused, Share};
 use crate::http;
 use crate::metrics::Queue;
 use crate::objects::{Admitted, Members};
@@ -27,32 +30,49 @@ use crate::server::Shared;
 
 /// A caller has this long to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Hosts' connections served at once; the next is refused politely.
-const HOST_CONNECTIONS_MAX: usize = 50_000;
+/// Hosts' connections served at once; the next is refused politely. Together with those of the API
+/// and those that are being refused, fewer than the transport holds.
+const HOST_CONNECTIONS_MAX: usize = 15_000;
 /// Connections to the API served at once: strangers may open them, so they take no host's place.
 const API_CONNECTIONS_MAX: usize = 1_024;
 /// A batch of frames has this long to be taken: a host that reads a byte now and then is no better
 /// than one that does not read. (Our own tests have no 20 s.)
 const SEND_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 
+/// Hosts that are being told when to come back; those beyond are turned away without a time.
+const REFUSALS_MAX: usize = 256;
+/// A host that finds no place comes back after this time, and not sooner.
+const NO_PLACE_FOR: Span = Span::secs(30);
+/// No host is asked back sooner: it would not have dialled and been greeted before.
+const AGAIN_AFTER_MIN: Span = Span::secs(1);
+/// When the server is about to end, another is there soon.
+const STOPPING_FOR: Span = Span::secs(2);
 /// When no server leads, one soon will.
 const NO_LEADER_YET: Span = Span::secs(2);
 /// A host has this long to take the last frame before the connection is dropped.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
 /// What a caller without a place is told.
-pub(crate) const TOO_MANY: &str = "too many connections: try again in a minute";
+const TOO_MANY: &str = "too many connections: try again in a minute";
 
 /// Places for connections.
 pub(crate) struct Places {
     hosts: Arc<Semaphore>,
     api: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
 }
+
+/// One of the [`Places`], and one of those that its address may have, until it is dropped.
+pub(crate) type Place = (OwnedSemaphorePermit, Share<Origin>);
 
 impl Default for Places {
     fn default() -> Self {
-        let hosts = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
-        Self { hosts, api: Arc::new(Semaphore::new(API_CONNECTIONS_MAX)) }
+        let places = |max| Arc::new(Semaphore::new(max));
+        Self {
+            hosts: places(HOST_CONNECTIONS_MAX),
+            api: places(API_CONNECTIONS_MAX),
+            refusals: places(REFUSALS_MAX),
+        }
     }
 }
 
@@ -69,18 +89,45 @@ impl Places {
         ]
     }
 
-    /// A place, if one is free, until it is dropped.
-    pub(crate) fn take(&self, is_api: bool) -> Option<OwnedSemaphorePermit> {
+    /// A place for a caller from there, or why there is none.
+    fn take(&self, door: &Door, is_api: bool, origin: Origin) -> Result<Place, String> {
         let places = if is_api { &self.api } else { &self.hosts };
-        places.clone().try_acquire_owned().ok()
+        let place = places.clone().try_acquire_owned().map_err(|_| TOO_MANY)?;
+        let share = if is_api { door.connection(origin) } else { door.host(origin) };
+        Ok((place, share.map_err(|refused| refused.why)?))
     }
+}
+
+/// Finds a place for a caller. Who finds none is turned away, hosts with a time to come back.
+pub(crate) fn let_in(
+    places: &Places,
+    door: &Door,
+    incoming: Incoming,
+) -> Option<(Incoming, Place)> {
+    let origin = Origin::of(incoming.remote_address().map(|address| address.ip()));
+    let why = match places.take(door, incoming.alpn() == API_ALPN, origin) {
+        Ok(place) => return Some((incoming, place)),
+        Err(why) => why,
+    };
+    match places.refusals.clone().try_acquire_owned() {
+        Ok(refusal) if incoming.alpn() == HOST_ALPN => {
+            tokio::spawn(async move {
+                let connection = incoming.accept();
+                let busy = ToHost::Refused(Refusal::Busy(NO_PLACE_FOR));
+                answer_hello(&connection, &[busy]).await;
+                connection.close(code::BUSY, &why);
+                drop(refusal);
+            });
+        }
+        _ => incoming.refuse(code::BUSY, &why),
+    }
+    None
 }
 
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>) {
     while let Some(incoming) = shared.endpoint.accept().await {
-        let Some(place) = shared.places.take(incoming.alpn() == API_ALPN) else {
-            incoming.refuse(code::BUSY, TOO_MANY);
+        let Some((incoming, place)) = let_in(&shared.places, &shared.door, incoming) else {
             continue;
         };
         let shared = shared.clone();
@@ -127,28 +174,42 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
         connection.close(code::BAD_FRAME, "the first frame must be a hello");
         return;
     };
-    let holder = hello.token.as_ref().map(|token| shared.tokens.check(token, clock::now()));
-    let ids = match &holder {
+    let address = connection.remote_address().map(|address| address.ip());
+    let checked = shared.door.session(host).and_then(|()| {
+        hello.token.as_ref().map(|token| check(&shared, token, address)).transpose()
+    });
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(Refused { why, after }) => {
+            let busy = Refusal::Busy(after.max(AGAIN_AFTER_MIN));
+            return turn_away(stream.sender, &connection, busy, &why).await;
+        }
+    };
+    let ids = match &checked {
         Some(Ok(holder)) => holder.revocation_ids.clone(),
         _ => Vec::new(),
     };
     // First known as a guest and then asked for: a revocation meanwhile finds it either way.
     let guest = shared.guests.enter(ids, connection.clone());
-    if let Some(Ok(holder)) = &holder
-        && shared.is_revoked(holder).await.unwrap_or(true)
-    {
-        turn_away(stream.sender, &connection, Refusal::BadTicket(REVOKED.into())).await;
-        return;
+    if let Some(Ok(holder)) = &checked {
+        let refusal = match shared.is_revoked(holder).await {
+            Ok(false) => None,
+            Ok(true) => Some((Refusal::BadTicket(REVOKED.into()), REVOKED)),
+            // Nobody knows; a host that is told of a bad ticket would drop all its work.
+            Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping")),
+        };
+        if let Some((refusal, why)) = refusal {
+            return turn_away(stream.sender, &connection, refusal, why).await;
+        }
     }
     let (session, outlet) = shared.core.open_session();
-    let admission = holder.map(|holder| {
-        let holder = holder.map_err(|error| error.to_string())?;
+    let admission = checked.map(|holder| {
+        let holder = holder?;
         match holder.may(Right::Join) {
             true => Ok(holder.account),
             false => Err("its token does not have the right \"join\"".to_owned()),
         }
     });
-    let address = connection.remote_address().map(|address| address.ip());
     shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
     let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
@@ -159,27 +220,45 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     let _ = talk.await;
 }
 
-/// Says why a host may not work, before it has a session.
-async fn turn_away(sender: FrameSender, connection: &Connection, refusal: Refusal) {
-    say_last(sender, &[ToHost::Refused(refusal)]).await;
-    connection.close(code::REFUSED, REVOKED);
+/// Who holds a token, or why it is no good; or that too many are checked for this address.
+fn check(
+    shared: &Shared,
+    token: &[u8],
+    address: Option<IpAddr>,
+) -> Result<Result<Holder, String>, Refused> {
+    let now = clock::now();
+    // Of one that was revoked, its caller asks the machine.
+    if let Some(Checked::Good(holder)) = shared.tokens.remembered(token, now) {
+        return Ok(Ok(holder));
+    }
+    shared.door.token(Origin::of(address))?;
+    Ok(shared.tokens.check(token, now).map_err(|error| error.to_string()))
 }
 
-/// Says a host that has called where to call instead.
-pub(crate) async fn send_on(connection: Connection, servers: Option<Vec<ServerAddr>>) {
+/// Says why a host may not work, before it has a session.
+async fn turn_away(sender: FrameSender, connection: &Connection, refusal: Refusal, why: &str) {
+    say_last(sender, &[ToHost::Refused(refusal)]).await;
+    connection.close(code::REFUSED, why);
+}
+
+/// Answers the hello of a host that gets no session.
+async fn answer_hello(connection: &Connection, frames: &[ToHost]) {
     let hello = async {
         let mut stream = connection.accept().await?;
         stream.receiver.recv::<ToComplex>().await.ok().flatten().map(|_| stream.sender)
     };
     if let Ok(Some(sender)) = tokio::time::timeout(HELLO_TIMEOUT, hello).await {
-        match servers {
-            Some(servers) => {
-                let frames = [ToHost::Servers(servers), ToHost::Refused(Refusal::Elsewhere)];
-                say_last(sender, &frames).await;
-            }
-            None => say_last(sender, &[ToHost::Refused(Refusal::Busy(NO_LEADER_YET))]).await,
-        }
+        say_last(sender, frames).await;
     }
+}
+
+/// Says a host that has called where to call instead.
+pub(crate) async fn send_on(connection: Connection, servers: Option<Vec<ServerAddr>>) {
+    let frames = match servers {
+        Some(servers) => vec![ToHost::Servers(servers), ToHost::Refused(Refusal::Elsewhere)],
+        None => vec![ToHost::Refused(Refusal::Busy(NO_LEADER_YET))],
+    };
+    answer_hello(&connection, &frames).await;
     connection.close(code::REFUSED, "another server leads");
 }
 

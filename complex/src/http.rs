@@ -12,6 +12,7 @@ mod results;
 mod serve;
 mod steady;
 mod trace;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +22,27 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use isos_base::Span;
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
 
 pub(crate) use self::serve::{STREAMS_MAX, listen, serve_quic, serve_streams, serve_tcp};
 pub(crate) use self::steady::steady_body;
-use crate::auth::{REVOKED, lacks};
+pub(crate) use self::visit::{Caller, PASSED_ON, RELAYED, Visit};
+use crate::auth::{Checked, REVOKED, lacks};
 use crate::clock;
+use crate::door::seconds;
 use crate::server::Shared;
 
 /// A JSON body may have this many bytes: a job with a thousand inputs fits.
 const BODY_BYTES_MAX: usize = 2 << 20;
+
+/// Objects on their way in at once, each with a file and as slow as its client. Streams of QUIC
+/// connections alone would allow 65,536.
+pub(crate) const UPLOADS_MAX: usize = 256;
+
+/// Who is told that the server is busy comes back after this time, if nothing else is said.
+const BUSY_FOR: Span = Span::secs(2);
 
 type App = Arc<Shared>;
 
@@ -89,12 +100,17 @@ impl IntoResponse for Failure {
         let status = StatusCode::from_u16(self.0.code.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(&self.0)).into_response();
-        if self.0.code == ProblemCode::Busy {
-            let after = header::HeaderValue::from_static("2");
-            response.headers_mut().insert(header::RETRY_AFTER, after);
+        if let Some(secs) = retry_after(&self.0) {
+            response.headers_mut().insert(header::RETRY_AFTER, secs.into());
         }
         response
     }
+}
+
+/// Seconds after which to come back, where that may help.
+fn retry_after(problem: &Problem) -> Option<u64> {
+    let usual = (problem.code == ProblemCode::Busy).then_some(BUSY_FOR);
+    problem.after.or(usual).map(seconds)
 }
 
 type Answer<T> = Result<T, Failure>;
@@ -133,11 +149,25 @@ impl FromRequestParts<App> for Who {
         let token = bearer(&parts.headers).ok_or_else(|| {
             unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket")
         })?;
-        let holder = shared
-            .tokens
-            .check(&token, clock::now())
-            .map_err(|error| unauthorised(&error.to_string()))?;
+        // Handlers that are called without a connection have no visitor.
+        let visit = parts.extensions.get::<Visit>();
+        let now = clock::now();
+        let checked = match shared.tokens.remembered(&token, now) {
+            Some(checked) => checked,
+            None => {
+                let limited = visit.map_or(Ok(()), |visit| shared.door.token(visit.origin));
+                limited.map_err(|refused| Failure(refused.into()))?;
+                let holder = shared.tokens.check(&token, now);
+                Checked::Good(holder.map_err(|error| unauthorised(&error.to_string()))?)
+            }
+        };
+        let Checked::Good(holder) = checked else { return Err(unauthorised(REVOKED)) };
+        if let Some(visit) = visit {
+            let share = shared.door.account(holder.account);
+            visit.keep(share.map_err(|refused| Failure(refused.into()))?);
+        }
         if shared.is_revoked(&holder).await? {
+            shared.tokens.revoked(&token, now);
             return Err(unauthorised(REVOKED));
         }
         Ok(Self(holder))

@@ -123,7 +123,7 @@ impl Member {
                 let here = front.addr.clone();
                 let others = vec![here.clone()];
                 let servers = watch::Sender::new(servers(&follower.leader(), others, &here));
-                let following = Following::start(front, servers.subscribe());
+                let following = Following::start(front, &self.config.limits, servers.subscribe());
                 Ok(Part::Follows(Box::new(Follows { following, follower, servers, here })))
             }
         }

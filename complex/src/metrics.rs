@@ -119,6 +119,7 @@ pub(crate) struct Metrics {
     counts: [AtomicU64; Count::ALL],
     frames: AtomicU64,
     requests: AtomicU64,
+    uploads_refused: AtomicU64,
     decide: Histogram,
     keep: Histogram,
 }
@@ -144,6 +145,11 @@ impl Metrics {
     /// A request came with a token.
     pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// An upload found no place.
+    pub(crate) fn upload_refused(&self) {
+        self.uploads_refused.fetch_add(1, Relaxed);
     }
 
     /// The machine is told this.
@@ -243,7 +249,8 @@ impl Metrics {
         }
         for (name, what, value) in [
             ("isos_host_frames_total", "Frames received from hosts.", &self.frames),
-            ("isos_http_requests_total", "Authorised HTTP requests.", &self.requests),
+            ("isos_http_requests_total", "HTTP requests that need a token.", &self.requests),
+            ("isos_uploads_refused_total", "Uploads that found no place.", &self.uploads_refused),
         ] {
             let value = value.load(Relaxed);
             let _ = write!(out, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {value}\n");

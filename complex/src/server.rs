@@ -15,16 +15,18 @@ use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
 use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
 use isos_net::{Endpoint, Relay};
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::auth::{MintError, Tokens};
 use crate::clock;
 use crate::collect;
 use crate::core::{Books, Core, report};
+use crate::door::Door;
 use crate::front::{Front, ServerPlace};
 use crate::hosts::{self, Guests, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
+use crate::limits::Limits;
 use crate::member::read_servers;
 use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
@@ -58,6 +60,8 @@ pub struct ServerConfig {
     pub keep: Option<Span>,
     /// Where to write down what the machine is told and decides.
     pub journal: Option<JournalConfig>,
+    /// What one address, account or host may take.
+    pub limits: Limits,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -82,6 +86,7 @@ impl ServerConfig {
             objects_max: Bytes::gib(100),
             keep: None,
             journal: None,
+            limits: Limits::default(),
             test_world: false,
             kernel: Config::default(),
         }
@@ -149,6 +154,9 @@ pub(crate) struct Shared {
     pub(crate) admitted: Arc<Members>,
     pub(crate) guests: Guests,
     pub(crate) places: Places,
+    pub(crate) door: Arc<Door>,
+    /// Places for objects on their way in.
+    pub(crate) uploads: Semaphore,
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) heads: Heads,
@@ -276,6 +284,8 @@ impl Server {
             admitted,
             guests: Guests::default(),
             places: Places::default(),
+            door: Arc::new(Door::new(config.limits.clone())),
+            uploads: Semaphore::new(http::UPLOADS_MAX),
             endpoint,
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),

@@ -12,7 +12,7 @@ use isos_net::{Connection, Endpoint, EndpointConfig, PeerAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{OpenServer, Server, ServerConfig};
+use crate::{Limits, OpenServer, Server, ServerConfig};
 
 /// The protocol of connections between nobody in particular.
 pub(crate) const ALPN: &[u8] = b"isos/test/1";
@@ -57,8 +57,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    /// A server with these limits.
+    pub(crate) async fn with(limits: Limits) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let server = Server::start(ServerConfig::local(home.path().to_owned())).await.unwrap();
+        let config = ServerConfig { limits, ..ServerConfig::local(home.path().to_owned()) };
+        let server = Server::start(config).await.unwrap();
         Self { _home: Some(home), ..Self::of(server) }
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum Command {
     /// Keep a world on this machine: a server and hosts, until Ctrl-C
     Dev(world::dev::DevArgs),
     /// Run a server of a complex
-    Server(world::server::ServerArgs),
+    Server(Box<world::server::ServerArgs>),
     /// Decide again what a server's journal says, to find out why it did what it did
     Replay(replay::Args),
     /// Make a ticket, by which others join or use the complex
@@ -83,7 +83,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Join(args) => world::join::run(args, context).await,
         Command::Tour(args) => world::tour::run(args, context).await,
         Command::Dev(args) => world::dev::run(args, context).await,
-        Command::Server(args) => world::server::run(args, context).await,
+        Command::Server(args) => world::server::run(*args, context).await,
         Command::Replay(args) => context.interruptible(replay::run(args, context)).await,
         Command::Pause(args) => context.interruptible(owner::pause(args, context)).await,
         Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,

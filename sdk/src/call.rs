@@ -107,6 +107,8 @@ struct Failed {
     error: ClientError,
     /// Whether the request surely was not carried out.
     unsent: bool,
+    /// Whether the complex said so itself.
+    refused: bool,
     /// Whether trying again makes sense at all.
     lasting: bool,
     /// How long the server asks to wait.
@@ -115,7 +117,7 @@ struct Failed {
 
 impl Failed {
     fn lasting(error: ClientError) -> Self {
-        Self { error, unsent: false, lasting: true, after: None }
+        Self { error, unsent: false, refused: false, lasting: true, after: None }
     }
 }
 
@@ -159,7 +161,7 @@ impl Line {
             };
             let may = match call.again {
                 Again::Yes => true,
-                Again::IfUnsent => failed.unsent,
+                Again::IfUnsent => failed.unsent || failed.refused,
                 Again::Never => false,
             };
             let known = self.reached.load(Ordering::Relaxed);
@@ -182,6 +184,7 @@ impl Line {
         let lane = self.transport.open().await.map_err(|source| Failed {
             error: ClientError::Unreachable { address: self.address.clone(), source },
             unsent: true,
+            refused: false,
             lasting: false,
             after: None,
         })?;
@@ -201,7 +204,7 @@ impl Line {
                     address: self.address.clone(),
                     source: error.into_error().into(),
                 };
-                return Err(Failed { error, unsent, lasting: false, after: None });
+                return Err(Failed { error, unsent, refused: false, lasting: false, after: None });
             }
             Err(_) => {
                 return Err(Failed::lasting(ClientError::TimedOut {
@@ -344,7 +347,9 @@ impl Answer<'_> {
             .map(|secs| Duration::from_secs(secs).min(RETRY_AFTER_MAX));
         let bytes = match self.bytes(JSON_BYTES_MAX).await {
             Ok(bytes) => bytes,
-            Err(error) => return Failed { error, unsent: false, lasting: false, after },
+            Err(error) => {
+                return Failed { error, unsent: false, refused: false, lasting: false, after };
+            }
         };
         let problem = match problem_of(status).filter(|_| bytes.is_empty()) {
             // An answer to HEAD has no body: the status has to say it.
@@ -357,9 +362,11 @@ impl Answer<'_> {
         };
         match problem {
             Ok(problem) => {
-                let busy = problem.code == ProblemCode::Busy;
+                let limited = problem.code == ProblemCode::Limited;
                 // A server that ends says "busy" too, of requests that it may have carried out.
-                Failed { error: problem.into(), unsent: false, lasting: !busy, after }
+                let lasting = problem.code != ProblemCode::Busy && !limited;
+                let error = problem.into();
+                Failed { error, unsent: false, refused: limited, lasting, after }
             }
             Err(_) => {
                 let quote = quote(&bytes);
@@ -413,6 +420,7 @@ fn problem_of(status: StatusCode) -> Option<ProblemCode> {
         ProblemCode::Refused,
         ProblemCode::Unauthorised,
         ProblemCode::Busy,
+        ProblemCode::Limited,
         ProblemCode::Verification,
         ProblemCode::Internal,
     ];

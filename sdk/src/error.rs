@@ -139,6 +139,7 @@ impl ClientError {
                 ProblemCode::Refused => "refused",
                 ProblemCode::Unauthorised => "unauthorised",
                 ProblemCode::Busy => "busy",
+                ProblemCode::Limited => "limited",
                 ProblemCode::Verification => "verification",
                 ProblemCode::Internal => "internal",
             },

@@ -165,7 +165,9 @@ impl JobEvents {
             ClientError::Interrupted { .. } | ClientError::TimedOut { .. } => true,
             // Nobody there from the start is an answer; nobody there any more is an outage.
             ClientError::Unreachable { .. } => self.last.is_some(),
-            error => error.problem() == Some(ProblemCode::Busy),
+            error => {
+                matches!(error.problem(), Some(ProblemCode::Busy | ProblemCode::Limited))
+            }
         };
         let now = Instant::now();
         let since = now - *self.away_since.get_or_insert(now);

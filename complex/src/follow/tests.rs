@@ -26,7 +26,8 @@ impl Follower {
         let addr = front.addr.clone();
         let servers = Servers { leader: leader.cloned(), others: vec![addr.clone()] };
         let (servers, watched) = watch::channel(servers);
-        Self { following: Following::start(front, watched), addr, servers, _home: home }
+        let following = Following::start(front, &config.limits, watched);
+        Self { following, addr, servers, _home: home }
     }
 
     /// One frame after another that it gives to a host.
@@ -152,7 +153,9 @@ async fn more_requests_than_one_connection_carries_are_passed_on_at_once() {
             let (router, stopping) = (router.clone(), stopping.clone());
             let connection = incoming.accept();
             tokio::spawn(async move {
-                http::serve_streams(router, &connection, stopping).await;
+                let door = Arc::new(Door::new(Limits::default()));
+                let caller = || Caller { door: door.clone(), address: None, is_server: false };
+                http::serve_streams(router, caller, &connection, stopping).await;
             });
         }
     });

@@ -4,10 +4,11 @@ use isos_base::task::{Exit, TaskResult};
 use isos_base::wire::Room;
 use isos_base::{Fuel, Guid, LeaseId, Span};
 use isos_disk::{Durability, ShelfLimits};
-use isos_net::Closed;
+use isos_net::{Closed, Endpoint, Stream};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
+use crate::Limits;
 use crate::testing::{Pair, World, endpoint, hello};
 
 /// A frame that fills a stream's window when there are three.
@@ -121,5 +122,52 @@ async fn a_host_without_a_lease_hands_nothing_over_and_leaves_with_its_session()
     assert_eq!(reason(&fifth).await.1, "too many connections for objects");
     session.close(code::DONE, "bye");
     assert_eq!(reason(&objects).await.1, "the session has ended");
+    world.server.stop().await;
+}
+
+/// The first frame that a host of this key hears, on a stream that is its session.
+async fn greeted(world: &World, host: &Endpoint, token: &str) -> (Connection, Stream, ToHost) {
+    let connection = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = connection.open().await.unwrap();
+    stream.sender.send(&hello(Some(token))).await.unwrap();
+    let frame = stream.receiver.recv::<ToHost>().await.unwrap().expect("a frame");
+    (connection, stream, frame)
+}
+
+#[tokio::test]
+async fn a_host_beyond_what_its_address_may_have_is_told_when_to_come_back() {
+    let world = World::with(Limits { address_hosts: 1, ..Limits::default() }).await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let (first, second) = (endpoint(7).await, endpoint(8).await);
+    let (held, _session, frame) = greeted(&world, &first, &token).await;
+    assert!(matches!(frame, ToHost::Welcome { .. }), "{frame:?}");
+    let (refused, _session, frame) = greeted(&world, &second, &token).await;
+    assert_eq!(frame, ToHost::Refused(Refusal::Busy(NO_PLACE_FOR)));
+    let (code, why) = reason(&refused).await;
+    assert_eq!(code, u64::from(code::BUSY));
+    assert!(why.contains("more than 1 connections of hosts at once"), "{why}");
+    held.close(code::DONE, "bye");
+    let free = async {
+        while !matches!(greeted(&world, &second, &token).await.2, ToHost::Welcome { .. }) {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), free).await.expect("the place is free again");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_begins_sessions_without_end_is_told_when_to_come_back() {
+    let world = World::with(Limits { host_sessions: 1, ..Limits::default() }).await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let (host, other) = (endpoint(7).await, endpoint(8).await);
+    let mut last = None;
+    for _ in 0..30 {
+        let (connection, _session, frame) = greeted(&world, &host, &token).await;
+        connection.close(code::DONE, "bye");
+        last = Some(frame);
+    }
+    let Some(ToHost::Refused(Refusal::Busy(span))) = last else { panic!("{last:?}") };
+    assert!(span >= AGAIN_AFTER_MIN && span < Span::secs(10), "{span}");
+    let (.., frame) = greeted(&world, &other, &token).await;
+    assert!(matches!(frame, ToHost::Welcome { .. }), "others are unharmed: {frame:?}");
     world.server.stop().await;
 }

@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 
 use super::extract::Path;
 use super::openapi::Raw;
-use super::{Answer, AppState, Failure, Who, internal, not_found, usage};
+use super::{Answer, AppState, Failure, UPLOADS_MAX, Who, internal, not_found, usage};
 use crate::clock;
 use crate::objects::blocking;
 
@@ -108,6 +108,14 @@ pub(super) async fn put(
         let max = limits::OBJECT_BYTES_MAX;
         return Err(usage(format!("{} is too large, an object has at most {max}", Bytes(size))));
     }
+    let share = shared.door.upload(who.0.account, Bytes(size));
+    let _share = share.map_err(|refused| Failure(refused.into()))?;
+    let Ok(_place) = shared.uploads.try_acquire() else {
+        shared.metrics.upload_refused();
+        let message =
+            format!("{UPLOADS_MAX} uploads are under way, no more: try again in a moment");
+        return Err(Failure(Problem::new(ProblemCode::Busy, message)));
+    };
     let shelf = shared.shelf.clone();
     let writer = blocking(move || shelf.writer(guid, Bytes(size))).await.map_err(io)?;
     let mut writer = writer.map_err(|error| shelf_failure(&error))?;

@@ -109,7 +109,10 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     let (waiting, max) = (shared.db.writer().waiting(), isos_db::SUBMISSIONS_MAX);
     queues.push(Queue { name: "submissions", waiting, max });
     queues.extend(shared.places.queues());
+    let (free, max) = (shared.uploads.available_permits(), super::UPLOADS_MAX);
+    queues.push(Queue { name: "uploads", waiting: max - free, max });
     shared.metrics.render(&queues, &mut text);
+    shared.door.render(&mut text);
     let kind = "text/plain; version=0.0.4";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

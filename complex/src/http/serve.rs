@@ -7,18 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::StatusCode;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::rate::Origin;
 use isos_net::{Connection, code};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::steady::Steady;
-use super::{App, router};
+use super::visit::{Caller, receive};
+use super::{App, retry_after, router};
+use crate::door::Door;
 
 /// TCP connections at once; further callers are refused politely.
 const TCP_CONNECTIONS_MAX: usize = if cfg!(test) { 128 } else { 1_024 };
@@ -39,59 +44,78 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the TCP socket until the server stops.
 pub(crate) async fn serve_tcp(shared: App, listener: TcpListener) {
-    let stopping = shared.stopping.clone();
-    listen(router(shared), listener, stopping).await;
+    let (door, stopping) = (shared.door.clone(), shared.stopping.clone());
+    listen(router(shared), door, listener, stopping).await;
 }
 
 /// Serves a TCP socket until the server stops.
 pub(crate) async fn listen(
     router: Router,
+    door: Arc<Door>,
     listener: TcpListener,
     mut stopping: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
-        let caller = async {
-            let refusal = refusals.clone().acquire_owned().await;
-            (listener.accept().await, refusal)
-        };
-        let (accepted, refusal) = tokio::select! {
-            caller = caller => caller,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let Ok(place) = places.clone().try_acquire_owned() else {
-                    tokio::spawn(async move {
-                        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, turn_away(stream)).await;
-                        drop(refusal);
-                    });
-                    continue;
-                };
-                let _ = stream.set_nodelay(true);
-                let (router, stopping) = (router.clone(), stopping.clone());
-                tokio::spawn(async move {
-                    converse(stream, router, stopping).await;
-                    drop(place);
-                });
-            }
+        let (stream, address) = match accepted {
+            Ok((stream, from)) => (stream, from.ip()),
             Err(error) => {
                 tracing::warn!("the HTTP API cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        let share = match door.connection(Origin::of(Some(address))) {
+            Ok(share) => share,
+            Err(refused) => {
+                // One address must not keep others waiting: without a place to be refused politely
+                // it is hung up on.
+                if let Ok(place) = refusals.clone().try_acquire_owned() {
+                    tokio::spawn(turn_away(stream, refused.into(), place));
+                }
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            let refusal = tokio::select! {
+                refusal = refusals.clone().acquire_owned() => refusal,
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            if let Ok(refusal) = refusal {
+                let problem = Problem::new(ProblemCode::Busy, TOO_MANY);
+                tokio::spawn(turn_away(stream, problem, refusal));
+            }
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let caller = Caller { door: door.clone(), address: Some(address), is_server: false };
+        let (router, stopping) = (router.clone(), stopping.clone());
+        tokio::spawn(async move {
+            converse(stream, caller, router, stopping).await;
+            drop((place, share));
+        });
     }
+}
+
+/// Refuses a caller, who has some time to hear it.
+async fn turn_away(stream: TcpStream, problem: Problem, place: OwnedSemaphorePermit) {
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(stream, &problem)).await;
+    drop(place);
 }
 
 /// Says that there is no place. What the caller sends is read: a connection that is closed before
 /// that takes its own last words back.
-async fn turn_away(mut stream: TcpStream) -> std::io::Result<()> {
-    let problem = Problem::new(ProblemCode::Busy, TOO_MANY);
-    let body = serde_json::to_string(&problem).map_err(std::io::Error::other)?;
-    let length = body.len();
-    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json";
-    let rest = format!("content-length: {length}\r\nretry-after: 2\r\nconnection: close");
+async fn refuse(mut stream: TcpStream, problem: &Problem) -> std::io::Result<()> {
+    let body = serde_json::to_string(problem).map_err(std::io::Error::other)?;
+    let status = StatusCode::from_u16(problem.code.status()).map_err(std::io::Error::other)?;
+    let (length, after) = (body.len(), retry_after(problem).unwrap_or_default());
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json");
+    let rest = format!("content-length: {length}\r\nretry-after: {after}\r\nconnection: close");
     stream.write_all(format!("{head}\r\n{rest}\r\n\r\n{body}").as_bytes()).await?;
     stream.shutdown().await?;
     let mut ignored = [0; 4_096];
@@ -101,13 +125,23 @@ async fn turn_away(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// Serves one client's QUIC connection: each stream is an HTTP/1.1 connection.
 pub(crate) async fn serve_quic(shared: App, connection: Connection) {
-    let stopping = shared.stopping.clone();
-    serve_streams(router(shared), &connection, stopping).await;
+    let (door, stopping) = (shared.door.clone(), shared.stopping.clone());
+    let address = connection.remote_address().map(|address| address.ip());
+    let servers = shared.servers.clone();
+    let remote = connection.remote();
+    // Asked for each stream: a server may be known only after it has called.
+    let caller = move || Caller {
+        door: door.clone(),
+        address,
+        is_server: servers.borrow().iter().any(|server| server.key == remote),
+    };
+    serve_streams(router(shared), caller, &connection, stopping).await;
 }
 
 /// Serves each stream of a connection, until it ends, has been idle for long, or the server stops.
 pub(crate) async fn serve_streams(
     router: Router,
+    caller: impl Fn() -> Caller,
     connection: &Connection,
     stopping: watch::Receiver<bool>,
 ) {
@@ -118,9 +152,10 @@ pub(crate) async fn serve_streams(
             stream = connection.accept(), if room => {
                 let Some(stream) = stream else { return };
                 let (router, stopping) = (router.clone(), stopping.clone());
+                let caller = caller();
                 streams.spawn(async move {
                     if let Ok(raw) = stream.into_raw().await {
-                        converse(raw, router, stopping).await;
+                        converse(raw, caller, router, stopping).await;
                     }
                 });
             }
@@ -134,13 +169,14 @@ pub(crate) async fn serve_streams(
 }
 
 /// Serves requests one after another, until the client goes, is too slow, or the server stops.
-async fn converse<S>(stream: S, router: Router, mut stopping: watch::Receiver<bool>)
+async fn converse<S>(stream: S, caller: Caller, router: Router, mut stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| receive(caller.clone(), router.clone(), request));
     let connection = builder.serve_connection(TokioIo::new(Steady::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let stop = async { _ = stopping.wait_for(|stop| *stop).await };

@@ -12,6 +12,7 @@ use isos_kernel::complex::Call;
 use isos_net::Closed;
 
 use super::*;
+use crate::Limits;
 use crate::testing::{World, endpoint, hello};
 
 /// Bytes that are no request for this path.
@@ -248,5 +249,124 @@ async fn a_revoked_token_is_good_for_nothing_and_its_host_is_sent_away() {
     let (status, _) = world.json("POST /v1/tokens/revoke", &world.operator(), &body).await;
     assert_eq!(status, 200, "an operator may revoke any");
     assert_eq!(world.json("GET /v1/whoami", &other, "").await.0, 403);
+    world.server.stop().await;
+}
+
+/// A problem, with the time after which to come back.
+fn limited(answer: &(u16, String, String)) -> String {
+    let (status, head, body) = answer;
+    let problem: Problem = serde_json::from_str(body).unwrap();
+    assert_eq!((*status, problem.code), (429, ProblemCode::Limited), "{body}");
+    let after = head.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap();
+    let after: u64 = after.trim().parse().unwrap();
+    assert_eq!(problem.after.map(seconds), Some(after), "{body}");
+    problem.message
+}
+
+#[tokio::test]
+async fn an_account_that_asks_too_often_is_told_when_to_come_back_and_others_are_unharmed() {
+    let world = World::with(Limits { account_requests: 1, ..Limits::default() }).await;
+    let (ada, bob) =
+        (world.token("ada", &[Right::Read]).await, world.token("bob", &[Right::Read]).await);
+    let ask = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        world.ask("GET /v1/whoami", &[("authorization", &*bearer)], b"").await
+    };
+    let mut answer = ask(&ada).await;
+    for _ in 0..30 {
+        answer = ask(&ada).await;
+    }
+    let message = limited(&answer);
+    assert!(message.starts_with("more than 1 requests a second of one account"), "{message}");
+    assert!(message.contains("raise --account-requests"), "{message}");
+    assert_eq!(ask(&bob).await.0, 200);
+    let (_, _, metrics) = world.ask("GET /metrics", &[], b"").await;
+    let name = "isos_limited_total{limit=\"account-requests\"} ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert!(count.parse::<u32>().unwrap() >= 10, "{count}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_refused_before_its_token_is_read() {
+    let world = World::with(Limits { address_requests: 1, ..Limits::default() }).await;
+    let mut answer = world.ask("GET /v1/whoami", &[], b"").await;
+    assert_eq!(answer.0, 403);
+    for _ in 0..30 {
+        answer = world.ask("GET /v1/whoami", &[], b"").await;
+    }
+    assert!(limited(&answer).contains("raise --address-requests"));
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_not_looked_at_without_end_and_known_ones_still_work() {
+    let world = World::with(Limits { address_tokens: 1, ..Limits::default() }).await;
+    let good = world.operator();
+    assert_eq!(world.json("GET /v1/whoami", &good, "").await.0, 200);
+    let mut wrong = Vec::new();
+    for _ in 0..30 {
+        let bearer = format!("Bearer {}", &good[..good.len() - 8]);
+        wrong.push(world.ask("GET /v1/whoami", &[("authorization", &*bearer)], b"").await);
+    }
+    assert_eq!(wrong[0].0, 403, "{}", wrong[0].2);
+    assert!(limited(&wrong[29]).contains("raise --address-tokens"));
+    assert_eq!(world.json("GET /v1/whoami", &good, "").await.0, 200, "it is remembered");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_keeps_its_part_of_what_an_account_may_have_open() {
+    let world = World::with(Limits { account_open: 1, ..Limits::default() }).await;
+    let job = submitted(&world).await;
+    let bearer = format!("Bearer {}", world.operator());
+    let api = world.open.api.strip_prefix("http://").unwrap();
+    let mut events = tokio::net::TcpStream::connect(api).await.unwrap();
+    let line = format!("GET /v1/jobs/{}/events HTTP/1.1", job.id);
+    let request = format!("{line}\r\nhost: x\r\nauthorization: {bearer}\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut events, request.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    tokio::io::AsyncReadExt::read_exact(&mut events, &mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    let headers = [("authorization", &*bearer)];
+    let answer = world.ask("GET /v1/whoami", &headers, b"").await;
+    assert!(limited(&answer).contains("more than 1 requests of one account at once"));
+    drop(events);
+    // The server hears of it when it next has something to say.
+    world.server.shared.core.call(Call::Cancel { job: job.id }).await.unwrap();
+    let freed = async {
+        while world.ask("GET /v1/whoami", &headers, b"").await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("the part is free again");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_too_many_is_told_when_to_come_back_and_comes_in_later() {
+    let world = World::with(Limits { account_uploads: Bytes(4), ..Limits::default() }).await;
+    let bearer = format!("Bearer {}", world.operator());
+    let headers = [("authorization", &*bearer)];
+    let line = format!("PUT /v1/objects/{}", Guid::of(b"bytes"));
+    let all = world.server.shared.uploads.acquire_many(UPLOADS_MAX as u32).await;
+    let (status, head, body) = world.ask(&line, &headers, b"bytes").await;
+    assert_eq!(status, 503, "{body}");
+    assert!(head.contains("retry-after: ") && body.contains("\"busy\""), "{head} {body}");
+    assert_eq!(world.ask("GET /v1/whoami", &headers, b"").await.0, 200, "others are unharmed");
+    drop(all);
+
+    let shared = &world.server.shared;
+    let who = world.json("GET /v1/whoami", &world.operator(), "").await.1;
+    let who: isos_base::api::WhoAmI = serde_json::from_str(&who).unwrap();
+    let other = shared.door.upload(who.account.id, Bytes(1)).unwrap();
+    let answer = world.ask(&line, &headers, b"bytes").await;
+    assert!(limited(&answer).contains("uploads of more than 4 B"), "{}", answer.2);
+    drop(other);
+
+    assert_eq!(world.ask(&line, &headers, b"bytes").await.0, 200);
+    let (_, _, metrics) = world.ask("GET /metrics", &[], b"").await;
+    assert!(metrics.contains("isos_uploads_refused_total 1\n"), "{metrics}");
+    assert!(metrics.contains("isos_queue_max{queue=\"uploads\"} 256\n"), "{metrics}");
     world.server.stop().await;
 }

@@ -4,14 +4,16 @@
 //! what comes out are peers with a proven key. Whether such a peer is welcome is not decided here.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iroh::endpoint::IncomingAddr;
 use isos_base::key::PublicKey;
+use isos_base::rate::{Origin, Rate, Rates};
+use isos_base::{Span, Time};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connection, code};
 use crate::limits;
@@ -57,9 +59,8 @@ impl Incoming {
 /// Who calls, as far as it is known before the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Caller {
-    V4([u8; 4]),
-    /// The upper half: one household or one machine owns the lower.
-    V6([u8; 8]),
+    /// From an address, which can be forged and can be proven by a retry.
+    Direct(Origin),
     /// A key that a relay vouches for.
     Relayed([u8; 32]),
     /// A kind of address that this version of the transport did not have.
@@ -69,30 +70,27 @@ enum Caller {
 impl Caller {
     fn of(address: &IncomingAddr) -> Self {
         match address {
-            IncomingAddr::Ip(address) => match address.ip().to_canonical() {
-                IpAddr::V4(ip) => Self::V4(ip.octets()),
-                IpAddr::V6(ip) => {
-                    let mut block = [0; 8];
-                    block.copy_from_slice(&ip.octets()[..8]);
-                    Self::V6(block)
-                }
-            },
+            IncomingAddr::Ip(address) => Self::Direct(Origin::of(Some(address.ip()))),
             IncomingAddr::Relay { endpoint_id, .. } => Self::Relayed(*endpoint_id.as_bytes()),
             _ => Self::Other,
         }
     }
 
-    /// Whether its address can be forged and can be proven by a retry.
-    fn is_direct(self) -> bool {
-        matches!(self, Self::V4(_) | Self::V6(_))
+    /// Who pays for its handshakes.
+    fn origin(self) -> Origin {
+        match self {
+            Self::Direct(origin) => origin,
+            Self::Relayed(_) | Self::Other => Origin::Relayed,
+        }
     }
 }
 
-/// Handshakes in progress.
-#[derive(Debug, Default)]
+/// Handshakes in progress, and what addresses have had of them lately.
+#[derive(Debug)]
 struct Gate {
     total: usize,
     by_caller: BTreeMap<Caller, usize>,
+    rates: Rates<Origin>,
 }
 
 /// What happens to a caller.
@@ -107,26 +105,38 @@ enum Verdict {
 }
 
 impl Gate {
-    fn judge(&self, caller: Caller, proven: bool) -> Verdict {
-        let count = self.by_caller.get(&caller).copied().unwrap_or(0);
-        let unproven = caller.is_direct() && !proven;
-        if self.total >= limits::HANDSHAKES_MAX {
-            Verdict::Refuse
-        } else if unproven
-            && (self.total >= limits::HANDSHAKES_UNPROVEN_MAX
-                || count >= limits::ADDRESS_HANDSHAKES_UNPROVEN_MAX)
-        {
-            Verdict::Prove
-        } else if count >= limits::ADDRESS_HANDSHAKES_MAX {
-            Verdict::Refuse
-        } else {
-            Verdict::Begin
-        }
+    /// For at most so many handshakes from one address.
+    fn new(Rate { per_second, burst }: Rate) -> Self {
+        let times = Origin::RELAYED_TIMES;
+        let rate = Rate { per_second: per_second * times, burst: burst * times };
+        let rates = Rates::new(rate, limits::ADDRESSES_REMEMBERED_MAX);
+        Self { total: 0, by_caller: BTreeMap::new(), rates }
     }
 
-    fn begin(&mut self, caller: Caller) {
+    /// What happens to a caller; the handshake that begins is counted.
+    fn judge(&mut self, now: Time, caller: Caller, proven: bool) -> Verdict {
+        let count = self.by_caller.get(&caller).copied().unwrap_or(0);
+        let unproven = matches!(caller, Caller::Direct(_)) && !proven;
+        let origin = caller.origin();
+        if self.total >= limits::HANDSHAKES_MAX {
+            return Verdict::Refuse;
+        }
+        if unproven
+            && (self.total >= limits::HANDSHAKES_UNPROVEN_MAX
+                || count >= limits::ADDRESS_HANDSHAKES_UNPROVEN_MAX
+                // Whoever forges an address must not use up what its owner may have.
+                || self.rates.used(now, origin) >= 0.5)
+        {
+            return Verdict::Prove;
+        }
+        if count >= limits::ADDRESS_HANDSHAKES_MAX
+            || self.rates.take(now, origin, origin.weight()).is_err()
+        {
+            return Verdict::Refuse;
+        }
         self.total += 1;
         *self.by_caller.entry(caller).or_default() += 1;
+        Verdict::Begin
     }
 
     fn end(&mut self, caller: Caller) {
@@ -154,8 +164,14 @@ impl Drop for Place {
 }
 
 /// Runs until the endpoint closes; the channel's end then tells that.
-pub(crate) async fn run(endpoint: iroh::Endpoint, accepts: bool, welcome: mpsc::Sender<Incoming>) {
-    let gate = Arc::new(Mutex::new(Gate::default()));
+pub(crate) async fn run(
+    endpoint: iroh::Endpoint,
+    accepts: bool,
+    rate: Rate,
+    welcome: mpsc::Sender<Incoming>,
+) {
+    let begun = Instant::now();
+    let gate = Arc::new(Mutex::new(Gate::new(rate)));
     let held = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let mut handshakes = JoinSet::new();
     loop {
@@ -169,14 +185,10 @@ pub(crate) async fn run(endpoint: iroh::Endpoint, accepts: bool, welcome: mpsc::
             continue;
         }
         let origin = Caller::of(&caller.remote_addr());
-        let verdict = {
-            let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
-            let verdict = gate.judge(origin, caller.remote_addr_validated());
-            if verdict == Verdict::Begin {
-                gate.begin(origin);
-            }
-            verdict
-        };
+        let now = Time::default() + Span::from_std(begun.elapsed());
+        let proven = caller.remote_addr_validated();
+        let verdict =
+            gate.lock().unwrap_or_else(PoisonError::into_inner).judge(now, origin, proven);
         match verdict {
             Verdict::Begin => {}
             Verdict::Prove => {
@@ -227,21 +239,29 @@ async fn greet(
 mod tests {
     use super::*;
 
+    const NOW: Time = Time(1_000_000);
+
+    fn gate() -> Gate {
+        Gate::new(Rate::UNLIMITED)
+    }
+
+    fn at(number: u32) -> Caller {
+        Caller::Direct(Origin::V4(number.to_be_bytes()))
+    }
+
     #[test]
     fn a_forger_cannot_keep_others_out_of_the_gate() {
-        let mut gate = Gate::default();
-        let (forged, other) = (Caller::V4([192, 0, 2, 1]), Caller::V4([192, 0, 2, 2]));
+        let (mut gate, forged, other) = (gate(), at(1), at(2));
         for _ in 0..limits::ADDRESS_HANDSHAKES_UNPROVEN_MAX {
-            assert_eq!(gate.judge(forged, false), Verdict::Begin);
-            gate.begin(forged);
+            assert_eq!(gate.judge(NOW, forged, false), Verdict::Begin);
         }
-        assert_eq!(gate.judge(forged, false), Verdict::Prove);
-        assert_eq!(gate.judge(forged, true), Verdict::Begin);
-        assert_eq!(gate.judge(other, false), Verdict::Begin);
+        assert_eq!(gate.judge(NOW, forged, false), Verdict::Prove);
+        assert_eq!(gate.judge(NOW, other, false), Verdict::Begin);
+        gate.end(other);
         for _ in limits::ADDRESS_HANDSHAKES_UNPROVEN_MAX..limits::ADDRESS_HANDSHAKES_MAX {
-            gate.begin(forged);
+            assert_eq!(gate.judge(NOW, forged, true), Verdict::Begin);
         }
-        assert_eq!(gate.judge(forged, true), Verdict::Refuse);
+        assert_eq!(gate.judge(NOW, forged, true), Verdict::Refuse);
         for _ in 0..limits::ADDRESS_HANDSHAKES_MAX {
             gate.end(forged);
         }
@@ -250,22 +270,50 @@ mod tests {
 
     #[test]
     fn a_full_gate_refuses_and_a_half_full_one_wants_proof() {
-        let mut gate = Gate::default();
-        for n in 0..limits::HANDSHAKES_MAX {
-            let caller = Caller::V4((n as u32).to_be_bytes());
-            let wanted = n < limits::HANDSHAKES_UNPROVEN_MAX;
-            assert_eq!(gate.judge(caller, false) == Verdict::Begin, wanted);
-            assert_eq!(gate.judge(caller, true), Verdict::Begin);
-            gate.begin(caller);
+        let mut gate = gate();
+        for n in 0..limits::HANDSHAKES_MAX as u32 {
+            if n as usize >= limits::HANDSHAKES_UNPROVEN_MAX {
+                assert_eq!(gate.judge(NOW, at(n), false), Verdict::Prove);
+            }
+            assert_eq!(gate.judge(NOW, at(n), true), Verdict::Begin);
         }
-        assert_eq!(gate.judge(Caller::Relayed([1; 32]), true), Verdict::Refuse);
+        assert_eq!(gate.judge(NOW, Caller::Relayed([1; 32]), true), Verdict::Refuse);
+    }
+
+    #[test]
+    fn an_address_that_dials_without_end_is_refused_and_may_again_later() {
+        let mut gate = Gate::new(Rate { per_second: 2, burst: 10 });
+        let mut dial = |now, caller, proven| {
+            let verdict = gate.judge(now, caller, proven);
+            if verdict == Verdict::Begin {
+                gate.end(caller);
+            }
+            verdict
+        };
+        for _ in 0..5 {
+            assert_eq!(dial(NOW, at(1), false), Verdict::Begin);
+        }
+        // The second half is for those who prove that it is theirs.
+        assert_eq!(dial(NOW, at(1), false), Verdict::Prove);
+        for _ in 0..5 {
+            assert_eq!(dial(NOW, at(1), true), Verdict::Begin);
+        }
+        assert_eq!(dial(NOW, at(1), true), Verdict::Refuse);
+        assert_eq!(dial(NOW, at(2), false), Verdict::Begin, "others are unharmed");
+        assert_eq!(dial(NOW + Span::secs(1), at(1), true), Verdict::Begin);
+        // A new key behind a relay costs nothing: all keys together have a limit.
+        let mut begun = 0;
+        while dial(NOW, Caller::Relayed([begun; 32]), true) == Verdict::Begin {
+            begun += 1;
+        }
+        assert_eq!(u64::from(begun), 10 * Origin::RELAYED_TIMES);
     }
 
     #[test]
     fn a_v6_network_is_one_caller() {
         let of = |text: &str| Caller::of(&IncomingAddr::Ip(text.parse().unwrap()));
-        assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:2]:2"));
-        assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
+        assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8:0:ff::ffff:2]:2"));
+        assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:100::1]:1"));
         assert_eq!(of("[::ffff:192.0.2.1]:1"), of("192.0.2.1:9"));
     }
 }

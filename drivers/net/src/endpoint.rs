@@ -12,6 +12,7 @@ use iroh::dns::DnsResolver;
 use iroh::endpoint::{NetReportConfig, PortmapperConfig, presets};
 use iroh::{EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl, Watcher};
 use isos_base::key::{PublicKey, SecretKey};
+use isos_base::rate::Rate;
 use isos_base::ticket::ServerAddr;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
@@ -38,13 +39,24 @@ pub struct EndpointConfig {
     pub direct: bool,
     /// Whether the router is asked to let callers in (UPnP, PCP, NAT-PMP).
     pub portmap: bool,
+    /// Handshakes that one address (IPv4, or /56 of IPv6) may begin; those that come through relays
+    /// may begin sixteen times as many together.
+    pub handshakes: Rate,
 }
 
 impl EndpointConfig {
-    /// All addresses, no protocol accepted, no relay, no port mapping.
+    /// All addresses, no protocol accepted, no relay, no port mapping; as many handshakes as come.
     #[must_use]
     pub fn new(key: SecretKey) -> Self {
-        Self { key, bind: None, alpns: Vec::new(), relay: None, direct: true, portmap: false }
+        Self {
+            key,
+            bind: None,
+            alpns: Vec::new(),
+            relay: None,
+            direct: true,
+            portmap: false,
+            handshakes: Rate::UNLIMITED,
+        }
     }
 }
 
@@ -181,7 +193,8 @@ impl Endpoint {
         }
         // Callers that wait for the shell keep their places in the gate, which bounds them.
         let (welcome, incoming) = mpsc::channel(1);
-        let acceptor = tokio::spawn(accept::run(iroh.clone(), !config.alpns.is_empty(), welcome));
+        let accepts = !config.alpns.is_empty();
+        let acceptor = tokio::spawn(accept::run(iroh.clone(), accepts, config.handshakes, welcome));
         Ok(Self {
             inner: Arc::new(Inner {
                 iroh,

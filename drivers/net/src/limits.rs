@@ -37,7 +37,10 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 pub const HANDSHAKES_MAX: usize = 512;
 /// Above this many handshakes, a caller must first prove that its address is its own.
 pub const HANDSHAKES_UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
-/// Handshakes in progress from one address (IPv4), one /64 (IPv6) or one relayed key. Many hosts
+/// Addresses whose handshakes are remembered, as long as they have had more than their rate; some
+/// 6 MiB when there are so many.
+pub const ADDRESSES_REMEMBERED_MAX: usize = 65_536;
+/// Handshakes in progress from one address (IPv4), one /56 (IPv6) or one relayed key. Many hosts
 /// can share one address, and a handshake lasts a round trip: this is some 1,000 a second.
 pub const ADDRESS_HANDSHAKES_MAX: usize = 128;
 /// Those of them whose address is not proven; others cannot fill the places with forged packets.

@@ -62,6 +62,7 @@ fn the_complexs_no_keeps_its_word_and_code() {
         (ProblemCode::Usage, 2, "usage"),
         (ProblemCode::NotFound, 4, "not_found"),
         (ProblemCode::Busy, 5, "busy"),
+        (ProblemCode::Limited, 5, "limited"),
         (ProblemCode::Refused, 6, "refused"),
         (ProblemCode::Unauthorised, 7, "unauthorised"),
         (ProblemCode::Verification, 12, "verification"),

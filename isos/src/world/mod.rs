@@ -5,6 +5,7 @@
 
 pub(crate) mod dev;
 pub(crate) mod join;
+mod limits;
 pub(crate) mod local;
 pub(crate) mod server;
 pub(crate) mod tour;

@@ -11,6 +11,7 @@ use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, S
 use isos_kernel::complex::Config;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{LimitArgs, unless_zero};
 use crate::context::Context;
 use crate::exit::End;
 use crate::local::LocalComplex;
@@ -62,7 +63,6 @@ pub(crate) struct ServerArgs {
     /// Idle hosts that keep their connection; all others sleep and poll.
     #[arg(long, value_name = "N", default_value_t = Config::default().held_hosts_max)]
     pub(crate) held_hosts: usize,
-
     /// Polls a second of all other idle hosts together: the more hosts, the longer each sleeps.
     #[arg(long, value_name = "N", default_value_t = Config::default().polls_per_second_max)]
     pub(crate) polls_per_second: u32,
@@ -73,6 +73,8 @@ pub(crate) struct ServerArgs {
     /// The journal ends at this length.
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub(crate) journal_max: Bytes,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
     #[arg(long, hide = true)]
     pub(crate) test_world: bool,
@@ -117,6 +119,8 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         lost_after: args.lost_after,
         held_hosts_max: args.held_hosts,
         polls_per_second_max: args.polls_per_second,
+        account_hosts_max: unless_zero(args.limits.account_hosts),
+        account_jobs_max: unless_zero(args.limits.account_jobs),
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         ..Config::default()
     };
@@ -133,6 +137,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         objects: args.objects,
         objects_max: args.objects_max,
         keep: args.keep,
+        limits: args.limits.of_server(),
         journal: args.journal.map(|file| JournalConfig { file, max: args.journal_max }),
         test_world: args.test_world,
         kernel,

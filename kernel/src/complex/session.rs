@@ -125,7 +125,10 @@ impl Owners {
         }
         let max = config.account_hosts_max;
         if owner.hosts >= max {
-            let why = format!("account {account} has {max} hosts, which is the limit");
+            let why = format!(
+                "account {account} has {max} hosts, which is the limit: use a ticket of another, \
+                 or ask the operator to raise --account-hosts"
+            );
             return Err(Refusal::BadTicket(why));
         }
         Ok(())

@@ -237,6 +237,29 @@ async fn credits_are_granted_once_though_the_server_says_busy() {
 }
 
 #[tokio::test]
+async fn credits_are_granted_after_the_wait_that_a_limit_asks_for() {
+    let count = Arc::new(AtomicU32::new(0));
+    let counter = count.clone();
+    // Nothing was begun, so asking again is no second time.
+    let credit = move || {
+        let number = counted(&counter);
+        async move {
+            if number == 0 { problem(ProblemCode::Limited) } else { problem(ProblemCode::Refused) }
+        }
+    };
+    let server = Server::start(
+        Router::new()
+            .route("/v1/accounts/7/credits", post(credit))
+            .route("/v1/jobs/42", get(|| async { job_answer() })),
+    )
+    .await;
+    let client = server.client();
+    client.job(JobId(42)).await.unwrap();
+    let error = client.credit("7", MicroCredits(5), "test").await.unwrap_err();
+    assert_eq!((error.exit_code(), count.load(Ordering::SeqCst)), (6, 2), "{error}");
+}
+
+#[tokio::test]
 async fn the_same_api_is_spoken_over_a_stream_to_a_key() {
     use isos_base::key::SecretKey;
     use isos_base::wire::API_ALPN;

@@ -23,6 +23,9 @@ const ASLEEP_PAUSE: Duration = Duration::from_secs(70);
 /// Beyond the time that it was asked to look for.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
+/// All hosts come from one address and for one account, and may.
+const ONE_ADDRESS: [&str; 3] = ["--address-handshakes=0", "--address-hosts=0", "--account-hosts=0"];
+
 pub(super) fn run(
     programs: &Programs,
     hosts: u32,
@@ -94,7 +97,7 @@ struct Measured {
 impl Crowd<'_> {
     /// A server with these flags, and the crowd.
     fn measure(&self, flags: &[&str]) -> Result<Measured> {
-        let world = World::start(self.isos, flags)?;
+        let world = World::start(self.isos, &[&ONE_ADDRESS, flags].concat())?;
         let engine = world.engine()?;
         let server = world.server.pid();
         let (memory_before, cpu_start) = (memory_mib(server)?, Cpu::of(server)?);

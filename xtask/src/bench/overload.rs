@@ -20,6 +20,17 @@ const PEAK_CONNECTIONS: u32 = 64;
 const OVERLOAD_CONNECTIONS: u32 = 2_000;
 /// How much is offered, in peaks.
 const OVERLOAD: f64 = 2.0;
+/// One address and one account ask for everything here, and may.
+const NO_LIMITS: [&str; 8] = [
+    "--address-requests=0",
+    "--address-tokens=0",
+    "--address-connections=0",
+    "--address-handshakes=0",
+    "--address-hosts=0",
+    "--account-requests=0",
+    "--account-open=0",
+    "--account-hosts=0",
+];
 /// The loads that find the peak last so long, in seconds.
 const PEAK_SECONDS: u64 = 5;
 /// Beyond the time that clients were asked to ask.
@@ -79,7 +90,7 @@ fn ask(
 fn requests(programs: &Programs, what: &str, seconds: u64) -> Result<Vec<Figure>> {
     talk(&format!("  requests: {what}"));
     // Clients that took the server's cores would slow it down as no clients elsewhere do.
-    let world = on_cores(Cores::First, || World::start(&programs.isos, &[]))?;
+    let world = on_cores(Cores::First, || World::start(&programs.isos, &NO_LIMITS))?;
     let server = world.server.pid();
     // The first load warms up what the second finds warm.
     let mut peak = 0.0_f64;
@@ -116,7 +127,8 @@ fn requests(programs: &Programs, what: &str, seconds: u64) -> Result<Vec<Figure>
 fn returning(programs: &Programs, hosts: u32) -> Result<Vec<Figure>> {
     talk(&format!("  {hosts} hosts that come back at once"));
     let listen = format!("127.0.0.1:{}", free_port()?);
-    let mut world = World::start_at(&programs.isos, &[], &listen)?;
+    // Each host has an address of its own, but all have one account.
+    let mut world = World::start_at(&programs.isos, &["--account-hosts=0"], &listen)?;
     let engine = world.engine()?;
     let mut crowds = Vec::new();
     for first in (0..hosts).step_by(CROWD_HOSTS_MAX as usize) {

@@ -4,9 +4,10 @@ use axum::body::Bytes;
 use axum::routing::{get, post};
 use isos_net::Closed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
+use crate::Limits;
 use crate::http::steady::steady_body;
 use crate::testing::Pair;
 
@@ -20,12 +21,20 @@ fn echo() -> Router {
         .layer(axum::middleware::map_request(steady_body))
 }
 
+fn door() -> Arc<Door> {
+    Arc::new(Door::new(Limits { address_connections: 0, ..Limits::default() }))
+}
+
 /// A served socket, and what keeps it served.
 async fn served() -> (TcpStream, watch::Sender<bool>) {
+    served_behind(door()).await
+}
+
+async fn served_behind(door: Arc<Door>) -> (TcpStream, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(listen(echo(), listener, stopping));
+    tokio::spawn(listen(echo(), door, listener, stopping));
     (TcpStream::connect(address).await.unwrap(), stop)
 }
 
@@ -105,11 +114,41 @@ async fn a_caller_without_a_place_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn an_address_beyond_its_connections_is_refused_and_does_not_keep_others_waiting() {
+    let limits = Limits { address_connections: 2, ..Limits::default() };
+    let (mut first, _stop) = served_behind(Arc::new(Door::new(limits))).await;
+    let address = first.peer_addr().unwrap();
+    let request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi";
+    let _second = TcpStream::connect(address).await.unwrap();
+    // More than are refused at a time, and none of them listens.
+    let mut silent = Vec::new();
+    for _ in 0..2 * REFUSALS_MAX {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(address).await.unwrap();
+    let began = std::time::Instant::now();
+    for stream in [&mut first, &mut other] {
+        stream.write_all(request).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    assert!(began.elapsed() < REFUSAL_TIMEOUT / 2, "at once: {:?}", began.elapsed());
+    let answer = rest(&mut silent[0]).await;
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 2"), "{answer}");
+}
+
+#[tokio::test]
 async fn an_api_connection_without_requests_is_closed() {
     let pair = Pair::new().await;
     let (_stop, stopping) = watch::channel(false);
     let far = pair.far.clone();
-    let served = tokio::spawn(async move { serve_streams(echo(), &far, stopping).await });
+    let served = tokio::spawn(async move {
+        let caller = || Caller { door: door(), address: None, is_server: false };
+        serve_streams(echo(), caller, &far, stopping).await;
+    });
     // A stream with half a head is no request either.
     let mut stream = pair.near.open().await.unwrap().into_raw().await.unwrap();
     stream.write_all(b"POST / HT").await.unwrap();

@@ -1,0 +1,285 @@
+//! The door: counts what addresses, accounts and hosts take, and turns away who takes too much.
+//!
+//! It knows numbers only, and what it remembers is bounded: debts stand in tables of so many
+//! places (see [`isos_base::rate`]), and what is held at once is as much as the server holds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::rate::{Origin, Rate, Rates};
+use isos_base::{AccountId, Bytes, HostId, Span, Time};
+use tokio::time::Instant;
+
+use crate::limits::{Limits, rate};
+
+/// Debtors of one table: some 6 MiB when all places are taken.
+const CALLERS_MAX: usize = 65_536;
+/// Who holds as much as it may comes back after this time: nobody knows when something gets free.
+const HELD_AGAIN: Span = Span::secs(2);
+
+/// A limit that can be met; each is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    AddressRequests,
+    AddressTokens,
+    AddressConnections,
+    AddressHosts,
+    AccountRequests,
+    AccountOpen,
+    AccountUploads,
+    HostSessions,
+}
+
+impl Limit {
+    const ALL: [Self; 8] = [
+        Self::AddressRequests,
+        Self::AddressTokens,
+        Self::AddressConnections,
+        Self::AddressHosts,
+        Self::AccountRequests,
+        Self::AccountOpen,
+        Self::AccountUploads,
+        Self::HostSessions,
+    ];
+
+    /// The operator's word for it: an option of the server, and a label of its metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AddressRequests => "address-requests",
+            Self::AddressTokens => "address-tokens",
+            Self::AddressConnections => "address-connections",
+            Self::AddressHosts => "address-hosts",
+            Self::AccountRequests => "account-requests",
+            Self::AccountOpen => "account-open",
+            Self::AccountUploads => "account-uploads",
+            Self::HostSessions => "host-sessions",
+        }
+    }
+
+    /// What was too much, with the number.
+    fn what(self, limits: &Limits) -> String {
+        match self {
+            Self::AddressRequests => {
+                format!("more than {} requests a second from one address", limits.address_requests)
+            }
+            Self::AddressTokens => {
+                let many = limits.address_tokens;
+                format!("more than {many} unknown or wrong tokens a second from one address")
+            }
+            Self::AddressConnections => {
+                let many = limits.address_connections;
+                format!("more than {many} connections to the API at once from one address")
+            }
+            Self::AddressHosts => {
+                let many = limits.address_hosts;
+                format!("more than {many} connections of hosts at once from one address")
+            }
+            Self::AccountRequests => {
+                format!("more than {} requests a second of one account", limits.account_requests)
+            }
+            Self::AccountOpen => {
+                format!("more than {} requests of one account at once", limits.account_open)
+            }
+            Self::AccountUploads => {
+                format!("uploads of more than {} of one account at once", limits.account_uploads)
+            }
+            Self::HostSessions => {
+                format!("more than {} sessions a second of one host", limits.host_sessions)
+            }
+        }
+    }
+}
+
+/// Somebody takes too much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// What is too much and what helps, for people.
+    pub(crate) why: String,
+    /// When to come back.
+    pub(crate) after: Span,
+}
+
+impl From<Refused> for Problem {
+    fn from(Refused { why, after }: Refused) -> Self {
+        Self::new(ProblemCode::Limited, why).after(after)
+    }
+}
+
+/// How much of something each caller holds; who holds nothing is not here.
+type Holdings<K> = Arc<Mutex<BTreeMap<K, u64>>>;
+
+/// A part of what a caller may hold at once, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share<K: Ord> {
+    holdings: Holdings<K>,
+    caller: K,
+    amount: u64,
+}
+
+impl<K: Ord> Drop for Share<K> {
+    fn drop(&mut self) {
+        let mut holdings = lock(&self.holdings);
+        if let Some(held) = holdings.get_mut(&self.caller) {
+            *held = held.saturating_sub(self.amount);
+            if *held == 0 {
+                holdings.remove(&self.caller);
+            }
+        }
+    }
+}
+
+/// What everybody has taken lately and holds now.
+pub(crate) struct Door {
+    limits: Limits,
+    begun: Instant,
+    requests: Mutex<Rates<Origin>>,
+    tokens: Mutex<Rates<Origin>>,
+    accounts: Mutex<Rates<AccountId>>,
+    sessions: Mutex<Rates<HostId>>,
+    connections: Holdings<Origin>,
+    hosts: Holdings<Origin>,
+    open: Holdings<AccountId>,
+    uploads: Holdings<AccountId>,
+    refused: [AtomicU64; Limit::ALL.len()],
+}
+
+impl Door {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let of_origins = |per_second: u32| {
+            let Rate { per_second, burst } = rate(per_second);
+            let times = Origin::RELAYED_TIMES;
+            let rate = Rate { per_second: per_second * times, burst: burst * times };
+            Mutex::new(Rates::new(rate, CALLERS_MAX))
+        };
+        Self {
+            begun: Instant::now(),
+            requests: of_origins(limits.address_requests),
+            tokens: of_origins(limits.address_tokens),
+            accounts: Mutex::new(Rates::new(rate(limits.account_requests), CALLERS_MAX)),
+            sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
+            connections: Holdings::default(),
+            hosts: Holdings::default(),
+            open: Holdings::default(),
+            uploads: Holdings::default(),
+            refused: Default::default(),
+            limits,
+        }
+    }
+
+    /// A request from there, whoever sent it.
+    pub(crate) fn request(&self, origin: Origin) -> Result<(), Refused> {
+        self.take(&self.requests, Limit::AddressRequests, origin, origin.weight())
+    }
+
+    /// A token from there that must be checked.
+    pub(crate) fn token(&self, origin: Origin) -> Result<(), Refused> {
+        self.take(&self.tokens, Limit::AddressTokens, origin, origin.weight())
+    }
+
+    /// A request of an account; it is under way until the share is dropped.
+    pub(crate) fn account(&self, account: AccountId) -> Result<Share<AccountId>, Refused> {
+        let max = self.limits.account_open.into();
+        let share = self.hold(&self.open, Limit::AccountOpen, account, 1, max)?;
+        self.take(&self.accounts, Limit::AccountRequests, account, 1)?;
+        Ok(share)
+    }
+
+    /// An upload of an account; it is under way until the share is dropped. The only one may be
+    /// of any size.
+    pub(crate) fn upload(
+        &self,
+        account: AccountId,
+        size: Bytes,
+    ) -> Result<Share<AccountId>, Refused> {
+        let max = self.limits.account_uploads.0;
+        self.hold(&self.uploads, Limit::AccountUploads, account, size.0, max)
+    }
+
+    /// A connection to the API.
+    pub(crate) fn connection(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+        let max = u64::from(self.limits.address_connections) * Origin::RELAYED_TIMES;
+        let limit = Limit::AddressConnections;
+        self.hold(&self.connections, limit, origin, origin.weight(), max)
+    }
+
+    /// A connection of a host.
+    pub(crate) fn host(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+        let max = u64::from(self.limits.address_hosts) * Origin::RELAYED_TIMES;
+        self.hold(&self.hosts, Limit::AddressHosts, origin, origin.weight(), max)
+    }
+
+    /// A host that begins a session.
+    pub(crate) fn session(&self, host: HostId) -> Result<(), Refused> {
+        self.take(&self.sessions, Limit::HostSessions, host, 1)
+    }
+
+    /// How often each limit was met, as Prometheus reads it.
+    pub(crate) fn render(&self, out: &mut String) {
+        let name = "isos_limited_total";
+        let what = "What was refused because one address, account or host took too much.";
+        let _ = write!(out, "# HELP {name} {what}\n# TYPE {name} counter\n");
+        for (limit, count) in Limit::ALL.iter().zip(&self.refused) {
+            let _ = writeln!(out, "{name}{{limit=\"{}\"}} {}", limit.name(), count.load(Relaxed));
+        }
+    }
+
+    fn take<K: Ord + Copy>(
+        &self,
+        rates: &Mutex<Rates<K>>,
+        limit: Limit,
+        caller: K,
+        amount: u64,
+    ) -> Result<(), Refused> {
+        let now = Time::default() + Span::from_std(self.begun.elapsed());
+        let taken = lock(rates).take(now, caller, amount);
+        taken.map_err(|after| self.refuse(limit, after))
+    }
+
+    fn hold<K: Ord + Copy>(
+        &self,
+        holdings: &Holdings<K>,
+        limit: Limit,
+        caller: K,
+        amount: u64,
+        max: u64,
+    ) -> Result<Share<K>, Refused> {
+        let mut all = lock(holdings);
+        let held = all.get(&caller).copied().unwrap_or(0);
+        let sum = held.saturating_add(amount);
+        if held > 0 && sum > max && max > 0 {
+            return Err(self.refuse(limit, HELD_AGAIN));
+        }
+        // Nothing is nothing: it would never be taken off again.
+        if amount > 0 {
+            all.insert(caller, sum);
+        }
+        Ok(Share { holdings: holdings.clone(), caller, amount })
+    }
+
+    fn refuse(&self, limit: Limit, after: Span) -> Refused {
+        self.refused[limit as usize].fetch_add(1, Relaxed);
+        let (what, name) = (limit.what(&self.limits), limit.name());
+        let wait = seconds(after);
+        let why = format!(
+            "{what}: come back in {wait} s, and less often; the operator of the complex can raise \
+             --{name}"
+        );
+        Refused { why, after }
+    }
+}
+
+/// As `Retry-After` has it: whole seconds, one at the least.
+pub(crate) fn seconds(span: Span) -> u64 {
+    span.0.div_ceil(1_000_000).max(1)
+}
+
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Numbers alone: whatever a panic left is as good as any.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What one caller may take, and that others are none the worse for it.
+
+use super::*;
+
+const ADA: Origin = Origin::V4([192, 0, 2, 1]);
+const BOB: Origin = Origin::V4([192, 0, 2, 2]);
+
+fn door() -> Door {
+    Door::new(Limits {
+        address_requests: 1,
+        address_connections: 2,
+        account_open: 2,
+        account_uploads: Bytes(100),
+        ..Limits::default()
+    })
+}
+
+/// How many of so many are let in.
+fn let_in<T>(count: usize, one: impl Fn() -> Result<T, Refused>) -> usize {
+    (0..count).filter(|_| one().is_ok()).count()
+}
+
+#[test]
+fn an_address_has_its_burst_and_all_relayed_together_have_that_of_sixteen() {
+    let door = door();
+    let (ada, relayed) =
+        (let_in(500, || door.request(ADA)), let_in(500, || door.request(Origin::Relayed)));
+    // A machine that is slow enough to count so far gives a little more.
+    assert!((10..20).contains(&ada), "{ada}");
+    assert!((160..250).contains(&relayed), "{relayed}");
+    assert_eq!(door.request(BOB), Ok(()));
+    let refused = door.request(ADA).unwrap_err();
+    assert!(refused.after <= Span::secs(1), "{refused:?}");
+}
+
+#[test]
+fn what_is_held_at_once_is_free_again_when_it_is_dropped() {
+    let door = door();
+    let held = [door.connection(ADA).unwrap(), door.connection(ADA).unwrap()];
+    let refused = door.connection(ADA).unwrap_err();
+    assert!(refused.why.contains("more than 2 connections"), "{}", refused.why);
+    assert!(refused.why.contains("raise --address-connections"), "{}", refused.why);
+    assert!(door.connection(BOB).is_ok());
+    drop(held);
+    assert!(door.connection(ADA).is_ok());
+    assert!(lock(&door.connections).is_empty(), "who holds nothing is forgotten");
+    let relayed: Vec<_> = (0..32).map(|_| door.connection(Origin::Relayed).unwrap()).collect();
+    assert!(door.connection(Origin::Relayed).is_err(), "{}", relayed.len());
+}
+
+#[test]
+fn an_upload_of_any_size_may_begin_when_there_is_no_other() {
+    let (door, ada) = (door(), AccountId(100));
+    let large = door.upload(ada, Bytes(1_000)).unwrap();
+    assert!(door.upload(ada, Bytes(1)).is_err());
+    assert!(door.upload(AccountId(101), Bytes(1)).is_ok());
+    drop(large);
+    let _small = [door.upload(ada, Bytes(60)).unwrap(), door.upload(ada, Bytes(0)).unwrap()];
+    assert!(door.upload(ada, Bytes(41)).is_err());
+    assert!(door.upload(ada, Bytes(40)).is_ok());
+}
+
+#[test]
+fn nothing_of_a_request_that_is_refused_stays_open() {
+    let limits = Limits { account_requests: 1, account_open: 100, ..Limits::default() };
+    let (door, ada) = (Door::new(limits), AccountId(100));
+    assert!(let_in(1_000, || door.account(ada)) < 100);
+    assert!(lock(&door.open).is_empty());
+}
+
+#[test]
+fn zero_is_without_limit() {
+    let door = Door::new(Limits { address_requests: 0, address_hosts: 0, ..Limits::default() });
+    assert_eq!(let_in(100_000, || door.request(ADA)), 100_000);
+    let held: Vec<_> = (0..10_000).map(|_| door.host(ADA)).collect();
+    assert!(held.iter().all(Result::is_ok));
+}
+
+#[test]
+fn every_limit_is_counted_where_it_belongs() {
+    for (place, limit) in Limit::ALL.iter().enumerate() {
+        assert_eq!(*limit as usize, place, "{limit:?}");
+    }
+    let door = door();
+    let _ = (door.upload(AccountId(1), Bytes(90)), door.upload(AccountId(1), Bytes(90)));
+    let _held = [door.connection(ADA), door.connection(ADA), door.connection(ADA)];
+    let mut text = String::new();
+    door.render(&mut text);
+    assert!(text.contains("isos_limited_total{limit=\"address-connections\"} 1\n"), "{text}");
+    assert!(text.contains("isos_limited_total{limit=\"account-uploads\"} 1\n"), "{text}");
+    assert!(text.contains("isos_limited_total{limit=\"host-sessions\"} 0\n"), "{text}");
+}

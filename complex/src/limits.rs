@@ -1,0 +1,57 @@
+//! What one address, one account and one host may take of a server: numbers for its operator.
+
+use isos_base::Bytes;
+use isos_base::rate::Rate;
+
+/// Rates may be taken for so many seconds at once, by somebody who was quiet for as long.
+const BURST_SECS: u64 = 10;
+
+/// The limits of a server. 0 anywhere is without limit.
+///
+/// An address is an IPv4 address or a /56 of IPv6; whoever comes through a relay counts as one that
+/// may do sixteen times as much. The defaults leave a crowd behind one address, such as a
+/// laboratory, what it needs, and keep a single one from taking what all share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// HTTP requests a second from one address.
+    pub address_requests: u32,
+    /// Tokens a second from one address that the server does not remember: each costs it
+    /// signatures, and the wrong ones are never remembered.
+    pub address_tokens: u32,
+    /// Connections to the API at once from one address.
+    pub address_connections: u32,
+    /// QUIC handshakes a second from one address: each costs 0.7 ms of a core.
+    pub address_handshakes: u32,
+    /// Connections of hosts at once from one address.
+    pub address_hosts: u32,
+    /// Requests a second of one account.
+    pub account_requests: u32,
+    /// Requests of one account at once, streams of events and results among them.
+    pub account_open: u32,
+    /// Bytes of one account's uploads at once.
+    pub account_uploads: Bytes,
+    /// Sessions a second of one host.
+    pub host_sessions: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            address_requests: 4_000,
+            address_tokens: 100,
+            address_connections: 256,
+            address_handshakes: 400,
+            address_hosts: 4_096,
+            account_requests: 2_000,
+            account_open: 128,
+            account_uploads: Bytes::gib(8),
+            host_sessions: 1,
+        }
+    }
+}
+
+/// So much a second, and ten seconds' worth at once.
+pub(crate) fn rate(per_second: u32) -> Rate {
+    let per_second = u64::from(per_second);
+    Rate { per_second, burst: per_second * BURST_SECS }
+}

@@ -1,0 +1,66 @@
+//! What one address, one account and one host may take of a server, as its operator says it.
+
+use isos_base::Bytes;
+use isos_complex::Limits;
+use isos_kernel::complex::Config;
+
+/// The limits of `isos server`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits (0: none; a second's worth ten times over at once)")]
+pub(crate) struct LimitArgs {
+    /// HTTP requests a second from one address (IPv4, or /56 of IPv6).
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address_requests)]
+    pub(crate) address_requests: u32,
+    /// Unknown or wrong tokens a second from one address.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address_tokens)]
+    pub(crate) address_tokens: u32,
+    /// Connections to the API at once from one address.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address_connections)]
+    pub(crate) address_connections: u32,
+    /// Handshakes a second from one address.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address_handshakes)]
+    pub(crate) address_handshakes: u32,
+    /// Connections of hosts at once from one address.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address_hosts)]
+    pub(crate) address_hosts: u32,
+    /// Requests a second of one account.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_requests)]
+    pub(crate) account_requests: u32,
+    /// Requests of one account at once, streams of events and results among them.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_open)]
+    pub(crate) account_open: u32,
+    /// Bytes of one account's uploads at once.
+    #[arg(long, value_name = "SIZE", default_value_t = Limits::default().account_uploads)]
+    pub(crate) account_uploads: Bytes,
+    /// Jobs of one account that are not over.
+    #[arg(long, value_name = "N", default_value_t = Config::default().account_jobs_max)]
+    pub(crate) account_jobs: usize,
+    /// Hosts that earn for one account.
+    #[arg(long, value_name = "N", default_value_t = Config::default().account_hosts_max)]
+    pub(crate) account_hosts: usize,
+    /// Sessions that one host may begin a second.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().host_sessions)]
+    pub(crate) host_sessions: u32,
+}
+
+impl LimitArgs {
+    /// Those that the server itself sees to; the others are its machine's.
+    pub(crate) fn of_server(&self) -> Limits {
+        Limits {
+            address_requests: self.address_requests,
+            address_tokens: self.address_tokens,
+            address_connections: self.address_connections,
+            address_handshakes: self.address_handshakes,
+            address_hosts: self.address_hosts,
+            account_requests: self.account_requests,
+            account_open: self.account_open,
+            account_uploads: self.account_uploads,
+            host_sessions: self.host_sessions,
+        }
+    }
+}
+
+/// As the machine has it, where 0 is nothing at all.
+pub(crate) fn unless_zero(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
+}
