@@ -159,8 +159,8 @@ impl Task {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Connect { session } => {
-                // Bounded by the machine: two unacknowledged reports, what is told before them, and a
-                // few offers.
+                // Bounded by the machine: two unacknowledged reports, what is told before them,
+                // and a few offers.
                 let (outbox, frames) = mpsc::unbounded_channel();
                 self.sessions.insert(session, outbox);
                 let (shared, core) = (self.shared.clone(), self.core.clone());

@@ -152,8 +152,8 @@ struct Ran {
     ended: Option<Instant>,
 }
 
-/// Time since the machine's start, without that in which it was suspended: the same in all its processes, so that the agent can put what
-/// its children tell beside what it sees itself.
+/// Time since the machine's start, without that in which it was suspended: the same in all its
+/// processes, so that the agent can put what its children tell beside what it sees itself.
 #[must_use]
 pub fn monotonic() -> Span {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -66,7 +66,10 @@ fn chrome(trace: &TaskTrace) -> Value {
 
 /// The names of a process and of its threads.
 fn named(process: u32, name: &str) -> Vec<Value> {
-    let of = |what: &str, thread: u32, name: &str| json!({ "ph": "M", "name": what, "pid": process, "tid": thread, "args": { "name": name } });
+    let of = |what: &str, thread: u32, name: &str| {
+        let args = json!({ "name": name });
+        json!({ "ph": "M", "name": what, "pid": process, "tid": thread, "args": args })
+    };
     let places = [Place::Server, Place::Network, Place::Agent, Place::Sandbox];
     let threads = places.map(|place| of("thread_name", place as u32, place.words()));
     std::iter::once(of("process_name", 0, name)).chain(threads).collect()
