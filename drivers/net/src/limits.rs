@@ -33,8 +33,14 @@ pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
 /// Incoming connections that are held at once: about 100 KiB each, 1.6 GB in all.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Handshakes in progress at once, accepted ones that nobody has fetched included. Each costs
-/// 0.7 ms of CPU; more are refused, and the caller comes back later.
+/// 0.7 ms of CPU; further callers wait, or are refused and come back later.
 pub const HANDSHAKES_MAX: usize = 512;
+/// Callers that wait for a place among them. Each costs its first packets, three times as it sends
+/// them again: some 8 KiB.
+pub const HANDSHAKES_WAITING_MAX: usize = 4_096;
+/// A caller waits so long for a place at the most. With [`HANDSHAKE_TIMEOUT`] it is less than its
+/// own [`CONNECT_TIMEOUT`], and nobody dials for longer than [`IDLE_TIMEOUT`] without an answer.
+pub const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Above this many handshakes, a caller must first prove that its address is its own.
 pub const HANDSHAKES_UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
 /// Addresses whose handshakes are remembered, as long as they have had more than their rate; some
