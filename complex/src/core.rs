@@ -12,7 +12,7 @@ pub(crate) use isos_base::causes::report;
 use isos_base::record::Change;
 use isos_base::wire::{ToComplex, ToHost};
 use isos_base::{JobId, Machine, Time};
-use isos_db::{Commit, Writer};
+use isos_db::{Commit, CommitError, Writer};
 use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SessionId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -80,6 +80,8 @@ struct Registry {
     requests: HashMap<RequestId, oneshot::Sender<Result<Reply, Problem>>>,
     watched: HashMap<JobId, watch::Sender<u64>>,
     next_session: u64,
+    /// What those are told whose answer will not come, once the database has failed.
+    failed: Option<Problem>,
 }
 
 /// A handle of the core. Clones are handles of the same one.
@@ -94,6 +96,20 @@ pub(crate) struct Core {
 fn cut_off() -> Problem {
     let why = "the server ended before it could say whether this was done: look, then try again";
     Problem::new(ProblemCode::Busy, why)
+}
+
+/// The database does not take what requests have led to. Another server, or this one when it has
+/// started again, must not be asked the same by a program that takes this for a passing fault.
+fn unkept(error: &CommitError) -> Problem {
+    if error.is_of_changes() {
+        let why = format!(
+            "nothing of this was done: what follows from it, or from a request beside it, cannot \
+             be kept, and to ask again may end the same: {}; please report it",
+            report(error)
+        );
+        return Problem::new(ProblemCode::Internal, why);
+    }
+    if error.keeps_nothing() { stopping() } else { cut_off() }
 }
 
 fn stopping() -> Problem {
@@ -145,7 +161,8 @@ impl Core {
         let (answer, answered) = oneshot::channel();
         let sent = self.messages.send(Message::Call(call, answer)).await;
         sent.map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(cut_off()))
+        let lost = |_| Err(lock(&self.registry).failed.clone().unwrap_or_else(cut_off));
+        answered.await.unwrap_or_else(lost)
     }
 
     /// Looks at the machine. What it saw is durable when the answer comes.
@@ -378,7 +395,11 @@ async fn release(
 ) {
     while let Some(batch) = batches.recv().await {
         if let Err(error) = batch.commit.await {
-            lock(&registry).requests.clear();
+            {
+                let mut registry = lock(&registry);
+                registry.failed = Some(unkept(&error));
+                registry.requests.clear();
+            }
             let _ = failed.send(report(&error)).await;
             return;
         }

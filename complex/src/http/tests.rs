@@ -5,9 +5,9 @@ use std::time::Duration;
 use isos_base::api::{HostView, JobView, LeaseView, Problem, SubmitRequest};
 use isos_base::job::{FileList, JobSpec, Mount};
 use isos_base::limits::FILE_LIST_BYTES_MAX;
-use isos_base::record::{Change, LeaseRecord, LeaseState};
+use isos_base::record::{Change, LeaseRecord, LeaseState, TransferRecord};
 use isos_base::wire::{HOST_ALPN, Refusal, ToHost};
-use isos_base::{Bytes, Fuel, Guid, HostId, LeaseId, Time, codec};
+use isos_base::{Bytes, Fuel, Guid, HostId, LeaseId, Time, TransferId, codec};
 use isos_kernel::complex::Call;
 use isos_net::Closed;
 
@@ -368,5 +368,30 @@ async fn an_upload_too_many_is_told_when_to_come_back_and_comes_in_later() {
     let (_, _, metrics) = world.ask("GET /metrics", &[], b"").await;
     assert!(metrics.contains("isos_uploads_refused_total 1\n"), "{metrics}");
     assert!(metrics.contains("isos_queue_max{queue=\"uploads\"} 256\n"), "{metrics}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_makes_a_conflict_is_answered_and_not_asked_for_again() {
+    let mut world = World::new().await;
+    submitted(&world).await;
+    let shared = world.server.shared.clone();
+    // The next transfer stands in the books already, and is another one.
+    let last = shared.db.transfers(None, 0, 1_000).await.unwrap().pop().unwrap();
+    let other = TransferRecord { seq: last.seq + 1, id: TransferId(77), ..last };
+    shared.db.commit(&[Change::Transfer(Box::new(other))]).await.unwrap();
+    let credits = r#"{"amount":1000000,"why":"a test"}"#;
+    let line = "POST /v1/accounts/me/credits";
+    let (status, answer) = world.json(line, &world.operator(), credits).await;
+    let problem: Problem = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, problem.code), (500, ProblemCode::Internal), "{answer}");
+    let message = problem.message;
+    assert!(message.contains("nothing of this was done"), "{message}");
+    assert!(message.contains("would replace a different one"), "{message}");
+    let why = world.server.failed().await.to_string();
+    assert!(why.contains("would replace a different one"), "the server ends: {why}");
+    // Whoever comes now has not asked for anything that cannot be kept.
+    let late = shared.core.query(|_, _| ()).await.unwrap_err();
+    assert_eq!(late.code, ProblemCode::Busy);
     world.server.stop().await;
 }

@@ -356,6 +356,29 @@ impl OpenError {
 }
 
 impl CommitError {
+    /// Whether the changes themselves are what cannot be kept: to try them again ends the same.
+    #[must_use]
+    pub fn is_of_changes(&self) -> bool {
+        match self {
+            Self::Value(_) | Self::Conflict { .. } => true,
+            Self::Stopped(first) => first.is_of_changes(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is certain that nothing of the changes is kept.
+    #[must_use]
+    pub const fn keeps_nothing(&self) -> bool {
+        match self {
+            Self::Value(_)
+            | Self::Conflict { .. }
+            | Self::Deposed { .. }
+            | Self::Overrun { .. }
+            | Self::Stopped(_) => true,
+            Self::DiskFull { .. } | Self::Failed { .. } | Self::Away { .. } | Self::Closed => false,
+        }
+    }
+
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
         match known(place, &source) {
