@@ -6,7 +6,7 @@ use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
-use isos_base::task::{Exit, Output, OutputAt, TaskResult};
+use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
 use isos_base::{Bytes, Fuel, HostId, JobId, Machine, Span, Time};
 use isos_kernel::host::{ChamberId, Effect, Ended, Host, HostState, Input, SessionId};
@@ -73,6 +73,8 @@ pub(crate) struct SimHost {
 const PREPARE: Span = Span::millis(300);
 /// A crashed host comes back after this time.
 const REBOOT: Span = Span::secs(60);
+/// One in so many tasks fails through no fault of its program.
+const FAILS_ONE_IN: u64 = 200;
 /// The machine looks at itself once in so many inputs.
 const CHECK_ONE_IN: u64 = 256;
 
@@ -314,12 +316,15 @@ impl SimHost {
         let Some(room) = self.chambers.get_mut(&id) else { return Vec::new() };
         let Some((task, began)) = room.running.remove(&run) else { return Vec::new() };
         let mut result = right_result(room.offer.job, task);
+        let fails = self.random.one_in(FAILS_ONE_IN);
         if self.lie_rate.is_some_and(|rate| self.random.unit() < rate) {
             // All liars tell the same lie, which is the worst that they can do.
             let output = Output { stdout: b"wrong".to_vec(), ..Output::default() };
             result.output = OutputAt::Inline(output.encode());
         }
-        let ended = vec![Ended { task, wall: now.since(began), outcome: Ok(result) }];
+        let fault = || Fault::SandboxDied("signal 9".to_owned());
+        let outcome = if fails { Err(fault()) } else { Ok(result) };
+        let ended = vec![Ended { task, wall: now.since(began), outcome }];
         let mut todos = self.input(now, Input::TasksEnded { chamber: id, ended });
         self.run_next(now, id, &mut todos);
         todos
@@ -351,7 +356,8 @@ pub(crate) fn right_result(job: JobId, task: u32) -> TaskResult {
     TaskResult {
         task,
         exit: Exit::Code(0),
-        fuel: Fuel(task_time(job, task).0 * 9_000),
+        // Less than any job allows.
+        fuel: Fuel((task_time(job, task).0 * 9_000).min(9_000_000_000)),
         output: OutputAt::Inline(output.encode()),
     }
 }

@@ -84,7 +84,8 @@ impl World {
     }
 
     /// Jobs that do not end well: one whose hold pays for a part of it, which must end by itself,
-    /// and some that are cancelled on the way.
+    /// and some that are cancelled on the way, unless all of them has ended: each task is given up
+    /// when it fails once.
     fn plan_odd_jobs(&mut self) -> Result<(), String> {
         let account = self.open_account("odd".into(), MicroCredits::credits(1_000))?;
         let tasks = (self.plan.tasks / 8).max(1);
@@ -95,10 +96,12 @@ impl World {
             spec.price_max = price_max;
             spec
         };
-        let price_max = MicroCredits(i64::from(self.plan.tasks) * 50);
+        // At least what one task can cost.
+        let price_max = MicroCredits((i64::from(self.plan.tasks) * 50).max(5_000));
         self.submit(account, odd(3, 5, Some(price_max)));
         for (agree, of) in [(2, 3), (3, 3)] {
-            let submitted = self.submit(account, odd(agree, of, None));
+            let spec = JobSpec { attempts_max: 1, ..odd(agree, of, None) };
+            let submitted = self.submit(account, spec);
             // The number of the job is put in when it is known.
             let call = Call::Cancel { job: Default::default() };
             self.errand(call, Some(submitted), self.plan.faults_until);

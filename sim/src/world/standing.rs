@@ -136,8 +136,9 @@ impl World {
         self.database.free_at = self.database.free_at.max(until.min(ends));
         let Some(request) = self.requests.remove(&number) else { return };
         if until < ends {
-            self.requests.insert(number, request);
-            self.at(until, Event::Requested(number));
+            self.next_request += 1;
+            self.requests.insert(self.next_request, request);
+            self.at(until, Event::Requested(self.next_request));
         } else {
             let lost = Act::Answered(request.about, Answer::Lost);
             self.at(until, Event::Server(server, request.life, lost));
