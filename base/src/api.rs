@@ -408,7 +408,7 @@ pub struct SubmitRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A word for programs: `not_found`, `refused`, `usage`, `unauthorised`, `busy`, `internal`.
+    /// A word for programs, such as `not_found`, `refused` or `busy`.
     pub code: ProblemCode,
     /// A sentence for people, with the number and the remedy.
     pub message: String,
@@ -434,6 +434,8 @@ pub enum ProblemCode {
     Busy,
     /// The caller takes too much at a time, and nothing was begun: try again later, less often.
     Limited,
+    /// It may have been done, or not: look before it is asked for again.
+    Unsure,
     /// The bytes do not fit their name or signature.
     Verification,
     /// The server has a fault.
@@ -451,6 +453,7 @@ impl ProblemCode {
             Self::Unauthorised => 403,
             Self::Busy => 503,
             Self::Limited => 429,
+            Self::Unsure => 504,
             Self::Verification => 422,
             Self::Internal => 500,
         }
@@ -466,7 +469,7 @@ impl ProblemCode {
             Self::Unauthorised => 7,
             Self::Busy | Self::Limited => 5,
             Self::Verification => 12,
-            Self::Internal => 1,
+            Self::Unsure | Self::Internal => 1,
         }
     }
 }

@@ -405,7 +405,7 @@ pub struct IdempotencyRecord {
     pub key: String,
     /// Hash of the request: the same key with another request is an error.
     pub request: Guid,
-    /// The job that the request made.
+    /// The job that the request made; 0 of a request that made none.
     pub job: JobId,
     /// When it may be forgotten.
     pub expires: Time,

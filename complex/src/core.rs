@@ -93,9 +93,10 @@ pub(crate) struct Core {
 }
 
 /// The request was taken, and whether it was carried out is not known here.
-fn cut_off() -> Problem {
-    let why = "the server ended before it could say whether this was done: look, then try again";
-    Problem::new(ProblemCode::Busy, why)
+pub(crate) fn cut_off() -> Problem {
+    let why = "the server ended before it could say whether this was done: look for it (`isos job \
+               list`, `isos account statement`), or ask again with the same key, which does it once";
+    Problem::new(ProblemCode::Unsure, why)
 }
 
 /// The database does not take what requests have led to. Another server, or this one when it has

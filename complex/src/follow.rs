@@ -23,6 +23,7 @@ use isos_net::{Connection, Endpoint, PeerAddr, Relay, code};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::core::cut_off;
 use crate::door::Door;
 use crate::front::Front;
 use crate::hosts::{self, Places};
@@ -192,6 +193,9 @@ impl Shared {
         };
         let Way { connection, place } = self.way().await?;
         let leader = connection.remote();
+        // What only reads may be asked again; of anything else nobody knows whether it was done.
+        let is_safe = request.method().is_safe();
+        let cut_off = |busy: Problem| if is_safe { busy } else { cut_off() };
         let exchange = async {
             let stream = connection.open().await.map_err(|error| lost(&error))?;
             let stream = stream.into_raw().await.map_err(|error| lost(&error))?;
@@ -203,11 +207,11 @@ impl Shared {
                     tracing::debug!("a request that was passed on was cut off: {error}");
                 }
             });
-            lane.send_request(request).await.map_err(|error| lost(&error))
+            lane.send_request(request).await.map_err(|error| cut_off(lost(&error)))
         };
         let answer = tokio::select! {
             answer = exchange => answer?,
-            () = self.replaced(leader) => return Err(busy("another server leads since")),
+            () = self.replaced(leader) => return Err(cut_off(busy("another server leads since"))),
         };
         // The place is free when the answer has been read.
         Ok(answer.map(|body| {

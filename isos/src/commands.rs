@@ -17,6 +17,8 @@ pub(crate) mod status;
 pub(crate) mod ticket;
 pub(crate) mod token;
 
+use anyhow::Context as _;
+
 use crate::context::Context;
 use crate::exit::End;
 use crate::world;
@@ -100,4 +102,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
     }
+}
+
+/// A key that nobody else has, so that a request can be repeated when the line breaks.
+fn fresh_key() -> anyhow::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("no randomness for the request's key")?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }

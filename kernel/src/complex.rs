@@ -23,7 +23,7 @@ pub use restore::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use isos_base::api::{JobView, Problem};
+use isos_base::api::{AccountView, JobView, Problem};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
@@ -163,6 +163,9 @@ pub enum Call {
         amount: MicroCredits,
         /// Why, for the statement.
         why: String,
+        /// The caller's idempotency key.
+        #[serde(default)]
+        key: Option<String>,
     },
     /// A token is good no more.
     RevokeToken {
@@ -182,6 +185,8 @@ pub enum Reply {
     Ended(JobId),
     /// The account.
     Account(AccountId),
+    /// The account that has got credits, as it is now.
+    Credited(Box<AccountView>),
     /// It is done.
     Done,
 }
@@ -471,6 +476,6 @@ impl Complex {
 }
 
 /// BLAKE3 over the request, so that a key cannot be used for another one.
-fn request_hash(spec: &JobSpec) -> Guid {
-    Guid::of(&isos_base::codec::encode(spec))
+fn request_hash<T: Serialize>(request: &T) -> Guid {
+    Guid::of(&isos_base::codec::encode(request))
 }

@@ -362,11 +362,10 @@ impl Answer<'_> {
         };
         match problem {
             Ok(problem) => {
-                let limited = problem.code == ProblemCode::Limited;
-                // A server that ends says "busy" too, of requests that it may have carried out.
-                let lasting = problem.code != ProblemCode::Busy && !limited;
-                let error = problem.into();
-                Failed { error, unsent: false, refused: limited, lasting, after }
+                // Of those two it says so only when nothing was begun.
+                let refused = matches!(problem.code, ProblemCode::Busy | ProblemCode::Limited);
+                let lasting = !refused && problem.code != ProblemCode::Unsure;
+                Failed { error: problem.into(), unsent: false, refused, lasting, after }
             }
             Err(_) => {
                 let quote = quote(&bytes);
@@ -421,6 +420,7 @@ fn problem_of(status: StatusCode) -> Option<ProblemCode> {
         ProblemCode::Unauthorised,
         ProblemCode::Busy,
         ProblemCode::Limited,
+        ProblemCode::Unsure,
         ProblemCode::Verification,
         ProblemCode::Internal,
     ];

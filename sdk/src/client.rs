@@ -44,6 +44,7 @@ pub struct StatementPart {
 struct CreditRequest<'a> {
     amount: MicroCredits,
     why: &'a str,
+    key: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -246,17 +247,20 @@ impl Client {
         self.json(Call::get(format!("/v1/accounts/{}/earnings", escape(which)))).await
     }
 
-    /// Gives credits to an account; for operators. Not repeated when nobody knows whether it was
-    /// carried out: look at the statement then.
+    /// Gives credits to an account; for operators. With a key it is repeated until there is an
+    /// answer, and grants once however often it arrives; without one it is not when nobody knows
+    /// whether it was carried out: look at the statement then.
     pub async fn credit(
         &self,
         which: &str,
         amount: MicroCredits,
         why: &str,
+        key: Option<&str>,
     ) -> Result<AccountView, ClientError> {
-        let body = CreditRequest { amount, why };
+        let body = CreditRequest { amount, why, key };
         let path = format!("/v1/accounts/{}/credits", escape(which));
-        self.json(Call::post(path, &body, Again::IfUnsent)).await
+        let again = if key.is_some() { Again::Yes } else { Again::IfUnsent };
+        self.json(Call::post(path, &body, again)).await
     }
 
     /// Makes a ticket; for operators.

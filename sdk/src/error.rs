@@ -140,6 +140,7 @@ impl ClientError {
                 ProblemCode::Unauthorised => "unauthorised",
                 ProblemCode::Busy => "busy",
                 ProblemCode::Limited => "limited",
+                ProblemCode::Unsure => "unsure",
                 ProblemCode::Verification => "verification",
                 ProblemCode::Internal => "internal",
             },

@@ -166,7 +166,8 @@ impl JobEvents {
             // Nobody there from the start is an answer; nobody there any more is an outage.
             ClientError::Unreachable { .. } => self.last.is_some(),
             error => {
-                matches!(error.problem(), Some(ProblemCode::Busy | ProblemCode::Limited))
+                use ProblemCode::{Busy, Limited, Unsure};
+                matches!(error.problem(), Some(Busy | Limited | Unsure))
             }
         };
         let now = Instant::now();

@@ -109,26 +109,32 @@ async fn servers_that_take_each_other_for_the_leader_do_not_pass_requests_round_
 
 #[tokio::test]
 async fn a_request_whose_leader_is_replaced_meanwhile_is_not_left_hanging() {
-    // A leader that takes the request and never answers, as one that was stopped.
-    let silent = endpoint_for(4, API_ALPN).await;
-    let addr = ServerAddr { key: silent.public(), addresses: silent.addresses(), relay: None };
-    let follower = Follower::of(Some(&addr)).await;
-    let accepted = tokio::spawn(async move {
-        let connection = silent.accept().await.unwrap().accept();
-        let stream = connection.accept().await.unwrap();
-        (silent, connection, stream)
-    });
-    let asked = follower.ask("GET /v1/status", &[], b"");
-    let replaced = async {
-        let _held = accepted.await.unwrap();
-        follower.servers.send_replace(Servers::default());
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        (status, body) = asked => {
-            assert_eq!((status, body.contains("another server leads")), (503, true), "{body}");
+    for (line, wanted, words) in [
+        ("GET /v1/status", 503, "another server leads"),
+        // It may have been carried out, and nobody should take it for one that was not.
+        ("POST /v1/jobs", 504, "before it could say whether this was done"),
+    ] {
+        // A leader that takes the request and never answers, as one that was stopped.
+        let silent = endpoint_for(4, API_ALPN).await;
+        let addr = ServerAddr { key: silent.public(), addresses: silent.addresses(), relay: None };
+        let follower = Follower::of(Some(&addr)).await;
+        let accepted = tokio::spawn(async move {
+            let connection = silent.accept().await.unwrap().accept();
+            let stream = connection.accept().await.unwrap();
+            (silent, connection, stream)
+        });
+        let asked = follower.ask(line, &[], b"");
+        let replaced = async {
+            let _held = accepted.await.unwrap();
+            follower.servers.send_replace(Servers::default());
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            (status, body) = asked => {
+                assert_eq!((status, body.contains(words)), (wanted, true), "{body}");
+            }
+            () = replaced => {}
         }
-        () = replaced => {}
     }
 }
 

@@ -97,7 +97,7 @@ impl Modify for Tokens {
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             if operation.security.is_none() {
-                for status in ["403", "429", "500", "503"] {
+                for status in ["403", "429", "500", "503", "504"] {
                     let failure = Ref::from_response_name("Failure");
                     operation.responses.responses.insert(status.into(), failure.into());
                 }

@@ -9,7 +9,7 @@ use isos_base::api::{
 use isos_base::capability::{self, Right};
 use isos_base::statement::SignedHead;
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, Span, TaskId};
-use isos_kernel::complex::{Call, Complex};
+use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
@@ -324,6 +324,8 @@ pub(super) struct Credits {
     amount: MicroCredits,
     /// Why, for the statement.
     why: String,
+    /// Chosen by the caller: the same key grants once, however often it is sent.
+    key: Option<String>,
 }
 
 /// Grants credits to an account.
@@ -337,7 +339,11 @@ pub(super) struct Credits {
     params(("account" = String, Path, description = "Number or name of the account, or `me`")),
     request_body = Credits,
     responses(
-        (status = 200, body = AccountView, description = "The account as it is now"),
+        (
+            status = 200,
+            body = AccountView,
+            description = "The account as it is now; granted once for the same key",
+        ),
         (status = 400, response = super::Failure),
         (status = 404, response = super::Failure),
         (status = 409, response = super::Failure),
@@ -351,10 +357,11 @@ pub(super) async fn credits(
 ) -> Answer<Json<AccountView>> {
     who.needs(Right::Operate)?;
     let account = account_id(&shared, &who, &text).await?;
-    let Credits { amount, why } = credits;
-    shared.core.call(Call::Mint { account, amount, why }).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(account)).await?;
-    view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
+    let Credits { amount, why, key } = credits;
+    match shared.core.call(Call::Mint { account, amount, why, key }).await? {
+        Reply::Credited(view) => Ok(Json(*view)),
+        _ => Err(super::Failure::from(super::internal("the kernel gave another reply"))),
+    }
 }
 
 /// Makes a ticket, and its account if there is none of this name.

@@ -395,3 +395,24 @@ async fn a_request_that_makes_a_conflict_is_answered_and_not_asked_for_again() {
     assert_eq!(late.code, ProblemCode::Busy);
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn credits_with_a_key_are_granted_once_and_a_key_is_for_one_grant() {
+    let world = World::new().await;
+    let line = "POST /v1/accounts/me/credits";
+    let credit = async |amount: u32, key: &str| {
+        let body = format!("{{\"amount\":{amount},\"why\":\"a test\"{key}}}");
+        let (status, answer) = world.json(line, &world.operator(), &body).await;
+        let received = serde_json::from_str::<isos_base::api::AccountView>(&answer);
+        (status, received.map_or(0, |account| account.received.0), answer)
+    };
+    assert_eq!(credit(5, ",\"key\":\"k\"").await.1, 5);
+    assert_eq!(credit(5, ",\"key\":\"k\"").await.1, 5, "the same once more");
+    assert_eq!(credit(5, ",\"key\":\"another\"").await.1, 10);
+    assert_eq!(credit(5, "").await.1, 15);
+    assert_eq!(credit(5, "").await.1, 20, "without a key, twice is twice");
+    let (status, _, answer) = credit(6, ",\"key\":\"k\"").await;
+    assert_eq!((status, answer.contains("used for another request")), (400, true), "{answer}");
+    assert_eq!(credit(5, ",\"key\":\"\"").await.0, 400);
+    world.server.stop().await;
+}

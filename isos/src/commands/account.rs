@@ -48,6 +48,9 @@ pub(crate) enum Command {
         /// What for; stands in the statement
         #[arg(long, value_name = "TEXT", default_value = "gift")]
         why: String,
+        /// Give them only once, however often this is run with the same key
+        #[arg(long, value_name = "TEXT")]
+        key: Option<String>,
     },
 }
 
@@ -75,9 +78,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
             let accounts = context.client()?.accounts().await?;
             context.out.show(&AccountList(accounts))?;
         }
-        Command::Credit { account, amount, why } => {
+        Command::Credit { account, amount, why, key } => {
             let client = context.client()?;
-            let account = client.credit(&account, amount, &why).await?;
+            let key = key.map_or_else(super::fresh_key, Ok)?;
+            let account = client.credit(&account, amount, &why, Some(&key)).await?;
             context.out.show(&AccountReport { account, earnings: Vec::new(), here: None })?;
         }
     }

@@ -63,6 +63,7 @@ fn the_complexs_no_keeps_its_word_and_code() {
         (ProblemCode::NotFound, 4, "not_found"),
         (ProblemCode::Busy, 5, "busy"),
         (ProblemCode::Limited, 5, "limited"),
+        (ProblemCode::Unsure, 1, "unsure"),
         (ProblemCode::Refused, 6, "refused"),
         (ProblemCode::Unauthorised, 7, "unauthorised"),
         (ProblemCode::Verification, 12, "verification"),

@@ -3,7 +3,7 @@
 use isos_base::api::{Plan, Problem, ProblemCode};
 use isos_base::job::JobSpec;
 use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
-use isos_base::{AccountId, JobId, MicroCredits, Span};
+use isos_base::{AccountId, Guid, JobId, MicroCredits, Span};
 
 use super::job::Job;
 use super::{Call, Complex, Effect, Reply, request_hash};
@@ -12,6 +12,8 @@ use crate::ledger::{LedgerError, Posting, job_hold};
 
 /// How long a reply is remembered under its idempotency key.
 const IDEMPOTENCY_KEPT: Span = Span::secs(2 * 86_400);
+/// What a key is remembered with that made no job.
+const NO_JOB: JobId = JobId(0);
 /// Replies remembered for all accounts together.
 const IDEMPOTENCY_MAX: usize = 1_000_000;
 /// Tasks of all jobs that are not over: 2 bits each, plus ranges.
@@ -27,9 +29,8 @@ impl Complex {
             Call::Submit { account, spec, key } => self.submit(account, *spec, key, effects),
             Call::Cancel { job } => self.cancel(job, effects),
             Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
-            Call::Mint { account, amount, why } => {
-                self.mint(account, amount, why, effects)?;
-                Ok(Reply::Done)
+            Call::Mint { account, amount, why, key } => {
+                self.grant_credits(account, amount, why, key, effects)
             }
             Call::RevokeToken { id, until } => {
                 self.revoked.insert(id.clone(), until);
@@ -47,20 +48,9 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Problem> {
         let request = request_hash(&spec);
-        if let Some(key) = &key {
-            if key.is_empty() || key.len() > 128 {
-                let message = "an idempotency key has 1 to 128 characters";
-                return Err(Problem::new(ProblemCode::Usage, message));
-            }
-            if let Some(record) = self.idempotency.get(&(account, key.clone())) {
-                if record.request != request {
-                    let message = format!("key {key:?} was used for another job already");
-                    return Err(Problem::new(ProblemCode::Usage, message));
-                }
-                let job = record.job;
-                let view = self.job_view(job).map(Box::new);
-                return Ok(view.map_or(Reply::Ended(job), Reply::Job));
-            }
+        if let Some(job) = self.remembered(account, key.as_deref(), request)? {
+            let view = self.job_view(job).map(Box::new);
+            return Ok(view.map_or(Reply::Ended(job), Reply::Job));
         }
         let (constraint, hold) = self.check_job(account, &spec)?;
         let id = JobId(self.last_job.0 + 1);
@@ -97,16 +87,47 @@ impl Complex {
         self.jobs.insert(id, Job::new(record, constraint));
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
-        if let Some(key) = key {
-            let expires = self.now + IDEMPOTENCY_KEPT;
-            let record = IdempotencyRecord { account, key: key.clone(), request, job: id, expires };
-            effects.push(Effect::Keep(Change::Idempotency(record.clone())));
-            if self.idempotency.len() < IDEMPOTENCY_MAX {
-                self.idempotency.insert((account, key), record);
-            }
-        }
+        self.remember(account, key, request, id, effects);
         let view = self.job_view(id).expect("inserted above");
         Ok(Reply::Job(Box::new(view)))
+    }
+
+    /// What was done lately under a key, if it was the same request.
+    fn remembered(
+        &self,
+        account: AccountId,
+        key: Option<&str>,
+        request: Guid,
+    ) -> Result<Option<JobId>, Problem> {
+        let Some(key) = key else { return Ok(None) };
+        if key.is_empty() || key.len() > 128 {
+            let message = "an idempotency key has 1 to 128 characters";
+            return Err(Problem::new(ProblemCode::Usage, message));
+        }
+        match self.idempotency.get(&(account, key.to_owned())) {
+            Some(record) if record.request != request => {
+                let message = format!("key {key:?} was used for another request already");
+                Err(Problem::new(ProblemCode::Usage, message))
+            }
+            known => Ok(known.map(|record| record.job)),
+        }
+    }
+
+    fn remember(
+        &mut self,
+        account: AccountId,
+        key: Option<String>,
+        request: Guid,
+        job: JobId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(key) = key else { return };
+        let expires = self.now + IDEMPOTENCY_KEPT;
+        let record = IdempotencyRecord { account, key: key.clone(), request, job, expires };
+        effects.push(Effect::Keep(Change::Idempotency(record.clone())));
+        if self.idempotency.len() < IDEMPOTENCY_MAX {
+            self.idempotency.insert((account, key), record);
+        }
     }
 
     /// Everything that must hold before money is touched; the compiled constraint and the hold.
@@ -235,6 +256,26 @@ impl Complex {
             self.mint(account, welcome, "welcome".into(), effects)?;
         }
         Ok(Reply::Account(account))
+    }
+
+    /// Credits by the operator, once for the same key.
+    fn grant_credits(
+        &mut self,
+        account: AccountId,
+        amount: MicroCredits,
+        why: String,
+        key: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        let request = request_hash(&(account, amount, &why));
+        // Keys of grants are the mint's, so that they are apart from those of anybody's jobs.
+        if self.remembered(system::MINT, key.as_deref(), request)?.is_none() {
+            self.mint(account, amount, why, effects)?;
+            self.remember(system::MINT, key, request, NO_JOB, effects);
+        }
+        let view = self.account_view(account).map(Box::new);
+        let none = || Problem::new(ProblemCode::NotFound, format!("there is no account {account}"));
+        view.map(Reply::Credited).ok_or_else(none)
     }
 
     fn mint(

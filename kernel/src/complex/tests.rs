@@ -478,6 +478,29 @@ fn the_same_key_gives_the_same_job() {
 }
 
 #[test]
+fn the_same_key_grants_credits_once_and_is_no_key_of_a_job() {
+    let mut world = World::new();
+    let account = world.buyer();
+    let grant = |amount: i64| Call::Mint {
+        account,
+        amount: MicroCredits(amount),
+        why: "a prize".into(),
+        key: Some("once".into()),
+    };
+    let received = |world: &World| world.complex.account_view(account).unwrap().received.0;
+    let before = received(&world);
+    let Ok(Reply::Credited(view)) = world.call(grant(5)) else { panic!("not granted") };
+    assert_eq!(view.received.0, before + 5);
+    world.call(grant(5)).unwrap();
+    world.restart();
+    world.call(grant(5)).unwrap();
+    assert_eq!(received(&world), before + 5);
+    assert_eq!(world.call(grant(6)).unwrap_err().code, ProblemCode::Usage);
+    let submit = Call::Submit { account, spec: Box::new(job(3)), key: Some("once".into()) };
+    assert!(world.call(submit).is_ok(), "keys of jobs are apart");
+}
+
+#[test]
 fn a_cancelled_job_pays_what_was_done_and_releases_the_rest() {
     let mut world = World::new();
     world.join(1);

@@ -131,7 +131,7 @@ async fn money_is_not_sent_twice() {
     });
     let client = client(address);
     client.job(JobId(42)).await.unwrap();
-    let error = client.credit("me", MicroCredits(5), "gift").await.unwrap_err();
+    let error = client.credit("me", MicroCredits(5), "gift", None).await.unwrap_err();
     assert!(matches!(error, ClientError::Interrupted { .. }), "{error}");
     assert_eq!(server.await.unwrap(), (1, false));
 }
@@ -215,14 +215,13 @@ async fn a_submission_with_a_key_is_repeated() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
-#[tokio::test]
-async fn credits_are_granted_once_though_the_server_says_busy() {
+/// A server that says these about credits, one after another, and the number of times it was asked.
+async fn crediting(says: &'static [ProblemCode]) -> (Server, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counter = count.clone();
-    // One that ends after it has carried the request out.
     let credit = move || {
-        counted(&counter);
-        async move { problem(ProblemCode::Busy) }
+        let number = counted(&counter) as usize;
+        async move { problem(says[number.min(says.len() - 1)]) }
     };
     let server = Server::start(
         Router::new()
@@ -230,33 +229,28 @@ async fn credits_are_granted_once_though_the_server_says_busy() {
             .route("/v1/jobs/42", get(|| async { job_answer() })),
     )
     .await;
-    let client = server.client();
-    client.job(JobId(42)).await.unwrap();
-    let error = client.credit("7", MicroCredits(5), "test").await.unwrap_err();
-    assert_eq!((error.exit_code(), count.load(Ordering::SeqCst)), (5, 1), "{error}");
+    (server, count)
 }
 
 #[tokio::test]
-async fn credits_are_granted_after_the_wait_that_a_limit_asks_for() {
-    let count = Arc::new(AtomicU32::new(0));
-    let counter = count.clone();
-    // Nothing was begun, so asking again is no second time.
-    let credit = move || {
-        let number = counted(&counter);
-        async move {
-            if number == 0 { problem(ProblemCode::Limited) } else { problem(ProblemCode::Refused) }
-        }
-    };
-    let server = Server::start(
-        Router::new()
-            .route("/v1/accounts/7/credits", post(credit))
-            .route("/v1/jobs/42", get(|| async { job_answer() })),
-    )
-    .await;
-    let client = server.client();
-    client.job(JobId(42)).await.unwrap();
-    let error = client.credit("7", MicroCredits(5), "test").await.unwrap_err();
-    assert_eq!((error.exit_code(), count.load(Ordering::SeqCst)), (6, 2), "{error}");
+async fn credits_are_asked_for_again_unless_they_may_have_been_granted() {
+    use ProblemCode::{Busy, Limited, Refused, Unsure};
+    for (says, key, asked, exit) in [
+        // It ended, perhaps after it had carried the request out.
+        (&[Unsure, Refused][..], None, 1, 1),
+        // With a key, twice is the same as once.
+        (&[Unsure, Refused], Some("k"), 2, 6),
+        // Nothing was begun.
+        (&[Busy, Refused], None, 2, 6),
+        (&[Limited, Refused], None, 2, 6),
+    ] {
+        let (server, count) = crediting(says).await;
+        let client = server.client();
+        client.job(JobId(42)).await.unwrap();
+        let error = client.credit("7", MicroCredits(5), "test", key).await.unwrap_err();
+        let found = (count.load(Ordering::SeqCst), error.exit_code());
+        assert_eq!(found, (asked, exit), "{says:?} {key:?}: {error}");
+    }
 }
 
 #[tokio::test]

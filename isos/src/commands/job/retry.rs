@@ -8,7 +8,8 @@ use isos_base::{MicroCredits, TaskRange};
 use isos_sdk::{Rerun, Wanted};
 
 use super::results::{Format, Place};
-use super::{submit, wait};
+use super::wait;
+use crate::commands::fresh_key;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::output::plural;
@@ -83,7 +84,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     if args.max_price.is_some() {
         spec.price_max = args.max_price;
     }
-    let key = args.key.map_or_else(submit::fresh_key, Ok)?;
+    let key = args.key.map_or_else(fresh_key, Ok)?;
     let new = client.submit(&SubmitRequest { spec, key: Some(key) }).await?;
     let (id, tasks) = (new.id, plural(new.tasks.total, "task"));
     if !args.wait && place.is_none() {

@@ -8,6 +8,7 @@ use isos_base::api::SubmitRequest;
 use isos_sdk::{Client, Prepared, Wanted};
 
 use super::{results, wait};
+use crate::commands::fresh_key;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::job_options::JobOptions;
@@ -88,11 +89,4 @@ async fn plan(prepared: Prepared, client: &Client, context: &Context) -> anyhow:
     let end = if report.can_run() { End::Ok } else { End::Refused };
     context.out.show(&report)?;
     Ok(end)
-}
-
-/// A key that nobody else has, so that the submission can be repeated when the line breaks.
-pub(super) fn fresh_key() -> anyhow::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("no randomness for the submission's key")?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }
