@@ -31,10 +31,11 @@ enum Limit {
     AccountOpen,
     AccountUploads,
     HostSessions,
+    HostFrames,
 }
 
 impl Limit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -43,6 +44,7 @@ impl Limit {
         Self::AccountOpen,
         Self::AccountUploads,
         Self::HostSessions,
+        Self::HostFrames,
     ];
 
     /// The operator's word for it: an option of the server, and a label of its metrics.
@@ -56,6 +58,7 @@ impl Limit {
             Self::AccountOpen => "account-open",
             Self::AccountUploads => "account-uploads",
             Self::HostSessions => "host-sessions",
+            Self::HostFrames => "host-frames",
         }
     }
 
@@ -88,6 +91,9 @@ impl Limit {
             }
             Self::HostSessions => {
                 format!("more than {} sessions a second of one host", limits.host_sessions)
+            }
+            Self::HostFrames => {
+                format!("more than {} frames a second of one host", limits.host_frames)
             }
         }
     }
@@ -214,6 +220,18 @@ impl Door {
     /// A host that begins a session.
     pub(crate) fn session(&self, host: HostId) -> Result<(), Refused> {
         self.take(&self.sessions, Limit::HostSessions, host, 1)
+    }
+
+    /// What the frames of one session are counted with.
+    pub(crate) fn frames(&self) -> Mutex<Rates<()>> {
+        Mutex::new(Rates::new(rate(self.limits.host_frames), 1))
+    }
+
+    /// Waits until a session may send one more frame.
+    pub(crate) async fn frame(&self, frames: &Mutex<Rates<()>>) {
+        while let Err(refused) = self.take(frames, Limit::HostFrames, (), 1) {
+            tokio::time::sleep(refused.after.to_std()).await;
+        }
     }
 
     /// How often each limit was met, as Prometheus reads it.

@@ -321,9 +321,11 @@ async fn listen(
     mut receiver: FrameReceiver,
     connection: &Connection,
 ) {
+    let frames = shared.door.frames();
     loop {
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {
+                shared.door.frame(&frames).await;
                 shared.metrics.frame();
                 if let ToComplex::Traced(trace) = frame {
                     if trace.steps.len() > HOST_STEPS_MAX {

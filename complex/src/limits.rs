@@ -32,6 +32,9 @@ pub struct Limits {
     pub account_uploads: Bytes,
     /// Sessions a second of one host.
     pub host_sessions: u32,
+    /// Frames a second of one host: reports, and offers, after each of which work is looked for. A
+    /// host that sends more is read more slowly.
+    pub host_frames: u32,
 }
 
 impl Default for Limits {
@@ -46,6 +49,7 @@ impl Default for Limits {
             account_open: 128,
             account_uploads: Bytes::gib(8),
             host_sessions: 1,
+            host_frames: 1_000,
         }
     }
 }

@@ -171,3 +171,32 @@ async fn a_host_that_begins_sessions_without_end_is_told_when_to_come_back() {
     assert!(matches!(frame, ToHost::Welcome { .. }), "others are unharmed: {frame:?}");
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_host_that_talks_without_end_is_read_more_slowly_and_does_not_hold_up_others() {
+    let world = World::with(Limits { host_frames: 1, ..Limits::default() }).await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let (host, other) = (endpoint(7).await, endpoint(8).await);
+    let (_held, mut session, frame) = greeted(&world, &host, &token).await;
+    assert!(matches!(frame, ToHost::Welcome { .. }), "{frame:?}");
+    let ToComplex::Hello(told) = hello(None) else { unreachable!("it is a hello") };
+    let offers = vec![ToComplex::Offer(told.offer); 100];
+    session.sender.send_all(&offers).await.unwrap();
+    let (.., frame) = greeted(&world, &other, &token).await;
+    assert!(matches!(frame, ToHost::Welcome { .. }), "{frame:?}");
+    let met = async {
+        loop {
+            let (_, _, metrics) = world.ask("GET /metrics", &[], b"").await;
+            let count = |name: &str| {
+                let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().parse::<u32>().unwrap()
+            };
+            if count("isos_limited_total{limit=\"host-frames\"}") > 0 {
+                return count("isos_host_frames_total");
+            }
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(20), met).await.expect("the limit is met");
+    assert!((10..50).contains(&read), "{read}");
+    world.server.stop().await;
+}

@@ -41,6 +41,9 @@ pub(crate) struct LimitArgs {
     /// Sessions that one host may begin a second.
     #[arg(long, value_name = "N", default_value_t = Limits::default().host_sessions)]
     pub(crate) host_sessions: u32,
+    /// Frames of one host a second; what it sends beyond is read later.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().host_frames)]
+    pub(crate) host_frames: u32,
 }
 
 impl LimitArgs {
@@ -56,6 +59,7 @@ impl LimitArgs {
             account_open: self.account_open,
             account_uploads: self.account_uploads,
             host_sessions: self.host_sessions,
+            host_frames: self.host_frames,
         }
     }
 }
