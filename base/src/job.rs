@@ -1,5 +1,7 @@
 //! What a buyer asks for: a program, its inputs, how many tasks, under which conditions.
 
+mod verify;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use crate::limits;
 use crate::ranges::TaskRange;
 use crate::time::Span;
 use crate::units::{Bytes, Fuel, MicroCredits};
+
+pub use verify::Verify;
 
 /// An input file as the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,81 +26,6 @@ pub struct Mount {
     pub guid: Guid,
     /// Its length.
     pub size: Bytes,
-}
-
-/// How results are made sure of. (Credibility, the cheaper default, comes with more history.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verify {
-    /// One host's word is taken.
-    Trusted,
-    /// `agree` independent hosts must give bitwise the same result; at most `of` are asked.
-    Quorum {
-        /// Equal results needed, at least 2.
-        agree: u8,
-        /// Hosts asked at the most before the task fails.
-        of: u8,
-    },
-}
-
-impl Verify {
-    /// Executions of a task that all goes well with.
-    #[must_use]
-    pub const fn replicas(self) -> u8 {
-        match self {
-            Self::Trusted => 1,
-            Self::Quorum { agree, .. } => agree,
-        }
-    }
-
-    /// Executions of a task at the most.
-    #[must_use]
-    pub const fn replicas_max(self) -> u8 {
-        match self {
-            Self::Trusted => 1,
-            Self::Quorum { of, .. } => of,
-        }
-    }
-}
-
-/// `trusted` or `quorum=2/3`.
-impl std::fmt::Display for Verify {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Trusted => f.pad("trusted"),
-            Self::Quorum { agree, of } => f.pad(&format!("quorum={agree}/{of}")),
-        }
-    }
-}
-
-impl std::str::FromStr for Verify {
-    type Err = JobError;
-    fn from_str(text: &str) -> Result<Self, JobError> {
-        let bad = || JobError::Verify { text: text.into() };
-        if text == "trusted" {
-            return Ok(Self::Trusted);
-        }
-        let (agree, of) =
-            text.strip_prefix("quorum=").and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
-        let (agree, of) = (agree.parse().map_err(|_| bad())?, of.parse().map_err(|_| bad())?);
-        let verify = Self::Quorum { agree, of };
-        verify.check()?;
-        Ok(verify)
-    }
-}
-
-impl Verify {
-    fn check(self) -> Result<(), JobError> {
-        match self {
-            Self::Quorum { agree, of }
-                if agree < 2 || of < agree || of > limits::QUORUM_VOTERS_MAX =>
-            {
-                Err(JobError::Verify { text: self.to_string() })
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// A job as submitted. Sent once to each host that works on it, whatever the number of tasks.
@@ -158,10 +87,17 @@ pub struct FileList {
 pub enum JobError {
     /// The verification rule is not one.
     #[error(
-        "{text:?} is no verification rule: use trusted, or quorum=M/N with 2 <= M <= N <= {}",
+        "{text:?} is no verification rule: use credibility=RATE, trusted, or quorum=M/N with \
+         2 <= M <= N <= {}",
         limits::QUORUM_VOTERS_MAX
     )]
     Verify {
+        /// What was given.
+        text: String,
+    },
+    /// The accepted error rate cannot be promised.
+    #[error("{text:?} is no error rate: use a number from 1e-6 to 0.1")]
+    ErrorRate {
         /// What was given.
         text: String,
     },
@@ -268,7 +204,7 @@ impl JobSpec {
             timeout: limits::TASK_TIMEOUT_DEFAULT,
             output_max: limits::OUTPUT_BYTES_DEFAULT,
             constraint: None,
-            verify: Verify::Trusted,
+            verify: Verify::default(),
             attempts_max: 5,
             price_max: None,
         }

@@ -122,6 +122,10 @@ pub struct JobRecord {
     pub failed: u32,
     /// Tasks given up.
     pub given_up: u32,
+    /// Tasks whose results were taken back because their host was caught: of several results of
+    /// one of these, the last counts.
+    #[serde(default)]
+    pub redone: Vec<TaskRange>,
     /// Why the tasks that were still open when the job ended were given up, all at once: they have
     /// no results of their own.
     pub why: Option<String>,
@@ -209,7 +213,7 @@ pub struct VoteBatch {
 pub enum LeaseState {
     /// Tasks are out.
     Open,
-    /// Nothing is out any more; what counts is settled when every task is decided.
+    /// Nothing is out any more; it is settled when every task is decided and its pay not held.
     Returned,
     /// Settled: on a bill, or worth nothing.
     Settled,
@@ -242,6 +246,18 @@ pub struct LeaseRecord {
     pub bill: Option<BillId>,
     /// Number of its next batch of votes.
     pub next_votes: u32,
+    /// Until when its pay is held, if some of its results were taken on the host's credit alone.
+    #[serde(default)]
+    pub held: Option<Held>,
+}
+
+/// When held pay matures: as soon as either comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Held {
+    /// Once the host has passed so many checks in all.
+    pub passed: u64,
+    /// At this time.
+    pub until: Time,
 }
 
 /// What one job owes one account for verified work of some leases: rounded and moved once for all
@@ -295,6 +311,18 @@ pub struct HostRecord {
     pub joined: Time,
     /// When it last spoke.
     pub seen: Time,
+    /// What it has shown.
+    #[serde(default)]
+    pub trust: Trust,
+}
+
+/// What a host has shown under verification. Work that nobody checks does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Trust {
+    /// Checks that it passed.
+    pub passed: u64,
+    /// Results that were accepted of it.
+    pub results: u64,
 }
 
 /// An account with its four balances (TigerBeetle's model): all are zero or more.
@@ -414,13 +442,13 @@ pub struct IdempotencyRecord {
 /// Everything that a complex starts from, in the order of ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Jobs that are not over.
+    /// Jobs that are not over, and those that are and have leases that are not settled.
     pub jobs: Vec<JobRecord>,
-    /// Their task states.
+    /// Task states of jobs that are not over.
     pub states: Vec<StateChunk>,
-    /// Undecided votes of these jobs.
+    /// Votes of jobs that are not over.
     pub votes: Vec<VoteBatch>,
-    /// Leases of these jobs.
+    /// Leases that are not settled.
     pub leases: Vec<LeaseRecord>,
     /// Bills that are not posted.
     pub bills: Vec<BillRecord>,

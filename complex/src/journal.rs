@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 /// server.
 const BATCHES_MAX: usize = 4_096;
 /// The shape of the lines; raised when it changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A line of a journal that is read: a snapshot of some million hosts.
 const LINE_BYTES_MAX: Bytes = Bytes::gib(4);
 

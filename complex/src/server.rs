@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use isos_base::api::{Problem, TicketReply};
 use isos_base::capability::{Holder, Right};
-use isos_base::key::PublicKey;
+use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::{ServerAddr, Ticket};
-use isos_base::{Bytes, MicroCredits, Span, Time};
+use isos_base::{Bytes, Guid, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
 use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
@@ -249,14 +249,17 @@ impl Server {
             None => place.home.shelf(limits, Durability::Fsync)?,
         };
         let started = clock::now();
+        // Another one at each start: a journal has it, and tells nothing of what comes after.
+        let check_secret = check_secret(&place.complex, started);
+        let kernel = Config { check_secret, ..config.kernel.clone() };
         let mut effects = Vec::new();
         let snapshot = db.load().await?;
         let journal = match &config.journal {
-            Some(to) => Some(Journal::begin(to, &config.kernel, started, &snapshot)?),
+            Some(to) => Some(Journal::begin(to, &kernel, started, &snapshot)?),
             None => None,
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
-        let machine = Complex::restore(config.kernel.clone(), started, snapshot, &mut effects)?;
+        let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
         let Front { endpoint, listener, http, relay, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
@@ -417,4 +420,12 @@ pub(crate) async fn make_ticket(
         test_world: shared.test_world,
     };
     Ok(TicketReply { ticket: ticket.to_string(), account, expires })
+}
+
+/// What decides which results are checked; only who has the complex's key can reckon it.
+fn check_secret(complex: &SecretKey, started: Time) -> Guid {
+    let mut about = b"which results are checked".to_vec();
+    about.extend(complex.to_bytes());
+    about.extend(started.0.to_le_bytes());
+    Guid::of(&about)
 }

@@ -10,7 +10,7 @@ use isos_base::job::{FileList, JobSpec, Mount, Verify};
 use isos_base::key::SecretKey;
 use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
-use isos_base::record::{Accepted, HostRecord};
+use isos_base::record::{Accepted, HostRecord, Trust};
 use isos_base::task::{Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};
@@ -169,6 +169,7 @@ fn records() -> Vec<Vec<u8>> {
         barred: None,
         joined: Time(1),
         seen: Time(2),
+        trust: Trust { passed: 2, results: 3 },
     };
     let tagged = |tag: u8, bytes: Vec<u8>| [vec![tag], bytes].concat();
     vec![tagged(2, encode(&vec![entry().accepted])), tagged(4, encode(&host))]

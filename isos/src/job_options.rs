@@ -60,10 +60,16 @@ pub(crate) struct JobOptions {
     /// Where it may run, as CEL: 'host.cpus >= 4 && host.country == "FI"'
     #[arg(long, value_name = "CEL")]
     pub(crate) r#where: Option<String>,
-    /// How results are made sure of: trusted, or quorum=M/N [default: trusted]
-    #[arg(long, value_name = "RULE")]
+    /// How results are made sure of: credibility=RATE, quorum=M/N or trusted
+    /// [default: credibility=1e-3]
+    #[arg(long, value_name = "RULE", conflicts_with = "error")]
     #[serde(deserialize_with = "text_or_number")]
     pub(crate) verify: Option<Verify>,
+    /// Wrong results among accepted ones, at the most, such as 1e-4: short for --verify
+    /// credibility=RATE
+    #[arg(long, value_name = "RATE", value_parser = Verify::with_error)]
+    #[serde(deserialize_with = "error_rate")]
+    pub(crate) error: Option<Verify>,
     /// How often a task is tried when hosts fail [default: 5]
     #[arg(long, value_name = "N")]
     pub(crate) attempts: Option<u8>,
@@ -118,6 +124,9 @@ impl JobOptions {
         if options.count.is_some() && options.each.is_some() {
             return Err("count and each exclude each other".into());
         }
+        if options.verify.is_some() && options.error.is_some() {
+            return Err("verify and error exclude each other".into());
+        }
         Ok(options)
     }
 
@@ -125,6 +134,10 @@ impl JobOptions {
     pub(crate) fn over(self, file: Self) -> Self {
         let (count, each) = match (self.count, self.each) {
             (None, None) => (file.count, file.each),
+            given => given,
+        };
+        let (verify, error) = match (self.verify, self.error) {
+            (None, None) => (file.verify, file.error),
             given => given,
         };
         let mut input = file.input;
@@ -144,7 +157,8 @@ impl JobOptions {
             timeout: self.timeout.or(file.timeout),
             output: self.output.or(file.output),
             r#where: self.r#where.or(file.r#where),
-            verify: self.verify.or(file.verify),
+            verify,
+            error,
             attempts: self.attempts.or(file.attempts),
             max_price: self.max_price.or(file.max_price),
             // A format belongs to its place.
@@ -174,7 +188,7 @@ impl JobOptions {
             timeout: self.timeout,
             output_max: self.output,
             constraint: self.r#where,
-            verify: self.verify,
+            verify: self.verify.or(self.error),
             attempts_max: self.attempts,
             price_max: self.max_price,
             trace: traced(self.trace)?,
@@ -230,6 +244,13 @@ where
         Value::Number(number) => number.to_string(),
     };
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// An error rate as the flag has it, or a number.
+fn error_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Verify>, D::Error> {
+    let text: Option<String> = text_or_number(deserializer)?;
+    let rate = text.map(|text| Verify::with_error(&text)).transpose();
+    rate.map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod settle;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod view;
 
 pub use restore::RestoreError;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use self::job::Job;
 use self::place::Sweep;
 use self::session::{Block, Owners, Session};
+use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
 use crate::ledger::{FeeRate, Ledger};
@@ -65,6 +67,18 @@ pub struct Config {
     pub account_hosts_max: usize,
     /// What an agent's engine must be: results of other engines do not compare.
     pub engine: Option<String>,
+    /// What is assumed of hosts by jobs that are verified by credibility: the share of work that
+    /// is done by hosts that cheat, from 0.000001 to 0.5. Twice of it doubles the checks.
+    pub bad_share: f64,
+    /// The share of results of every host that is checked at the least.
+    pub check_rate_min: f64,
+    /// Pay for results that were taken on a host's credit is held until it passed so many checks
+    /// more. What a cheat then loses is the pay for this number over the rate of checks.
+    pub mature_checks: u64,
+    /// Or until so much time has passed.
+    pub mature_after: Span,
+    /// What is checked follows from this: nobody else may know it. The same for all servers.
+    pub check_secret: Guid,
 }
 
 impl Default for Config {
@@ -80,6 +94,11 @@ impl Default for Config {
             account_jobs_max: 1_000,
             account_hosts_max: 10_000,
             engine: None,
+            bad_share: 0.05,
+            check_rate_min: 0.02,
+            mature_checks: 10,
+            mature_after: Span::secs(7 * 86_400),
+            check_secret: Guid([0; 32]),
         }
     }
 }
@@ -216,6 +235,8 @@ struct Host {
     block: Option<Block>,
     session: Option<Session>,
     leases: BTreeSet<LeaseId>,
+    /// Leases whose pay is held, by how many checks let it go.
+    held: BTreeSet<(u64, LeaseId)>,
 }
 
 /// The machine.
@@ -229,6 +250,21 @@ pub struct Complex {
     /// Views of jobs that ended lately, newest last.
     ended: VecDeque<JobView>,
     leases: BTreeMap<LeaseId, Lease>,
+    /// Jobs that are over while pay of their hosts is held.
+    over: BTreeMap<JobId, Over>,
+    /// When held pay matures at the latest.
+    held_due: BTreeSet<(Time, LeaseId)>,
+    /// Connected hosts by how many checks they passed.
+    ranks: BTreeSet<(u64, HostId)>,
+    /// What half of them passed at the least, and when that was found.
+    median: (Time, u64),
+    /// Jobs of which tasks were decided in this step, maybe the last ones: a host that is caught
+    /// over one job decides tasks of others.
+    judged: BTreeSet<JobId>,
+    /// Hosts that passed checks in this step.
+    passed: BTreeSet<HostId>,
+    /// When it is looked whether somebody can be asked for the checks that wait.
+    recheck: Option<Time>,
     /// Bills that are not posted.
     bills: BTreeMap<BillId, BillRecord>,
     due: Due,
@@ -278,7 +314,9 @@ impl Machine for Complex {
         let look = self.looks.first().map(|&(at, _)| at);
         let bill = self.next_bill();
         let sweep = self.sweep.goes_on();
-        [self.due.next(), lost, look, bill, sweep, self.ledger.next_expiry()]
+        let held = self.held_due.first().map(|&(at, _)| at);
+        let expiry = self.ledger.next_expiry();
+        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry]
             .into_iter()
             .flatten()
             .min()
@@ -301,23 +339,28 @@ impl Machine for Complex {
         }
         for (id, lease) in &self.leases {
             assert_eq!(*id, lease.record.id);
+            assert!(lease.reserved.0 >= 0);
+            if lease.record.held.is_some() {
+                self.check_held(lease);
+                continue;
+            }
             assert!(
                 !lease.out.is_empty() || lease.undecided > 0,
                 "lease {id}: a lease with nothing open must have been settled"
             );
             let job = self.jobs.get(&lease.record.job);
-            let job = job.expect("an unsettled lease has a job that is not over");
+            let job = job.expect("a lease with something open has a job that is not over");
             assert!(job.leases.contains(id), "lease {id}: its job knows it");
-            assert!(lease.reserved.0 >= 0);
             for task in lease.out.iter().flat_map(isos_base::TaskRange::tasks) {
                 // One host's faults can have ended a task that others were asked about as well.
-                let given_up = job.quorum().is_some() && job.state(task) == TaskState::GivenUp;
+                let given_up = job.rule().is_some() && job.state(task) == TaskState::GivenUp;
                 let is_right = job.is_open(task) || given_up;
                 assert!(is_right, "lease {id}: task {task} is out but decided");
             }
             let host = &self.hosts[&lease.record.host];
             assert!(host.leases.contains(id), "lease {id}: its host knows it");
         }
+        self.check_over();
         let cores: u32 =
             self.hosts.values().filter_map(|h| h.session.as_ref()).map(Session::cores).sum();
         assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
@@ -325,9 +368,12 @@ impl Machine for Complex {
             let look = host.session.as_ref().and_then(|session| session.look);
             assert!(look.is_none_or(|at| self.looks.contains(&(at, *id))), "a look is scheduled");
         }
+        assert_eq!(self.ranks.len(), self.sessions.len(), "each connected host has its rank");
         for (session, host) in &self.sessions {
             let current = self.hosts[host].session.as_ref().map(|session| session.id);
             assert_eq!(current, Some(*session), "a session is its host's current one");
+            let passed = self.hosts[host].record.trust.passed;
+            assert!(self.ranks.contains(&(passed, *host)), "its rank is what it passed");
         }
     }
 }
@@ -343,6 +389,13 @@ impl Complex {
             jobs: BTreeMap::new(),
             ended: VecDeque::new(),
             leases: BTreeMap::new(),
+            over: BTreeMap::new(),
+            held_due: BTreeSet::new(),
+            ranks: BTreeSet::new(),
+            median: (Time(0), 0),
+            judged: BTreeSet::new(),
+            passed: BTreeSet::new(),
+            recheck: None,
             bills: BTreeMap::new(),
             due: Due::default(),
             hosts: BTreeMap::new(),
@@ -387,7 +440,15 @@ impl Complex {
             }
             Input::TimerFired => self.expire(&mut own),
         }
+        self.end_judged(&mut own);
         self.scratch = own;
+    }
+
+    /// Ends the jobs whose last tasks were decided.
+    fn end_judged(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(job) = self.judged.pop_first() {
+            self.end_if_over(job, effects);
+        }
     }
 
     /// Appends what follows from the inputs since the last time.
@@ -441,6 +502,8 @@ impl Complex {
             self.drop_leases(host, effects);
         }
         self.look_again(effects);
+        self.mature_due(effects);
+        self.recheck(effects);
         self.post_due_bills(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);

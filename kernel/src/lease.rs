@@ -14,6 +14,10 @@ pub struct Lease {
     pub out: TaskSet,
     /// Reported and not decided yet.
     pub undecided: u32,
+    /// How many were accepted on this host's credit: nobody checked them.
+    pub on_credit: u32,
+    /// Accepted on this host's word: nobody checked them, or one other host alone.
+    pub word: TaskSet,
     /// Set aside from the job's hold for it.
     pub reserved: MicroCredits,
 }

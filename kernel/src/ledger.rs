@@ -31,7 +31,7 @@ pub use chain::{ChainError, GENESIS, chain_hash, verify_chain};
 pub use posting::{BATCH_POSTINGS_MAX, HOLDS_OPEN_MAX, LedgerError, Posting, REASON_CHARS_MAX};
 pub use recent::RECENT_IDS_MAX;
 pub use settle::{FeeRate, Settlement, SettlementError};
-pub use transfer_id::{asked, job_hold, job_release};
+pub use transfer_id::{asked, job_forfeit, job_held, job_hold, job_release};
 
 use batch::{Batch, Staged};
 use recent::Recent;

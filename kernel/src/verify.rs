@@ -1,14 +1,19 @@
-//! Quorum verification: independent hosts must give bitwise the same result.
+//! Verification by votes: independent hosts must give bitwise the same result.
 //!
-//! m-first voting over digests (BOINC's `min_quorum` and `max_total_results`). A [`Ballot`] knows
-//! one task: who was asked, who has answered, whether that decides it. It does not know leases,
-//! money or time.
+//! A [`Ballot`] knows one task: who was asked, who has answered, whether that decides it. By which
+//! [`Rule`] is the buyer's choice: so many equal votes (BOINC's `min_quorum` and
+//! `max_total_results`), or a credibility that follows from what the voters have shown
+//! ([`Assumed`]). It does not know leases, money or time.
+
+mod credibility;
 
 use isos_base::HostId;
 use isos_base::task::{Digest, TaskResult};
 
+pub use credibility::{Assumed, group_credibilities};
+
 /// One host's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Vote {
     /// Who.
     pub host: HostId,
@@ -18,14 +23,62 @@ pub struct Vote {
     pub digest: Digest,
     /// The result itself.
     pub result: TaskResult,
+    /// The chance that this host's results are wrong, as far as it was known when it answered.
+    pub doubt: f64,
 }
 
-/// The state of one task under a quorum.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What decides a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// `agree` equal votes, of at most `of` hosts.
+    Quorum {
+        /// Equal votes needed.
+        agree: u8,
+        /// Hosts asked at the most.
+        of: u8,
+    },
+    /// Two equal votes at least that are right but for this error rate, of at most `of` hosts.
+    Credibility {
+        /// Wrong ones among a million.
+        error_ppm: u32,
+        /// Hosts asked at the most.
+        of: u8,
+        /// The chance that a cheat's check is made by one that it knows.
+        accomplice: f64,
+    },
+}
+
+/// Whoever votes against others is barred if these turn out to be right, so that they have to be
+/// surer of it than any buyer may ask for: wrong ones among a million.
+const DISSENT_ERROR_PPM: u32 = 100;
+
+/// Nobody is barred by others that are less credible than this. Two strangers are, against a third;
+/// against a host of long standing they are not.
+const SURE_ENOUGH: f64 = 0.9;
+
+impl Rule {
+    /// Equal votes that decide at the least.
+    #[must_use]
+    pub const fn agree(self) -> u8 {
+        match self {
+            Self::Quorum { agree, .. } => agree,
+            Self::Credibility { .. } => 2,
+        }
+    }
+
+    /// Whether a task is given to one host first, and to others only once that one has answered.
+    #[must_use]
+    pub const fn asks_one_first(self) -> bool {
+        matches!(self, Self::Credibility { .. })
+    }
+}
+
+/// The state of one task that is decided by votes.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ballot {
     /// Hosts that hold or have answered this task, sorted.
     pub asked: Vec<HostId>,
-    /// Their answers so far.
+    /// Their answers so far, in the order in which they came.
     pub votes: Vec<Vote>,
 }
 
@@ -56,9 +109,44 @@ impl Ballot {
         self.votes.retain(|vote| vote.host != host);
     }
 
-    /// Counts the votes: `agree` equal ones decide, at most `of` hosts are asked.
+    /// What the votes decide by this rule.
     #[must_use]
-    pub fn verdict(&self, agree: u8, of: u8) -> Verdict {
+    pub fn verdict(&self, rule: Rule) -> Verdict {
+        match rule {
+            Rule::Quorum { agree, of } => self.count(agree, of),
+            Rule::Credibility { error_ppm, of, accomplice } => {
+                self.weigh(error_ppm, of, accomplice)
+            }
+        }
+    }
+
+    /// What is to be said if nobody else can be asked: the answer that more hosts gave than any
+    /// other.
+    #[must_use]
+    pub fn best(&self) -> Option<Digest> {
+        let groups = self.groups();
+        let (digest, most) = groups.iter().max_by_key(|(_, votes)| votes.len())?;
+        let others = groups.iter().filter(|(other, _)| other != digest);
+        let second = others.map(|(_, votes)| votes.len()).max().unwrap_or(0);
+        (most.len() > second).then_some(*digest)
+    }
+
+    /// Whether those who gave this answer are credible enough to bar those who gave another.
+    #[must_use]
+    pub fn is_sure(&self, digest: Digest, accomplice: f64) -> bool {
+        let credibilities = self.credibilities(accomplice);
+        let mut all = self.groups().into_iter().zip(credibilities);
+        all.any(|((other, votes), chance)| {
+            other == digest && votes.len() >= 2 && chance >= SURE_ENOUGH
+        })
+    }
+
+    fn outstanding(&self) -> usize {
+        self.asked.len() - self.votes.len()
+    }
+
+    /// `agree` equal votes decide, at most `of` hosts are asked.
+    fn count(&self, agree: u8, of: u8) -> Verdict {
         let (agree, of) = (usize::from(agree), usize::from(of));
         let mut best = 0;
         for vote in &self.votes {
@@ -68,13 +156,49 @@ impl Ballot {
             }
             best = best.max(same);
         }
-        let outstanding = self.asked.len() - self.votes.len();
+        let outstanding = self.outstanding();
         let lacking = (agree - best).saturating_sub(outstanding);
         if self.asked.len() + lacking > of {
             // More may be asked than `of` only if nobody is left who could still decide it.
             return if outstanding > 0 { Verdict::Ask(0) } else { Verdict::Hopeless };
         }
         Verdict::Ask(lacking as u8)
+    }
+
+    /// Equal votes are a group, and one group is believed once it is credible enough. Hosts are
+    /// asked one after the other: nearly always the next one decides.
+    fn weigh(&self, error_ppm: u32, of: u8, accomplice: f64) -> Verdict {
+        if self.outstanding() > 0 {
+            return Verdict::Ask(0);
+        }
+        let groups = self.groups();
+        let error_ppm = if groups.len() > 1 { error_ppm.min(DISSENT_ERROR_PPM) } else { error_ppm };
+        let wanted = 1.0 - f64::from(error_ppm) / 1e6;
+        for ((digest, doubts), credibility) in groups.iter().zip(self.credibilities(accomplice)) {
+            if doubts.len() >= 2 && credibility >= wanted {
+                return Verdict::Agreed(*digest);
+            }
+        }
+        if self.asked.len() < usize::from(of) { Verdict::Ask(1) } else { Verdict::Hopeless }
+    }
+
+    /// The chance of each of the different answers that it is right.
+    #[must_use]
+    pub fn credibilities(&self, accomplice: f64) -> Vec<f64> {
+        let doubts: Vec<_> = self.groups().into_iter().map(|(_, doubts)| doubts).collect();
+        group_credibilities(&doubts, accomplice)
+    }
+
+    /// The different answers, each with the doubts in those who gave it.
+    fn groups(&self) -> Vec<(Digest, Vec<f64>)> {
+        let mut groups: Vec<(Digest, Vec<f64>)> = Vec::new();
+        for vote in &self.votes {
+            match groups.iter_mut().find(|(digest, _)| *digest == vote.digest) {
+                Some((_, doubts)) => doubts.push(vote.doubt),
+                None => groups.push((vote.digest, vec![vote.doubt])),
+            }
+        }
+        groups
     }
 }
 
@@ -100,6 +224,8 @@ mod tests {
 
     use super::*;
 
+    const TWO_OF_THREE: Rule = Rule::Quorum { agree: 2, of: 3 };
+
     fn host(n: u8) -> HostId {
         HostId(PublicKey([n; 32]))
     }
@@ -111,7 +237,8 @@ mod tests {
             let result = TaskResult { task: 0, exit: Exit::Code(0), fuel: Fuel(fuel), output };
             let (host, digest) = (host(n), result.digest());
             ballot.ask(host);
-            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result });
+            let doubt = 0.05;
+            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, doubt });
         }
         silent.iter().for_each(|&n| ballot.ask(host(n)));
         ballot
@@ -119,23 +246,74 @@ mod tests {
 
     #[test]
     fn two_equal_votes_decide_and_a_third_breaks_a_tie() {
-        assert_eq!(ballot(&[], &[]).verdict(2, 3), Verdict::Ask(2));
-        assert_eq!(ballot(&[], &[1]).verdict(2, 3), Verdict::Ask(1));
-        assert_eq!(ballot(&[(1, 5)], &[2]).verdict(2, 3), Verdict::Ask(0));
-        assert!(matches!(ballot(&[(1, 5), (2, 5)], &[]).verdict(2, 3), Verdict::Agreed(_)));
-        assert_eq!(ballot(&[(1, 5), (2, 6)], &[]).verdict(2, 3), Verdict::Ask(1));
-        assert_eq!(ballot(&[(1, 5), (2, 6)], &[3]).verdict(2, 3), Verdict::Ask(0));
-        assert!(matches!(ballot(&[(1, 5), (2, 6), (3, 6)], &[]).verdict(2, 3), Verdict::Agreed(_)));
-        assert_eq!(ballot(&[(1, 5), (2, 6), (3, 7)], &[]).verdict(2, 3), Verdict::Hopeless);
+        assert_eq!(ballot(&[], &[]).verdict(TWO_OF_THREE), Verdict::Ask(2));
+        assert_eq!(ballot(&[], &[1]).verdict(TWO_OF_THREE), Verdict::Ask(1));
+        assert_eq!(ballot(&[(1, 5)], &[2]).verdict(TWO_OF_THREE), Verdict::Ask(0));
+        assert!(matches!(ballot(&[(1, 5), (2, 5)], &[]).verdict(TWO_OF_THREE), Verdict::Agreed(_)));
+        assert_eq!(ballot(&[(1, 5), (2, 6)], &[]).verdict(TWO_OF_THREE), Verdict::Ask(1));
+        assert_eq!(ballot(&[(1, 5), (2, 6)], &[3]).verdict(TWO_OF_THREE), Verdict::Ask(0));
+        assert!(matches!(
+            ballot(&[(1, 5), (2, 6), (3, 6)], &[]).verdict(TWO_OF_THREE),
+            Verdict::Agreed(_)
+        ));
+        assert_eq!(ballot(&[(1, 5), (2, 6), (3, 7)], &[]).verdict(TWO_OF_THREE), Verdict::Hopeless);
     }
 
     #[test]
     fn a_host_that_left_is_replaced() {
         let mut ballot = ballot(&[(1, 5)], &[2]);
         ballot.forget(host(2));
-        assert_eq!(ballot.verdict(2, 3), Verdict::Ask(1));
+        assert_eq!(ballot.verdict(TWO_OF_THREE), Verdict::Ask(1));
         ballot.forget(host(1));
-        assert_eq!(ballot.verdict(2, 3), Verdict::Ask(2));
+        assert_eq!(ballot.verdict(TWO_OF_THREE), Verdict::Ask(2));
+    }
+
+    /// The verdict on votes of hosts with these doubts.
+    fn weighed(votes: &[(u8, u64)], doubts: &[f64], error_ppm: u32, of: u8) -> Verdict {
+        let mut ballot = ballot(votes, &[]);
+        ballot.votes.iter_mut().zip(doubts).for_each(|(vote, doubt)| vote.doubt = *doubt);
+        ballot.verdict(Rule::Credibility { error_ppm, of, accomplice: 0.05 })
+    }
+
+    #[test]
+    fn credible_hosts_decide_by_two_and_strangers_by_three() {
+        let agreed = |verdict| matches!(verdict, Verdict::Agreed(_));
+        assert_eq!(weighed(&[(1, 5)], &[1e-6], 1_000, 9), Verdict::Ask(1), "a check is a check");
+        assert!(agreed(weighed(&[(1, 5), (2, 5)], &[0.0019, 0.0019], 100, 9)));
+        assert_eq!(weighed(&[(1, 5), (2, 5)], &[0.05, 0.05], 1_000, 9), Verdict::Ask(1));
+        assert!(agreed(weighed(&[(1, 5), (2, 5), (3, 5)], &[0.05; 3], 1_000, 9)));
+        assert!(agreed(weighed(&[(1, 5), (2, 5)], &[0.05, 0.05], 10_000, 9)));
+    }
+
+    #[test]
+    fn whoever_is_to_be_barred_is_outvoted_with_more_than_the_buyers_certainty() {
+        let votes = [(1, 5), (2, 6), (3, 5), (4, 5)];
+        assert_eq!(weighed(&votes[..3], &[0.002, 0.05, 2e-4], 1_000, 9), Verdict::Ask(1));
+        assert!(matches!(
+            weighed(&votes, &[0.002, 0.05, 2e-5, 1e-3], 1_000, 9),
+            Verdict::Agreed(_)
+        ));
+        let votes = &votes[..3];
+        assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 9), Verdict::Ask(1));
+        assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 3), Verdict::Hopeless);
+    }
+
+    #[test]
+    fn with_nobody_left_to_ask_the_larger_group_stands() {
+        let best = |votes: &[(u8, u64)]| ballot(votes, &[]).best();
+        assert!(best(&[(1, 5)]).is_some());
+        assert_eq!(best(&[(1, 5), (2, 6), (3, 6)]), best(&[(9, 6)]));
+        assert_eq!(best(&[(1, 5), (2, 6)]), None);
+        assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn strangers_bar_a_stranger_and_no_host_of_long_standing() {
+        let mut ballot = ballot(&[(1, 5), (2, 6), (3, 6)], &[]);
+        let (one, two) = (ballot.votes[0].digest, ballot.votes[1].digest);
+        assert!(ballot.is_sure(two, 0.05) && !ballot.is_sure(one, 0.05));
+        ballot.votes[0].doubt = 1e-4;
+        assert!(!ballot.is_sure(two, 0.05));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod host;
 mod plan;
 mod report;
 mod server;
+pub mod verify;
 mod world;
 
 pub use checks::Failure;

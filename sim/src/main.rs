@@ -2,17 +2,20 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, run_with};
+use isos_sim::{Flaw, Plan, Report, run_with, verify};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Seeds to run; each is run twice and must give the same trace.
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
@@ -70,8 +73,68 @@ impl Args {
     }
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Measures how many wrong results get through, for several cheats and ways to verify.
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// Where the luck comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Hosts, each of an owner of its own.
+    #[arg(long, default_value_t = 100)]
+    hosts: u32,
+    /// Share of hosts that are bad.
+    #[arg(long, default_value_t = 0.05)]
+    bad: f64,
+    /// Tasks of all jobs.
+    #[arg(long, default_value_t = 200_000)]
+    tasks: u32,
+    /// Jobs, one after the other: what a job had accepted when it ended is not taken back.
+    #[arg(long, default_value_t = 20)]
+    jobs: u32,
+    /// Also draws a picture into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Prints the table, and draws the picture.
+fn measure(args: &Verify) -> ExitCode {
+    let base = verify::Setting {
+        seed: args.seed,
+        policy: verify::Policy::Adaptive,
+        strategy: verify::Strategy::Honest,
+        hosts: args.hosts,
+        bad: args.bad,
+        tasks: args.tasks,
+        jobs: args.jobs.max(1),
+    };
+    let rows = verify::compare(&base);
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{}", verify::table(&rows));
+    let Some(path) = &args.svg else { return ExitCode::SUCCESS };
+    match write_file(path, &verify::chart(&rows)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(out, "cannot write {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program, and the picture is its output")]
+fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Verify(verify)) = &args.command {
+        return measure(verify);
+    }
     let mut random = Random::new(args.entropy);
     let named = args.seeds.iter().map(|&seed| (seed, args.drawn));
     let drawn = (0..args.random).map(|_| (random.next_u64(), true));

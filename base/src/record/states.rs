@@ -48,6 +48,13 @@ pub fn fill(bits: &mut [u8], range: TaskRange, state: TaskState) {
     (rest..range.end).for_each(|task| one(bits, task));
 }
 
+/// Opens all tasks of a range within `bits` again.
+pub fn reopen(bits: &mut [u8], range: TaskRange) {
+    for task in range.tasks() {
+        bits[task as usize / 4] &= !(0b11 << (task % 4 * 2));
+    }
+}
+
 /// One past the last task that is like `start`, which is in `state`: beyond the end of `bits` if
 /// all that follow are.
 fn end_of_run(bits: &[u8], start: u32, state: TaskState) -> u32 {
@@ -117,6 +124,20 @@ mod tests {
                 (next, last) = (range.end, Some(state));
             }
             prop_assert_eq!(next, count);
+        }
+
+        #[test]
+        fn what_is_opened_again_is_open_and_nothing_else(
+            bits in prop::collection::vec(any::<u8>(), 30), start in 0..60_u32, len in 0..60_u32,
+        ) {
+            let mut opened = bits.clone();
+            let range = TaskRange::new(start, start + len);
+            reopen(&mut opened, range);
+            for task in 0..120 {
+                let open = range.tasks().contains(&task);
+                let wanted = if open { TaskState::Open } else { state_of(&bits, task) };
+                prop_assert_eq!(state_of(&opened, task), wanted);
+            }
         }
 
         #[test]

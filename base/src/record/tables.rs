@@ -1,7 +1,7 @@
 //! The durable records in memory: what a database holds, for tests, simulation and comparison.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
@@ -77,20 +77,19 @@ impl Tables {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let active = |job: &JobId| self.jobs.get(job).is_some_and(|job| !job.state.is_over());
+        let unsettled = |lease: &&LeaseRecord| lease.state != LeaseState::Settled;
+        let leases: Vec<LeaseRecord> = self.leases.values().filter(unsettled).cloned().collect();
+        let waited_for: BTreeSet<JobId> = leases.iter().map(|lease| lease.job).collect();
+        let of_use = |job: &&JobRecord| !job.state.is_over() || waited_for.contains(&job.id);
         let mut next_batch = BTreeMap::new();
         for &(job, batch) in self.results.keys().filter(|(job, _)| active(job)) {
             next_batch.insert(job, batch + 1);
         }
         Snapshot {
-            jobs: self.jobs.values().filter(|job| !job.state.is_over()).cloned().collect(),
+            jobs: self.jobs.values().filter(of_use).cloned().collect(),
             states: self.states.values().filter(|chunk| active(&chunk.job)).cloned().collect(),
             votes: self.votes.values().filter(|votes| active(&votes.job)).cloned().collect(),
-            leases: self
-                .leases
-                .values()
-                .filter(|lease| active(&lease.job) && lease.state != LeaseState::Settled)
-                .cloned()
-                .collect(),
+            leases,
             bills: self.bills.values().filter(|bill| bill.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),

@@ -55,6 +55,7 @@ fn job(id: u64, program: Guid, ended: Option<Time>) -> JobRecord {
         done: 0,
         failed: 0,
         given_up: 0,
+        redone: Vec::new(),
         why: None,
     }
 }

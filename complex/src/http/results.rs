@@ -63,7 +63,8 @@ impl ResultsQuery {
 
 /// Streams the results accepted so far, in the order of acceptance.
 ///
-/// That order never changes; what is accepted later comes behind. Also those of a range of tasks
+/// That order never changes; what is accepted later comes behind. A result that was taken back,
+/// because its host was caught, is left out once there is another. Also those of a range of tasks
 /// come in it, and not by their numbers: `/v1/jobs/{id}/tasks` is in the order of tasks.
 /// Tasks that were given up all at once when the job ended are not among them: the job says why.
 /// Frames, each a length of four little-endian bytes and a postcard message: see the internals
@@ -111,7 +112,9 @@ pub(super) async fn results(
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());
     }
-    let pages = Pages::new(shared, job, range, query.output);
+    let record = shared.db.job(job).await.map_err(|error| unreadable(&error))?;
+    let redone = record.map(|record| record.redone).unwrap_or_default();
+    let pages = Pages { redone, ..Pages::new(shared, job, range, query.output) };
     let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
         let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
         Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Buffer::from(piece), pages)))
@@ -126,6 +129,8 @@ struct Pages {
     /// Only these tasks.
     range: Option<TaskRange>,
     with_output: bool,
+    /// Tasks that may have several results, of which the last counts.
+    redone: Vec<TaskRange>,
     /// The last batch that was read.
     after: Option<u64>,
     /// Batches behind it that may have tasks of the range.
@@ -138,7 +143,18 @@ impl Pages {
     const fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
         let ahead = VecDeque::new();
         let waiting = VecDeque::new();
-        Self { shared, job, range, with_output, after: None, ahead, waiting }
+        let redone = Vec::new();
+        Self { shared, job, range, with_output, redone, after: None, ahead, waiting }
+    }
+
+    /// Whether no later result takes the place of this one.
+    async fn counts(&self, accepted: &Accepted) -> Result<bool, Problem> {
+        let task = accepted.task;
+        if !self.redone.iter().any(|range| range.tasks().contains(&task)) {
+            return Ok(true);
+        }
+        let last = self.shared.db.result_of(self.job, task).await;
+        Ok(last.map_err(|error| unreadable(&error).0)?.as_ref() == Some(accepted))
     }
 
     /// Goes on to the next batch that may have wanted tasks; false at the end.
@@ -179,6 +195,9 @@ impl Pages {
                 break;
             }
             let accepted = self.waiting.pop_front().expect("looked at above");
+            if !self.counts(&accepted).await? {
+                continue;
+            }
             put_entry(&self.shared, accepted, self.with_output, &mut frames).await?;
         }
         Ok(frames)

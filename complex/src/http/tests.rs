@@ -165,6 +165,7 @@ async fn hosts_and_leases_come_by_pages() {
         fuel: Fuel(0),
         bill: None,
         next_votes: 0,
+        held: None,
     };
     let all: Vec<Change> = (0..5).map(|id| Change::Lease(Box::new(lease(id)))).collect();
     shared.db.commit(&all).await.unwrap();

@@ -43,6 +43,7 @@ fn job(id: u64, trace: TaskRange) -> JobRecord {
         failed: 0,
         given_up: 0,
         why: None,
+        redone: Vec::new(),
     }
 }
 
@@ -60,6 +61,7 @@ fn lease(id: u64, host: HostId, range: TaskRange, state: LeaseState) -> Effect {
         fuel: Fuel(0),
         bill: None,
         next_votes: 0,
+        held: None,
     })))
 }
 

@@ -222,6 +222,7 @@ fn lease(n: u64, state: LeaseState) -> LeaseRecord {
         fuel: Fuel(1_000_000_000),
         bill: Some(BillId(n / 100 + 1)),
         next_votes: 0,
+        held: None,
     }
 }
 
@@ -289,6 +290,7 @@ async fn load(url: &str) -> Result<[Rate; 3], Box<dyn Error>> {
         done: 0,
         failed: 0,
         given_up: 0,
+        redone: Vec::new(),
         why: None,
     };
     let mut changes = vec![Change::Job(Box::new(job))];

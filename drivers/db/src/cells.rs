@@ -147,6 +147,10 @@ impl Binder {
         // Postcard writes tuples without a frame: the byte stands in front of the value.
         self.bytes(codec::encode(&(PACKED, value)));
     }
+
+    pub(crate) fn maybe_packed<T: Serialize>(&mut self, value: Option<&T>) {
+        self.maybe_bytes(value.map(|value| codec::encode(&(PACKED, value))));
+    }
 }
 
 /// The columns of one row, read in the order of the table's columns.
@@ -253,6 +257,15 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn packed<T: DeserializeOwned>(&mut self) -> Result<T, BadRow> {
         let bytes: &[u8] = self.get()?;
+        self.unpack(bytes)
+    }
+
+    pub(crate) fn maybe_packed<T: DeserializeOwned>(&mut self) -> Result<Option<T>, BadRow> {
+        let bytes: Option<&[u8]> = self.get()?;
+        bytes.map(|bytes| self.unpack(bytes)).transpose()
+    }
+
+    fn unpack<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BadRow> {
         match bytes {
             [PACKED, rest @ ..] => codec::decode(rest).map_err(|error| self.bad(error.to_string())),
             [version, ..] => Err(self.bad(format!("a value of the unknown version {version}"))),

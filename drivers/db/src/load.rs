@@ -14,13 +14,17 @@ use crate::table::Table;
 /// Rows of jobs that are not over.
 const OF_ACTIVE_JOBS: &str = "WHERE job IN (SELECT id FROM jobs WHERE state = 'active')";
 
+/// Jobs that are not over, and those whose hosts are still owed something.
+const OF_USE: &str = "WHERE state = 'active' \
+                      OR id IN (SELECT job FROM leases WHERE state <> 'settled') ORDER BY id";
+
 pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, ReadError> {
     let begun = readers.begin().await;
     let mut transaction = begun.map_err(|error| ReadError::sql(place, error))?;
     let mut from = Source { session: transaction.session(), place };
     let rest = |order: &str| format!("{OF_ACTIVE_JOBS} ORDER BY {order}");
     let snapshot = Snapshot {
-        jobs: from.all("WHERE state = 'active' ORDER BY id").await?,
+        jobs: from.all(OF_USE).await?,
         states: from.all(&rest("job, chunk")).await?,
         votes: from.all(&rest("lease, batch")).await?,
         leases: from.all("WHERE state <> 'settled' ORDER BY id").await?,

@@ -4,6 +4,7 @@
 //! questions that an index answers.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
@@ -233,18 +234,18 @@ impl Db {
         Ok(numbers)
     }
 
-    /// The accepted result of one task, if there is one yet.
+    /// The accepted result of one task, if there is one yet; the last of several.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn result_of(&self, job: JobId, task: u32) -> Result<Option<Accepted>, ReadError> {
         let values = Lookup::default().number(job.0).number(task.into());
         let sql = ResultBatch::TABLE
-            .select("WHERE job = $1 AND first_task <= $2 AND last_task >= $2 ORDER BY batch");
+            .select("WHERE job = $1 AND first_task <= $2 AND last_task >= $2 ORDER BY batch DESC");
         let mut found = None;
         let visit = |row: &Row| {
             let batch = ResultBatch::of(row)?;
-            found = batch.results.into_iter().find(|accepted| accepted.task == task);
+            found = batch.results.into_iter().rfind(|accepted| accepted.task == task);
             Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         self.visit(sql, values, visit).await?;
@@ -268,8 +269,8 @@ impl Db {
         self.page(rest, values.limit(limit)).await
     }
 
-    /// The results of the lowest tasks from `from` on, at most `limit`, in the order of the tasks.
-    /// Reads the batches that have some of them and no others.
+    /// The results of the lowest tasks from `from` on, at most `limit`, in the order of the tasks;
+    /// of several results of a task the last. Reads the batches that have some of them and no others.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -300,7 +301,13 @@ impl Db {
                 // The columns are those of the index: 0 for a batch without results.
                 last_row = (first.unwrap_or(0).into(), i64::try_from(batch.batch).unwrap_or(0));
                 for accepted in batch.results.into_iter().filter(|it| it.task >= from) {
-                    page.insert(accepted.task, accepted);
+                    match page.entry(accepted.task) {
+                        Entry::Vacant(entry) => _ = entry.insert((batch.batch, accepted)),
+                        Entry::Occupied(mut entry) if entry.get().0 <= batch.batch => {
+                            entry.insert((batch.batch, accepted));
+                        }
+                        Entry::Occupied(_) => {}
+                    }
                     if page.len() > limit {
                         page.pop_last();
                     }
@@ -316,7 +323,7 @@ impl Db {
                 .number(FEW_ROWS);
             self.visit(ResultBatch::TABLE.select(sql), values, visit).await?;
             if enough || rows < FEW_ROWS {
-                return Ok(page.into_values().collect());
+                return Ok(page.into_values().map(|(_, accepted)| accepted).collect());
             }
             after = last_row;
         }

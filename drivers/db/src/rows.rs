@@ -6,9 +6,9 @@ use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;
 use isos_base::record::{
-    AccountRecord, BillRecord, HoldRecord, HostRecord, IdempotencyRecord, JobRecord, JobState,
-    LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind, TransferRecord,
-    VoteBatch,
+    AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
+    JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
+    TransferRecord, Trust, VoteBatch,
 };
 use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
@@ -84,6 +84,7 @@ impl Record for HostRecord {
         name: "hosts",
         columns: &[
             "id", "account", "name", "good", "bad", "lost", "barred", "joined", "seen", "spec",
+            "passed", "results",
         ],
         key: 1,
         again: Again::Replace,
@@ -101,6 +102,8 @@ impl Record for HostRecord {
         to.time(self.joined);
         to.time(self.seen);
         to.packed(&self.spec);
+        to.number(self.trust.passed);
+        to.number(self.trust.results);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -117,6 +120,7 @@ impl Record for HostRecord {
             joined: from.time()?,
             seen: from.time()?,
             spec: from.packed()?,
+            trust: Trust { passed: from.number()?, results: from.number()? },
         })
     }
 }
@@ -149,6 +153,7 @@ impl Record for JobRecord {
             "given_up",
             "why",
             "spec",
+            "redone",
         ],
         key: 1,
         again: Again::Replace,
@@ -171,6 +176,7 @@ impl Record for JobRecord {
         to.number(self.given_up.into());
         to.maybe_text(self.why.as_ref());
         to.packed(&self.spec);
+        to.maybe_packed((!self.redone.is_empty()).then_some(&self.redone));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -199,6 +205,7 @@ impl Record for JobRecord {
             given_up: from.number()?,
             why: from.maybe_text()?,
             spec: from.packed()?,
+            redone: from.maybe_packed()?.unwrap_or_default(),
         })
     }
 }
@@ -239,6 +246,8 @@ impl Record for LeaseRecord {
             "bill",
             "next_votes",
             "ranges",
+            "held_passed",
+            "held_until",
         ],
         key: 1,
         again: Again::Replace,
@@ -262,6 +271,8 @@ impl Record for LeaseRecord {
         to.maybe_number(self.bill.map(|bill| bill.0));
         to.number(self.next_votes.into());
         to.packed(&self.ranges);
+        to.maybe_number(self.held.map(|held| held.passed));
+        to.maybe_time(self.held.map(|held| held.until));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -283,6 +294,11 @@ impl Record for LeaseRecord {
             bill: from.maybe_number()?.map(BillId),
             next_votes: from.number()?,
             ranges: from.packed()?,
+            held: match (from.maybe_number()?, from.maybe_time()?) {
+                (Some(passed), Some(until)) => Some(Held { passed, until }),
+                (None, None) => None,
+                _ => return Err(from.bad("half of when its pay matures")),
+            },
         })
     }
 }

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "first",
@@ -32,6 +32,12 @@ const MIGRATIONS: [Migration; 2] = [
         name: "leader",
         text: include_str!("../migrations/0002_leader.sql"),
         only_postgres: true,
+    },
+    Migration {
+        version: 3,
+        name: "trust",
+        text: include_str!("../migrations/0003_trust.sql"),
+        only_postgres: false,
     },
 ];
 

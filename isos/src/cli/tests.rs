@@ -48,6 +48,8 @@ fn what_makes_no_sense_is_a_usage_error() {
         "isos submit p.wasm --memory lots",
         "isos submit p.wasm --env novalue",
         "isos submit p.wasm --verify quorum=1/3",
+        "isos submit p.wasm --error 2",
+        "isos submit p.wasm --error 1e-4 --verify trusted",
         "isos submit p.wasm extra",
         "isos job show",
         "isos job show yesterday",

@@ -68,12 +68,17 @@ fn what_a_job_file_must_not_say() {
         "memory = 'lots'",
         "memory = -5",
         "verify = 'quorum=1/2'",
+        "error = 0.5",
+        "error = '1e-4'\nverify = 'trusted'",
         "env = ['A=B']",
         "count = 'many'",
         "attempts = 1000",
     ] {
         assert!(JobOptions::parse(bad).is_err(), "{bad}");
     }
+    let rate = JobOptions::parse("program = 'p.wasm'\nerror = 0.0001").unwrap();
+    let verify = rate.submission().unwrap().verify;
+    assert_eq!(verify, Some(Verify::Credibility { error_ppm: 100 }));
     let nothing = JobOptions::parse("").unwrap();
     assert_eq!(nothing.submission().unwrap_err().code, crate::exit::Code::Usage);
 }

@@ -1,5 +1,7 @@
 //! Why: all reasons, with the number and the remedy, from the structures that decide.
 
+mod trust;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::{Explanation, JobView, ReasonView};
@@ -10,6 +12,7 @@ use isos_base::{Bytes, HostId, JobId, TaskId};
 use super::Complex;
 use super::job::Job;
 use super::place::{Unfit, affordable, charge_max, unfits};
+use crate::verify::Rule;
 
 /// Classes of hosts that an explanation lists, those with the most hosts first.
 const CLASSES_SHOWN_MAX: usize = 100;
@@ -45,6 +48,7 @@ impl Complex {
         let lacking = self.lacking_voters(&mut job);
         if job.open() > 0 {
             reasons.extend(lacking.clone());
+            reasons.extend(self.lacking_checks(&mut job));
         }
         let verdict = if tasks.running + tasks.checking > 0 {
             format!(
@@ -112,7 +116,7 @@ impl Complex {
     /// What a quorum lacks, if the hosts that can run the job now are too few of each other's
     /// strangers to make one.
     pub(super) fn lacking_voters(&self, job: &mut Job) -> Option<ReasonView> {
-        let (agree, _) = job.quorum()?;
+        let Some(Rule::Quorum { agree, .. }) = job.rule() else { return None };
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
         for host in self.hosts.values() {
@@ -198,6 +202,9 @@ impl Complex {
                 });
             }
         }
+        if let Some(why) = self.check_text(job, id.task) {
+            reasons.push(ReasonView { about: "check".into(), why, remedy: None });
+        }
         if let Some(faults) = job.faults.get(&id.task) {
             reasons.push(ReasonView {
                 about: "attempts".into(),
@@ -237,6 +244,12 @@ impl Complex {
         } else {
             let seen = host.record.seen;
             add("connection", format!("not connected; last seen {seen}"), None);
+        }
+        if host.record.barred.is_none() {
+            add("trust", self.trust_text(host), None);
+            if let Some(why) = self.held_text(host) {
+                add("held pay", why, None);
+            }
         }
         let (good, bad, lost) = (view.good, view.bad, view.lost);
         add("history", format!("{good} results accepted, {bad} rejected, {lost} tasks lost"), None);

@@ -12,9 +12,9 @@ use isos_base::{
     AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
-use super::Effect;
+use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
-use crate::verify::{Ballot, Verdict};
+use crate::verify::{Ballot, Rule, Verdict};
 
 /// Tasks of one quorum job that were begun and are not decided.
 pub(super) const BALLOTS_MAX: usize = 32_768;
@@ -23,7 +23,7 @@ pub(super) const BALLOTS_MAX: usize = 32_768;
 const FAULTS_KEPT_MAX: usize = 256;
 
 /// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
-type Asked = Vec<HostId>;
+pub(super) type Asked = Vec<HostId>;
 
 /// A host on which a job fails.
 #[derive(Debug, Default)]
@@ -52,7 +52,9 @@ pub(super) struct Job {
     waiting: u32,
     /// Executions that the begun ones of these tasks need at the least.
     owed: u64,
-    /// Tasks of a quorum job that somebody was asked for and that are not decided.
+    /// Tasks that one host holds and that may have to be checked by another.
+    lone: u32,
+    /// Tasks that need several hosts: somebody was asked for, and they are not decided.
     pub(super) ballots: BTreeMap<u32, Ballot>,
     /// The hosts of failed attempts, of tasks that have any. Not kept across restarts: a task then
     /// has all its attempts again.
@@ -71,6 +73,8 @@ pub(super) struct Job {
     /// Set aside from the hold for what is out, undecided, or on open bills.
     pub(super) reserved: MicroCredits,
     pub(super) constraint: Option<Constraint>,
+    /// See [`Config::bad_share`].
+    bad_share: f64,
     /// Answers of the constraint by class.
     pub(super) fits: BTreeMap<ClassId, bool>,
     /// Moving mean of a task's time.
@@ -83,7 +87,7 @@ pub(super) struct Job {
 impl Job {
     /// A fresh job: all its tasks wait. If these are not all that its `count` numbers, the others
     /// count as decided from the start: no task of another job is ever looked at.
-    pub(super) fn new(record: JobRecord, constraint: Option<Constraint>) -> Self {
+    pub(super) fn new(record: JobRecord, constraint: Option<Constraint>, config: &Config) -> Self {
         let count = record.spec.count;
         let mut states = vec![0; (count as usize).div_ceil(4)];
         let mut free = 0;
@@ -104,6 +108,7 @@ impl Job {
             pools: BTreeMap::new(),
             waiting: 0,
             owed: 0,
+            lone: 0,
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
             avoid: BTreeMap::new(),
@@ -114,6 +119,7 @@ impl Job {
             bills: BTreeMap::new(),
             reserved: MicroCredits::ZERO,
             constraint,
+            bad_share: config.bad_share,
             fits: BTreeMap::new(),
             task_time: None,
             dirty_chunks: BTreeSet::new(),
@@ -150,17 +156,22 @@ impl Job {
         self.counts[TaskState::Done as usize] -= self.record.spec.count - self.total;
         self.open = self.counts[0];
         self.waiting = open.count();
-        self.owed = 0;
+        (self.owed, self.lone) = (0, 0);
         self.pools = BTreeMap::new();
         if !open.is_empty() {
             self.pools.insert(Vec::new(), open);
         }
     }
 
-    pub(super) fn quorum(&self) -> Option<(u8, u8)> {
+    /// What decides its tasks; nothing if one host's word does.
+    pub(super) fn rule(&self) -> Option<Rule> {
         match self.record.spec.verify {
             Verify::Trusted => None,
-            Verify::Quorum { agree, of } => Some((agree, of)),
+            Verify::Quorum { agree, of } => Some(Rule::Quorum { agree, of }),
+            Verify::Credibility { error_ppm } => {
+                let (of, accomplice) = (limits::QUORUM_VOTERS_MAX, self.bad_share);
+                Some(Rule::Credibility { error_ppm, of, accomplice })
+            }
         }
     }
 
@@ -188,7 +199,7 @@ impl Job {
         self.waiting
     }
 
-    /// Whether a task of a job without quorum waits for a host.
+    /// Whether a task for which nobody was asked waits for a host.
     pub(super) fn is_waiting(&self, task: u32) -> bool {
         self.pools.get(&Vec::new()).is_some_and(|pool| pool.contains(task))
     }
@@ -222,9 +233,9 @@ impl Job {
     /// Executions that a waiting task needs at the least, once these hosts were asked; 0 for one
     /// that was not begun.
     fn need(&self, asked: &[HostId]) -> u64 {
-        match self.quorum() {
-            Some((agree, _)) if !asked.is_empty() => {
-                u64::from(agree).saturating_sub(asked.len() as u64).max(1)
+        match self.rule() {
+            Some(rule) if !asked.is_empty() => {
+                u64::from(rule.agree()).saturating_sub(asked.len() as u64).max(1)
             }
             _ => 0,
         }
@@ -233,8 +244,8 @@ impl Job {
     /// How many tasks may be begun, if the hold pays for so many executions more: only what can
     /// also be finished, or answers would stand for ever without a second opinion.
     fn startable(&self, executions: u32) -> u32 {
-        let (agree, _) = self.quorum().unwrap_or((1, 1));
-        let free = u64::from(executions).saturating_sub(self.owed);
+        let agree = self.rule().map_or(1, Rule::agree);
+        let free = u64::from(executions).saturating_sub(self.owed + u64::from(self.lone));
         u32::try_from(free / u64::from(agree.max(1))).unwrap_or(u32::MAX)
     }
 
@@ -257,47 +268,55 @@ impl Job {
     }
 
     /// Takes up to `tasks` waiting tasks for `host`; the hold pays for `paid_for` executions more.
-    /// `independent` says whether a host that was
-    /// asked already is independent of it. Tasks that others began are finished first.
+    /// `may_answer` says whether it may answer after hosts that were asked already. Tasks that
+    /// others began are finished first.
     pub(super) fn take(
         &mut self,
         host: HostId,
         tasks: u32,
         paid_for: u32,
-        independent: impl Fn(HostId) -> bool,
+        may_answer: impl Fn(&[HostId]) -> bool,
     ) -> Vec<TaskRange> {
         const POOLS_LOOKED_AT_MAX: usize = 256;
         // Begun tasks hold their answers in memory: with too few independent hosts they would pile
         // up, so that no more are begun until some are decided.
-        let begun_max = BALLOTS_MAX.saturating_sub(self.ballots.len()) as u32;
+        let begun = self.ballots.len() + self.lone as usize;
+        let begun_max = BALLOTS_MAX.saturating_sub(begun) as u32;
         let begun_max = begun_max.min(self.startable(paid_for));
-        let Some((agree, of)) = self.quorum() else {
+        let Some(rule) = self.rule() else {
             return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
         };
+        let mut to_ask = Vec::new();
         let mut taken = Vec::new();
         let mut left = tasks;
-        let started: Vec<Asked> = self
+        let pools: Vec<Asked> = self
             .pools
             .keys()
             .rev()
-            .filter(|asked| asked.iter().all(|&other| independent(other)))
+            .filter(|asked| may_answer(asked))
             .take(POOLS_LOOKED_AT_MAX)
             .cloned()
             .collect();
-        for asked in started {
+        for asked in pools {
             let room = limits::LEASE_RANGES_MAX - taken.len();
             let most = if asked.is_empty() { left.min(begun_max) } else { left };
             let ranges = self.take_from(&asked, most, room);
-            left -= ranges.iter().map(TaskRange::len).sum::<u32>();
+            let count = ranges.iter().map(TaskRange::len).sum::<u32>();
+            left -= count;
+            if asked.is_empty() && rule.asks_one_first() {
+                self.lone += count;
+            } else {
+                to_ask.extend(ranges.iter().copied());
+            }
             taken.extend(ranges);
             if left == 0 || taken.len() == limits::LEASE_RANGES_MAX {
                 break;
             }
         }
-        for task in taken.clone().into_iter().flat_map(TaskRange::tasks) {
+        for task in to_ask.into_iter().flat_map(TaskRange::tasks) {
             let ballot = self.ballots.entry(task).or_default();
             ballot.ask(host);
-            if let Verdict::Ask(1..) = ballot.verdict(agree, of) {
+            if let Verdict::Ask(1..) = ballot.verdict(rule) {
                 let asked = ballot.asked.clone();
                 self.put(asked, TaskRange::new(task, task + 1));
             }
@@ -322,50 +341,60 @@ impl Job {
 
     /// Takes exactly these tasks out of the waiting ones, for a lease that outlived a restart.
     pub(super) fn retake(&mut self, host: HostId, range: TaskRange) {
-        let Some((agree, of)) = self.quorum() else {
+        let Some(rule) = self.rule() else {
             self.take_out(&Vec::new(), range);
             return;
         };
         for task in range.tasks() {
-            self.change_ballot(task, agree, of, |ballot| ballot.ask(host));
+            if rule.asks_one_first() && !self.ballots.contains_key(&task) {
+                self.lone += self.take_out(&Vec::new(), TaskRange::new(task, task + 1));
+            } else {
+                self.change_ballot(task, rule, |ballot| ballot.ask(host));
+            }
         }
     }
 
-    /// A host will not answer for these tasks: they wait again, but for those returned, on which
-    /// no agreement is possible any more.
+    /// Whether one host holds this task and no other was asked for it; then it has answered.
+    pub(super) fn was_lone(&mut self, task: u32) -> bool {
+        let lone = self.rule().is_some_and(Rule::asks_one_first)
+            && self.is_open(task)
+            && !self.ballots.contains_key(&task);
+        self.lone -= u32::from(lone);
+        lone
+    }
+
+    /// A host will not answer for these tasks: they wait again, but for those returned, which
+    /// are to be judged.
     pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) -> Vec<u32> {
-        let Some((agree, of)) = self.quorum() else {
-            // Without a quorum nobody else holds them.
-            for task in range.tasks().filter(|&task| self.is_open(task)).collect::<Vec<_>>() {
-                self.put(Vec::new(), TaskRange::new(task, task + 1));
-            }
-            return Vec::new();
-        };
-        let mut hopeless = Vec::new();
-        for task in range.tasks() {
-            if self.is_open(task) {
-                let verdict = self.change_ballot(task, agree, of, |ballot| ballot.forget(host));
-                if verdict == Verdict::Hopeless {
-                    hopeless.push(task);
+        let mut to_judge = Vec::new();
+        for task in range.tasks().filter(|&task| self.is_open(task)).collect::<Vec<_>>() {
+            let lone = self.was_lone(task);
+            match self.rule() {
+                Some(rule) if !lone => {
+                    let verdict = self.change_ballot(task, rule, |ballot| ballot.forget(host));
+                    if rule.asks_one_first() || !matches!(verdict, Verdict::Ask(_)) {
+                        to_judge.push(task);
+                    }
                 }
+                // Nobody else holds it.
+                _ => self.put(Vec::new(), TaskRange::new(task, task + 1)),
             }
         }
-        hopeless
+        to_judge
     }
 
     /// Changes who was asked or has answered, and keeps the task in the pool it then belongs to.
     pub(super) fn change_ballot(
         &mut self,
         task: u32,
-        agree: u8,
-        of: u8,
+        rule: Rule,
         change: impl FnOnce(&mut Ballot),
     ) -> Verdict {
         let mut ballot = self.ballots.remove(&task).unwrap_or_default();
         let one = TaskRange::new(task, task + 1);
         self.take_out(&ballot.asked, one);
         change(&mut ballot);
-        let verdict = ballot.verdict(agree, of);
+        let verdict = ballot.verdict(rule);
         if let Verdict::Ask(1..) = verdict {
             self.put(ballot.asked.clone(), one);
         }
@@ -424,11 +453,46 @@ impl Job {
         }
     }
 
-    /// Open tasks on which no agreement is possible any more.
-    pub(super) fn hopeless(&self) -> Vec<u32> {
-        let Some((agree, of)) = self.quorum() else { return Vec::new() };
-        let lost = |ballot: &Ballot| ballot.verdict(agree, of) == Verdict::Hopeless;
-        self.ballots.iter().filter(|(_, ballot)| lost(ballot)).map(|(&task, _)| task).collect()
+    /// What the votes on a task say now; nothing if nobody was asked or it is decided.
+    pub(super) fn verdict(&self, task: u32) -> Option<Verdict> {
+        Some(self.ballots.get(&task)?.verdict(self.rule()?))
+    }
+
+    /// Open tasks that can be decided as they stand.
+    pub(super) fn decidable(&self) -> Vec<u32> {
+        let ask = |task| matches!(self.verdict(task), None | Some(Verdict::Ask(_)));
+        self.ballots.keys().copied().filter(|&task| !ask(task)).collect()
+    }
+
+    /// Takes back what was accepted of these tasks, all of which are decided: they wait again.
+    pub(super) fn reopen(&mut self, tasks: &TaskSet) {
+        for range in tasks.iter() {
+            for task in range.tasks() {
+                let state = self.state(task);
+                assert!(state != TaskState::Open, "only what was decided can be taken back");
+                self.counts[state as usize] -= 1;
+                self.dirty_chunks.insert(task / CHUNK_TASKS);
+            }
+            states::reopen(&mut self.states, range);
+            self.counts[TaskState::Open as usize] += range.len();
+            self.open += range.len();
+            self.put(Vec::new(), range);
+        }
+        self.accepted.retain(|accepted| !tasks.contains(accepted.task));
+        let redone = self.record.redone.iter().copied().chain(tasks.iter());
+        let redone: TaskSet = redone.collect();
+        self.record.redone = redone.iter().collect();
+        if let (Some(first), Some(last)) = (redone.iter().next(), redone.iter().last())
+            && redone.fragments() > limits::JOB_RANGES_MAX
+        {
+            // Of a task with one result the last one counts as well.
+            self.record.redone = vec![TaskRange::new(first.start, last.end)];
+        }
+    }
+
+    /// Who was asked for tasks that wait for one host more.
+    pub(super) fn begun(&self) -> impl Iterator<Item = (&Asked, &TaskSet)> {
+        self.pools.iter().filter(|(asked, _)| !asked.is_empty())
     }
 
     /// Notes how long tasks took; the mean follows within some tens of tasks.
@@ -487,7 +551,8 @@ impl Job {
                 let ballots = self.ballots.range(range.start..range.end);
                 assert!(ballots.clone().all(|(_, ballot)| &ballot.asked == asked));
                 // Without a ballot, nobody was asked.
-                assert!(asked.is_empty() || ballots.count() == range.len() as usize);
+                let count = ballots.count();
+                assert!(count == if asked.is_empty() { 0 } else { range.len() as usize });
             }
         }
         for (task, ballot) in &self.ballots {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use isos_base::job::JobSpec;
+use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
 use isos_base::record::{LeaseRecord, LeaseState};
 use isos_base::wire::{Grant, JobOffer, ToHost};
@@ -318,18 +318,20 @@ impl Complex {
         tasks: u32,
         offers: &mut Vec<ToHost>,
     ) -> Option<Grant> {
-        let (account, block) = (self.hosts[&id].record.account, self.hosts[&id].block);
+        let better = self.better_checkers(id, job_id);
         let hosts = &self.hosts;
-        let independent = |other: HostId| {
-            hosts.get(&other).is_none_or(|other| {
-                other.record.account != account && (other.block.is_none() || other.block != block)
-            })
+        let independent = |host: &Host, asked: &[HostId]| {
+            asked.iter().all(|id| hosts.get(id).is_none_or(|other| host.is_independent(other)))
+        };
+        let may_answer = |asked: &[HostId]| {
+            independent(&hosts[&id], asked)
+                && (asked.is_empty() || !better.iter().any(|it| independent(&hosts[it], asked)))
         };
         let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
         let hold = self.ledger.hold(job.record.hold);
         let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
         let paid_for = affordable(job, remaining);
-        let ranges = job.take(id, tasks, paid_for, independent);
+        let ranges = job.take(id, tasks, paid_for, may_answer);
         if ranges.is_empty() {
             return None;
         }
@@ -357,10 +359,11 @@ impl Complex {
         if session.jobs_sent.insert(job_id) {
             offers.push(ToHost::Job(Box::new(JobOffer {
                 job: job_id,
-                // Which tasks there are is told by grants.
+                // Which tasks there are is told by grants, and what is checked by nobody.
                 spec: JobSpec {
                     tasks: Vec::new(),
                     trace: job.record.spec.traced().collect(),
+                    verify: Verify::Trusted,
                     ..job.record.spec.clone()
                 },
                 price: job.record.price,
@@ -371,7 +374,7 @@ impl Complex {
             id: lease,
             job: job_id,
             host: id,
-            account,
+            account: self.hosts[&id].record.account,
             ranges: ranges.clone(),
             state: LeaseState::Open,
             deadline,
@@ -380,9 +383,13 @@ impl Complex {
             fuel: Fuel(0),
             bill: None,
             next_votes: 0,
+            held: None,
         };
         let out: TaskSet = ranges.iter().copied().collect();
-        self.leases.insert(lease, Lease { record, out, undecided: 0, reserved });
+        self.leases.insert(
+            lease,
+            Lease { record, out, undecided: 0, on_credit: 0, word: TaskSet::new(), reserved },
+        );
         self.due.set(lease, deadline);
         self.dirty_leases.insert(lease);
         self.dirty_jobs.insert(job_id);

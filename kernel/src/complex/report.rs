@@ -9,6 +9,7 @@ use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
 use super::job::Job;
 use super::place::{HOST_FAULTS_MAX, charge_max};
 use super::session::believable;
+use super::trust::Standing;
 use super::{Complex, Effect, SessionId};
 use crate::verify::{Ballot, Verdict, Vote};
 use isos_base::record::{Change, JobState, VoteBatch};
@@ -85,6 +86,7 @@ impl Complex {
         self.dirty_jobs.insert(job_id);
         let mut votes = Vec::new();
         let mut reported = 0;
+        let standing = self.standing(job_id, host);
         for result in news.results {
             // A vote can settle this very lease, or bar its host: then nothing of it is out.
             let Some(lease) = self.leases.get_mut(&id) else { break };
@@ -106,11 +108,12 @@ impl Complex {
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
             lease.undecided += 1;
-            if job.quorum().is_some() {
+            let lone = job.was_lone(task);
+            if job.rule().is_none() || (lone && !self.must_check(standing, id, task)) {
+                self.accept(job_id, result, id, standing);
+            } else {
                 votes.push(result.clone());
                 self.vote(id, job_id, host, result, effects);
-            } else {
-                self.accept(job_id, task, result, host, id);
             }
         }
         // A lease that these very votes settled has none that is undecided.
@@ -200,24 +203,31 @@ impl Complex {
         let freed = charge_max(job).0.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
-        let mut hopeless = Vec::new();
+        let mut to_judge = Vec::new();
         for piece in back {
-            hopeless.extend(job.give_back(host, piece));
+            to_judge.extend(job.give_back(host, piece));
         }
         self.dirty_leases.insert(id);
         self.dirty_jobs.insert(job_id);
-        for task in hopeless {
-            self.judge(job_id, task, Verdict::Hopeless, effects);
+        for task in to_judge {
+            self.judge_again(job_id, task, effects);
         }
         self.queue_or_leave(job_id);
     }
 
     /// Takes one host's word.
-    fn accept(&mut self, job: JobId, task: u32, result: TaskResult, host: HostId, lease: LeaseId) {
-        let fuel = result.fuel;
+    fn accept(&mut self, job: JobId, result: TaskResult, id: LeaseId, standing: Standing) {
+        let (task, fuel) = (result.task, result.fuel);
         let job = self.jobs.get_mut(&job).expect("checked by the caller");
-        job.decide(task, Ok(result), Some(host));
-        self.count(lease, Some(fuel));
+        let lease = self.leases.get_mut(&id).expect("checked by the caller");
+        job.decide(task, Ok(result), Some(lease.record.host));
+        if let Standing::Known { .. } = standing {
+            lease.word.insert(TaskRange::new(task, task + 1));
+            lease.on_credit += 1;
+            let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
+            host.record.trust.results += 1;
+        }
+        self.count(id, Some(fuel));
     }
 
     /// Notes a vote and decides the task if it can be.
@@ -235,18 +245,27 @@ impl Complex {
             self.count(lease, None); // Decided without it: late, neither right nor wrong.
             return;
         }
-        let (agree, of) = job.quorum().expect("checked by the caller");
+        let rule = job.rule().expect("checked by the caller");
         let voted = |ballot: &Ballot| ballot.votes.iter().any(|vote| vote.host == host);
         if job.ballots.get(&task).is_some_and(voted) {
             self.count(lease, None); // One host, one vote.
             return;
         }
-        let vote = Vote { host, lease, digest: result.digest(), result };
-        let verdict = job.change_ballot(task, agree, of, |ballot| {
+        let doubt = self.doubt(host);
+        let job = self.jobs.get_mut(&job_id).expect("looked up above");
+        let vote = Vote { host, lease, digest: result.digest(), result, doubt };
+        let verdict = job.change_ballot(task, rule, |ballot| {
             ballot.ask(host);
             ballot.votes.push(vote);
         });
         self.judge(job_id, task, verdict, effects);
+    }
+
+    /// Acts on what the votes on a task say by now, if it is not decided already.
+    pub(super) fn judge_again(&mut self, job: JobId, task: u32, effects: &mut Vec<Effect>) {
+        if let Some(verdict) = self.jobs.get(&job).and_then(|job| job.verdict(task)) {
+            self.judge(job, task, verdict, effects);
+        }
     }
 
     /// Acts on a ballot's verdict.
@@ -257,8 +276,15 @@ impl Complex {
         verdict: Verdict,
         effects: &mut Vec<Effect>,
     ) {
+        self.dirty_jobs.insert(job_id);
+        self.judged.insert(job_id);
         match verdict {
-            Verdict::Ask(_) => {}
+            Verdict::Ask(more) => {
+                self.queue_or_leave(job_id);
+                if more > 0 {
+                    self.settle_for_less(job_id, task, effects);
+                }
+            }
             Verdict::Hopeless => {
                 let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
                 let asked = job.ballots.get(&task).map_or(0, |ballot| ballot.asked.len());
@@ -267,12 +293,7 @@ impl Complex {
                 self.count_votes(ballot, None, job_id, task, effects);
             }
             Verdict::Agreed(digest) => {
-                let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-                let votes = &job.ballots[&task].votes;
-                let winner = votes.iter().find(|vote| vote.digest == digest);
-                let winner = winner.expect("the agreed digest is one of the votes");
-                let (result, host) = (winner.result.clone(), winner.host);
-                let ballot = job.decide(task, Ok(result), Some(host));
+                let ballot = self.decide_by_votes(job_id, task, digest);
                 self.count_votes(ballot, Some(digest), job_id, task, effects);
             }
         }
@@ -280,7 +301,18 @@ impl Complex {
         self.queue_or_leave(job_id);
     }
 
-    /// Credits the votes that agree with the accepted digest and bars the hosts of the others.
+    /// Accepts what those say who voted for this digest.
+    pub(super) fn decide_by_votes(&mut self, job: JobId, task: u32, digest: Digest) -> Ballot {
+        let job = self.jobs.get_mut(&job).expect("checked by the caller");
+        let votes = &job.ballots[&task].votes;
+        let winner = votes.iter().find(|vote| vote.digest == digest);
+        let winner = winner.expect("the digest is of one of the votes");
+        let (result, host) = (winner.result.clone(), winner.host);
+        job.decide(task, Ok(result), Some(host))
+    }
+
+    /// Credits the votes that agree with the accepted digest and bars the hosts of the others, if
+    /// those who agree are credible enough for that.
     fn count_votes(
         &mut self,
         ballot: Ballot,
@@ -290,6 +322,11 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) {
         let agreeing = ballot.votes.iter().filter(|vote| Some(vote.digest) == accepted).count();
+        let sure = accepted.is_some_and(|digest| ballot.is_sure(digest, self.config.bad_share));
+        if let Some(accepted) = accepted {
+            self.credit(&ballot, accepted, job);
+            self.stand_by(&ballot, accepted, job, task);
+        }
         let mut wrong = Vec::new();
         for vote in ballot.votes {
             let right = Some(vote.digest) == accepted;
@@ -302,7 +339,11 @@ impl Complex {
             if let Some(lease) = lease {
                 lease.record.rejected += 1;
             }
-            wrong.push(vote.host);
+            if sure {
+                wrong.push(vote.host);
+            } else {
+                self.settle_if_over(vote.lease, effects);
+            }
         }
         for host in wrong {
             let why = format!(
@@ -311,10 +352,11 @@ impl Complex {
             );
             self.bar(host, why, effects);
         }
+        self.mature_passed(effects);
     }
 
     /// One of a lease's undecided results is decided: it counts with its fuel, or not at all.
-    fn count(&mut self, id: LeaseId, good: Option<isos_base::Fuel>) {
+    pub(super) fn count(&mut self, id: LeaseId, good: Option<isos_base::Fuel>) {
         let Some(lease) = self.leases.get_mut(&id) else {
             return;
         };
@@ -367,6 +409,7 @@ impl Complex {
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
+            job.was_lone(task);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);
@@ -374,7 +417,7 @@ impl Complex {
             self.queue_or_leave(job_id);
         } else {
             for task in job.give_back(host, TaskRange::new(task, task + 1)) {
-                self.judge(job_id, task, Verdict::Hopeless, effects);
+                self.judge_again(job_id, task, effects);
             }
             self.queue_or_leave(job_id);
         }
@@ -393,6 +436,8 @@ impl Complex {
         effects.push(Effect::Say(format!("host {} is barred: {why}", id.short())));
         host.record.barred = Some(why.clone());
         self.owners.bar(host.record.account);
+        self.forfeit(id, effects);
+        let host = self.hosts.get_mut(&id).expect("looked up above");
         if let Some(session) = &host.session {
             let refusal = isos_base::wire::Refusal::Barred(why);
             effects.push(Effect::Send(session.id, ToHost::Refused(refusal)));
@@ -407,8 +452,8 @@ impl Complex {
         jobs.sort_unstable();
         jobs.dedup();
         for job_id in jobs {
-            let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
-            let Some((agree, of)) = job.quorum() else {
+            let Some(job) = self.jobs.get_mut(&job_id) else { continue };
+            let Some(rule) = job.rule() else {
                 continue;
             };
             let voted: Vec<u32> = job
@@ -418,9 +463,14 @@ impl Complex {
                 .map(|(&task, _)| task)
                 .collect();
             for task in voted {
-                let job = self.jobs.get_mut(&job_id).expect("not ended here");
-                let verdict = job.change_ballot(task, agree, of, |ballot| ballot.forget(id));
-                self.judge(job_id, task, verdict, effects);
+                // What is decided for one of them can bar others, and so decide the next.
+                let Some(job) = self.jobs.get_mut(&job_id) else { break };
+                if !job.is_open(task) {
+                    continue;
+                }
+                job.change_ballot(task, rule, |ballot| ballot.forget(id));
+                self.queue_or_leave(job_id);
+                self.judge_again(job_id, task, effects);
             }
             self.dirty_jobs.insert(job_id);
         }

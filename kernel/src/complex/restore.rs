@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::record::{JobState, LeaseState, Snapshot};
-use isos_base::{LeaseId, MicroCredits, Span, TaskSet, Time};
+use isos_base::record::{JobState, LeaseRecord, LeaseState, Snapshot};
+use isos_base::task::TaskResult;
+use isos_base::{LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::job::Job;
 use super::place::charge_max;
+use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
-use crate::verify::{Ballot, Verdict, Vote};
+use crate::verify::{Rule, Vote};
 
 /// Hosts get at least this long to come back after a restart.
 const RETURN_TIME_MIN: Span = Span::secs(30);
@@ -50,7 +52,8 @@ impl Complex {
             let class = complex.classes.enter(&record.spec);
             complex.owners.enter(record.account, &record.barred);
             let (id, leases) = (record.id, BTreeSet::new());
-            let host = Host { record, class, block: None, session: None, leases };
+            let held = BTreeSet::new();
+            let host = Host { record, class, block: None, session: None, leases, held };
             complex.hosts.insert(id, host);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
@@ -58,13 +61,17 @@ impl Complex {
         for chunk in snapshot.states {
             chunks.entry(chunk.job).or_default().push(chunk);
         }
-        for record in snapshot.jobs.into_iter().filter(|job| job.state == JobState::Active) {
+        for record in snapshot.jobs {
             let id = record.id;
+            if record.state != JobState::Active {
+                complex.over.insert(id, Over::new(record));
+                continue;
+            }
             let constraint = record.spec.constraint.as_deref().map(Constraint::compile).transpose();
             let constraint = constraint.map_err(|error| {
                 RestoreError::Rows(format!("job {id}: its constraint: {error}"))
             })?;
-            let mut job = Job::new(record, constraint);
+            let mut job = Job::new(record, constraint, &complex.config);
             let states = chunks.remove(&id).unwrap_or_default();
             job.restore_states(&states, next_batch.get(&id).copied().unwrap_or(0));
             complex.jobs.insert(id, job);
@@ -82,11 +89,23 @@ impl Complex {
             votes.entry(batch.lease).or_default().extend(batch.results);
         }
         let mut leases = snapshot.leases;
+        leases.retain(|lease| lease.state != LeaseState::Settled);
         leases.sort_by_key(|lease| std::cmp::Reverse(lease.id));
-        for record in leases.into_iter().filter(|lease| lease.state != LeaseState::Settled) {
+        let mut cast = BTreeMap::new();
+        // All votes first: they say of which tasks several hosts were asked.
+        for record in leases.iter().rev() {
             let votes = votes.remove(&record.id).unwrap_or_default();
-            complex.restore_lease(record, votes)?;
+            cast.insert(record.id, complex.restore_votes(record, votes));
         }
+        for record in leases {
+            let cast = cast.remove(&record.id).unwrap_or_default();
+            if record.held.is_some() {
+                complex.restore_held(record, &cast.tasks)?;
+            } else {
+                complex.restore_lease(record, cast)?;
+            }
+        }
+        complex.over.retain(|_, over| !over.leases.is_empty());
         for record in snapshot.idempotency {
             complex.idempotency.insert((record.account, record.key.clone()), record);
         }
@@ -99,68 +118,96 @@ impl Complex {
             complex.settle_if_over(lease, effects);
         }
         for job in jobs {
-            for task in complex.jobs.get(&job).map(Job::hopeless).unwrap_or_default() {
-                complex.judge(job, task, Verdict::Hopeless, effects);
+            for task in complex.jobs.get(&job).map(Job::decidable).unwrap_or_default() {
+                complex.judge_again(job, task, effects);
             }
             complex.queue_or_leave(job);
+            complex.recheck_later(job);
             complex.end_if_over(job, effects);
         }
+        complex.end_judged(effects);
         complex.write_dirty(effects);
         Ok(complex)
     }
 
-    fn restore_lease(
-        &mut self,
-        record: isos_base::record::LeaseRecord,
-        votes: Vec<isos_base::task::TaskResult>,
-    ) -> Result<(), RestoreError> {
+    /// Takes the undecided ones of a lease's votes into their ballots, and gives an account of all.
+    fn restore_votes(&mut self, record: &LeaseRecord, votes: Vec<TaskResult>) -> Cast {
+        let mut cast = Cast::default();
+        let doubt = self.doubt(record.host);
+        let Some(job) = self.jobs.get_mut(&record.job) else { return cast };
+        let rule = job.rule();
+        let mine: TaskSet = record.ranges.iter().copied().collect();
+        for result in votes.into_iter().filter(|result| mine.contains(result.task)) {
+            cast.tasks.insert(TaskRange::new(result.task, result.task.saturating_add(1)));
+            let Some(rule) = rule.filter(|_| job.is_open(result.task)) else { continue };
+            cast.undecided += 1;
+            cast.reserved += job.record.price.charge(result.fuel).0;
+            let (host, lease) = (record.host, record.id);
+            let vote = Vote { host, lease, digest: result.digest(), result, doubt };
+            job.change_ballot(vote.result.task, rule, |ballot| {
+                ballot.ask(host);
+                ballot.votes.push(vote);
+            });
+        }
+        cast
+    }
+
+    fn restore_lease(&mut self, record: LeaseRecord, cast: Cast) -> Result<(), RestoreError> {
         let id = record.id;
+        let checkable = self.could_ask(&[record.host]);
         let missing =
             |what: &dyn std::fmt::Display| RestoreError::Rows(format!("lease {id} names {what}"));
-        // A lease of a job that is over was settled in the same transaction.
+        // A lease of a job that is over was settled in the same transaction, or is held.
         let job = self.jobs.get_mut(&record.job).ok_or_else(|| missing(&"a job that is over"))?;
         let host = self.hosts.get_mut(&record.host).ok_or_else(|| missing(&"an unknown host"))?;
         let holder = record.host;
-        let mut out = TaskSet::new();
-        let voted: BTreeSet<u32> = votes.iter().map(|vote| vote.task).collect();
-        for range in &record.ranges {
-            for task in range.tasks() {
-                // The newest lease of a task comes first, and only it can still be out.
-                let held = job.quorum().is_none() && !job.is_waiting(task);
-                let asked = |ballot: &Ballot| ballot.asked.contains(&holder);
-                let held = held || job.ballots.get(&task).is_some_and(asked);
-                if job.is_open(task) && !voted.contains(&task) && !held {
-                    out.insert(isos_base::TaskRange::new(task, task + 1));
+        let (mut out, mut alone) = (TaskSet::new(), TaskSet::new());
+        let believed = !checkable || host.record.account == job.record.account;
+        let on_credit = job.rule().is_some_and(Rule::asks_one_first) && !believed;
+        for task in record.ranges.iter().flat_map(|range| range.tasks()) {
+            let one = TaskRange::new(task, task + 1);
+            if cast.tasks.contains(task) {
+                continue;
+            }
+            if !job.is_open(task) {
+                if on_credit {
+                    alone.insert(one);
                 }
+                continue;
+            }
+            // The newest lease of a task comes first, and only it can still be out.
+            let held = match job.ballots.get(&task) {
+                Some(ballot) => ballot.asked.contains(&holder),
+                None => !job.is_waiting(task),
+            };
+            if !held {
+                out.insert(one);
             }
         }
         for range in out.iter().collect::<Vec<_>>() {
             job.retake(holder, range);
         }
-        let mut reserved = charge_max(job).0.saturating_mul(i64::from(out.count()));
-        let mut undecided = 0;
-        for result in votes {
-            let Some((agree, of)) = job.quorum() else {
-                break;
-            };
-            if !job.is_open(result.task) {
-                continue;
-            }
-            undecided += 1;
-            reserved += job.record.price.charge(result.fuel).0;
-            let vote = Vote { host: holder, lease: id, digest: result.digest(), result };
-            job.change_ballot(vote.result.task, agree, of, |ballot| {
-                ballot.ask(holder);
-                ballot.votes.push(vote);
-            });
-        }
-        reserved += job.record.price.charge(record.fuel).0;
-        let reserved = MicroCredits(reserved);
+        let reserved = charge_max(job).0.saturating_mul(i64::from(out.count()))
+            + cast.reserved
+            + job.record.price.charge(record.fuel).0;
+        let (undecided, reserved) = (cast.undecided, MicroCredits(reserved));
         job.reserved.0 += reserved.0;
         job.leases.insert(id);
         host.leases.insert(id);
         self.due.set(id, record.deadline.max(self.now + RETURN_TIME_MIN));
-        self.leases.insert(id, Lease { record, out, undecided, reserved });
+        let (on_credit, word) = (alone.count(), alone);
+        let lease = Lease { record, out, undecided, on_credit, word, reserved };
+        self.leases.insert(id, lease);
         Ok(())
     }
+}
+
+/// What a lease's votes amount to.
+#[derive(Default)]
+struct Cast {
+    /// Of which tasks there are any, decided or not.
+    tasks: TaskSet,
+    undecided: u32,
+    /// Micro-credits for the undecided ones.
+    reserved: i64,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use isos_base::host::{Accept, Offer};
 use isos_base::limits;
-use isos_base::record::HostRecord;
+use isos_base::record::{HostRecord, Trust};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
@@ -110,6 +110,11 @@ impl Owners {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// One of the account's hosts was barred.
     pub(super) fn bar(&mut self, account: AccountId) {
         self.0.entry(account).or_default().barred += 1;
@@ -172,11 +177,13 @@ impl Complex {
                 barred: None,
                 joined: now,
                 seen: now,
+                trust: Trust::default(),
             },
             class,
             block: None,
             session: None,
             leases: BTreeSet::new(),
+            held: BTreeSet::new(),
         });
         host.record.spec = hello.spec;
         host.record.account = account;
@@ -206,6 +213,7 @@ impl Complex {
         };
         self.cores_offered += entry.cores();
         host.session = Some(entry);
+        self.ranks.insert((host.record.trust.passed, id));
         self.sessions.insert(session, id);
         effects.push(Effect::Send(session, ToHost::Welcome { now, account }));
         if !stray.is_empty() {
@@ -311,6 +319,7 @@ impl Complex {
         if let Some(old) = host.session.take() {
             self.cores_offered -= old.cores();
             self.sessions.remove(&old.id);
+            self.ranks.remove(&(host.record.trust.passed, id));
             self.hungry.remove(&id);
             effects.push(Effect::Close(old.id));
         }

@@ -1,13 +1,14 @@
 //! The end of leases and jobs: what was verified is paid, the rest of the hold goes back.
 
-use isos_base::record::{BillRecord, Change, JobState, LeaseRecord, LeaseState, Reason};
+use isos_base::record::{BillRecord, Change, JobState, LeaseRecord, LeaseState, Reason, system};
 use isos_base::wire::ToHost;
 use isos_base::{BillId, Fuel, JobId, LeaseId, MicroCredits, Span, Time};
 
 use super::job::Job;
 use super::place::affordable;
+use super::trust::Over;
 use super::{Complex, ENDED_KEPT_MAX, Effect};
-use crate::ledger::{LedgerError, Posting, Settlement, job_release};
+use crate::ledger::{LedgerError, Posting, Settlement, job_held, job_release};
 
 /// Work of one account for one job is paid together, this long after the first of it.
 const BILL_OPEN_FOR: Span = Span::secs(10);
@@ -35,7 +36,14 @@ impl Complex {
             lease.record.state = LeaseState::Returned;
             return;
         }
-        let mut lease = self.leases.remove(&id).expect("looked up above");
+        if !self.hold_pay(id) {
+            self.finish_lease(id, effects);
+        }
+    }
+
+    /// Puts a lease of a job that is not over on the bill, unless its host was caught.
+    pub(super) fn finish_lease(&mut self, id: LeaseId, effects: &mut Vec<Effect>) {
+        let mut lease = self.leases.remove(&id).expect("the caller has looked it up");
         self.dirty_leases.remove(&id);
         let job_id = lease.record.job;
         let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
@@ -137,7 +145,7 @@ impl Complex {
 
     /// Posts what the machine itself derived. A refusal means that the machine's own sums are
     /// wrong, and no further decision about money may rest on them.
-    fn post_or_halt(&mut self, postings: &[Posting], effects: &mut Vec<Effect>) {
+    pub(super) fn post_or_halt(&mut self, postings: &[Posting], effects: &mut Vec<Effect>) {
         let mut changes = Vec::new();
         let posted: Result<(), LedgerError> = self.ledger.post(self.now, postings, &mut changes);
         if let Err(error) = posted {
@@ -179,6 +187,9 @@ impl Complex {
         for lease in job.leases.clone() {
             // One that was given back can have settled others: nobody may be left to agree with.
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            if entry.record.held.is_some() {
+                continue;
+            }
             if !entry.out.is_empty() {
                 let host = entry.record.host;
                 let out: Vec<_> = entry.out.iter().collect();
@@ -193,7 +204,9 @@ impl Complex {
             }
             self.settle_if_over(lease, effects);
         }
-        let bills: Vec<BillId> = self.jobs[&id].bills.values().copied().collect();
+        // What was given back can have decided other tasks, barred a host, and ended the job.
+        let Some(job) = self.jobs.get(&id) else { return };
+        let bills: Vec<BillId> = job.bills.values().copied().collect();
         for bill in bills {
             self.post_bill(bill, effects);
         }
@@ -207,11 +220,25 @@ impl Complex {
         if self.ledger.hold(job.record.hold).is_some() {
             self.post_or_halt(&[release], effects);
         }
+        // What is held for hosts stays aside for them, and not a micro-credit more.
+        let held = job.reserved;
+        if held > MicroCredits::ZERO {
+            job.record.hold = job_held(id);
+            let hold = Posting::Hold {
+                id: job_held(id),
+                debit: job.record.account,
+                credit: system::ESCROW,
+                amount: held,
+                expires: None,
+                reason: Reason::Hold(id),
+            };
+            self.post_or_halt(&[hold], effects);
+        }
         job.record.state = state;
         job.record.ended = Some(self.now);
         job.record.why = why.filter(|_| job.open() > 0);
         job.write_dirty(effects);
-        if job.quorum().is_some() {
+        if job.rule().is_some() {
             effects.push(Effect::Keep(Change::DropVotes(id)));
         }
         effects.push(Effect::Keep(Change::Job(Box::new(job.full_record()))));
@@ -219,6 +246,12 @@ impl Complex {
         if self.ended.len() == ENDED_KEPT_MAX {
             self.ended.pop_front();
         }
-        self.ended.push_back(Self::ended_view(job.full_record()));
+        let mut view = Self::ended_view(job.full_record());
+        view.held = held;
+        self.ended.push_back(view);
+        if !job.leases.is_empty() {
+            let record = job.full_record();
+            self.over.insert(id, Over { record, leases: job.leases, reserved: held });
+        }
     }
 }

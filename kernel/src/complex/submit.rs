@@ -81,10 +81,11 @@ impl Complex {
             done: 0,
             failed: 0,
             given_up: 0,
+            redone: Vec::new(),
             why: None,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
-        self.jobs.insert(id, Job::new(record, constraint));
+        self.jobs.insert(id, Job::new(record, constraint, &self.config));
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
         self.remember(account, key, request, id, effects);
@@ -202,9 +203,10 @@ impl Complex {
             done: 0,
             failed: 0,
             given_up: 0,
+            redone: Vec::new(),
             why: None,
         };
-        let mut job = Job::new(record, constraint);
+        let mut job = Job::new(record, constraint, &self.config);
         let mut obstacles = self.obstacles(&mut job);
         obstacles.extend(self.lacking_voters(&mut job));
         let (mut hosts, mut cores) = (0, 0);

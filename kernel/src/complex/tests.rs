@@ -21,6 +21,7 @@ use super::*;
 mod bounds;
 mod faults;
 mod parts;
+mod trust;
 
 /// A host of the test: what it was granted, and whether it lies.
 #[derive(Default, Clone)]
@@ -50,6 +51,7 @@ fn host_id(n: u8) -> HostId {
 fn job(count: u32) -> JobSpec {
     let mut spec = JobSpec::new(Guid::of(b"program"), Bytes(7), count);
     spec.fuel = Fuel(1_000_000_000);
+    spec.verify = Verify::Trusted;
     spec
 }
 

@@ -6,6 +6,8 @@
 //! |---|---|---|---|---|
 //! | `01` | 0 | 0 | job | the hold of a job |
 //! | `02` | 0 | 0 | job | the release of what is left of it |
+//! | `03` | 0 | 0 | job | the hold of pay that is not mature when the job is over |
+//! | `04` | 0 | 0 | job | the release of what is left of that one |
 //! | `10` | 0 | 0 | bill | charge from the hold to escrow |
 //! | `11` | 0 | 0 | bill | pay from escrow to the host's account |
 //! | `12` | 0 | 0 | bill | fee from escrow |
@@ -23,6 +25,8 @@ const TAG_SHIFT: u32 = 120;
 
 const JOB_HOLD: u8 = 0x01;
 const JOB_RELEASE: u8 = 0x02;
+const JOB_HELD: u8 = 0x03;
+const JOB_FORFEIT: u8 = 0x04;
 const EXPIRY: u8 = 0x20;
 const ASKED: u8 = 0x30;
 
@@ -55,6 +59,18 @@ pub const fn job_hold(job: JobId) -> TransferId {
 #[must_use]
 pub const fn job_release(job: JobId) -> TransferId {
     tagged(JOB_RELEASE, job.0 as u128)
+}
+
+/// The hold of pay that is not mature when the job is over.
+#[must_use]
+pub const fn job_held(job: JobId) -> TransferId {
+    tagged(JOB_HELD, job.0 as u128)
+}
+
+/// The release of what is left of it: hosts that were caught do not get it.
+#[must_use]
+pub const fn job_forfeit(job: JobId) -> TransferId {
+    tagged(JOB_FORFEIT, job.0 as u128)
 }
 
 /// What `account` asked for under a key of its own choice: a grant, a gift.

@@ -75,9 +75,10 @@ impl World {
             let account = self.open_account(format!("buyer{n}"), rich)?;
             let mut spec = JobSpec::new(Guid::of(&n.to_le_bytes()), Bytes(1), self.plan.tasks);
             spec.fuel = Fuel(100_000_000_000);
-            if n % 2 == 0 {
-                spec.verify = Verify::Quorum { agree: 2, of: 3 };
-            }
+            spec.verify = match n % 2 {
+                0 => Verify::Quorum { agree: 2, of: 3 },
+                _ => Verify::Trusted,
+            };
             self.submit(account, spec);
         }
         self.plan_odd_jobs()

@@ -25,6 +25,7 @@ fn job(id: u64, tasks: Vec<TaskRange>) -> Change {
         done: 0,
         failed: 0,
         given_up: 0,
+        redone: Vec::new(),
         why: Some("cancelled".into()),
     }))
 }

@@ -40,6 +40,7 @@ fn job() -> JobRecord {
         done: 1_000,
         failed: 0,
         given_up: 0,
+        redone: Vec::new(),
         why: None,
     }
 }
@@ -116,5 +117,30 @@ async fn a_range_of_tasks_comes_in_the_order_of_acceptance() {
         assert!(status == 400 && body.contains(why), "{query}: {status} {body}");
     }
     assert_eq!(ask("from=5&to=9").await.0, 200);
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn of_a_task_that_was_done_again_the_last_result_counts() {
+    let world = World::new().await;
+    let with = |task, byte: u8| accepted(task, OutputAt::Inline(vec![byte]));
+    let batch = |batch, results| Change::Results(ResultBatch { job: JobId(9), batch, results });
+    let redone = vec![TaskRange::new(1, 3)];
+    let changes = [
+        Change::Job(Box::new(JobRecord { redone: redone.clone(), ..job() })),
+        batch(0, vec![with(0, 1), with(1, 1), with(2, 1), with(3, 1)]),
+        batch(1, vec![with(2, 2)]),
+    ];
+    let shared = world.server.shared.clone();
+    shared.db.commit(&changes).await.unwrap();
+    let mut pages = Pages { redone, ..Pages::new(shared.clone(), JobId(9), None, true) };
+    let told: Vec<_> = entries(&pages.next().await.unwrap())
+        .into_iter()
+        .map(|entry| (entry.accepted.task, entry.output.unwrap()[0]))
+        .collect();
+    assert_eq!(told, [(0, 1), (1, 1), (3, 1), (2, 2)]);
+    assert_eq!(shared.db.result_of(JobId(9), 2).await.unwrap(), Some(with(2, 2)));
+    let lowest = shared.db.results_from(JobId(9), 0, 3).await.unwrap();
+    assert_eq!(lowest, [with(0, 1), with(1, 1), with(2, 2)]);
     world.server.stop().await;
 }

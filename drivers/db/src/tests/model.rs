@@ -64,17 +64,15 @@ impl Model {
             let of_job = self.results.range((job, 0)..=(job, u64::MAX));
             of_job.last().map_or(0, |((_, batch), _)| batch + 1)
         };
-        let jobs: Vec<_> = self.jobs.values().filter(|job| active(job.id)).cloned().collect();
+        let unsettled = |lease: &&LeaseRecord| lease.state != LeaseState::Settled;
+        let owed = |job: JobId| self.leases.values().filter(unsettled).any(|it| it.job == job);
+        let of_use = |job: &&JobRecord| active(job.id) || owed(job.id);
+        let jobs: Vec<_> = self.jobs.values().filter(of_use).cloned().collect();
         let holds = self.holds.values().filter(|hold| !hold.closed);
         Snapshot {
             states: self.states.values().filter(|it| active(it.job)).cloned().collect(),
             votes: self.votes.values().filter(|it| active(it.job)).cloned().collect(),
-            leases: self
-                .leases
-                .values()
-                .filter(|it| it.state != LeaseState::Settled)
-                .cloned()
-                .collect(),
+            leases: self.leases.values().filter(unsettled).cloned().collect(),
             bills: self.bills.values().filter(|it| it.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),
@@ -86,7 +84,11 @@ impl Model {
             last_lease: self.leases.keys().last().copied().unwrap_or_default(),
             last_bill: self.bills.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.keys().last().copied().unwrap_or_default(),
-            next_batch: jobs.iter().map(|job| (job.id, next(job.id))).collect(),
+            next_batch: jobs
+                .iter()
+                .filter(|job| active(job.id))
+                .map(|job| (job.id, next(job.id)))
+                .collect(),
             jobs,
         }
     }

@@ -9,9 +9,9 @@ use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
-    Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
+    Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
     JobRecord, JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
-    TransferRecord, VoteBatch,
+    TransferRecord, Trust, VoteBatch,
 };
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
 use isos_base::time::Time;
@@ -66,7 +66,7 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
     spec.each = random.one_in(2).then(|| guid(random));
     spec.constraint = random.one_in(2).then(|| "host.cpus > 1".into());
     spec.verify =
-        if random.one_in(2) { Verify::Trusted } else { Verify::Quorum { agree: 2, of: 3 } };
+        pick(random, &[Verify::Trusted, Verify::Quorum { agree: 2, of: 3 }, Verify::default()]);
     spec.price_max = random.one_in(2).then(|| money(random));
     JobRecord {
         id: JobId(1 + random.below(4)),
@@ -92,6 +92,7 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
         failed: random.below(9) as u32,
         given_up: u32::MAX,
         why: Some("cancelled".into()),
+        redone: (0..random.below(3) as u32).map(|n| TaskRange::new(n * 9, n * 9 + 4)).collect(),
     }
 }
 
@@ -109,6 +110,9 @@ pub(super) fn lease(random: &mut Random) -> LeaseRecord {
         fuel: Fuel(random.below(1 << 63)),
         bill: random.one_in(2).then(|| BillId(random.below(9))),
         next_votes: u32::MAX,
+        held: random
+            .one_in(2)
+            .then(|| Held { passed: random.below(1 << 63), until: Time(random.below(1 << 60)) }),
     }
 }
 
@@ -150,6 +154,7 @@ pub(super) fn host(random: &mut Random) -> HostRecord {
         barred: random.one_in(2).then(|| "it lied".into()),
         joined: Time(random.below(99)),
         seen: Time(random.below(99)),
+        trust: Trust { passed: random.below(1 << 63), results: random.below(9) },
     }
 }
 

@@ -1,0 +1,66 @@
+//! What is promised, in small: the full table is `isos-sim verify`.
+
+use super::*;
+
+const CREDIBILITY: Policy = Policy::Kernel(Verify::Credibility { error_ppm: 10_000 });
+
+fn setting(policy: Policy, strategy: Strategy) -> Setting {
+    Setting { seed: 1, policy, strategy, hosts: 40, bad: 0.05, tasks: 12_000, jobs: 6 }
+}
+
+#[test]
+fn boincs_rule_lets_nearly_half_of_an_on_off_cheats_results_through_and_ours_does_not() {
+    let attack = Strategy::OnOff { right: 10 };
+    let mut boinc = setting(Policy::Adaptive, attack);
+    (boinc.tasks, boinc.bad) = (100_000, 0.05);
+    let boinc = measure(&boinc);
+    assert!((0.40..0.52).contains(&boinc.error_of_bad()), "{boinc:?}");
+    assert!(boinc.error() > 0.01 && boinc.caught > 100, "again and again: {boinc:?}");
+    let ours = measure(&setting(CREDIBILITY, attack));
+    assert_eq!(ours.accepted, 12_000);
+    assert!(ours.error() <= 0.01 / 5.0, "{ours:?}");
+    assert_eq!((ours.caught, ours.barred_wrongly), (2, 0));
+    assert!(ours.pay() < 1.0, "it gets less than for honest work: {ours:?}");
+}
+
+#[test]
+fn who_turns_late_or_comes_back_stays_below_the_promise() {
+    let late = measure(&setting(CREDIBILITY, Strategy::OnOff { right: 150 }));
+    let back = measure(&setting(CREDIBILITY, Strategy::Rejoining { right: 60 }));
+    for outcome in [late, back] {
+        assert_eq!(outcome.accepted, 12_000);
+        assert!(outcome.error() <= 0.01, "{outcome:?}");
+        assert!(outcome.pay() <= 1.0, "{outcome:?}");
+    }
+    assert!(back.caught > 2, "{back:?}");
+}
+
+#[test]
+fn honest_hosts_cost_little_more_than_no_check_at_all() {
+    let ours = measure(&setting(CREDIBILITY, Strategy::Honest));
+    let quorum =
+        measure(&setting(Policy::Kernel(Verify::Quorum { agree: 2, of: 3 }), Strategy::Honest));
+    assert_eq!((ours.wrong, ours.caught + ours.barred_wrongly), (0, 0));
+    assert!(ours.cost() < 1.3 && quorum.cost() >= 2.0, "{} {}", ours.cost(), quorum.cost());
+}
+
+#[test]
+fn colluding_hosts_fool_a_quorum_more_often_than_credibility() {
+    let collusion = Strategy::Colluding { rate: 0.2 };
+    let many = |policy| measure(&Setting { bad: 0.2, ..setting(policy, collusion) });
+    let quorum = many(Policy::Kernel(Verify::Quorum { agree: 2, of: 3 }));
+    let ours = many(CREDIBILITY);
+    assert!(ours.error() <= 0.01, "{ours:?}");
+    assert!(quorum.accepted == 12_000 && quorum.cost() >= 2.0, "{quorum:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outcome_and_a_table_and_a_picture() {
+    let one = setting(CREDIBILITY, Strategy::Always);
+    let rows = [(one, measure(&one)), (one, measure(&one))];
+    assert_eq!(rows[0].1, rows[1].1);
+    let text = table(&rows);
+    assert!(text.contains("always wrong") && text.contains("credibility=1e-2"), "{text}");
+    let svg = chart(&rows);
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+}
