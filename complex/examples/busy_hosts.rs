@@ -25,12 +25,14 @@ use isos_base::wire::{Grant, HOST_ALPN, Hello, LeaseReport, Report, Room, ToComp
 use isos_base::{Bytes, Fuel, Span, TaskRange};
 use isos_net::{Connection, Endpoint, EndpointConfig, PeerAddr, Stream, code};
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const HOSTS_MAX: u32 = 1_000;
+/// So many dial at a time: where all do, a slow machine turns some away at the door.
+const DIALS_MAX: usize = 16;
 /// The complex has this long for a frame of the greeting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a task is said to take: longer than the work that a host is kept supplied with.
@@ -50,6 +52,7 @@ async fn main() -> Outcome<()> {
         engine: engine.clone(),
         batch: batch.parse()?,
         left: AtomicU32::new(tasks.parse()?),
+        dials: Semaphore::new(DIALS_MAX),
         over: watch::channel(false).0,
     });
     let (said, mut news) = mpsc::channel(hosts as usize);
@@ -101,6 +104,7 @@ struct Crowd {
     batch: u16,
     /// Tasks that are still to be reported, by anybody.
     left: AtomicU32,
+    dials: Semaphore,
     over: watch::Sender<bool>,
 }
 
@@ -118,7 +122,9 @@ async fn live(crowd: &Crowd, number: u32, said: &mpsc::Sender<News>) -> Outcome<
         ..EndpointConfig::new(SecretKey::from_bytes(&bytes))
     };
     let endpoint = Endpoint::bind(config).await?;
+    let turn = crowd.dials.acquire().await?;
     let (connection, mut stream) = greet(crowd, &endpoint, number).await?;
+    drop(turn);
     said.send(News::Welcomed).await?;
     let waits = work(crowd, &mut stream).await;
     stream.sender.send(&ToComplex::Goodbye).await?;
