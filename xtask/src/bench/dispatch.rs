@@ -102,6 +102,7 @@ impl Dispatched {
         figures.extend(self.disk.iter().map(|(kind, all)| figure(kind, each(*all), "B/task")));
         let database = self.database_secs.map(|secs| each(secs * 1e6));
         figures.extend(database.map(|us| figure("CPU of PostgreSQL", us, "us/task")));
+        figures.push(figure("busy with anything else", run.others_cores, "cores"));
         figures
     }
 }
@@ -132,11 +133,11 @@ pub(super) fn dispatch(
     let crowd_secs = Cpu::of(crowd.pid()).map_or(0.0, |now| now.since(crowd_cpu).total());
     let server_secs = Cpu::of(server)?.since(cpu).total();
     let all_secs = server_secs + crowd_secs;
-    let others_cores = machine.others_cores(all_secs)?;
+    let database_secs = database_secs()?.zip(database_before).map(|(now, before)| now - before);
+    let others_cores = machine.others_cores(all_secs + database_secs.unwrap_or_default())?;
     let wire = loopback_bytes()? - wire;
     let grown = |((kind, now), (_, before)): ((_, f64), (_, f64))| (kind, now - before);
     let disk = disk(&world, database.as_ref())?.into_iter().zip(disk_before).map(grown).collect();
-    let database_secs = database_secs()?.zip(database_before).map(|(now, before)| now - before);
     let view = world.get(&format!("/v1/jobs/{job}"))?;
     ensure!(view["tasks"]["done"] == tasks, "not all tasks were done: {}", view["tasks"]);
     let time = |name: &str| view[name].as_u64().with_context(|| format!("{name} of {view}"));

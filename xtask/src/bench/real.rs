@@ -51,7 +51,7 @@ struct Measured {
 
 impl Measured {
     fn figures(&self, quorum: &str, bar: Option<Bar>) -> Vec<Figure> {
-        let Run { tasks, secs, server_secs, all_secs, .. } = self.run;
+        let Run { tasks, secs, server_secs, all_secs, others_cores } = self.run;
         let each_us = |secs: f64| secs * 1e6 / tasks;
         let figure =
             |what: &str, value, unit| Figure::new(format!("{quorum}: {what}"), value, unit);
@@ -61,6 +61,7 @@ impl Measured {
             figure("CPU of the agents", each_us(self.agents.own), "us/task"),
             figure("CPU of the sandboxes", each_us(self.agents.children), "us/task"),
             figure("cores busy with it", all_secs / secs, "cores"),
+            figure("busy with anything else", others_cores, "cores"),
             figure("transfers", self.transfers / tasks, "/task"),
             figure("database and its log", self.database / tasks, "B/task"),
             figure("frames from hosts", self.frames / tasks, "/task"),
