@@ -4,11 +4,11 @@
 //! time and do what the complex tells them: keep their connection, or sleep. Then a line on the
 //! standard input says that the server was killed and another runs at its place: whoever sleeps is
 //! awake, whoever was connected is not, and all dial at the same moment, or as fast as this machine
-//! can: ten thousand dials at once would time out for want of a core here, which says nothing of the
-//! server. Who is turned away or not answered tries again as an agent does, after the time that it
-//! was told or a growing one.
-//! `cargo xtask bench overload` runs this, as several processes if there are many hosts, so that
-//! each has file descriptors enough; FIRST is the number of its first host.
+//! can: ten thousand dials at once would time out for want of a core here, which says nothing of
+//! the server. Who is turned away or not answered tries again as an agent does, after the time that
+//! it was told or a growing one. `cargo xtask bench overload` runs this, as several processes if
+//! there are many hosts, so that each has file descriptors enough; FIRST is the number of its first
+//! host.
 //!
 //! Prints two lines of JSON: one when every host has joined, one when every host is back.
 

@@ -1,9 +1,9 @@
 //! How many wrong results get through, and what that costs: cheats of several kinds against several
 //! ways to verify, measured and beside what the formulas promise.
 //!
-//! The kernel's complex as it ships, driven by hosts that need no network: each takes its grants and
-//! answers, rightly or not. BOINC's adaptive replication, which the kernel has not, is a small model
-//! of its own. Nothing crashes here and nothing is lost: for that there is `run`.
+//! The kernel's complex as it ships, driven by hosts that need no network: each takes its grants
+//! and answers, rightly or not. BOINC's adaptive replication, which the kernel has not, is a small
+//! model of its own. Nothing crashes here and nothing is lost: for that there is `run`.
 
 mod adaptive;
 mod chart;
@@ -23,8 +23,8 @@ pub use cheat::Strategy;
 pub enum Policy {
     /// As a job of the kernel's complex asks.
     Kernel(Verify),
-    /// As BOINC does: a result of a host with `N >= 10` valid ones in a row is checked with a chance
-    /// of `1/N`.
+    /// As BOINC does: a result of a host with `N >= 10` valid ones in a row is checked with a
+    /// chance of `1/N`.
     Adaptive,
 }
 

@@ -270,7 +270,8 @@ impl Db {
     }
 
     /// The results of the lowest tasks from `from` on, at most `limit`, in the order of the tasks;
-    /// of several results of a task the last. Reads the batches that have some of them and no others.
+    /// of several results of a task the last. Reads the batches that have some of them and no
+    /// others.
     ///
     /// # Errors
     /// [`ReadError`].

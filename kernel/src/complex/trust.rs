@@ -2,8 +2,8 @@
 //!
 //! A host's results are taken on its credit, but for those that a coin picks *after* they arrived:
 //! nothing about a task tells whether it will be checked. The formulas are
-//! `kernel::verify::Assumed`'s. What was taken on credit can be taken back as long as the job is not
-//! over, and is paid later.
+//! `kernel::verify::Assumed`'s. What was taken on credit can be taken back as long as the job is
+//! not over, and is paid later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -180,8 +180,8 @@ impl Complex {
         }
     }
 
-    /// Under credibility two hosts that agree stand by a result with their word: if either is caught,
-    /// it is done again. More of them do not need each other.
+    /// Under credibility two hosts that agree stand by a result with their word: if either is
+    /// caught, it is done again. More of them do not need each other.
     pub(super) fn stand_by(&mut self, ballot: &Ballot, accepted: Digest, id: JobId, task: u32) {
         let job = self.jobs.get(&id);
         if !job.and_then(Job::rule).is_some_and(Rule::asks_one_first) {

@@ -8,8 +8,8 @@
 //! error rate:
 //!
 //! * *Whoever cheats at a steady rate.* After `k` passed checks, the chance that a result is wrong
-//!   is at most `f / ((1-f) k E)`, `E` = 2.718 ([`doubt`]): the cheat's best rate is one lie in `k`,
-//!   and then it has passed the checks with chance `1/E`.
+//!   is at most `f / ((1-f) k E)`, `E` = 2.718 ([`doubt`]): the cheat's best rate is one lie in
+//!   `k`, and then it has passed the checks with chance `1/E`.
 //! * *Whoever turns.* A host that was honest for `n` results and then lies is caught after `1/q`
 //!   lies in the mean. With `q = f / ((1-f) e n)` ([`check_rate`]) that is `e (1-f)/f` of its own
 //!   work, so at most `e` of all work, whenever it turns, and however often it comes back under

@@ -1,4 +1,5 @@
-//! Credibility: hosts earn trust, are checked now and then, and lose all of it when they are caught.
+//! Credibility: hosts earn trust, are checked now and then, and lose all of it when they are
+//! caught.
 
 use isos_base::record::{Accepted, LeaseState};
 
