@@ -50,7 +50,7 @@ pub struct JobSpec {
     #[serde(default)]
     pub tasks: Vec<TaskRange>,
     /// The tasks whose lives are traced, in order and apart, at most
-    /// [`limits::JOB_TRACED_MAX`](crate::limits::JOB_TRACED_MAX); the first one if empty.
+    /// [`limits::JOB_TRACED_MAX`]; the first one if empty.
     #[serde(default)]
     pub trace: Vec<TaskRange>,
     /// Files that every task sees.

@@ -8,13 +8,13 @@
 //! error rate:
 //!
 //! * *Whoever cheats at a steady rate.* After `k` passed checks, the chance that a result is wrong
-//!   is at most `f / ((1-f) k E)`, `E` = 2.718 ([`doubt`]): the cheat's best rate is one lie in
-//!   `k`, and then it has passed the checks with chance `1/E`.
+//!   is at most `f / ((1-f) k E)`, `E` = 2.718 ([`Assumed::doubt`]): the cheat's best rate is one
+//!   lie in `k`, and then it has passed the checks with chance `1/E`.
 //! * *Whoever turns.* A host that was honest for `n` results and then lies is caught after `1/q`
-//!   lies in the mean. With `q = f / ((1-f) e n)` ([`check_rate`]) that is `e (1-f)/f` of its own
-//!   work, so at most `e` of all work, whenever it turns, and however often it comes back under
-//!   another name. BOINC's rule (a check once in `N` results after `N` right ones) has no `n` in
-//!   it, and 47 % of what such a host gets accepted is wrong.
+//!   lies in the mean. With `q = f / ((1-f) e n)` ([`Assumed::check_rate`]) that is `e (1-f)/f` of
+//!   its own work, so at most `e` of all work, whenever it turns, and however often it comes back
+//!   under another name. BOINC's rule (a check once in `N` results after `N` right ones) has no `n`
+//!   in it, and 47 % of what such a host gets accepted is wrong.
 
 /// Euler's number.
 const E: f64 = std::f64::consts::E;
