@@ -6,11 +6,12 @@ use super::JobError;
 use crate::limits;
 
 /// How results are made sure of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// One host's word is taken.
+    #[default]
     Trusted,
     /// `agree` independent hosts must give bitwise the same result; at most `of` are asked.
     Quorum {
@@ -27,15 +28,8 @@ pub enum Verify {
     },
 }
 
-impl Default for Verify {
-    /// Credibility with one wrong result in a thousand at the most.
-    fn default() -> Self {
-        Self::Credibility { error_ppm: Self::ERROR_PPM_DEFAULT }
-    }
-}
-
 impl Verify {
-    /// The error rate that a buyer gets who names none.
+    /// The error rate of `credibility` without a number.
     pub const ERROR_PPM_DEFAULT: u32 = 1_000;
     /// The highest error rate that can be asked for: 10 %.
     pub const ERROR_PPM_MAX: u32 = 100_000;
@@ -112,7 +106,7 @@ impl std::str::FromStr for Verify {
         let bad = || JobError::Verify { text: text.into() };
         match text {
             "trusted" => return Ok(Self::Trusted),
-            "credibility" => return Ok(Self::default()),
+            "credibility" => return Ok(Self::Credibility { error_ppm: Self::ERROR_PPM_DEFAULT }),
             _ => {}
         }
         if let Some(error) = text.strip_prefix("credibility=") {
@@ -143,7 +137,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Verify>().unwrap().to_string(), text);
         }
-        assert_eq!("credibility".parse(), Ok(Verify::default()));
+        assert_eq!(
+            "credibility".parse(),
+            Ok(Verify::Credibility { error_ppm: Verify::ERROR_PPM_DEFAULT })
+        );
         assert_eq!("credibility=0.0001".parse(), Verify::with_error("1e-4"));
         for bad in ["", "quorum=1/3", "quorum=3/2", "quorum=2", "quorum=2/99", "majority"] {
             assert!(bad.parse::<Verify>().is_err(), "{bad}");

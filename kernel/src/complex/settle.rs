@@ -184,25 +184,28 @@ impl Complex {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
-        for lease in job.leases.clone() {
-            // One that was given back can have settled others: nobody may be left to agree with.
+        // All that is out comes back before anything is settled: what comes back can decide tasks on
+        // which other leases have votes.
+        let all = job.leases.clone();
+        for &lease in &all {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
-            if entry.record.held.is_some() {
+            if entry.record.held.is_some() || entry.out.is_empty() {
                 continue;
             }
-            if !entry.out.is_empty() {
-                let host = entry.record.host;
-                let out: Vec<_> = entry.out.iter().collect();
-                if let Some(session) = self.hosts.get(&host).and_then(|host| host.session.as_ref())
-                {
-                    effects.push(Effect::Send(session.id, ToHost::Revoke(vec![lease])));
-                }
-                self.take_back(lease, &out, effects);
+            let host = entry.record.host;
+            let out: Vec<_> = entry.out.iter().collect();
+            if let Some(session) = self.hosts.get(&host).and_then(|host| host.session.as_ref()) {
+                effects.push(Effect::Send(session.id, ToHost::Revoke(vec![lease])));
             }
-            if let Some(entry) = self.leases.get_mut(&lease) {
+            self.take_back(lease, &out, effects);
+        }
+        for lease in all {
+            // Some have been settled meanwhile: nobody may be left to agree with.
+            let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            if entry.record.held.is_none() {
                 entry.undecided = 0;
+                self.settle_if_over(lease, effects);
             }
-            self.settle_if_over(lease, effects);
         }
         // What was given back can have decided other tasks, barred a host, and ended the job.
         let Some(job) = self.jobs.get(&id) else { return };

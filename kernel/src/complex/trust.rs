@@ -437,6 +437,8 @@ impl Complex {
                 self.dirty_leases.insert(other.record.id);
             }
             self.queue_or_leave(job_id);
+            // What its hold does not pay for any more ends it.
+            self.judged.insert(job_id);
         }
         let mut late = BTreeMap::new();
         for lease in held {

@@ -65,8 +65,14 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
     spec.inputs = vec![Mount { path: "a/b".into(), guid: guid(random), size: Bytes(7) }];
     spec.each = random.one_in(2).then(|| guid(random));
     spec.constraint = random.one_in(2).then(|| "host.cpus > 1".into());
-    spec.verify =
-        pick(random, &[Verify::Trusted, Verify::Quorum { agree: 2, of: 3 }, Verify::default()]);
+    spec.verify = pick(
+        random,
+        &[
+            Verify::Trusted,
+            Verify::Quorum { agree: 2, of: 3 },
+            Verify::Credibility { error_ppm: 1_000 },
+        ],
+    );
     spec.price_max = random.one_in(2).then(|| money(random));
     JobRecord {
         id: JobId(1 + random.below(4)),
