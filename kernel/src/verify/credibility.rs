@@ -15,6 +15,10 @@
 //!   its own work, so at most `e` of all work, whenever it turns, and however often it comes back
 //!   under another name. BOINC's rule (a check once in `N` results after `N` right ones) has no `n`
 //!   in it, and 47 % of what such a host gets accepted is wrong.
+//!
+//! Both take the one who checks to be honest. An accomplice lets a lie pass:
+//! [`group_credibilities`] weighs that in, and what follows for small error rates is measured by
+//! the simulator.
 
 /// Euler's number.
 const E: f64 = std::f64::consts::E;
