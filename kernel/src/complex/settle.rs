@@ -184,8 +184,8 @@ impl Complex {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
-        // All that is out comes back before anything is settled: what comes back can decide tasks on
-        // which other leases have votes.
+        // All that is out comes back before anything is settled: what comes back can decide tasks
+        // on which other leases have votes.
         let all = job.leases.clone();
         for &lease in &all {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
