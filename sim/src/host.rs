@@ -109,6 +109,11 @@ impl SimHost {
         }
     }
 
+    /// Tasks that it works on at a time, as if it were as fast as the fastest.
+    pub(crate) fn speed(&self) -> f64 {
+        f64::from(self.cores) / self.slowness
+    }
+
     pub(crate) const fn life(&self) -> u64 {
         self.life
     }
@@ -361,6 +366,9 @@ pub(crate) fn right_result(job: JobId, task: u32) -> TaskResult {
         output: OutputAt::Inline(output.encode()),
     }
 }
+
+/// The mean time of tasks of all jobs on the fastest host.
+pub(crate) const TASK_MEAN: Span = Span::millis(600);
 
 /// Time of a task on the fastest host: 20 ms to 2 s, by job and task.
 fn task_time(job: JobId, task: u32) -> Span {

@@ -30,7 +30,7 @@ use self::network::{Line, Network};
 use self::standing::Request;
 use crate::checks::{self, Failure};
 use crate::database::Database;
-use crate::host::{SimHost, Todo};
+use crate::host::{SimHost, TASK_MEAN, Todo};
 use crate::plan::{Flaw, Plan};
 use crate::report::{Counts, Report};
 use crate::server::{Act, Part, Server};
@@ -113,8 +113,8 @@ struct World {
 }
 
 const START: Time = Time(1_000_000_000_000);
-/// The world must come to rest within this time after the faults end: twice the longest sleep of a
-/// host. Of thousands of small worlds the slowest needed a fifth of it, large ones have more to do.
+/// The world must come to rest within this time after the faults end, and that of all its work:
+/// twice the longest sleep of a host. Of thousands of small worlds the slowest needed a fifth.
 const REST: Span = Span::secs(1_800);
 /// Between two looks whether it has.
 const LOOK: Span = Span::secs(5);
@@ -194,8 +194,16 @@ impl World {
         self.now < START + self.plan.faults_until
     }
 
+    /// The time of all work on all hosts, thrice because of quorums and twice because of luck.
+    fn work(&self) -> Span {
+        let speed: f64 = self.hosts.iter().map(SimHost::speed).sum();
+        let tasks = f64::from(self.plan.jobs) * f64::from(self.plan.tasks);
+        Span((6.0 * tasks * TASK_MEAN.0 as f64 / speed) as u64)
+    }
+
     fn live(&mut self) -> Result<(), String> {
-        let end = START + self.plan.faults_until + REST;
+        let rest = self.work() + REST;
+        let end = START + self.plan.faults_until + rest;
         while let Some(Reverse(next)) = self.heap.pop() {
             self.now = next.at;
             self.counts.events += 1;
@@ -210,7 +218,7 @@ impl World {
             }
             if self.now > end {
                 let why = self.restless().unwrap_or_default();
-                return Err(format!("{why}, {} s after the last fault", REST.0 / 1_000_000));
+                return Err(format!("{why}, {:.0} s after the last fault", rest.as_secs_f64()));
             }
         }
         Err("nothing happens any more".into())
