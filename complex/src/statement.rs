@@ -1,7 +1,7 @@
 //! Statements: the ledger's transfers from one account's side, with the balance after each, and
 //! what the bills behind them were worth.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{BilledWork, StatementLine};
@@ -12,15 +12,15 @@ use isos_db::{Db, ReadError};
 
 /// What a transfer changes for one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Change {
+struct Change {
     /// Of the money that is its own.
-    pub(crate) own: MicroCredits,
+    own: MicroCredits,
     /// Of what is held.
-    pub(crate) held: MicroCredits,
+    held: MicroCredits,
 }
 
 /// What a transfer changes for this account.
-pub(crate) fn change(account: AccountId, transfer: &TransferRecord) -> Change {
+fn change(account: AccountId, transfer: &TransferRecord) -> Change {
     let whole = transfer.amount.0;
     let amount = if transfer.debit == account { -whole } else { whole };
     // A post makes held money final: it leaves the hold and the balance together.
@@ -47,18 +47,9 @@ impl Heads {
     pub(crate) async fn of(&self, db: &Db, account: AccountId) -> Result<Head, ReadError> {
         let known = self.known().get(&account).cloned();
         let mut head = known.unwrap_or_else(|| Head::new(account));
-        let mut bills = Bills::new(db);
-        loop {
-            let page = db.transfers(Some(account), head.last, PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            for transfer in &page {
-                let change = change(account, transfer);
-                let balance = MicroCredits(head.balance.0.saturating_add(change.own.0));
-                let work = bills.work_of(&transfer.reason).await?;
-                head.add(&line(account, transfer, change, balance, work));
-            }
+        let mut lines = Lines::behind(db, account, head.last, head.balance);
+        while let Some(line) = lines.next(0).await? {
+            head.add(&line);
         }
         let mut known = self.known();
         if known.len() >= HEADS_MAX {
@@ -74,8 +65,44 @@ impl Heads {
     }
 }
 
+/// An account's lines in order, read from the database page by page.
+pub(crate) struct Lines<'d> {
+    db: &'d Db,
+    account: AccountId,
+    bills: Bills<'d>,
+    /// What was read and not shown.
+    page: VecDeque<TransferRecord>,
+    /// Position of the last one that was shown or passed over, and the balance behind it.
+    read: u64,
+    balance: MicroCredits,
+}
+
+impl<'d> Lines<'d> {
+    /// Those behind a position of the ledger, where the account had this balance.
+    pub(crate) fn behind(db: &'d Db, account: AccountId, read: u64, balance: MicroCredits) -> Self {
+        Self { db, account, bills: Bills::new(db), page: VecDeque::new(), read, balance }
+    }
+
+    /// The next line behind `wanted`; the balance is carried over those before it.
+    pub(crate) async fn next(&mut self, wanted: u64) -> Result<Option<StatementLine>, ReadError> {
+        loop {
+            if self.page.is_empty() {
+                self.page = self.db.transfers(Some(self.account), self.read, PAGE).await?.into();
+            }
+            let Some(transfer) = self.page.pop_front() else { return Ok(None) };
+            self.read = transfer.seq;
+            let change = change(self.account, &transfer);
+            self.balance = MicroCredits(self.balance.0.saturating_add(change.own.0));
+            if transfer.seq > wanted {
+                let work = self.bills.work_of(&transfer.reason).await?;
+                return Ok(Some(line(self.account, &transfer, change, self.balance, work)));
+            }
+        }
+    }
+}
+
 /// One line; `balance` is the one after it.
-pub(crate) fn line(
+fn line(
     account: AccountId,
     transfer: &TransferRecord,
     change: Change,
@@ -100,22 +127,19 @@ pub(crate) fn line(
 }
 
 /// Bills as the database has them.
-pub(crate) struct Bills<'d> {
+struct Bills<'d> {
     db: &'d Db,
     /// A bill has up to four transfers, one behind another.
     last: Option<BilledWork>,
 }
 
 impl<'d> Bills<'d> {
-    pub(crate) fn new(db: &'d Db) -> Self {
+    fn new(db: &'d Db) -> Self {
         Self { db, last: None }
     }
 
     /// The bill that a transfer is for, if it is for one that is known.
-    pub(crate) async fn work_of(
-        &mut self,
-        reason: &Reason,
-    ) -> Result<Option<BilledWork>, ReadError> {
+    async fn work_of(&mut self, reason: &Reason) -> Result<Option<BilledWork>, ReadError> {
         let Some(id) = bill_of(reason) else { return Ok(None) };
         if self.last.as_ref().is_none_or(|work| work.bill != id) {
             let bill = self.db.bill(id).await?;

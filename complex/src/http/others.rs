@@ -18,7 +18,7 @@ use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
 use crate::clock;
 use crate::server::make_ticket;
-use crate::statement;
+use crate::statement::Lines;
 
 /// A ticket lasts this long at the most.
 const TICKET_FOR_MAX: Span = Span::secs(366 * 86_400);
@@ -230,26 +230,13 @@ pub(super) async fn statement(
     let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
-    let mut bills = statement::Bills::new(&shared.db);
     // The balance is carried from the first transfer, whatever part is asked for.
-    let (mut lines, mut balance, mut after) = (Vec::new(), MicroCredits::ZERO, 0);
-    'pages: loop {
-        let page = shared.db.transfers(Some(id), after, 1_000).await;
-        let page = page.map_err(|error| unreadable(&error))?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        for transfer in &page {
-            let change = statement::change(id, transfer);
-            balance.0 += change.own.0;
-            if transfer.seq > wanted {
-                let work = bills.work_of(&transfer.reason).await;
-                let work = work.map_err(|error| unreadable(&error))?;
-                lines.push(statement::line(id, transfer, change, balance, work));
-            }
-            if lines.len() == limit {
-                break 'pages;
-            }
-        }
+    let mut book = Lines::behind(&shared.db, id, 0, MicroCredits::ZERO);
+    let mut lines = Vec::new();
+    while lines.len() < limit
+        && let Some(line) = book.next(wanted).await.map_err(|error| unreadable(&error))?
+    {
+        lines.push(line);
     }
     Ok(Json(Statement { account, lines }))
 }
