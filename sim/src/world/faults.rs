@@ -172,6 +172,7 @@ impl World {
             leader.is_ending = true;
             leader.machine = None;
             leader.unfinished = false;
+            leader.timer_at = None;
             leader.inbox.clear();
             leader.requests.clear();
         }
