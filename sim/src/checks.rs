@@ -17,7 +17,7 @@ use isos_kernel::verify::wrong_accept_probability;
 pub(crate) use self::kept::{Kept, each_row_once};
 pub(crate) use self::told::{Reported, answered};
 use crate::host::{SimHost, right_result};
-use crate::plan::Plan;
+use crate::plan::{Flaw, Plan};
 use crate::world::setup::odd_program;
 
 /// A broken promise.
@@ -39,6 +39,7 @@ impl std::error::Error for Failure {}
 
 pub(crate) fn check(
     plan: &Plan,
+    flaw: Flaw,
     tables: &Tables,
     machine: &Complex,
     hosts: &[SimHost],
@@ -63,17 +64,18 @@ pub(crate) fn check(
     if (sum, held) != (0, 0) {
         return Err(format!("balances sum to {sum}, {held} is still held"));
     }
+    // Two liars can outvote an honest host; fewer cannot.
+    let can_outvote = hosts.iter().filter(|host| host.lies()).count() >= 2;
     for host in tables.hosts.values().filter(|host| host.barred.is_some()) {
         let number = crate::host::number(&host.id.0);
-        // With colluding liars an honest host can be outvoted; without any, none may be barred.
-        if plan.liars == 0.0 && !hosts[number as usize].lies() {
+        if !can_outvote && !hosts[number as usize].lies() {
             return Err(format!("honest host {number} is barred: {:?}", host.barred));
         }
     }
-    let wrong: u64 = tables.jobs.keys().map(|&job| wrong_results(tables, job)).sum();
-    let bound = wrong_bound(plan);
-    if wrong as f64 > bound {
-        return Err(format!("{wrong} wrong results were accepted, the bound is {bound:.1}"));
+    let wrong: u64 = tables.jobs.keys().map(|&job| wrong_results(tables, job, flaw)).sum();
+    let bound = wrong_bound(plan, tables, hosts);
+    if wrong > bound {
+        return Err(format!("{wrong} wrong results were accepted, the bound is {bound}"));
     }
     Ok(())
 }
@@ -87,13 +89,31 @@ fn as_restored(tables: &Tables, machine: &Complex) -> Result<(), String> {
     if let Some(effect) = effects.iter().find(|it| matches!(it, Effect::Keep(_))) {
         return Err(format!("a new leader finds something to do: {effect:?}"));
     }
-    for (is, kept) in machine.account_views().zip(restored.account_views()) {
-        if is != kept {
-            return Err(format!("the leader says {is:?}, the database {kept:?}"));
-        }
-    }
+    same(machine.account_views(), restored.account_views())?;
+    let known = |machine: &Complex| {
+        let hosts: Vec<_> = machine.host_views(None).collect();
+        hosts.into_iter().map(|host| (host.id, host.account, host.spec, host.barred))
+    };
+    same(known(machine), known(&restored))?;
     let active = machine.job_views(None).next();
     active.map_or(Ok(()), |job| Err(format!("the leader has a job that is over: {job:?}")))
+}
+
+/// Both name the same, one by one.
+fn same<T: PartialEq + fmt::Debug>(
+    is: impl Iterator<Item = T>,
+    kept: impl Iterator<Item = T>,
+) -> Result<(), String> {
+    let (mut is, mut kept) = (is.fuse(), kept.fuse());
+    loop {
+        match (is.next(), kept.next()) {
+            (None, None) => return Ok(()),
+            (is, kept) if is != kept => {
+                return Err(format!("the leader says {is:?}, the database {kept:?}"));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A job that ended before its time: every task is decided once or given up with all others.
@@ -209,9 +229,9 @@ fn chain(tables: &Tables) -> Result<(), String> {
     Ok(())
 }
 
-/// Wrong results that quorum jobs accepted.
-pub(crate) fn wrong_results(tables: &Tables, id: JobId) -> u64 {
-    if tables.jobs[&id].spec.verify == Verify::Trusted {
+/// Wrong results that jobs accepted which asked to be sure.
+pub(crate) fn wrong_results(tables: &Tables, id: JobId, flaw: Flaw) -> u64 {
+    if agrees(tables, id).is_none() && flaw != Flaw::Verify {
         return 0;
     }
     let wrong = tables.results_of(id).filter(|accepted| {
@@ -223,12 +243,58 @@ pub(crate) fn wrong_results(tables: &Tables, id: JobId) -> u64 {
     wrong.count() as u64
 }
 
-/// The most wrong results that may be accepted: the mean by the formula for colluding hosts, with
-/// the luck of one run in a million. Liars that are barred lower it; nothing raises it.
-pub(crate) fn wrong_bound(plan: &Plan) -> f64 {
-    let quorum_tasks = f64::from(plan.jobs.div_ceil(2)) * f64::from(plan.tasks);
-    // Hosts work at their own speed, so a liar may hold more than its share: take four times.
-    let share = (plan.liars * 4.0).min(1.0) * plan.lie_rate;
-    let mean = quorum_tasks * wrong_accept_probability(2, share);
-    mean + 5.0 * mean.sqrt() + if plan.liars > 0.0 { 5.0 } else { 0.0 }
+/// How many hosts must agree on a result of this job.
+fn agrees(tables: &Tables, id: JobId) -> Option<u8> {
+    match tables.jobs[&id].spec.verify {
+        Verify::Quorum { agree, .. } => Some(agree),
+        _ => None,
+    }
+}
+
+/// The most wrong results that may be accepted: by the formula for colluding hosts that do the
+/// share of the work that their speed allows, and with the luck of one run in a million. That
+/// liars are barred lowers it; nothing raises it. A lie needs two hosts to be believed.
+pub(crate) fn wrong_bound(plan: &Plan, tables: &Tables, hosts: &[SimHost]) -> u64 {
+    let liars = hosts.iter().filter(|host| host.lies());
+    if liars.clone().count() < 2 {
+        return 0;
+    }
+    let speed: f64 = hosts.iter().map(SimHost::speed).sum();
+    let lies = liars.map(SimHost::speed).sum::<f64>() / speed * plan.lie_rate;
+    let mean = |&id: &JobId| {
+        let agree = agrees(tables, id)?;
+        let tasks = f64::from(tables.jobs[&id].spec.count);
+        Some(tasks * wrong_accept_probability(agree, lies))
+    };
+    at_most(tables.jobs.keys().filter_map(mean).sum())
+}
+
+/// What a count with this mean exceeds once in a million times, by the tail of Poisson.
+fn at_most(mean: f64) -> u64 {
+    let (mut count, mut term) = (0u64, (-mean).exp());
+    // Beyond some hundreds the first term has no digits left, and the normal tail is as good.
+    if mean > 400.0 {
+        return (mean + 5.0 * mean.sqrt()) as u64;
+    }
+    let mut below = term;
+    while 1.0 - below > 1e-6 {
+        count += 1;
+        term *= mean / count as f64;
+        below += term;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_the_tail_of_one_in_a_million() {
+        // Of tables of the Poisson distribution.
+        assert_eq!(at_most(0.0), 0);
+        assert_eq!(at_most(1.0), 9);
+        assert_eq!(at_most(10.0), 28);
+        assert_eq!(at_most(10_000.0), 10_500);
+    }
 }

@@ -119,17 +119,20 @@ pub enum Flaw {
     Memory,
     /// A client that got no answer asks under another key.
     Key,
+    /// The first answer to a task is taken, whatever the job asked for.
+    Verify,
 }
 
 impl Flaw {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("fence", Self::Fence),
         ("fence-unseen", Self::FenceUnseen),
         ("order", Self::Order),
         ("answer", Self::Answer),
         ("memory", Self::Memory),
         ("key", Self::Key),
+        ("verify", Self::Verify),
     ];
 
     /// The flaw of this name.

@@ -20,7 +20,7 @@ pub struct Report {
     /// Wrong results that quorum jobs accepted.
     pub wrong: u64,
     /// How many they might have accepted by the formula.
-    pub wrong_bound: f64,
+    pub wrong_bound: u64,
     /// Transfers in the ledger.
     pub transfers: u64,
     /// Leaders, one after the other.

@@ -145,6 +145,8 @@ pub(crate) struct Writer {
 pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     pub(crate) outgoing: Vec<Effect>,
+    /// It gives the lease up, as the last thing of an ending leader.
+    pub(crate) is_release: bool,
 }
 
 impl Server {

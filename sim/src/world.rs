@@ -299,7 +299,7 @@ impl World {
         let machine = self.servers[self.database.leader as usize].machine();
         let machine = machine.ok_or("no server leads")?;
         self.jobs_are_as_asked()?;
-        checks::check(&self.plan, &self.database.tables, machine, &self.hosts)
+        checks::check(&self.plan, self.flaw, &self.database.tables, machine, &self.hosts)
     }
 
     fn report(&self) -> Report {
@@ -309,14 +309,15 @@ impl World {
             trace.update(&seq.to_le_bytes());
             trace.update(&transfer.hash.0);
         }
+        let jobs = tables.jobs.keys();
         Report {
             seed: self.plan.seed,
             servers: self.plan.servers,
             trace: Guid(*trace.finalize().as_bytes()),
             virtual_time: self.now.since(START),
             tasks: u64::from(self.plan.jobs) * u64::from(self.plan.tasks),
-            wrong: tables.jobs.keys().map(|&job| checks::wrong_results(tables, job)).sum(),
-            wrong_bound: checks::wrong_bound(&self.plan),
+            wrong: jobs.map(|&job| checks::wrong_results(tables, job, self.flaw)).sum(),
+            wrong_bound: checks::wrong_bound(&self.plan, tables, &self.hosts),
             transfers: tables.transfers.len() as u64,
             epochs: self.database.epoch,
             counts: self.counts,

@@ -50,15 +50,26 @@ impl Row {
 }
 
 /// The rows of one transaction, each once and as it was written last: as `isos-db` groups them.
-pub(crate) fn each_row_once(changes: Vec<Change>) -> Vec<Change> {
+///
+/// # Errors
+/// Something is appended twice, and differently: `isos-db` keeps nothing of such a group, and its
+/// server stops.
+pub(crate) fn each_row_once(changes: Vec<Change>) -> Result<Vec<Change>, String> {
     let mut rows = BTreeMap::new();
     for change in changes {
         if let Change::DropVotes(job) = change {
             rows.retain(|row, _| !matches!(row, Row::Votes(of, ..) if *of == job));
         }
-        rows.insert(Row::of(&change), change);
+        let row = Row::of(&change);
+        let is_appended = matches!(row, Row::Results(..) | Row::Votes(..) | Row::Transfer(_));
+        match rows.get(&row) {
+            Some(before) if is_appended && *before != change => {
+                return Err(format!("appended twice: {before:?}, then {change:?}"));
+            }
+            _ => rows.insert(row, change),
+        };
     }
-    rows.into_values().collect()
+    Ok(rows.into_values().collect())
 }
 
 /// What must hold over all commits, beside what the rows themselves say.

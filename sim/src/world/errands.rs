@@ -1,6 +1,7 @@
 //! Clients: each asks some server until it is answered, and asks again if it is not.
 
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::job::{JobSpec, Verify};
 use isos_base::{JobId, Span};
 use isos_kernel::complex::{Call, Input, Reply, RequestId};
 
@@ -91,6 +92,10 @@ impl World {
             (Call::Submit { account, spec, key: Some(key) }, _) if self.flaw == Flaw::Key => {
                 let key = Some(format!("{key} {}", self.errands[errand].tries));
                 Call::Submit { account: *account, spec: spec.clone(), key }
+            }
+            (Call::Submit { account, spec, key }, _) if self.flaw == Flaw::Verify => {
+                let spec = Box::new(JobSpec { verify: Verify::Trusted, ..(**spec).clone() });
+                Call::Submit { account: *account, spec, key: key.clone() }
             }
             (call, _) => call.clone(),
         };

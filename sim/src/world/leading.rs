@@ -141,6 +141,7 @@ impl World {
             return;
         }
         let mut group = Batch::default();
+        let epoch = leader.epoch;
         for batch in writer.waiting.drain(..) {
             group.changes.extend(batch.changes);
             group.outgoing.extend(batch.outgoing);
@@ -149,9 +150,12 @@ impl World {
             // Everything before is on the disk: there is nothing to wait for.
             return self.let_go(n, group.outgoing);
         }
-        let changes = each_row_once(group.changes);
-        let ask = Ask::Commit(leader.epoch, changes.clone());
-        writer.group = Some(Batch { changes, outgoing: group.outgoing });
+        let changes = match each_row_once(group.changes) {
+            Ok(changes) => changes,
+            Err(what) => return self.promise(Err(what)),
+        };
+        let ask = Ask::Commit(epoch, changes.clone());
+        writer.group = Some(Batch { changes, ..group });
         writer.asked = now;
         self.ask(n, About::Writing, ask);
     }
@@ -163,7 +167,7 @@ impl World {
         let epoch = leader.epoch;
         let Some(group) = &leader.writer.group else { return };
         let ask = match group.changes.as_slice() {
-            [] if leader.is_ending => Ask::Release(epoch),
+            [] if group.is_release => Ask::Release(epoch),
             [] => Ask::Renew(epoch),
             changes => Ask::Commit(epoch, changes.to_vec()),
         };
@@ -179,7 +183,7 @@ impl World {
         leader.writer.renewed = leader.writer.asked;
         leader.writer.lost = None;
         let Some(mut group) = leader.writer.group.take() else { return };
-        let is_release = leader.is_ending && group.changes.is_empty();
+        let is_release = leader.is_ending && group.is_release;
         let dies = leader.dies_at_commit && !group.changes.is_empty();
         if is_release {
             self.tell_followers();
@@ -209,7 +213,7 @@ impl World {
         let now = self.now;
         let Some(leader) = self.servers[n as usize].leader() else { return };
         if leader.is_ending && leader.is_idle() {
-            leader.writer.group = Some(Batch::default());
+            leader.writer.group = Some(Batch { is_release: true, ..Batch::default() });
             leader.writer.asked = now;
             let epoch = leader.epoch;
             self.ask(n, About::Writing, Ask::Release(epoch));
@@ -250,7 +254,7 @@ impl World {
 
     /// Something before the world begins: kept at once.
     pub(super) fn keep_now(&mut self, changes: Vec<Change>) -> Result<(), String> {
-        let ask = Ask::Commit(self.database.epoch, each_row_once(changes));
+        let ask = Ask::Commit(self.database.epoch, each_row_once(changes)?);
         self.database.answer(self.now, 0, ask).map(drop)
     }
 

@@ -275,6 +275,9 @@ impl World {
         self.counts.deposed += 1;
         self.close_lines(n);
         let server = &mut self.servers[n as usize];
+        if server.leader().is_some_and(|leader| leader.is_ending) {
+            return self.end_process(n);
+        }
         server.life += 1;
         if let Part::Leads(leader) = std::mem::replace(&mut server.part, Part::Stands)
             && self.flaw == Flaw::Memory
