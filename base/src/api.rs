@@ -4,7 +4,14 @@
 //! disagree with a decision. Money is in micro-credits, fuel and bytes are plain numbers, times are
 //! microseconds since 1970, spans are text.
 
+mod bank;
+
 use serde::{Deserialize, Serialize};
+
+pub use bank::{
+    ApprovalsRequest, CreditReply, DepositAddress, PayoutRequest, PayoutView, ProposalList,
+    RailView,
+};
 
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};

@@ -64,6 +64,17 @@ number_id!(
     "a bill number, such as 77"
 );
 
+number_id!(
+    /// An order to pay out over a rail; counts up from 1 over the whole complex.
+    PayoutId,
+    "a payout number, such as 12"
+);
+number_id!(
+    /// Something that more than one operator decides; counts up from 1 over the whole complex.
+    ProposalId,
+    "a proposal number, such as 3"
+);
+
 /// One task of a job, written `42@7`: task 7 of job 42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {

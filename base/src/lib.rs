@@ -33,7 +33,9 @@ pub mod units;
 pub mod wire;
 
 pub use guid::Guid;
-pub use ids::{AccountId, BillId, HostId, JobId, LeaseId, TaskId, TransferId};
+pub use ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TaskId, TransferId,
+};
 pub use machine::Machine;
 pub use ranges::{TaskRange, TaskSet};
 pub use time::{Span, Time};

@@ -20,6 +20,8 @@ use crate::units::MicroCredits;
 
 /// What is signed is tagged with this.
 const TAG: &[u8] = b"isos-statement-1";
+/// Heads of the ledger with this.
+const LEDGER_TAG: &[u8] = b"isos-ledger-head-1";
 
 /// Where a chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,23 @@ pub struct SignedHead {
     pub head: Head,
     /// When it was signed.
     pub at: Time,
+    /// The key of the complex.
+    pub complex: PublicKey,
+    /// Its signature over all of the above, in hexadecimal.
+    pub signature: String,
+}
+
+/// Where the whole ledger stood, with the word of the complex: the same for all owners, so that they
+/// can compare what they were told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignedLedgerHead {
+    /// Position of the last transfer; 0 before the first.
+    pub seq: u64,
+    /// Its hash, which stands for all before it.
+    pub hash: Guid,
+    /// It was the last one before this moment.
+    pub before: Time,
     /// The key of the complex.
     pub complex: PublicKey,
     /// Its signature over all of the above, in hexadecimal.
@@ -118,6 +137,15 @@ pub enum StatementError {
         counted: String,
         /// In the head.
         signed: String,
+    },
+    /// A line is not what stood in the ledger.
+    #[error(
+        "line {seq} has another hash than the ledger's head at that place. Keep both: signed by one \
+         complex, they prove that it told two stories"
+    )]
+    OtherLedger {
+        /// The position.
+        seq: u64,
     },
     /// An earlier statement is not the beginning of this one.
     #[error(
@@ -191,15 +219,46 @@ fn signed_bytes(head: &Head, at: Time, complex: &PublicKey) -> Vec<u8> {
     bytes
 }
 
+impl SignedLedgerHead {
+    /// The head with the complex's word.
+    #[must_use]
+    pub fn sign(seq: u64, hash: Guid, before: Time, key: &SecretKey) -> Self {
+        let complex = key.public();
+        let mut head = Self { seq, hash, before, complex, signature: String::new() };
+        head.signature = data_encoding::HEXLOWER.encode(&key.sign(&head.signed_bytes()).0);
+        head
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        let mut bytes = LEDGER_TAG.to_vec();
+        bytes.extend(codec::encode(&(self.seq, self.hash, self.before, self.complex)));
+        bytes
+    }
+
+    /// Whether the complex has signed this.
+    ///
+    /// # Errors
+    /// [`StatementError::Signature`].
+    pub fn check(&self) -> Result<(), StatementError> {
+        let signature = read_signature(&self.signature)?;
+        let fits = self.complex.verify(&self.signed_bytes(), &signature);
+        fits.map_err(|_| StatementError::Signature)
+    }
+}
+
+fn read_signature(text: &str) -> Result<Signature, StatementError> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes());
+    let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+    bytes.map(Signature).ok_or(StatementError::Signature)
+}
+
 impl SignedHead {
     /// Whether the complex has signed this.
     ///
     /// # Errors
     /// [`StatementError::Signature`].
     pub fn check(&self) -> Result<(), StatementError> {
-        let bytes = data_encoding::HEXLOWER.decode(self.signature.as_bytes());
-        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-        let signature = Signature(bytes.ok_or(StatementError::Signature)?);
+        let signature = read_signature(&self.signature)?;
         let signed = signed_bytes(&self.head, self.at, &self.complex);
         self.complex.verify(&signed, &signature).map_err(|_| StatementError::Signature)
     }
@@ -247,6 +306,26 @@ impl SignedStatement {
         differs("held money", &head.held, &signed.held)?;
         differs("position in the ledger", &head.last, &signed.last)?;
         differs("chain of hashes", &head.chain, &signed.chain)
+    }
+
+    /// Checks the statement against a head of the whole ledger: who signed it, and the line that is
+    /// at its place, if the account has one there. Says whether it has.
+    ///
+    /// # Errors
+    /// What is wrong with the head, or [`StatementError::OtherLedger`].
+    pub fn agrees_with(&self, ledger: &SignedLedgerHead) -> Result<bool, StatementError> {
+        let (expected, found) = (self.signed.complex, ledger.complex);
+        if expected != found {
+            return Err(StatementError::OtherComplex { expected, found });
+        }
+        ledger.check()?;
+        let Ok(at) = self.lines.binary_search_by_key(&ledger.seq, |line| line.seq) else {
+            return Ok(false);
+        };
+        if self.lines[at].hash != ledger.hash {
+            return Err(StatementError::OtherLedger { seq: ledger.seq });
+        }
+        Ok(true)
     }
 
     /// Checks that an earlier statement of the account is the beginning of this one.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
 use isos_base::key::SecretKey;
-use isos_base::statement::{Head, SignedHead};
+use isos_base::statement::{Head, SignedHead, SignedLedgerHead};
 use isos_base::{AccountId, Guid, Time};
 
 /// Checked tokens that are remembered: a check costs signatures and Datalog.
@@ -45,6 +45,11 @@ impl Tokens {
     /// A statement's head with the word of the complex.
     pub(crate) fn sign(&self, head: Head, at: Time) -> SignedHead {
         head.sign(&self.key, at)
+    }
+
+    /// The ledger's head with the word of the complex.
+    pub(crate) fn sign_ledger(&self, seq: u64, hash: Guid, before: Time) -> SignedLedgerHead {
+        SignedLedgerHead::sign(seq, hash, before, &self.key)
     }
 
     pub(crate) fn issue(

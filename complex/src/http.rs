@@ -1,5 +1,6 @@
 //! The HTTP API: the same router on a TCP socket for this machine and on QUIC streams for others.
 
+mod bank;
 mod extract;
 mod failures;
 mod jobs;
@@ -69,6 +70,15 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts/{account}/statement/head", get(others::statement_head))
         .route("/v1/accounts/{account}/earnings", get(others::earnings))
         .route("/v1/accounts/{account}/credits", post(others::credits))
+        .route("/v1/accounts/{account}/payouts", get(bank::payouts).post(bank::pay_out))
+        .route("/v1/accounts/{account}/deposit-addresses", get(bank::deposit_addresses))
+        .route("/v1/ledger/head", get(bank::ledger_head))
+        .route("/v1/bank/rails", get(bank::rails))
+        .route("/v1/bank/outbox", get(bank::outbox))
+        .route("/v1/bank/proposals", get(bank::proposals))
+        .route("/v1/bank/proposals/{proposal}/approve", post(bank::approve))
+        .route("/v1/bank/proposals/{proposal}/refuse", post(bank::refuse))
+        .route("/v1/bank/approvals", post(bank::approvals))
         .route("/v1/tickets", post(others::ticket))
         .route("/v1/tokens/revoke", post(others::revoke))
         .route("/v1/explain/{what}", get(others::explain))

@@ -13,11 +13,15 @@ mod follow;
 mod front;
 mod hosts;
 mod http;
+#[cfg(test)]
+mod invariants;
 mod journal;
 mod limits;
 mod member;
 mod metrics;
 mod objects;
+mod outbox;
+pub mod rail;
 mod server;
 mod statement;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::{Bytes, Guid, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
-use isos_kernel::complex::{Call, Complex, Config, Reply, RestoreError};
+use isos_kernel::complex::{BankConfig, Call, Complex, Config, Reply, RestoreError};
 use isos_net::{Endpoint, Relay};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -30,6 +30,8 @@ use crate::limits::Limits;
 use crate::member::read_servers;
 use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
+use crate::outbox::{self, Outbox};
+use crate::rail::{self, RailError, RailSpec};
 use crate::statement::Heads;
 use crate::trace::Traces;
 
@@ -62,6 +64,8 @@ pub struct ServerConfig {
     pub journal: Option<JournalConfig>,
     /// What one address, account or host may take.
     pub limits: Limits,
+    /// Ways for money out and in.
+    pub rails: Vec<RailSpec>,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -87,6 +91,7 @@ impl ServerConfig {
             keep: None,
             journal: None,
             limits: Limits::default(),
+            rails: Vec::new(),
             test_world: false,
             kernel: Config::default(),
         }
@@ -122,6 +127,9 @@ pub enum ServerError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A rail.
+    #[error(transparent)]
+    Rail(#[from] RailError),
     /// The UDP socket.
     #[error(transparent)]
     Endpoint(#[from] isos_net::BindError),
@@ -160,6 +168,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) heads: Heads,
+    pub(crate) outbox: Outbox,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traces: Traces,
     pub(crate) key: PublicKey,
@@ -251,7 +260,10 @@ impl Server {
         let started = clock::now();
         // Another one at each start: a journal has it, and tells nothing of what comes after.
         let check_secret = check_secret(&place.complex, started);
-        let kernel = Config { check_secret, ..config.kernel.clone() };
+        let rails = rail::open(&config.rails)?;
+        let terms = rails.iter().map(|rail| rail.terms.clone()).collect();
+        let bank = BankConfig { rails: terms, ..config.kernel.bank.clone() };
+        let kernel = Config { check_secret, bank, ..config.kernel.clone() };
         let mut effects = Vec::new();
         let snapshot = db.load().await?;
         let journal = match &config.journal {
@@ -293,6 +305,7 @@ impl Server {
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
             heads: Heads::default(),
+            outbox: Outbox::new(rails, place.complex.public()),
             metrics,
             traces,
             started,
@@ -315,6 +328,7 @@ impl Server {
         tokio::spawn(hosts::accept(shared.clone()));
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
+        outbox::start(&shared);
         Ok(Self { shared, relay, operator_token, failed, stop, _home: place.home.clone() })
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use isos_base::api::{BilledWork, StatementLine};
 use isos_base::record::{BillRecord, Reason, TransferKind, TransferRecord};
 use isos_base::statement::Head;
-use isos_base::{AccountId, BillId, JobId, MicroCredits};
+use isos_base::{AccountId, BillId, Guid, JobId, MicroCredits, Time};
 use isos_db::{Db, ReadError};
 
 /// What a transfer changes for one account.
@@ -65,6 +65,24 @@ impl Heads {
     }
 }
 
+/// Position and hash of the last transfer before a moment: (0, zeros) if there is none. The clock of
+/// the ledger never runs backwards, so that few rows are looked at.
+pub(crate) async fn ledger_before(db: &Db, before: Time) -> Result<(u64, Guid), ReadError> {
+    // All up to `low` are before it; `high` and all behind are not there, or not before it.
+    let (mut low, mut high, mut hash) = (0, u64::MAX >> 1, Guid([0; 32]));
+    let mut reach = 1;
+    while low + 1 < high {
+        // Steps that double until one goes too far, then halves.
+        let middle = if high == u64::MAX >> 1 { low + reach } else { low + (high - low) / 2 };
+        reach = reach.saturating_mul(2).min(1 << 62);
+        match db.transfers(None, middle - 1, 1).await?.pop() {
+            Some(transfer) if transfer.at < before => (low, hash) = (transfer.seq, transfer.hash),
+            _ => high = middle,
+        }
+    }
+    Ok((low, hash))
+}
+
 /// An account's lines in order, read from the database page by page.
 pub(crate) struct Lines<'d> {
     db: &'d Db,
@@ -109,7 +127,8 @@ fn line(
     balance: MicroCredits,
     work: Option<BilledWork>,
 ) -> StatementLine {
-    let (kind, reason, about) = words(&transfer.reason, transfer.amount, work.as_ref());
+    let (kind, reason, about) =
+        words(&transfer.reason, transfer.kind, transfer.amount, work.as_ref());
     let gives = transfer.debit == account;
     StatementLine {
         seq: transfer.seq,
@@ -155,13 +174,29 @@ impl<'d> Bills<'d> {
 fn bill_of(reason: &Reason) -> Option<BillId> {
     match reason {
         Reason::Charge(id) | Reason::Pay(id) | Reason::Fee(id) | Reason::Rounding(id) => Some(*id),
-        Reason::Grant(_) | Reason::Hold(_) | Reason::Release(_) | Reason::Gift(_) => None,
+        Reason::Grant(_)
+        | Reason::Hold(_)
+        | Reason::Release(_)
+        | Reason::Gift(_)
+        | Reason::Payout(_)
+        | Reason::Refused(..)
+        | Reason::Deposit(_) => None,
     }
 }
 
-/// A word for programs, words for people, and the job or bill.
+/// What a payout's transfer means to its owner.
+const fn payout_words(kind: TransferKind) -> &'static str {
+    match kind {
+        TransferKind::Hold => "set aside until the rail has answered",
+        TransferKind::Post | TransferKind::Direct => "paid out",
+        TransferKind::Void | TransferKind::Expire => "nothing is set aside any more",
+    }
+}
+
+/// A word for programs, words for people, and the job, bill or payout.
 fn words(
     reason: &Reason,
+    kind: TransferKind,
     amount: MicroCredits,
     work: Option<&BilledWork>,
 ) -> (&'static str, String, Option<String>) {
@@ -201,6 +236,11 @@ fn words(
         }
         Reason::Release(id) => job("release", id, "what it did not need"),
         Reason::Gift(why) => ("gift", format!("gift: {why}"), None),
+        Reason::Payout(id) => ("payout", payout_words(kind).into(), Some(format!("payout {id}"))),
+        Reason::Refused(id, why) => {
+            ("refused", format!("not paid out: {why}"), Some(format!("payout {id}")))
+        }
+        Reason::Deposit(from) => ("deposit", format!("paid in, {from}"), None),
     }
 }
 
@@ -224,7 +264,7 @@ fn priced(work: &BilledWork, rounded: MicroCredits) -> String {
 #[cfg(test)]
 mod tests {
     use isos_base::price::Price;
-    use isos_base::{Fuel, Guid, Time, TransferId};
+    use isos_base::{Fuel, TransferId};
 
     use super::*;
 
@@ -241,7 +281,8 @@ mod tests {
     }
 
     fn said(reason: Reason, amount: i64, fuel: u64) -> String {
-        let (kind, why, about) = words(&reason, MicroCredits(amount), Some(&work(fuel)));
+        let (kind, why, about) =
+            words(&reason, TransferKind::Direct, MicroCredits(amount), Some(&work(fuel)));
         format!("{kind}, {}: {why}", about.unwrap_or_default())
     }
 

@@ -4,6 +4,7 @@
 //! stopped handles that itself.
 
 pub(crate) mod account;
+pub(crate) mod bank;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod explain;
@@ -44,9 +45,12 @@ pub(crate) enum Command {
     /// This machine's policy: show, check, explain, template
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Accounts: show, statement, export, verify, list, credit
+    /// Accounts: show, statement, export, verify, head, payout, deposit-address, credit
     #[command(subcommand)]
     Account(account::Command),
+    /// The bank of a complex (operators): rails, outbox, mint
+    #[command(subcommand)]
+    Bank(bank::Command),
     /// See it all at work on this machine, in half a minute
     Tour(world::tour::TourArgs),
     /// Keep a world on this machine: a server and hosts, until Ctrl-C
@@ -95,6 +99,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,
         Command::Policy(command) => policy::run(command, context),
         Command::Account(command) => context.interruptible(account::run(command, context)).await,
+        Command::Bank(command) => context.interruptible(bank::run(command, context)).await,
         Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,
         Command::Token(command) => context.interruptible(token::run(command, context)).await,
         Command::Host(command) => context.interruptible(host::run(command, context)).await,

@@ -2,6 +2,7 @@
 
 mod account;
 mod agent;
+mod bank;
 mod explain;
 mod export;
 mod host;
@@ -18,8 +19,11 @@ mod trace;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
 pub(crate) use agent::AgentReport;
+pub(crate) use bank::{
+    DepositAddresses, PayoutList, PayoutReport, ProposalReport, Proposals, RailList,
+};
 pub(crate) use explain::ExplainReport;
-pub(crate) use export::{Exported, Verified};
+pub(crate) use export::{Exported, LedgerHead, Verified};
 pub(crate) use host::{HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
 pub(crate) use place::{PlanReport, Revoked, TicketReport};

@@ -6,6 +6,7 @@
 //! then lets the messages and replies go that follow them. It is not the place for crypto: whether
 //! a token is good is decided by whoever made the [`Input`].
 
+mod bank;
 mod explain;
 mod job;
 mod place;
@@ -19,6 +20,7 @@ mod tests;
 mod trust;
 mod view;
 
+pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use restore::RestoreError;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -79,6 +81,9 @@ pub struct Config {
     pub mature_after: Span,
     /// What is checked follows from this: nobody else may know it. The same for all servers.
     pub check_secret: Guid,
+    /// Payouts, deposits, and how many operators make credits.
+    #[serde(default)]
+    pub bank: BankConfig,
 }
 
 impl Default for Config {
@@ -99,6 +104,7 @@ impl Default for Config {
             mature_checks: 10,
             mature_after: Span::secs(7 * 86_400),
             check_secret: Guid([0; 32]),
+            bank: BankConfig::default(),
         }
     }
 }
@@ -185,6 +191,9 @@ pub enum Call {
         /// The caller's idempotency key.
         #[serde(default)]
         key: Option<String>,
+        /// Which operator, by the account of the token.
+        #[serde(default)]
+        by: AccountId,
     },
     /// A token is good no more.
     RevokeToken {
@@ -193,6 +202,8 @@ pub enum Call {
         /// When it would have expired anyway.
         until: Time,
     },
+    /// Something of the bank.
+    Bank(BankCall),
 }
 
 /// The answer to a [`Call`] that was carried out.
@@ -208,6 +219,8 @@ pub enum Reply {
     Credited(Box<AccountView>),
     /// It is done.
     Done,
+    /// What the bank says.
+    Bank(BankReply),
 }
 
 /// What shall be done, in this order. Whatever stands behind a `Keep` waits until it is durable.
@@ -245,6 +258,7 @@ pub struct Complex {
     config: Config,
     now: Time,
     ledger: Ledger,
+    bank: bank::Bank,
     fee_rate: FeeRate,
     jobs: BTreeMap<JobId, Job>,
     /// Views of jobs that ended lately, newest last.
@@ -316,7 +330,8 @@ impl Machine for Complex {
         let sweep = self.sweep.goes_on();
         let held = self.held_due.first().map(|&(at, _)| at);
         let expiry = self.ledger.next_expiry();
-        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry]
+        let proposal = self.bank.next_expiry();
+        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry, proposal]
             .into_iter()
             .flatten()
             .min()
@@ -324,6 +339,7 @@ impl Machine for Complex {
 
     fn check_invariants(&self) {
         self.ledger.check_invariants();
+        self.check_bank();
         for (id, job) in &self.jobs {
             job.check_invariants();
             let out: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
@@ -380,11 +396,17 @@ impl Machine for Complex {
 
 impl Complex {
     /// An empty complex.
+    ///
+    /// # Panics
+    /// If a rail's currency is none; [`Complex::restore`] says so instead.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let mut ledger = Ledger::new();
+        let bank = bank::Bank::begin(&mut ledger, &config.bank).expect("currencies of rails");
         Self {
             now: Time(0),
-            ledger: Ledger::new(),
+            ledger,
+            bank,
             fee_rate: FeeRate::new(config.fee_bps.min(10_000)).expect("at most 10,000"),
             jobs: BTreeMap::new(),
             ended: VecDeque::new(),
@@ -507,6 +529,7 @@ impl Complex {
         self.post_due_bills(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
+        self.expire_proposals(effects);
         effects.extend(changes.into_iter().map(Effect::Keep));
         self.idempotency.retain(|_, record| record.expires > self.now);
         self.revoked.retain(|_, until| *until > self.now);

@@ -13,6 +13,7 @@ mod audit;
 mod balances;
 mod batch;
 mod chain;
+mod currency;
 mod posting;
 mod recent;
 mod settle;
@@ -21,17 +22,21 @@ mod transfer_id;
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::key::PublicKey;
-use isos_base::record::{AccountRecord, Change, HoldRecord, TransferRecord, system};
+use isos_base::record::{AccountRecord, Change, HoldRecord, TransferRecord};
 use isos_base::{AccountId, Guid, Time, TransferId};
 
 pub use account::{ACCOUNTS_MAX, AccountView, OpenAccountError};
 pub use audit::AuditError;
 pub use balances::{Balances, fold_transfer};
 pub use chain::{ChainError, GENESIS, chain_hash, verify_chain};
+pub use currency::{CREDIT, CurrencyError};
 pub use posting::{BATCH_POSTINGS_MAX, HOLDS_OPEN_MAX, LedgerError, Posting, REASON_CHARS_MAX};
 pub use recent::RECENT_IDS_MAX;
 pub use settle::{FeeRate, Settlement, SettlementError};
-pub use transfer_id::{asked, job_forfeit, job_held, job_hold, job_release};
+pub use transfer_id::{
+    asked, deposit, deposit_money, job_forfeit, job_held, job_hold, job_release, payout,
+    payout_money, payout_money_post, payout_money_void, payout_post, payout_void,
+};
 
 use batch::{Batch, Staged};
 use recent::Recent;
@@ -234,11 +239,6 @@ impl Ledger {
         self.keys.extend(record.key.map(|key| (key, record.id)));
         self.accounts.insert(record.id, record);
     }
-}
-
-/// Whether an account may owe.
-const fn may_owe(account: AccountId) -> bool {
-    account.0 == system::MINT.0
 }
 
 #[cfg(test)]

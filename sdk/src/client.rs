@@ -5,8 +5,9 @@ use std::sync::Arc;
 use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostEarnings, HostView, JobView, LeaseView, Plan,
-    Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
+    AccountView, ComplexStatus, CreditReply, Explanation, HostEarnings, HostView, JobView,
+    LeaseView, Plan, Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest,
+    WhoAmI,
 };
 use isos_base::statement::{SignedHead, SignedStatement};
 use isos_base::trace::TaskTrace;
@@ -82,7 +83,7 @@ impl Client {
         self.line.close().await;
     }
 
-    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         self.line.send(&call).await?.json().await
     }
 
@@ -247,7 +248,7 @@ impl Client {
         self.json(Call::get(format!("/v1/accounts/{}/earnings", escape(which)))).await
     }
 
-    /// Gives credits to an account; for operators. With a key it is repeated until there is an
+    /// Gives credits to an account, or proposes to; for operators. With a key it is repeated until there is an
     /// answer, and grants once however often it arrives; without one it is not when nobody knows
     /// whether it was carried out: look at the statement then.
     pub async fn credit(
@@ -256,7 +257,7 @@ impl Client {
         amount: MicroCredits,
         why: &str,
         key: Option<&str>,
-    ) -> Result<AccountView, ClientError> {
+    ) -> Result<CreditReply, ClientError> {
         let body = CreditRequest { amount, why, key };
         let path = format!("/v1/accounts/{}/credits", escape(which));
         let again = if key.is_some() { Again::Yes } else { Again::IfUnsent };

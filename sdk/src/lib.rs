@@ -9,6 +9,7 @@
 //! Not here: decisions, prices, printing, configuration. The shapes are `isos_base::api`'s.
 
 mod address;
+mod bank;
 mod body;
 mod call;
 mod client;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord,
-    VoteBatch,
+    JobRecord, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
+    Proposed, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
-use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use crate::time::Time;
 
 /// Every table, keyed as the database keys it.
@@ -38,6 +38,10 @@ pub struct Tables {
     pub idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     /// Revoked tokens.
     pub revocations: BTreeMap<Vec<u8>, Time>,
+    /// Payouts, ended ones too.
+    pub payouts: BTreeMap<PayoutId, PayoutRecord>,
+    /// What operators have to agree on, and had to.
+    pub proposals: BTreeMap<ProposalId, ProposalRecord>,
 }
 
 impl Tables {
@@ -64,6 +68,8 @@ impl Tables {
                 self.idempotency.insert((record.account, record.key.clone()), record);
             }
             Change::Revocation(token, until) => _ = self.revocations.insert(token, until),
+            Change::Payout(payout) => _ = self.payouts.insert(payout.id, *payout),
+            Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
         }
     }
 
@@ -102,7 +108,29 @@ impl Tables {
             last_bill: self.bills.last_key_value().map_or(BillId(0), |(&id, _)| id),
             last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
             next_batch: next_batch.into_iter().collect(),
+            payouts: self.payouts_of_use(),
+            proposals: self.proposals_of_use(),
+            last_payout: self.payouts.last_key_value().map_or(PayoutId(0), |(&id, _)| id),
+            last_proposal: self.proposals.last_key_value().map_or(ProposalId(0), |(&id, _)| id),
         }
+    }
+
+    /// Payouts that wait, and those of the last day, reckoned from the last one.
+    fn payouts_of_use(&self) -> Vec<PayoutRecord> {
+        let last = self.payouts.values().map(|payout| payout.asked.0).max().unwrap_or(0);
+        let since = last.saturating_sub(PayoutRecord::DAY.0);
+        let of_use = |it: &&PayoutRecord| it.state == PayoutState::Waiting || it.asked.0 > since;
+        self.payouts.values().filter(of_use).cloned().collect()
+    }
+
+    /// Proposals that are open, and the last done one about how many must agree.
+    fn proposals_of_use(&self) -> Vec<ProposalRecord> {
+        let rule = |it: &&ProposalRecord| {
+            it.state == ProposalState::Done && matches!(it.what, Proposed::Approvals(_))
+        };
+        let last = self.proposals.values().rfind(rule).map(|it| it.id);
+        let of_use = |it: &&ProposalRecord| it.state == ProposalState::Open || Some(it.id) == last;
+        self.proposals.values().filter(of_use).cloned().collect()
     }
 }
 

@@ -137,3 +137,22 @@ fn the_chain_is_the_same_for_ever() {
     let head = signed(lines(), &key(7)).signed.head;
     expect_test::expect!["3osf"].assert_eq(&head.chain.to_string()[..4]);
 }
+
+#[test]
+fn a_head_of_the_ledger_is_compared_with_the_line_at_its_place() {
+    let mut head = Head::new(ACCOUNT);
+    lines().iter().for_each(|line| head.add(line));
+    let statement = SignedStatement { signed: head.sign(&key(1), Time(99)), lines: lines() };
+    let ledger = |seq: u64, of: u64, by| {
+        SignedLedgerHead::sign(seq, Guid::of(&of.to_le_bytes()), Time(50), &key(by))
+    };
+    assert_eq!(statement.agrees_with(&ledger(9, 9, 1)), Ok(true));
+    assert_eq!(statement.agrees_with(&ledger(10, 10, 1)), Ok(false), "nothing to compare");
+    let other = StatementError::OtherLedger { seq: 9 };
+    assert_eq!(statement.agrees_with(&ledger(9, 8, 1)), Err(other));
+    let stranger = statement.agrees_with(&ledger(9, 9, 2));
+    assert!(matches!(stranger, Err(StatementError::OtherComplex { .. })), "{stranger:?}");
+    let mut changed = ledger(10, 10, 1);
+    changed.seq = 11;
+    assert_eq!(statement.agrees_with(&changed), Err(StatementError::Signature));
+}

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
+use super::{Failure, bank, jobs, objects, others, pages, ranges, results, trace};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
         (name = "objects", description = "Bytes by the hash that names them"),
         (name = "hosts", description = "Contributed machines"),
         (name = "accounts", description = "Credits, statements, tickets"),
+        (name = "bank", description = "Money out and in, and what operators agree on"),
         (name = "pages", description = "For operators, without a token")
     ),
     paths(
@@ -55,6 +56,16 @@ use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
         others::statement_head,
         others::earnings,
         others::credits,
+        bank::pay_out,
+        bank::payouts,
+        bank::deposit_addresses,
+        bank::ledger_head,
+        bank::rails,
+        bank::outbox,
+        bank::proposals,
+        bank::approve,
+        bank::refuse,
+        bank::approvals,
         others::ticket,
         others::revoke,
         others::explain,

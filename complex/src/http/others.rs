@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use isos_base::api::{
-    AccountView, ComplexStatus, Explanation, HostEarnings, HostView, Statement, TicketReply,
-    TicketRequest, WhoAmI,
+    AccountView, ComplexStatus, CreditReply, Explanation, HostEarnings, HostView, Statement,
+    TicketReply, TicketRequest, WhoAmI,
 };
 use isos_base::capability::{self, Right};
 use isos_base::statement::SignedHead;
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, Span, TaskId};
-use isos_kernel::complex::{Call, Complex, Reply};
+use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
@@ -156,7 +156,7 @@ pub(super) async fn accounts(State(shared): AppState, who: Who) -> Answer<Json<V
 
 /// The account that `text` names, if this token may see it: its own with the right to read or to
 /// join, since whoever earns may know what; anybody's with the right to operate.
-async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
+pub(super) async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
     if !who.0.may(Right::Join) {
         who.needs(Right::Read)?;
     }
@@ -315,9 +315,9 @@ pub(super) struct Credits {
     key: Option<String>,
 }
 
-/// Grants credits to an account.
+/// Grants credits to an account, or proposes to.
 ///
-/// Needs the right `operate`.
+/// Needs the right `operate`. Where several operators must agree, the answer is a proposal.
 #[utoipa::path(
     post,
     path = "/v1/accounts/{account}/credits",
@@ -328,8 +328,8 @@ pub(super) struct Credits {
     responses(
         (
             status = 200,
-            body = AccountView,
-            description = "The account as it is now; granted once for the same key",
+            body = CreditReply,
+            description = "The account as it is now, or the proposal; once for the same key",
         ),
         (status = 400, response = super::Failure),
         (status = 404, response = super::Failure),
@@ -341,14 +341,12 @@ pub(super) async fn credits(
     who: Who,
     Path(text): Path<String>,
     Json(credits): Json<Credits>,
-) -> Answer<Json<AccountView>> {
+) -> Answer<Json<CreditReply>> {
     who.needs(Right::Operate)?;
     let account = account_id(&shared, &who, &text).await?;
     let Credits { amount, why, key } = credits;
-    match shared.core.call(Call::Mint { account, amount, why, key }).await? {
-        Reply::Credited(view) => Ok(Json(*view)),
-        _ => Err(super::Failure::from(super::internal("the kernel gave another reply"))),
-    }
+    let call = Call::Mint { account, amount, why, key, by: who.0.account };
+    super::bank::credited(&shared, account, shared.core.call(call).await?).await
 }
 
 /// Makes a ticket, and its account if there is none of this name.
@@ -380,6 +378,7 @@ pub(super) async fn ticket(
     if request.valid == Span::ZERO || request.valid > TICKET_FOR_MAX {
         return Err(usage(format!("a ticket is valid for 1s to {TICKET_FOR_MAX}")));
     }
+    super::bank::may_make_ticket(&shared, &who, &request.account, &rights).await?;
     Ok(Json(make_ticket(&shared, &request.account, &rights, request.valid).await?))
 }
 

@@ -8,10 +8,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    LeaseRecord, ResultBatch, StateChunk, TransferRecord, VoteBatch,
+    LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -36,6 +36,8 @@ pub(crate) struct Group {
     pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
     pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
+    pub(crate) payouts: BTreeMap<PayoutId, PayoutRecord>,
+    pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -77,6 +79,8 @@ impl Group {
                 self.idempotency.insert(key, reply);
             }
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
+            Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
         }
         Ok(())
     }
@@ -97,6 +101,8 @@ impl Group {
             results,
             idempotency,
             revocations,
+            payouts,
+            proposals,
             results_dropped,
             forget,
         } = self;
@@ -113,6 +119,8 @@ impl Group {
             && results.is_empty()
             && idempotency.is_empty()
             && revocations.is_empty()
+            && payouts.is_empty()
+            && proposals.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

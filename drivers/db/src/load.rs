@@ -1,7 +1,9 @@
 //! What a complex starts from, read in one go as of one moment.
 
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
-use isos_base::record::{AccountRecord, BillRecord, JobRecord, LeaseRecord, Snapshot};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId};
+use isos_base::record::{
+    AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, Snapshot,
+};
 use sqlx::AssertSqlSafe;
 
 use crate::error::ReadError;
@@ -17,6 +19,14 @@ const OF_ACTIVE_JOBS: &str = "WHERE job IN (SELECT id FROM jobs WHERE state = 'a
 /// Jobs that are not over, and those whose hosts are still owed something.
 const OF_USE: &str = "WHERE state = 'active' \
                       OR id IN (SELECT job FROM leases WHERE state <> 'settled') ORDER BY id";
+
+/// Payouts that wait, and those that count towards the most of a day: 86,400 s before the last.
+const PAYOUTS_OF_USE: &str = "WHERE state = 'waiting' OR asked > \
+     (SELECT COALESCE(max(asked), 0) FROM payouts) - 86400000000 ORDER BY id";
+
+/// Proposals that are open, and the last one that says how many must agree.
+const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FROM proposals \
+     WHERE what = 'approvals' AND state = 'done') ORDER BY id";
 
 pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, ReadError> {
     let begun = readers.begin().await;
@@ -40,6 +50,10 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         },
         last_job: JobId(last(&mut from, JobRecord::TABLE).await?),
         last_lease: LeaseId(last(&mut from, LeaseRecord::TABLE).await?),
+        payouts: from.all(PAYOUTS_OF_USE).await?,
+        proposals: from.all(PROPOSALS_OF_USE).await?,
+        last_payout: PayoutId(last(&mut from, PayoutRecord::TABLE).await?),
+        last_proposal: ProposalId(last(&mut from, ProposalRecord::TABLE).await?),
         last_bill: BillId(last(&mut from, BillRecord::TABLE).await?),
         last_account: AccountId(last(&mut from, AccountRecord::TABLE).await?),
         next_batch: {

@@ -3,6 +3,8 @@
 //! Readers see what was committed when they began and never hold the writer up. Not a search: only
 //! questions that an index answers.
 
+mod bank;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;

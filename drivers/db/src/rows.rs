@@ -2,8 +2,10 @@
 //!
 //! The shapes are `isos_base::record`'s; the tables are `migrations/`'s.
 
+mod bank;
+
 use isos_base::guid::Guid;
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId};
 use isos_base::price::Price;
 use isos_base::record::{
     AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
@@ -421,6 +423,9 @@ fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str>) {
         Reason::Rounding(bill) => ("rounding", Some(bill.0), None),
         Reason::Release(job) => ("release", Some(job.0), None),
         Reason::Gift(note) => ("gift", None, Some(note)),
+        Reason::Payout(payout) => ("payout", Some(payout.0), None),
+        Reason::Refused(payout, note) => ("refused", Some(payout.0), Some(note)),
+        Reason::Deposit(note) => ("deposit", None, Some(note)),
     }
 }
 
@@ -434,6 +439,9 @@ fn reason_of(name: &str, about: Option<u64>, note: Option<String>) -> Option<Rea
         ("rounding", Some(bill), None) => Reason::Rounding(BillId(bill)),
         ("release", Some(job), None) => Reason::Release(JobId(job)),
         ("gift", None, Some(note)) => Reason::Gift(note),
+        ("payout", Some(payout), None) => Reason::Payout(PayoutId(payout)),
+        ("refused", Some(payout), Some(note)) => Reason::Refused(PayoutId(payout), note),
+        ("deposit", None, Some(note)) => Reason::Deposit(note),
         _ => return None,
     })
 }

@@ -4,11 +4,15 @@ mod export;
 
 use isos_agent::Order;
 use isos_base::MicroCredits;
+use isos_base::api::{CreditReply, PayoutRequest};
 use isos_sdk::StatementPart;
 
 use crate::context::Context;
 use crate::exit::End;
-use crate::report::{AccountList, AccountReport, StatementReport};
+use crate::report::{
+    AccountList, AccountReport, DepositAddresses, PayoutList, PayoutReport, ProposalReport,
+    StatementReport,
+};
 
 /// What to do with accounts.
 #[derive(Debug, clap::Subcommand)]
@@ -35,9 +39,44 @@ pub(crate) enum Command {
     Export(export::ExportArgs),
     /// Check an exported statement, asking nobody: its sums, its bills, its chain, its signature
     Verify(export::VerifyArgs),
+    /// Bring home where the whole ledger stood at a midnight (UTC), signed by the complex
+    Head(export::HeadArgs),
+    /// Pay credits out, over a rail; they are held until the rail has answered for good
+    Payout {
+        /// How many credits, such as 5 or 0.25
+        #[arg(value_name = "CREDITS")]
+        amount: MicroCredits,
+        /// Where to, in the rail's own words: a name, a bank account, an address
+        #[arg(long, value_name = "TEXT")]
+        to: String,
+        /// Over which rail, where there are several: `isos bank rails` shows them
+        #[arg(long, value_name = "NAME")]
+        rail: Option<String>,
+        /// From which account: its number or name; operators pay out `fees` and `rounding`
+        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        account: String,
+        /// Pay out only once, however often this is run with the same key
+        #[arg(long, value_name = "TEXT")]
+        key: Option<String>,
+    },
+    /// List an account's payouts, the newest first
+    Payouts {
+        /// Its number or name
+        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        account: String,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show how to pay in for an account, over each rail
+    DepositAddress {
+        /// Its number or name
+        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        account: String,
+    },
     /// List all accounts (operators)
     List,
-    /// Give credits to an account (operators)
+    /// Give credits to an account (operators); a proposal where several must agree
     Credit {
         /// Its number or name
         #[arg(value_name = "ACCOUNT")]
@@ -60,6 +99,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         // Asks nobody.
         Command::Verify(args) => return export::verify(&args, context),
         Command::Export(args) => return export::export(&args, context).await,
+        Command::Head(args) => return export::head(&args, context).await,
         Command::Show { account } => {
             let client = context.client()?;
             let view = client.account(&account).await?;
@@ -81,8 +121,27 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Credit { account, amount, why, key } => {
             let client = context.client()?;
             let key = key.map_or_else(super::fresh_key, Ok)?;
-            let account = client.credit(&account, amount, &why, Some(&key)).await?;
-            context.out.show(&AccountReport { account, earnings: Vec::new(), here: None })?;
+            match client.credit(&account, amount, &why, Some(&key)).await? {
+                CreditReply::Credited(account) => {
+                    let report = AccountReport { account, earnings: Vec::new(), here: None };
+                    context.out.show(&report)?;
+                }
+                CreditReply::Proposed(proposal) => context.out.show(&ProposalReport(proposal))?,
+            }
+        }
+        Command::Payout { amount, to, rail, account, key } => {
+            let client = context.client()?;
+            let key = key.map_or_else(super::fresh_key, Ok)?;
+            let request = PayoutRequest { amount, to, rail, key: Some(key) };
+            context.out.show(&PayoutReport(client.pay_out(&account, &request).await?))?;
+        }
+        Command::Payouts { account, limit } => {
+            let payouts = context.client()?.payouts(&account, limit).await?;
+            context.out.show(&PayoutList { payouts, outbox: false })?;
+        }
+        Command::DepositAddress { account } => {
+            let addresses = context.client()?.deposit_addresses(&account).await?;
+            context.out.show(&DepositAddresses(addresses))?;
         }
     }
     Ok(End::Ok)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use isos_base::statement::SignedHead;
+use isos_base::statement::{SignedHead, SignedLedgerHead};
 use serde_json::{Value, json};
 
 use crate::output::{Page, Report, Tone, credits, plural, stamp_deep};
@@ -33,6 +33,35 @@ impl Report for Exported {
     fn json(&self) -> Value {
         let value = json!({ "file": self.file, "lines": self.lines, "signed": self.head });
         stamp_deep(value, &["at"])
+    }
+
+    fn quiet(&self, page: &mut Page) {
+        page.line(self.file.display().to_string());
+    }
+}
+
+/// A head of the whole ledger was written.
+#[derive(Debug)]
+pub(crate) struct LedgerHead {
+    /// Where.
+    pub(crate) file: PathBuf,
+    /// What the complex signed.
+    pub(crate) head: SignedLedgerHead,
+}
+
+impl Report for LedgerHead {
+    fn kind(&self) -> &'static str {
+        "ledger_head"
+    }
+
+    fn text(&self, page: &mut Page) {
+        page.line(format!("the ledger at transfer {} in {}", self.head.seq, self.file.display()));
+        page.field("before", self.head.before.to_string());
+        page.field("hash", self.head.hash.to_string());
+    }
+
+    fn json(&self) -> Value {
+        stamp_deep(json!({ "file": self.file, "signed": self.head }), &["before"])
     }
 
     fn quiet(&self, page: &mut Page) {

@@ -7,8 +7,9 @@ use std::pin::{Pin, pin};
 use anyhow::Context as _;
 use isos_base::capability::{self, Right};
 use isos_base::{Bytes, MicroCredits, Span};
+use isos_complex::rail::RailSpec;
 use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned};
-use isos_kernel::complex::Config;
+use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{LimitArgs, unless_zero};
@@ -73,6 +74,21 @@ pub(crate) struct ServerArgs {
     /// The journal ends at this length.
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub(crate) journal_max: Bytes,
+    /// A way for money out and in: file=DIR, and behind it, if they are needed, ,name=NAME
+    /// ,currency=EUR ,rate=0.02 (of it for a credit) ,unit=0.01 (the smallest amount). Repeatable.
+    #[arg(long = "rail", value_name = "RAIL")]
+    pub(crate) rails: Vec<RailSpec>,
+    /// The fewest credits that are paid out at once.
+    #[arg(long, value_name = "CREDITS", default_value_t = BankConfig::default().payout_min)]
+    pub(crate) payout_min: MicroCredits,
+    /// The most credits that one account is paid out in a day.
+    #[arg(long, value_name = "CREDITS", default_value_t = BankConfig::default().payout_day_max)]
+    pub(crate) payout_day_max: MicroCredits,
+    /// So many operators must agree before credits are made. It raises what is in force; to lower
+    /// it, as many must agree (`isos bank mint approvals`).
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(APPROVALS_MAX)))]
+    pub(crate) mint_approvals: u16,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
@@ -122,6 +138,12 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         account_hosts_max: unless_zero(args.limits.account_hosts),
         account_jobs_max: unless_zero(args.limits.account_jobs),
         engine: Some(isos_sandbox::Sandbox::engine().into()),
+        bank: BankConfig {
+            payout_min: args.payout_min,
+            payout_day_max: args.payout_day_max,
+            mint_approvals: args.mint_approvals,
+            rails: Vec::new(),
+        },
         ..Config::default()
     };
     let home = paths.complex_home();
@@ -139,6 +161,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         keep: args.keep,
         limits: args.limits.of_server(),
         journal: args.journal.map(|file| JournalConfig { file, max: args.journal_max }),
+        rails: args.rails,
         test_world: args.test_world,
         kernel,
     };

@@ -25,6 +25,9 @@ pub enum RestoreError {
     /// The balances contradict each other.
     #[error("the ledger does not add up; restore the database from a backup")]
     Ledger(#[from] AuditError),
+    /// A rail's currency is none, or one too many.
+    #[error(transparent)]
+    Currency(#[from] crate::ledger::CurrencyError),
     /// A row names another that is not there.
     #[error("{0}; restore the database from a backup")]
     Rows(String),
@@ -39,12 +42,18 @@ impl Complex {
     pub fn restore(
         config: Config,
         now: Time,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, RestoreError> {
+        for rail in &config.bank.rails {
+            Ledger::new().take_up_currency(&rail.currency)?;
+        }
         let mut complex = Self::new(config);
         complex.now = now;
-        complex.ledger = Ledger::restore(snapshot.accounts, snapshot.holds, snapshot.ledger_head)?;
+        let (accounts, holds) =
+            (std::mem::take(&mut snapshot.accounts), std::mem::take(&mut snapshot.holds));
+        complex.ledger = Ledger::restore(accounts, holds, snapshot.ledger_head)?;
+        complex.restore_bank(&mut snapshot, effects)?;
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
         complex.last_bill = snapshot.last_bill;

@@ -3,10 +3,10 @@
 use isos_base::api::{Plan, Problem, ProblemCode};
 use isos_base::job::JobSpec;
 use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
-use isos_base::{AccountId, Guid, JobId, MicroCredits, Span};
+use isos_base::{AccountId, Guid, JobId, MicroCredits, ProposalId, Span};
 
 use super::job::Job;
-use super::{Call, Complex, Effect, Reply, request_hash};
+use super::{BankReply, Call, Complex, Effect, Reply, request_hash};
 use crate::constraint::Constraint;
 use crate::ledger::{LedgerError, Posting, job_hold};
 
@@ -29,14 +29,15 @@ impl Complex {
             Call::Submit { account, spec, key } => self.submit(account, *spec, key, effects),
             Call::Cancel { job } => self.cancel(job, effects),
             Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
-            Call::Mint { account, amount, why, key } => {
-                self.grant_credits(account, amount, why, key, effects)
+            Call::Mint { account, amount, why, key, by } => {
+                self.grant_credits(account, amount, why, key, by, effects)
             }
             Call::RevokeToken { id, until } => {
                 self.revoked.insert(id.clone(), until);
                 effects.push(Effect::Keep(Change::Revocation(id, until)));
                 Ok(Reply::Done)
             }
+            Call::Bank(call) => self.bank_call(call, effects),
         }
     }
 
@@ -94,7 +95,7 @@ impl Complex {
     }
 
     /// What was done lately under a key, if it was the same request.
-    fn remembered(
+    pub(super) fn remembered(
         &self,
         account: AccountId,
         key: Option<&str>,
@@ -114,7 +115,7 @@ impl Complex {
         }
     }
 
-    fn remember(
+    pub(super) fn remember(
         &mut self,
         account: AccountId,
         key: Option<String>,
@@ -260,18 +261,29 @@ impl Complex {
         Ok(Reply::Account(account))
     }
 
-    /// Credits by the operator, once for the same key.
+    /// Credits by the operator, once for the same key; or a proposal of them, where several must
+    /// agree.
     fn grant_credits(
         &mut self,
         account: AccountId,
         amount: MicroCredits,
         why: String,
         key: Option<String>,
+        by: AccountId,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Problem> {
         let request = request_hash(&(account, amount, &why));
         // Keys of grants are the mint's, so that they are apart from those of anybody's jobs.
-        if self.remembered(system::MINT, key.as_deref(), request)?.is_none() {
+        let asked = self.remembered(system::MINT, key.as_deref(), request)?;
+        if self.must_agree() {
+            let again = asked.map(|JobId(made)| ProposalId(made));
+            let reply = self.propose_mint(again, account, amount, why, by, effects)?;
+            if let (None, BankReply::Proposal(it)) = (again, &reply) {
+                self.remember(system::MINT, key, request, JobId(it.id.0), effects);
+            }
+            return Ok(Reply::Bank(reply));
+        }
+        if asked.is_none() {
             self.mint(account, amount, why, effects)?;
             self.remember(system::MINT, key, request, NO_JOB, effects);
         }
@@ -280,7 +292,7 @@ impl Complex {
         view.map(Reply::Credited).ok_or_else(none)
     }
 
-    fn mint(
+    pub(super) fn mint(
         &mut self,
         account: AccountId,
         amount: MicroCredits,

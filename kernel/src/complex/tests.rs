@@ -18,6 +18,7 @@ use isos_base::{
 
 use super::*;
 
+mod bank;
 mod bounds;
 mod faults;
 mod parts;
@@ -488,6 +489,7 @@ fn the_same_key_grants_credits_once_and_is_no_key_of_a_job() {
         amount: MicroCredits(amount),
         why: "a prize".into(),
         key: Some("once".into()),
+        by: account,
     };
     let received = |world: &World| world.complex.account_view(account).unwrap().received.0;
     let before = received(&world);

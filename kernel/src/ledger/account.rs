@@ -62,6 +62,9 @@ pub enum OpenAccountError {
         "the account name {0:?} has characters that do not print, or begins or ends with space"
     )]
     NameNotPrintable(String),
+    /// It looks like one of the complex's own accounts.
+    #[error("the account name {0:?} is kept for the complex's own accounts of a currency")]
+    NameKept(String),
     /// The name belongs to another.
     #[error("the account name {name:?} is taken by account {account}")]
     NameTaken {
@@ -99,6 +102,9 @@ impl Ledger {
         }
         if !name.chars().all(is_printable) || name.trim() != name {
             return Err(OpenAccountError::NameNotPrintable(name.into()));
+        }
+        if super::currency::is_kept(name) {
+            return Err(OpenAccountError::NameKept(name.into()));
         }
         if let Some(&account) = self.names.get(name) {
             return Err(OpenAccountError::NameTaken { name: name.into(), account });

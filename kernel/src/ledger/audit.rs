@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::record::{AccountRecord, HoldRecord};
+use isos_base::record::{AccountRecord, HoldRecord, system};
 use isos_base::{AccountId, MicroCredits, TransferId};
 use thiserror::Error;
 
+use super::Ledger;
 use super::balances::Balances;
-use super::{Ledger, may_owe};
 
 /// Rows that no ledger leaves behind: they were damaged or altered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -17,9 +17,12 @@ pub enum AuditError {
     Duplicate(AccountId),
     /// What some gave, others did not get.
     #[error(
-        "money is not conserved: {side} debits sum to {debits} micro-credits, credits to {credits}"
+        "money is not conserved: {side} debits of currency {currency} sum to {debits} millionths, \
+         credits to {credits}"
     )]
     NotConserved {
+        /// Number of the currency; 0 is credits.
+        currency: u64,
         /// `posted` or `pending`.
         side: &'static str,
         /// Sum over all accounts.
@@ -48,8 +51,8 @@ pub enum AuditError {
         /// What is left in its open holds, on both sides.
         held: i128,
     },
-    /// A hold of less than nothing or between accounts that are not there.
-    #[error("hold {0} is of a negative amount or of unknown accounts")]
+    /// A hold of less than nothing, between currencies, or between accounts that are not there.
+    #[error("hold {0} is of a negative amount, of two currencies, or of unknown accounts")]
     BadHold(TransferId),
 }
 
@@ -64,24 +67,29 @@ impl Ledger {
         for hold in self.holds.values() {
             let known =
                 self.accounts.contains_key(&hold.debit) && self.accounts.contains_key(&hold.credit);
-            if hold.remaining < MicroCredits::ZERO || hold.debit == hold.credit || !known {
+            let alike = system::currency_of(hold.debit) == system::currency_of(hold.credit);
+            if hold.remaining < MicroCredits::ZERO || hold.debit == hold.credit || !known || !alike
+            {
                 return Err(AuditError::BadHold(hold.id));
             }
             held.entry(hold.debit).or_default().0 += i128::from(hold.remaining.0);
             held.entry(hold.credit).or_default().1 += i128::from(hold.remaining.0);
         }
-        let mut posted = (0, 0);
-        let mut pending = (0, 0);
+        // Each currency by itself: no sum over several means anything.
+        let mut sums: BTreeMap<u64, [(i128, i128); 2]> = BTreeMap::new();
         for record in self.accounts.values() {
             audit_account(record, held.get(&record.id).copied().unwrap_or_default())?;
+            let [posted, pending] = sums.entry(system::currency_of(record.id)).or_default();
             posted.0 += i128::from(record.debits_posted.0);
             posted.1 += i128::from(record.credits_posted.0);
             pending.0 += i128::from(record.debits_pending.0);
             pending.1 += i128::from(record.credits_pending.0);
         }
-        for (side, (debits, credits)) in [("posted", posted), ("pending", pending)] {
-            if debits != credits {
-                return Err(AuditError::NotConserved { side, debits, credits });
+        for (currency, [posted, pending]) in sums {
+            for (side, (debits, credits)) in [("posted", posted), ("pending", pending)] {
+                if debits != credits {
+                    return Err(AuditError::NotConserved { currency, side, debits, credits });
+                }
             }
         }
         Ok(())
@@ -126,7 +134,7 @@ fn audit_account(record: &AccountRecord, held: (i128, i128)) -> Result<(), Audit
         });
     }
     let available = balances.available();
-    if available < MicroCredits::ZERO && !may_owe(account) {
+    if available < MicroCredits::ZERO && !system::may_owe(account) {
         return Err(AuditError::Overdrawn { account, available });
     }
     Ok(())

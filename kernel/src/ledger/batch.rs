@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use isos_base::record::{HoldRecord, Reason, TransferKind, TransferRecord};
+use isos_base::record::{HoldRecord, Reason, TransferKind, TransferRecord, system};
 use isos_base::{AccountId, Guid, JobId, MicroCredits, Time, TransferId};
 
 use super::balances::Balances;
 use super::chain::{GENESIS, chain_hash};
 use super::posting::{HOLDS_OPEN_MAX, LedgerError, Posting, REASON_CHARS_MAX};
-use super::{Ledger, may_owe, transfer_id};
+use super::{Ledger, transfer_id};
 
 /// What a whole batch changes.
 pub(super) struct Staged {
@@ -69,7 +69,11 @@ impl<'a> Batch<'a> {
         if let Some(before) = before {
             return if before == fingerprint { Ok(()) } else { Err(LedgerError::IdTaken(id)) };
         }
-        if let Reason::Grant(text) | Reason::Gift(text) = posting.reason() {
+        if let Reason::Grant(text)
+        | Reason::Gift(text)
+        | Reason::Refused(_, text)
+        | Reason::Deposit(text) = posting.reason()
+        {
             let chars = text.chars().count();
             if chars > REASON_CHARS_MAX {
                 return Err(LedgerError::ReasonTooLong { id, chars });
@@ -163,9 +167,12 @@ impl<'a> Batch<'a> {
         if debit == credit {
             return Err(LedgerError::SameAccount { id, account: debit });
         }
+        if system::currency_of(debit) != system::currency_of(credit) {
+            return Err(LedgerError::OtherCurrency { id, debit, credit });
+        }
         self.balances(credit)?;
         let available = self.balances(debit)?.available();
-        if available < amount && !may_owe(debit) {
+        if available < amount && !system::may_owe(debit) {
             return Err(LedgerError::InsufficientFunds {
                 account: debit,
                 available,

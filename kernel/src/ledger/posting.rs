@@ -149,6 +149,16 @@ pub enum LedgerError {
         /// The account.
         account: AccountId,
     },
+    /// The sides are of different currencies.
+    #[error("transfer {id} is from account {debit} to {credit}, which is of another currency")]
+    OtherCurrency {
+        /// The posting.
+        id: TransferId,
+        /// Who would give.
+        debit: AccountId,
+        /// Who would get.
+        credit: AccountId,
+    },
     /// Another transfer already has this id.
     #[error("transfer {0} already exists with other content")]
     IdTaken(TransferId),

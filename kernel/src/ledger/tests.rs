@@ -5,7 +5,7 @@ mod model;
 use expect_test::expect;
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
-use isos_base::record::{Reason, TransferKind};
+use isos_base::record::{Reason, TransferKind, system};
 use isos_base::{BillId, Fuel, JobId, MicroCredits, Span};
 
 use super::*;
@@ -458,7 +458,7 @@ fn damaged_rows_are_not_taken_up() {
     let (a, b) = (index(ada), index(ben));
     assert_eq!(restore(&|_, _| ()), Ok(()));
     let stolen = restore(&|accounts, _| accounts[b].credits_posted = MicroCredits(1)).unwrap_err();
-    expect!["money is not conserved: posted debits sum to 1000 micro-credits, credits to 1001"]
+    expect!["money is not conserved: posted debits of currency 0 sum to 1000 millionths, credits to 1001"]
         .assert_eq(&stolen.to_string());
     let lost = restore(&|_, holds| holds.clear()).unwrap_err();
     assert!(matches!(lost, AuditError::HoldsDiffer { .. }));

@@ -12,12 +12,18 @@
 //! | `11` | 0 | 0 | bill | pay from escrow to the host's account |
 //! | `12` | 0 | 0 | bill | fee from escrow |
 //! | `13` | 0 | 0 | bill | rounding from escrow |
+//! | `14` | 0 | 0 | payout | the hold of a payout's credits |
+//! | `15` | 0 | 0 | payout | the rail has paid: they are gone |
+//! | `16` | 0 | 0 | payout | the rail has refused: they go back |
+//! | `17` `18` `19` | 0 | 0 | payout | the same three of the money that it is exchanged for |
 //! | `20` | 120 bits of BLAKE3 of the hold's id ||| expiry of a hold |
 //! | `30` | 120 bits of BLAKE3 of account and key ||| what a person asked for under a key |
+//! | `31` | 120 bits of BLAKE3 of rail and the rail's id ||| credits for a deposit |
+//! | `32` | 120 bits of BLAKE3 of rail and the rail's id ||| the money of a deposit |
 //!
 //! 120 bits of a hash do not collide before 2^60 transfers.
 
-use isos_base::{AccountId, BillId, JobId, TransferId};
+use isos_base::{AccountId, BillId, JobId, PayoutId, TransferId};
 
 use super::chain::fingerprint;
 
@@ -29,6 +35,8 @@ const JOB_HELD: u8 = 0x03;
 const JOB_FORFEIT: u8 = 0x04;
 const EXPIRY: u8 = 0x20;
 const ASKED: u8 = 0x30;
+const DEPOSIT: u8 = 0x31;
+const DEPOSIT_MONEY: u8 = 0x32;
 
 /// The four steps of a bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +85,54 @@ pub const fn job_forfeit(job: JobId) -> TransferId {
 #[must_use]
 pub fn asked(account: AccountId, key: &str) -> TransferId {
     hashed(ASKED, fingerprint(&(ASKED, account, key)))
+}
+
+/// The hold of a payout's credits.
+#[must_use]
+pub const fn payout(payout: PayoutId) -> TransferId {
+    tagged(0x14, payout.0 as u128)
+}
+
+/// A payout's credits are gone.
+#[must_use]
+pub const fn payout_post(payout: PayoutId) -> TransferId {
+    tagged(0x15, payout.0 as u128)
+}
+
+/// A payout's credits go back.
+#[must_use]
+pub const fn payout_void(payout: PayoutId) -> TransferId {
+    tagged(0x16, payout.0 as u128)
+}
+
+/// The hold of the money that a payout is exchanged for.
+#[must_use]
+pub const fn payout_money(payout: PayoutId) -> TransferId {
+    tagged(0x17, payout.0 as u128)
+}
+
+/// The money of a payout is gone.
+#[must_use]
+pub const fn payout_money_post(payout: PayoutId) -> TransferId {
+    tagged(0x18, payout.0 as u128)
+}
+
+/// The money of a payout goes back.
+#[must_use]
+pub const fn payout_money_void(payout: PayoutId) -> TransferId {
+    tagged(0x19, payout.0 as u128)
+}
+
+/// Credits for what came in over a rail, which names it by an id of its own.
+#[must_use]
+pub fn deposit(rail: &str, id: &str) -> TransferId {
+    hashed(DEPOSIT, fingerprint(&(DEPOSIT, rail, id)))
+}
+
+/// The money of a deposit.
+#[must_use]
+pub fn deposit_money(rail: &str, id: &str) -> TransferId {
+    hashed(DEPOSIT_MONEY, fingerprint(&(DEPOSIT_MONEY, rail, id)))
 }
 
 /// A step of the posting of a bill.

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::Guid;
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use isos_base::record::{
-    Change, LeaseState, Reason, StateChunk, Tables, TaskState, TransferRecord,
+    Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
+    TransferRecord,
 };
 use isos_kernel::ledger::{GENESIS, verify_chain};
 
@@ -27,6 +28,8 @@ enum Row {
     Results(JobId, u64),
     Idempotency(AccountId, String),
     Revocation(Vec<u8>),
+    Payout(PayoutId),
+    Proposal(ProposalId),
 }
 
 impl Row {
@@ -45,6 +48,8 @@ impl Row {
             Change::Hold(hold) => Self::Hold(hold.id),
             Change::Idempotency(reply) => Self::Idempotency(reply.account, reply.key.clone()),
             Change::Revocation(id, _) => Self::Revocation(id.clone()),
+            Change::Payout(payout) => Self::Payout(payout.id),
+            Change::Proposal(proposal) => Self::Proposal(proposal.id),
         }
     }
 }
@@ -209,6 +214,24 @@ impl Kept {
                 check(old.is_none_or(|old| old.job == new.job), || {
                     format!("key {} stood for another job", new.key)
                 })
+            }
+            Change::Payout(new) => {
+                let old = tables.payouts.get(&new.id);
+                let goes_on = old.is_none_or(|old| {
+                    new.amount == old.amount
+                        && new.hold == old.hold
+                        && (old.state == PayoutState::Waiting || **new == *old)
+                });
+                check(goes_on, || format!("a payout is changed: {old:?} to {new:?}"))
+            }
+            Change::Proposal(new) => {
+                let old = tables.proposals.get(&new.id);
+                let goes_on = old.is_none_or(|old| {
+                    new.what == old.what
+                        && new.agreed.starts_with(&old.agreed)
+                        && (old.state == ProposalState::Open || **new == *old)
+                });
+                check(goes_on, || format!("a proposal is changed: {old:?} to {new:?}"))
             }
             Change::DropVotes(_) | Change::Revocation(..) => Ok(()),
         }

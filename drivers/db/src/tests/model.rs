@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    JobState, LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord,
-    VoteBatch,
+    JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
+    Proposed, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -28,6 +28,8 @@ pub(super) struct Model {
     holds: BTreeMap<TransferId, HoldRecord>,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     revocations: BTreeMap<Vec<u8>, Time>,
+    payouts: BTreeMap<PayoutId, PayoutRecord>,
+    proposals: BTreeMap<ProposalId, ProposalRecord>,
 }
 
 impl Model {
@@ -48,6 +50,8 @@ impl Model {
                 drop(self.idempotency.insert((reply.account, reply.key.clone()), reply));
             }
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
+            Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
         }
     }
 
@@ -69,6 +73,18 @@ impl Model {
         let of_use = |job: &&JobRecord| active(job.id) || owed(job.id);
         let jobs: Vec<_> = self.jobs.values().filter(of_use).cloned().collect();
         let holds = self.holds.values().filter(|hold| !hold.closed);
+        let last = self.payouts.values().map(|it| it.asked.0).max().unwrap_or(0);
+        let of_day = |it: &&PayoutRecord| {
+            it.state == PayoutState::Waiting || it.asked.0 + PayoutRecord::DAY.0 > last
+        };
+        let mut rule = None;
+        for it in self.proposals.values().filter(|it| it.state == ProposalState::Done) {
+            if let Proposed::Approvals(_) = it.what {
+                rule = Some(it.id);
+            }
+        }
+        let in_force =
+            |it: &&ProposalRecord| it.state == ProposalState::Open || Some(it.id) == rule;
         Snapshot {
             states: self.states.values().filter(|it| active(it.job)).cloned().collect(),
             votes: self.votes.values().filter(|it| active(it.job)).cloned().collect(),
@@ -80,6 +96,10 @@ impl Model {
             idempotency: self.idempotency.values().cloned().collect(),
             revocations: self.revocations.clone().into_iter().collect(),
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
+            payouts: self.payouts.values().filter(of_day).cloned().collect(),
+            proposals: self.proposals.values().filter(in_force).cloned().collect(),
+            last_payout: self.payouts.keys().last().copied().unwrap_or_default(),
+            last_proposal: self.proposals.keys().last().copied().unwrap_or_default(),
             last_job: self.jobs.keys().last().copied().unwrap_or_default(),
             last_lease: self.leases.keys().last().copied().unwrap_or_default(),
             last_bill: self.bills.keys().last().copied().unwrap_or_default(),
@@ -110,6 +130,8 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Transfer));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Hold));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Idempotency));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Payout));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Proposal));
         let revocations: Vec<(Vec<u8>, Time)> = from.all("").await.unwrap();
         changes.extend(revocations.into_iter().map(|(id, time)| Change::Revocation(id, time)));
         changes.iter().for_each(|change| model.apply(change));

@@ -2,7 +2,7 @@
 
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
@@ -10,15 +10,16 @@ use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
-    TransferRecord, Trust, VoteBatch,
+    JobRecord, JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord,
+    ProposalState, Proposed, Reason, ResultBatch, StateChunk, TransferKind, TransferRecord, Trust,
+    VoteBatch,
 };
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
 use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 13;
+pub(super) const KINDS: u64 = 15;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -53,7 +54,50 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
             expires: Time(random.below(100)),
         }),
         11 => Change::Bill(Box::new(bill(random))),
+        12 => Change::Payout(Box::new(payout(random))),
+        13 => Change::Proposal(Box::new(proposal(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
+    }
+}
+
+fn payout(random: &mut Random) -> PayoutRecord {
+    PayoutRecord {
+        id: PayoutId(1 + random.below(9)),
+        account: AccountId(100 + random.below(3)),
+        amount: MicroCredits(1 + random.below(1 << 62) as i64),
+        hold: TransferId(random.next_u64().into()),
+        rail: "file".into(),
+        currency: "EUR".into(),
+        money: MicroCredits(i64::MAX),
+        to: "ä \" ö".into(),
+        state: pick(random, &[PayoutState::Waiting, PayoutState::Paid, PayoutState::Refused]),
+        asked: Time(random.below(1 << 40)),
+        ended: maybe_time(random),
+        answer: random.one_in(2).then(|| "no such account".into()),
+    }
+}
+
+fn proposal(random: &mut Random) -> ProposalRecord {
+    let mint =
+        Proposed::Mint { account: AccountId(100), amount: money(random), why: "thanks".into() };
+    ProposalRecord {
+        id: ProposalId(1 + random.below(9)),
+        what: if random.one_in(2) { mint } else { Proposed::Approvals(u16::MAX) },
+        agreed: (0..random.below(3)).map(AccountId).collect(),
+        needed: 2,
+        proposed: Time(random.below(1 << 40)),
+        expires: Time(random.below(1 << 50)),
+        state: pick(
+            random,
+            &[
+                ProposalState::Open,
+                ProposalState::Done,
+                ProposalState::Refused,
+                ProposalState::Expired,
+            ],
+        ),
+        refused_by: random.one_in(2).then_some(AccountId(7)),
+        ended: maybe_time(random),
     }
 }
 

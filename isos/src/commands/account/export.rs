@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use isos_base::Time;
 use isos_base::api::StatementLine;
 use isos_base::key::PublicKey;
-use isos_base::statement::SignedStatement;
+use isos_base::statement::{SignedLedgerHead, SignedStatement};
+use isos_base::{Span, Time};
 
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::output::Mode;
-use crate::report::{Exported, Verified};
+use crate::report::{Exported, LedgerHead, Verified};
 
 /// Bytes of an exported statement: some three million lines.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -45,9 +45,23 @@ pub(crate) struct VerifyArgs {
     /// An earlier one, of which this must be the continuation
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+    /// Where the ledger stood, from `isos account head`: a line at that place must be the same
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
     /// The key that must have signed it [default: that of the complex in the settings]
     #[arg(long, value_name = "KEY")]
     complex: Option<PublicKey>,
+}
+
+/// Which head to bring home.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HeadArgs {
+    /// A new file [default: stdout]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// That of so many days before the last midnight
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    days_ago: u32,
 }
 
 /// How it is written.
@@ -131,6 +145,16 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<End
         statement.follows(&earlier).map_err(|error| not_right(&name(&args.file), &error))?;
         since = Some(earlier.signed);
     }
+    if let Some(path) = &args.head {
+        let ledger: SignedLedgerHead = read_json(path, "a head of the ledger", "head")?;
+        let found = statement.agrees_with(&ledger);
+        let found = found.map_err(|error| not_right(&name(path), &error))?;
+        if !found && context.out.mode() == Mode::Text {
+            let why =
+                "the account has no line at the place of that head, so there is nothing to compare";
+            context.out.note(why);
+        }
+    }
     context.out.show(&Verified { head: statement.signed, since, known: complex.is_some() })?;
     if complex.is_none() && context.out.mode() == Mode::Text {
         context.out.note("whose key this is, only you can tell: give the right one by --complex");
@@ -139,6 +163,15 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<End
 }
 
 fn read(path: &Path) -> anyhow::Result<SignedStatement> {
+    read_json(path, "a whole statement", "export")
+}
+
+/// What `isos account COMMAND` wrote.
+fn read_json<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    what: &str,
+    command: &str,
+) -> anyhow::Result<T> {
     let open = || format!("cannot read {}", path.display());
     let mut text = String::new();
     let file = match File::open(path) {
@@ -149,12 +182,36 @@ fn read(path: &Path) -> anyhow::Result<SignedStatement> {
     };
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).with_context(open)?;
     serde_json::from_str(&text).map_err(|error| {
-        let why = format!(
-            "{} is no whole statement: {error}; `isos account export` writes one",
-            path.display()
-        );
+        let path = path.display();
+        let why = format!("{path} is not {what}: {error}; `isos account {command}` writes one");
         Refusal::usage(why).into()
     })
+}
+
+/// Brings home where the ledger stood. What was written has been checked.
+pub(super) async fn head(args: &HeadArgs, context: &Context) -> anyhow::Result<End> {
+    let client = context.client()?;
+    let mut head = client.ledger_head(None).await?;
+    if args.days_ago > 0 {
+        let day = Span::secs(86_400).0;
+        let before = head.before.0.saturating_sub(day.saturating_mul(args.days_ago.into()));
+        head = client.ledger_head(Some(Time(before))).await?;
+    }
+    head.check().map_err(|error| not_right("the head", &error))?;
+    let bytes = serde_json::to_vec_pretty(&head)?;
+    let Some(path) = &args.output else {
+        context.out.bytes(&bytes)?;
+        context.out.bytes(b"\n")?;
+        return Ok(End::Ok);
+    };
+    let write = || {
+        let mut file = File::create_new(path)?;
+        file.write_all(&bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    context.out.show(&LedgerHead { file: path.clone(), head })?;
+    Ok(End::Ok)
 }
 
 fn not_right(what: &str, error: &isos_base::statement::StatementError) -> anyhow::Error {
