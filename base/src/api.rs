@@ -68,6 +68,9 @@ pub struct JobView {
     /// Why the tasks that were still open when it ended were given up, all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Results that are as good as one owner's word: no independent host was there to check them.
+    #[serde(default)]
+    pub unchecked: u32,
     /// Still held for it.
     pub held: MicroCredits,
     /// Paid for it.

@@ -199,6 +199,10 @@ pub struct JobRecord {
     /// one of these, the last counts.
     #[serde(default)]
     pub redone: Vec<TaskRange>,
+    /// Results that were taken as they were although checks were asked for: no independent host was
+    /// there that could have made them, so that they are as good as one owner's word.
+    #[serde(default)]
+    pub unchecked: u32,
     /// Why the tasks that were still open when the job ended were given up, all at once: they have
     /// no results of their own.
     pub why: Option<String>,

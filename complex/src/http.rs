@@ -9,6 +9,7 @@ mod openapi;
 mod others;
 mod pages;
 mod ranges;
+mod redone;
 mod results;
 mod serve;
 mod steady;

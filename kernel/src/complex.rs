@@ -6,9 +6,11 @@
 //! then lets the messages and replies go that follow them. It is not the place for crypto: whether
 //! a token is good is decided by whoever made the [`Input`].
 
+mod ask;
 mod bank;
 mod explain;
 mod job;
+mod lone;
 mod place;
 mod report;
 mod restore;
@@ -27,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use isos_base::api::{AccountView, JobView, Problem};
+use isos_base::host::Accept;
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
@@ -248,8 +251,17 @@ struct Host {
     block: Option<Block>,
     session: Option<Session>,
     leases: BTreeSet<LeaseId>,
-    /// Leases whose pay is held, by how many checks let it go.
+    /// Leases whose pay is held, by how many proofs let it go.
     held: BTreeSet<(u64, LeaseId)>,
+    /// Checks that it passed since the server began, those by one other host of one lease once:
+    /// accomplices can pass each other whole leases.
+    proofs: u64,
+    /// Which programs its owner allowed last.
+    accept: Accept,
+    /// It was told to sleep until then.
+    wakes: Time,
+    /// The lowest price at which it lent something within a day, and when it did so last.
+    lent: (Price, Time),
 }
 
 /// The machine.
@@ -279,6 +291,10 @@ pub struct Complex {
     passed: BTreeSet<HostId>,
     /// When it is looked whether somebody can be asked for the checks that wait.
     recheck: Option<Time>,
+    /// Until then all hosts count as being around: nobody could be seen before the server began.
+    back_by: Time,
+    /// Counts hosts that came as nobody had known them.
+    arrivals: u64,
     /// Bills that are not posted.
     bills: BTreeMap<BillId, BillRecord>,
     due: Due,
@@ -418,6 +434,8 @@ impl Complex {
             judged: BTreeSet::new(),
             passed: BTreeSet::new(),
             recheck: None,
+            back_by: Time(0),
+            arrivals: 0,
             bills: BTreeMap::new(),
             due: Due::default(),
             hosts: BTreeMap::new(),
@@ -496,10 +514,14 @@ impl Complex {
         MicroCredits(bills.map(|bill| bill.price.charge(bill.fuel).0).sum())
     }
 
-    /// Jobs that money alone kept from the hungry, and that got some back in this step.
+    /// Jobs that money or memory alone kept from the hungry, and that got some back in this step.
     fn note_freed_money(&mut self) {
         for id in &self.dirty_jobs {
-            if self.jobs.get(id).is_some_and(|job| job.short_of_money) {
+            if self
+                .jobs
+                .get_mut(id)
+                .is_some_and(|job| job.short_of_money || job.was_cut_and_has_room())
+            {
                 self.news.insert(*id);
             }
         }

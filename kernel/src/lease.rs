@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::record::LeaseRecord;
-use isos_base::{LeaseId, MicroCredits, TaskSet, Time};
+use isos_base::{HostId, LeaseId, MicroCredits, TaskSet, Time};
 
 /// An unsettled lease.
 #[derive(Debug, Clone)]
@@ -18,6 +18,10 @@ pub struct Lease {
     pub on_credit: u32,
     /// Accepted on this host's word: nobody checked them, or one other host alone.
     pub word: TaskSet,
+    /// Hosts that checked some of it and found it right.
+    pub checkers: BTreeSet<HostId>,
+    /// Its pay is held until its host has given so many proofs.
+    pub matures: u64,
     /// Set aside from the job's hold for it.
     pub reserved: MicroCredits,
 }

@@ -29,10 +29,20 @@ pub enum Verify {
 }
 
 impl Verify {
-    /// The error rate of `credibility` without a number.
-    pub const ERROR_PPM_DEFAULT: u32 = 1_000;
+    /// The error rate of `credibility` without a number: about as many wrong results as a quorum of
+    /// two lets through, and two strangers who agree are believed at once.
+    pub const ERROR_PPM_DEFAULT: u32 = 10_000;
     /// The highest error rate that can be asked for: 10 %.
     pub const ERROR_PPM_MAX: u32 = 100_000;
+
+    /// The accepted error rate, if one was chosen.
+    #[must_use]
+    pub const fn error_ppm(self) -> Option<u32> {
+        match self {
+            Self::Credibility { error_ppm } => Some(error_ppm),
+            Self::Trusted | Self::Quorum { .. } => None,
+        }
+    }
 
     /// Executions of a task that all goes well with, at the most.
     #[must_use]

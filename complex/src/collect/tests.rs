@@ -56,6 +56,7 @@ fn job(id: u64, program: Guid, ended: Option<Time>) -> JobRecord {
         failed: 0,
         given_up: 0,
         redone: Vec::new(),
+        unchecked: 0,
         why: None,
     }
 }

@@ -8,6 +8,8 @@ use isos_base::api::ReasonView;
 use isos_base::record::Accepted;
 use isos_db::{Db, ReadError};
 
+use super::redone::Redone;
+
 /// Results that are looked at; a job with more failures is explained by these.
 const LOOKED_AT_MAX: u64 = 100_000;
 /// Rows that are read at once.
@@ -38,13 +40,17 @@ struct Groups {
 pub(super) async fn of(db: &Db, job: JobId, unlucky: u64) -> Result<Vec<ReasonView>, ReadError> {
     let mut groups = Groups::default();
     let (mut after, mut looked) = (None, 0);
+    let redone = Redone::of(db, job).await?;
     while groups.found < unlucky && looked < LOOKED_AT_MAX {
         let batches = db.results(job, after, PAGE_ROWS).await?;
         let Some(last) = batches.last() else { break };
         after = Some(last.batch);
         for accepted in batches.iter().flat_map(|batch| &batch.results) {
             looked += 1;
-            groups.add(accepted);
+            let failed = accepted.result.as_ref().is_ok_and(|result| !result.exit.is_success());
+            if (failed || accepted.result.is_err()) && redone.counts(db, job, accepted).await? {
+                groups.add(accepted);
+            }
         }
     }
     Ok(groups.views(job))

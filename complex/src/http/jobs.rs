@@ -16,6 +16,7 @@ use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
+use super::redone::Redone;
 use super::{
     Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
 };
@@ -335,7 +336,15 @@ pub(super) async fn tasks(
     let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let found = shared.db.results_from(JobId(id), from, limit).await;
     let found = found.map_err(|error| unreadable(&error))?;
-    Ok(Json(found.into_iter().map(task_view).collect()))
+    let redone = Redone::of(&shared.db, JobId(id)).await.map_err(|error| unreadable(&error))?;
+    let mut views = Vec::with_capacity(found.len());
+    for accepted in found {
+        let counts = redone.counts(&shared.db, JobId(id), &accepted).await;
+        if counts.map_err(|error| unreadable(&error))? {
+            views.push(task_view(accepted));
+        }
+    }
+    Ok(Json(views))
 }
 
 fn task_view(accepted: Accepted) -> TaskView {

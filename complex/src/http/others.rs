@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
 use super::jobs::PAGE_MAX;
+use super::redone::Redone;
 use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
 use crate::clock;
@@ -426,13 +427,17 @@ pub(super) async fn revoke(
     Ok(StatusCode::OK)
 }
 
-/// Gives all reasons why a job, task or host is as it is.
+/// Gives all reasons why a job, task, host, account or price is as it is.
 #[utoipa::path(
     get,
     path = "/v1/explain/{what}",
     operation_id = "explain",
     tag = "complex",
-    params(("what" = String, Path, description = "`42`, `42@7`, or a host: key, prefix or name")),
+    params((
+        "what" = String,
+        Path,
+        description = "`42`, `42@7`, `account`, `account:NAME`, `price`, or a host by key or name",
+    )),
     responses(
         (status = 200, body = Explanation, description = "Verdict and reasons"),
         (status = 400, response = super::Failure),
@@ -445,6 +450,14 @@ pub(super) async fn explain(
     Path(what): Path<String>,
 ) -> Answer<Json<Explanation>> {
     who.needs(Right::Read)?;
+    if what == "price" {
+        return Ok(Json(shared.core.query(|complex, _| complex.explain_price()).await?));
+    }
+    if let Some(name) = what.strip_prefix("account:").or((what == "account").then_some("me")) {
+        let id = account_id(&shared, &who, name).await?;
+        let told = shared.core.query(move |complex, _| complex.explain_account(id)).await?;
+        return told.map(Json).ok_or_else(|| not_found(format!("account {name:?}")));
+    }
     if let Ok(task) = what.parse::<TaskId>() {
         return explain_task(&shared, &who, task).await.map(Json);
     }
@@ -487,7 +500,8 @@ async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanati
         if may { complex.explain_task(task) } else { None }
     };
     let explanation = shared.core.query(look).await?;
-    let decided = shared.db.result_of(task.job, task.task).await;
+    let redone = Redone::of(&shared.db, task.job).await.map_err(|error| unreadable(&error))?;
+    let decided = redone.last(&shared.db, task.job, task.task).await;
     let decided = decided.map_err(|error| unreadable(&error))?;
     let record = shared.db.job(task.job).await.map_err(|error| unreadable(&error))?;
     let record = record.filter(|record| operator || record.account == mine);

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::extract::{Path, Query};
 use super::jobs::{find, given_up};
 use super::openapi::Raw;
+use super::redone::Redone;
 use super::{Answer, App, AppState, Failure, Who, internal, not_found, unreadable, usage};
 use crate::clock;
 use crate::core::report;
@@ -64,7 +65,7 @@ impl ResultsQuery {
 /// Streams the results accepted so far, in the order of acceptance.
 ///
 /// That order never changes; what is accepted later comes behind. A result that was taken back,
-/// because its host was caught, is left out once there is another. Also those of a range of tasks
+/// because its host was caught, is left out. Also those of a range of tasks
 /// come in it, and not by their numbers: `/v1/jobs/{id}/tasks` is in the order of tasks.
 /// Tasks that were given up all at once when the job ended are not among them: the job says why.
 /// Frames, each a length of four little-endian bytes and a postcard message: see the internals
@@ -104,7 +105,9 @@ pub(super) async fn results(
     }
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
     if let Some(task) = query.task {
-        let found = shared.db.result_of(job, task).await.map_err(|error| unreadable(&error))?;
+        let redone = Redone::of(&shared.db, job).await.map_err(|error| unreadable(&error))?;
+        let found = redone.last(&shared.db, job, task).await;
+        let found = found.map_err(|error| unreadable(&error))?;
         let accepted = found
             .or_else(|| given_up(&view, task))
             .ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
@@ -112,8 +115,7 @@ pub(super) async fn results(
         put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
         return Ok((headers, frame).into_response());
     }
-    let record = shared.db.job(job).await.map_err(|error| unreadable(&error))?;
-    let redone = record.map(|record| record.redone).unwrap_or_default();
+    let redone = Redone::of(&shared.db, job).await.map_err(|error| unreadable(&error))?;
     let pages = Pages { redone, ..Pages::new(shared, job, range, query.output) };
     let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
         let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
@@ -129,8 +131,7 @@ struct Pages {
     /// Only these tasks.
     range: Option<TaskRange>,
     with_output: bool,
-    /// Tasks that may have several results, of which the last counts.
-    redone: Vec<TaskRange>,
+    redone: Redone,
     /// The last batch that was read.
     after: Option<u64>,
     /// Batches behind it that may have tasks of the range.
@@ -140,21 +141,11 @@ struct Pages {
 }
 
 impl Pages {
-    const fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
+    fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
         let ahead = VecDeque::new();
         let waiting = VecDeque::new();
-        let redone = Vec::new();
+        let redone = Redone::default();
         Self { shared, job, range, with_output, redone, after: None, ahead, waiting }
-    }
-
-    /// Whether no later result takes the place of this one.
-    async fn counts(&self, accepted: &Accepted) -> Result<bool, Problem> {
-        let task = accepted.task;
-        if !self.redone.iter().any(|range| range.tasks().contains(&task)) {
-            return Ok(true);
-        }
-        let last = self.shared.db.result_of(self.job, task).await;
-        Ok(last.map_err(|error| unreadable(&error).0)?.as_ref() == Some(accepted))
     }
 
     /// Goes on to the next batch that may have wanted tasks; false at the end.
@@ -195,7 +186,8 @@ impl Pages {
                 break;
             }
             let accepted = self.waiting.pop_front().expect("looked at above");
-            if !self.counts(&accepted).await? {
+            let counts = self.redone.counts(&self.shared.db, self.job, &accepted).await;
+            if !counts.map_err(|error| unreadable(&error).0)? {
                 continue;
             }
             put_entry(&self.shared, accepted, self.with_output, &mut frames).await?;

@@ -44,6 +44,7 @@ fn job(id: u64, trace: TaskRange) -> JobRecord {
         given_up: 0,
         why: None,
         redone: Vec::new(),
+        unchecked: 0,
     }
 }
 

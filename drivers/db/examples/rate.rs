@@ -291,6 +291,7 @@ async fn load(url: &str) -> Result<[Rate; 3], Box<dyn Error>> {
         failed: 0,
         given_up: 0,
         redone: Vec::new(),
+        unchecked: 0,
         why: None,
     };
     let mut changes = vec![Change::Job(Box::new(job))];

@@ -156,6 +156,7 @@ impl Record for JobRecord {
             "why",
             "spec",
             "redone",
+            "unchecked",
         ],
         key: 1,
         again: Again::Replace,
@@ -179,6 +180,7 @@ impl Record for JobRecord {
         to.maybe_text(self.why.as_ref());
         to.packed(&self.spec);
         to.maybe_packed((!self.redone.is_empty()).then_some(&self.redone));
+        to.number(self.unchecked.into());
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -208,6 +210,7 @@ impl Record for JobRecord {
             why: from.maybe_text()?,
             spec: from.packed()?,
             redone: from.maybe_packed()?.unwrap_or_default(),
+            unchecked: from.number()?,
         })
     }
 }

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "first",
@@ -43,6 +43,12 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "bank",
         text: include_str!("../migrations/0004_bank.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 5,
+        name: "unchecked",
+        text: include_str!("../migrations/0005_unchecked.sql"),
         only_postgres: false,
     },
 ];

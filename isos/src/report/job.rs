@@ -173,6 +173,10 @@ impl JobDetails {
         );
         page.field("limits", limits);
         page.field("verified", format!("{}, {} attempts", spec.verify, spec.attempts_max));
+        if job.unchecked > 0 {
+            let of = "of its results are one owner's word: nobody independent could check them";
+            page.field("unchecked", format!("{} {of}", job.unchecked));
+        }
         if let Some(constraint) = &spec.constraint {
             page.field("where", clean(constraint));
         }

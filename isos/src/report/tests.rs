@@ -59,6 +59,7 @@ pub(crate) fn job(id: u64, state: JobState) -> JobView {
         ended: over.then(|| before(3)),
         price: Price(100),
         why: None,
+        unchecked: 0,
         held: if over { MicroCredits::ZERO } else { MicroCredits(1_880_000) },
         spent: MicroCredits(120_042),
         hosts: if over { 0 } else { 6 },

@@ -1,5 +1,8 @@
 //! Why: all reasons, with the number and the remedy, from the structures that decide.
 
+mod account;
+mod host;
+mod price;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::api::{Explanation, JobView, ReasonView};
 use isos_base::host::HostSpec;
 use isos_base::record::{Accepted, JobState, TaskState};
-use isos_base::{Bytes, HostId, JobId, TaskId};
+use isos_base::{AccountId, Bytes, HostId, JobId, TaskId, Time};
 
 use super::Complex;
 use super::job::Job;
@@ -40,7 +43,7 @@ impl Complex {
             reasons.push(ReasonView {
                 about: format!("host {}", host.short()),
                 why: format!("{count} failed attempts in a row; the last: {why}{again}"),
-                remedy: None,
+                remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
         }
         let fit =
@@ -50,6 +53,7 @@ impl Complex {
             reasons.extend(lacking.clone());
             reasons.extend(self.lacking_checks(&mut job));
         }
+        reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
             format!(
                 "running: {} of {} tasks ended, {} with {} hosts, {} waiting",
@@ -74,7 +78,7 @@ impl Complex {
 
     /// Hosts that cannot run a job, by class, each class with all its reasons.
     pub(super) fn obstacles(&self, job: &mut Job) -> Vec<ReasonView> {
-        let mut groups: BTreeMap<(HostSpec, Vec<Unfit>), u32> = BTreeMap::new();
+        let mut groups: BTreeMap<(HostSpec, Vec<Unfit>), (u32, Time)> = BTreeMap::new();
         for host in self.hosts.values() {
             let reasons = if let Some(why) = &host.record.barred {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
@@ -83,13 +87,15 @@ impl Complex {
             };
             if !reasons.is_empty() {
                 let class = self.classes.spec(host.class).clone();
-                *groups.entry((class, reasons)).or_default() += 1;
+                let (hosts, wakes) = groups.entry((class, reasons)).or_insert((0, host.wakes));
+                *hosts += 1;
+                *wakes = (*wakes).min(host.wakes);
             }
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_by_key(|(_, hosts)| std::cmp::Reverse(*hosts));
+        groups.sort_by_key(|(_, (hosts, _))| std::cmp::Reverse(*hosts));
         let mut reasons = Vec::new();
-        for ((class, unfit), hosts) in groups.into_iter().take(CLASSES_SHOWN_MAX) {
+        for ((class, unfit), (hosts, wakes)) in groups.into_iter().take(CLASSES_SHOWN_MAX) {
             let about = format!(
                 "{hosts} host{} ({} {}, {} core{}, {})",
                 if hosts == 1 { "" } else { "s" },
@@ -99,8 +105,19 @@ impl Complex {
                 if class.cpus == 1 { "" } else { "s" },
                 class.memory
             );
+            let wanted = self.config.engine.as_ref().filter(|engine| **engine != class.engine);
+            if let Some(engine) = wanted {
+                reasons.push(ReasonView {
+                    about: about.clone(),
+                    why: format!(
+                        "its engine is {}, this complex compares results of {engine}",
+                        class.engine
+                    ),
+                    remedy: Some("its owner has to update isos".into()),
+                });
+            }
             for reason in unfit {
-                reasons.push(describe(&about, &reason, job));
+                reasons.push(describe(&about, &reason, job, wakes));
             }
         }
         if self.hosts.is_empty() {
@@ -166,12 +183,18 @@ impl Complex {
     }
 
     fn turn(&self, job: &Job) -> Option<ReasonView> {
-        let before = self.share.accounts().position(|account| account == job.record.account)?;
+        let before = self.accounts_before(job.record.account)?;
+        let (s, comes) = if before == 1 { ("", "comes") } else { ("s", "come") };
         (before > 0).then(|| ReasonView {
             about: "fair share".into(),
-            why: format!("{before} accounts that used less lately come first"),
-            remedy: None,
+            why: format!("{before} account{s} with jobs that used less lately {comes} first"),
+            remedy: Some("wait: its turn comes as the others use more".into()),
         })
+    }
+
+    /// Accounts with waiting jobs whose turn is before this one's, if it has any itself.
+    fn accounts_before(&self, account: AccountId) -> Option<usize> {
+        self.share.accounts().position(|other| other == account)
     }
 
     /// Why a task stands where it stands, as far as this machine knows it.
@@ -221,49 +244,38 @@ impl Complex {
         };
         Some(Explanation { about: format!("task {id}"), verdict, reasons })
     }
-
-    /// Why a host does or does not work.
-    #[must_use]
-    pub fn explain_host(&self, id: HostId) -> Option<Explanation> {
-        let host = self.hosts.get(&id)?;
-        let view = self.host_view(id)?;
-        let mut reasons = Vec::new();
-        let mut add = |about: &str, why: String, remedy: Option<&str>| {
-            reasons.push(ReasonView { about: about.into(), why, remedy: remedy.map(Into::into) });
-        };
-        if let Some(why) = &host.record.barred {
-            add("barred", why.clone(), Some("its unpaid work is forfeit; it cannot come back"));
-        }
-        if let Some(session) = &host.session {
-            for reason in &session.offer.reasons {
-                add("policy", reason.clone(), None);
-            }
-            let room = session.room;
-            let backlog = room.backlog;
-            add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
-        } else {
-            let seen = host.record.seen;
-            add("connection", format!("not connected; last seen {seen}"), None);
-        }
-        if host.record.barred.is_none() {
-            add("trust", self.trust_text(host), None);
-            if let Some(why) = self.held_text(host) {
-                add("held pay", why, None);
-            }
-        }
-        let (good, bad, lost) = (view.good, view.bad, view.lost);
-        add("history", format!("{good} results accepted, {bad} rejected, {lost} tasks lost"), None);
-        let verdict = format!("{:?}", view.state).to_lowercase();
-        Some(Explanation { about: format!("host {}", id.short()), verdict, reasons })
-    }
 }
 
-fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
+/// What was not checked although that was asked for.
+fn unchecked(view: &JobView) -> Option<ReasonView> {
+    (view.unchecked > 0).then(|| ReasonView {
+        about: "checks".into(),
+        why: format!(
+            "{} results are as good as one owner's word: no host of another owner and network was \
+             there that could have run the job and checked them",
+            view.unchecked
+        ),
+        remedy: Some("have hosts of other owners join, and submit it again if it matters".into()),
+    })
+}
+
+fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> ReasonView {
     let spec = &job.record.spec;
     let (why, remedy) = match reason {
-        Unfit::Offline => ("not connected".to_owned(), None),
+        Unfit::Offline => {
+            ("not connected".to_owned(), Some("`isos host list` shows when it was seen".to_owned()))
+        }
+        Unfit::Asleep => (
+            format!(
+                "asleep until {wakes} at the latest: more hosts are idle than connections kept"
+            ),
+            Some("wait: it asks for work when it wakes".to_owned()),
+        ),
         Unfit::Quiet(why) if why.is_empty() => ("its owner wants quiet".to_owned(), None),
-        Unfit::Quiet(why) => (format!("its owner wants quiet: {why}"), None),
+        Unfit::Quiet(why) => (
+            format!("its owner wants quiet: {}", why.join("; ")),
+            Some("wait, or ask its owner: `isos policy explain` there".to_owned()),
+        ),
         Unfit::Constraint => {
             let text = spec.constraint.as_deref().unwrap_or_default();
             (format!("it does not fit --where {text:?}"), Some("relax --where".to_owned()))
@@ -280,14 +292,23 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
             format!("a task needs {} of memory, its owner lends {} now", spec.memory, Bytes(*has)),
             Some("it may give more when its owner is away".to_owned()),
         ),
-        Unfit::Price { wants } => (
-            format!(
-                "its owner wants {wants} micro-credits per gigafuel, the job pays {}",
-                job.record.price.0
-            ),
-            None,
+        Unfit::Price { wants, until } => {
+            let until = until.as_ref().map_or_else(String::new, |until| format!(" ({until})"));
+            (
+                format!(
+                    "its owner wants {wants} micro-credits per gigafuel{until}, the job pays {}",
+                    job.record.price.0
+                ),
+                Some(
+                    "wait for its cheaper hours, or for hosts that ask less: `isos explain price`"
+                        .to_owned(),
+                ),
+            )
+        }
+        Unfit::Program => (
+            "its owner does not allow this program".to_owned(),
+            Some("ask its owner, or wait for other hosts".to_owned()),
         ),
-        Unfit::Program => ("its owner does not allow this program".to_owned(), None),
         Unfit::KeepsFailing(why) => (why.clone(), None),
     };
     ReasonView { about: about.into(), why, remedy }
@@ -309,6 +330,7 @@ impl Complex {
             ),
         };
         let mut reasons = Vec::new();
+        reasons.extend(unchecked(view));
         if let Some(why) = &view.why {
             reasons.push(ReasonView { about: "end".into(), why: why.clone(), remedy: None });
         }

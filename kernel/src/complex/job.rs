@@ -12,6 +12,8 @@ use isos_base::{
     AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
+use super::ask::Survey;
+use super::lone::Lone;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
 use crate::verify::{Ballot, Rule, Verdict};
@@ -53,7 +55,11 @@ pub(super) struct Job {
     /// Executions that the begun ones of these tasks need at the least.
     owed: u64,
     /// Tasks that one host holds and that may have to be checked by another.
-    lone: u32,
+    lone: Lone,
+    /// Fewer were begun than a host had room for: there are too many already.
+    cut: bool,
+    /// Who could be asked about its tasks.
+    pub(super) survey: Option<Survey>,
     /// Tasks that need several hosts: somebody was asked for, and they are not decided.
     pub(super) ballots: BTreeMap<u32, Ballot>,
     /// The hosts of failed attempts, of tasks that have any. Not kept across restarts: a task then
@@ -108,7 +114,9 @@ impl Job {
             pools: BTreeMap::new(),
             waiting: 0,
             owed: 0,
-            lone: 0,
+            lone: Lone::default(),
+            cut: false,
+            survey: None,
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
             avoid: BTreeMap::new(),
@@ -156,7 +164,7 @@ impl Job {
         self.counts[TaskState::Done as usize] -= self.record.spec.count - self.total;
         self.open = self.counts[0];
         self.waiting = open.count();
-        (self.owed, self.lone) = (0, 0);
+        (self.owed, self.lone) = (0, Lone::default());
         self.pools = BTreeMap::new();
         if !open.is_empty() {
             self.pools.insert(Vec::new(), open);
@@ -245,7 +253,7 @@ impl Job {
     /// also be finished, or answers would stand for ever without a second opinion.
     fn startable(&self, executions: u32) -> u32 {
         let agree = self.rule().map_or(1, Rule::agree);
-        let free = u64::from(executions).saturating_sub(self.owed + u64::from(self.lone));
+        let free = u64::from(executions).saturating_sub(self.owed + u64::from(self.lone.all()));
         u32::try_from(free / u64::from(agree.max(1))).unwrap_or(u32::MAX)
     }
 
@@ -275,17 +283,22 @@ impl Job {
         host: HostId,
         tasks: u32,
         paid_for: u32,
+        always: bool,
         may_answer: impl Fn(&[HostId]) -> bool,
     ) -> Vec<TaskRange> {
         const POOLS_LOOKED_AT_MAX: usize = 256;
-        // Begun tasks hold their answers in memory: with too few independent hosts they would pile
-        // up, so that no more are begun until some are decided.
-        let begun = self.ballots.len() + self.lone as usize;
-        let begun_max = BALLOTS_MAX.saturating_sub(begun) as u32;
-        let begun_max = begun_max.min(self.startable(paid_for));
         let Some(rule) = self.rule() else {
             return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
         };
+        // Begun tasks hold their answers in memory: with too few independent hosts they would pile
+        // up, so that no more are begun until some are decided. What a known host answers alone is
+        // hardly ever held.
+        let ballots_left = match BALLOTS_MAX.saturating_sub(self.begun_ballots()) {
+            1.. if !always => u32::MAX,
+            left => left as u32,
+        };
+        let paid_for = self.startable(paid_for);
+        let begun_max = ballots_left.min(paid_for);
         let mut to_ask = Vec::new();
         let mut taken = Vec::new();
         let mut left = tasks;
@@ -300,11 +313,12 @@ impl Job {
         for asked in pools {
             let room = limits::LEASE_RANGES_MAX - taken.len();
             let most = if asked.is_empty() { left.min(begun_max) } else { left };
+            self.cut |= asked.is_empty() && ballots_left < left.min(paid_for);
             let ranges = self.take_from(&asked, most, room);
             let count = ranges.iter().map(TaskRange::len).sum::<u32>();
             left -= count;
             if asked.is_empty() && rule.asks_one_first() {
-                self.lone += count;
+                self.lone.hold(host, count, always);
             } else {
                 to_ask.extend(ranges.iter().copied());
             }
@@ -340,26 +354,41 @@ impl Job {
     }
 
     /// Takes exactly these tasks out of the waiting ones, for a lease that outlived a restart.
-    pub(super) fn retake(&mut self, host: HostId, range: TaskRange) {
+    pub(super) fn retake(&mut self, host: HostId, range: TaskRange, always: bool) {
         let Some(rule) = self.rule() else {
             self.take_out(&Vec::new(), range);
             return;
         };
         for task in range.tasks() {
             if rule.asks_one_first() && !self.ballots.contains_key(&task) {
-                self.lone += self.take_out(&Vec::new(), TaskRange::new(task, task + 1));
+                let count = self.take_out(&Vec::new(), TaskRange::new(task, task + 1));
+                self.lone.hold(host, count, always);
             } else {
                 self.change_ballot(task, rule, |ballot| ballot.ask(host));
             }
         }
     }
 
-    /// Whether one host holds this task and no other was asked for it; then it has answered.
-    pub(super) fn was_lone(&mut self, task: u32) -> bool {
+    /// Tasks whose answers are held until others have answered as well, or will be.
+    fn begun_ballots(&self) -> usize {
+        self.ballots.len() + self.lone.always() as usize
+    }
+
+    /// Whether a host had room for more tasks than could be begun, and there is room again.
+    pub(super) fn was_cut_and_has_room(&mut self) -> bool {
+        let again = self.cut && self.begun_ballots() < BALLOTS_MAX / 4 * 3;
+        self.cut &= !again;
+        again
+    }
+
+    /// Whether this host holds this task and no other was asked for it; then it has answered.
+    pub(super) fn was_lone(&mut self, task: u32, host: HostId) -> bool {
         let lone = self.rule().is_some_and(Rule::asks_one_first)
             && self.is_open(task)
             && !self.ballots.contains_key(&task);
-        self.lone -= u32::from(lone);
+        if lone {
+            self.lone.drop_one(host);
+        }
         lone
     }
 
@@ -368,7 +397,7 @@ impl Job {
     pub(super) fn give_back(&mut self, host: HostId, range: TaskRange) -> Vec<u32> {
         let mut to_judge = Vec::new();
         for task in range.tasks().filter(|&task| self.is_open(task)).collect::<Vec<_>>() {
-            let lone = self.was_lone(task);
+            let lone = self.was_lone(task, host);
             match self.rule() {
                 Some(rule) if !lone => {
                     let verdict = self.change_ballot(task, rule, |ballot| ballot.forget(host));
@@ -543,6 +572,7 @@ impl Job {
         assert_eq!(owed.sum::<u64>(), self.owed);
         assert_eq!(self.counts.iter().sum::<u32>(), self.total);
         assert_eq!(self.open, self.counts[0]);
+        self.lone.check_invariants();
         assert!(self.pools.values().all(|pool| !pool.is_empty()));
         for (asked, pool) in &self.pools {
             for range in pool.iter() {

@@ -37,6 +37,8 @@ const DECLINED_FOR: Span = Span::secs(2);
 const DECLINED_DOUBLINGS_MAX: u32 = 7;
 /// Jobs that a host can have declined at a time.
 const DECLINED_JOBS_MAX: usize = 1_024;
+/// A host that was passed over in favour of better ones looks again after this time.
+const PASSED_OVER_FOR: Span = Span::secs(5);
 /// Classes of hosts for which a job remembers whether they fit.
 const FITS_KEPT_MAX: usize = 4_096;
 /// Time that a lease has beyond what its work should take.
@@ -74,11 +76,12 @@ impl Sweep {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unfit {
     Offline,
-    Quiet(String),
+    Asleep,
+    Quiet(Vec<String>),
     Constraint,
     MemoryNever { has: u64 },
     MemoryNow { has: u64 },
-    Price { wants: u32 },
+    Price { wants: u32, until: Option<String> },
     Program,
     KeepsFailing(String),
 }
@@ -121,7 +124,11 @@ impl Complex {
         }
         let idle = self.hosts[&id].leases.is_empty();
         if idle && self.idle_connected() > self.config.held_hosts_max {
-            effects.push(Effect::Send(session_id, ToHost::Sleep(self.sleep_span())));
+            let span = self.sleep_span();
+            effects.push(Effect::Send(session_id, ToHost::Sleep(span)));
+            if let Some(host) = self.hosts.get_mut(&id) {
+                host.wakes = self.now + span;
+            }
             effects.push(Effect::Close(session_id));
             self.end_session(id, &mut Vec::new());
         }
@@ -319,20 +326,30 @@ impl Complex {
         offers: &mut Vec<ToHost>,
     ) -> Option<Grant> {
         let better = self.better_checkers(id, job_id);
+        let passed_over = std::cell::Cell::new(false);
+        let always = self.is_always_checked(id, job_id);
         let hosts = &self.hosts;
         let independent = |host: &Host, asked: &[HostId]| {
             asked.iter().all(|id| hosts.get(id).is_none_or(|other| host.is_independent(other)))
         };
         let may_answer = |asked: &[HostId]| {
-            independent(&hosts[&id], asked)
-                && (asked.is_empty() || !better.iter().any(|it| independent(&hosts[it], asked)))
+            if asked.is_empty() || !independent(&hosts[&id], asked) {
+                return asked.is_empty();
+            }
+            let waits = better.iter().any(|it| independent(&hosts[it], asked));
+            passed_over.set(passed_over.get() || waits);
+            !waits
         };
         let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
         let hold = self.ledger.hold(job.record.hold);
         let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
         let paid_for = affordable(job, remaining);
-        let ranges = job.take(id, tasks, paid_for, may_answer);
+        let ranges = job.take(id, tasks, paid_for, always, may_answer);
         if ranges.is_empty() {
+            if passed_over.get() {
+                // The better ones may leave, or not want it.
+                self.look_at(id, self.now + PASSED_OVER_FOR);
+            }
             return None;
         }
         self.last_lease = LeaseId(self.last_lease.0 + 1);
@@ -388,7 +405,16 @@ impl Complex {
         let out: TaskSet = ranges.iter().copied().collect();
         self.leases.insert(
             lease,
-            Lease { record, out, undecided: 0, on_credit: 0, word: TaskSet::new(), reserved },
+            Lease {
+                record,
+                out,
+                undecided: 0,
+                on_credit: 0,
+                word: TaskSet::new(),
+                checkers: BTreeSet::new(),
+                matures: 0,
+                reserved,
+            },
         );
         self.due.set(lease, deadline);
         self.dirty_leases.insert(lease);
@@ -446,19 +472,22 @@ pub(super) fn unfits(job: &mut Job, host: &Host, now: Time, first_only: bool) ->
     };
     match &host.session {
         None => {
-            if add(Unfit::Offline) {
+            if add(if host.wakes > now { Unfit::Asleep } else { Unfit::Offline }) {
                 return reasons;
             }
         }
         Some(session) => {
             let offer = &session.offer;
-            let quiet = || Unfit::Quiet(offer.reasons.first().cloned().unwrap_or_default());
-            if offer.cores == 0 && add(quiet()) {
+            if offer.cores == 0 && add(Unfit::Quiet(offer.reasons.clone())) {
                 return reasons;
             }
-            if offer.price_min > job.record.price && add(Unfit::Price { wants: offer.price_min.0 })
-            {
-                return reasons;
+            if offer.price_min > job.record.price {
+                // The window of its policy that says so, and until when.
+                let until = offer.reasons.iter().find(|reason| reason.contains("until"));
+                let (wants, until) = (offer.price_min.0, until.cloned());
+                if add(Unfit::Price { wants, until }) {
+                    return reasons;
+                }
             }
             if !offer.accept.allows(&spec.program) && add(Unfit::Program) {
                 return reasons;
@@ -480,18 +509,20 @@ pub(super) fn unfits(job: &mut Job, host: &Host, now: Time, first_only: bool) ->
     {
         return reasons;
     }
-    if let Some(constraint) = &job.constraint {
-        let fits = if constraint.names_hosts() {
-            constraint.fits(&host.record.spec)
-        } else {
-            if job.fits.len() > FITS_KEPT_MAX {
-                job.fits.clear();
-            }
-            *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
-        };
-        if !fits {
-            add(Unfit::Constraint);
-        }
+    if !meets(job, host) {
+        reasons.push(Unfit::Constraint);
     }
     reasons
+}
+
+/// Whether a host meets a job's constraint.
+pub(super) fn meets(job: &mut Job, host: &Host) -> bool {
+    let Some(constraint) = &job.constraint else { return true };
+    if constraint.names_hosts() {
+        return constraint.fits(&host.record.spec);
+    }
+    if job.fits.len() > FITS_KEPT_MAX {
+        job.fits.clear();
+    }
+    *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
 }

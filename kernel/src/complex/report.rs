@@ -11,7 +11,7 @@ use super::place::{HOST_FAULTS_MAX, charge_max};
 use super::session::believable;
 use super::trust::Standing;
 use super::{Complex, Effect, SessionId};
-use crate::verify::{Ballot, Verdict, Vote};
+use crate::verify::{Ballot, Rule, Verdict, Vote};
 use isos_base::record::{Change, JobState, VoteBatch};
 
 /// A host on which a job failed [`HOST_FAULTS_MAX`] times in a row gets none of it for this long,
@@ -35,8 +35,12 @@ impl Complex {
         for news in report.leases {
             self.lease_report(host, news, &mut returned_untried, effects);
         }
-        let Some(entry) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut()) else {
+        if !self.hosts.get(&host).is_some_and(|host| host.session.is_some()) {
             return; // The report got the host barred.
+        }
+        self.note_seen(host);
+        let Some(entry) = self.hosts.get_mut(&host).and_then(|host| host.session.as_mut()) else {
+            return;
         };
         let was_busy = entry.room.cores_idle == 0;
         entry.room = believable(report.room, &entry.offer);
@@ -73,7 +77,7 @@ impl Complex {
             effects.push(Effect::Say(format!("host {} reports a lease not its own", host.short())));
             return;
         }
-        let job_id = lease.record.job;
+        let (job_id, batch) = (lease.record.job, lease.record.next_votes);
         let untried = news.results.is_empty()
             && news.faults.is_empty()
             && lease.out.count() == lease.record.ranges.iter().map(TaskRange::len).sum::<u32>();
@@ -87,6 +91,8 @@ impl Complex {
         let mut votes = Vec::new();
         let mut reported = 0;
         let standing = self.standing(job_id, host);
+        // What a job shows of hosts that it picked counts for nothing.
+        let shows = matches!(standing, Standing::Known { .. }) && !self.picks_hosts(job_id);
         for result in news.results {
             // A vote can settle this very lease, or bar its host: then nothing of it is out.
             let Some(lease) = self.leases.get_mut(&id) else { break };
@@ -108,20 +114,23 @@ impl Complex {
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
             lease.undecided += 1;
-            let lone = job.was_lone(task);
+            let lone = job.was_lone(task, host);
             if job.rule().is_none() || (lone && !self.must_check(standing, id, task)) {
-                self.accept(job_id, result, id, standing);
+                self.accept(job_id, result, id, standing, shows);
             } else {
                 votes.push(result.clone());
                 self.vote(id, job_id, host, result, effects);
             }
         }
-        // A lease that these very votes settled has none that is undecided.
-        if !votes.is_empty()
-            && let Some(lease) = self.leases.get_mut(&id)
-        {
-            let batch = lease.record.next_votes;
-            lease.record.next_votes += 1;
+        // A lease that these very votes settled has none that is undecided. But others may stand by
+        // what it agreed with.
+        let job = self.jobs.get(&job_id);
+        let stand_by = job.and_then(Job::rule).is_some_and(Rule::asks_one_first);
+        let lease = self.leases.get_mut(&id);
+        if !votes.is_empty() && (lease.is_some() || stand_by) {
+            if let Some(lease) = lease {
+                lease.record.next_votes += 1;
+            }
             let batch = VoteBatch { job: job_id, lease: id, batch, results: votes };
             effects.push(Effect::Keep(Change::Votes(batch)));
         }
@@ -216,16 +225,29 @@ impl Complex {
     }
 
     /// Takes one host's word.
-    fn accept(&mut self, job: JobId, result: TaskResult, id: LeaseId, standing: Standing) {
+    fn accept(
+        &mut self,
+        job: JobId,
+        result: TaskResult,
+        id: LeaseId,
+        standing: Standing,
+        shows: bool,
+    ) {
         let (task, fuel) = (result.task, result.fuel);
         let job = self.jobs.get_mut(&job).expect("checked by the caller");
         let lease = self.leases.get_mut(&id).expect("checked by the caller");
         job.decide(task, Ok(result), Some(lease.record.host));
+        if standing == Standing::Believed
+            && job.rule().is_some()
+            && lease.record.account != job.record.account
+        {
+            job.record.unchecked = job.record.unchecked.saturating_add(1);
+        }
         if let Standing::Known { .. } = standing {
             lease.word.insert(TaskRange::new(task, task + 1));
             lease.on_credit += 1;
             let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
-            host.record.trust.results += 1;
+            host.record.trust.results += u64::from(shows);
         }
         self.count(id, Some(fuel));
     }
@@ -409,7 +431,7 @@ impl Complex {
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
-            job.was_lone(task);
+            job.was_lone(task, host);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             let ballot = job.decide(task, Err(why), None);
             self.count_votes(ballot, None, job_id, task, effects);

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::record::{JobState, LeaseRecord, LeaseState, Snapshot};
-use isos_base::task::TaskResult;
-use isos_base::{LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
+use isos_base::host::Accept;
+use isos_base::price::Price;
+use isos_base::record::{JobState, LeaseRecord, LeaseState, Snapshot, TaskState, VoteBatch};
+use isos_base::task::{Digest, TaskResult};
+use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::job::Job;
@@ -57,12 +59,18 @@ impl Complex {
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
         complex.last_bill = snapshot.last_bill;
+        // Those who sleep say something before this.
+        let waits = [complex.config.lost_after, complex.config.sleep_max, RETURN_TIME_MIN];
+        complex.back_by = now + waits.into_iter().max().unwrap_or(RETURN_TIME_MIN);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             complex.owners.enter(record.account, &record.barred);
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
-            let host = Host { record, class, block: None, session: None, leases, held };
+            let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));
+            let (block, session, wakes) = (None, None, Time(0));
+            let host =
+                Host { record, class, block, session, leases, held, proofs, accept, wakes, lent };
             complex.hosts.insert(id, host);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
@@ -93,6 +101,7 @@ impl Complex {
             job.bills.insert(bill.account, bill.id);
             complex.bills.insert(bill.id, bill);
         }
+        let mut pairs = complex.pairs(&snapshot.votes);
         let mut votes: BTreeMap<LeaseId, Vec<_>> = BTreeMap::new();
         for batch in snapshot.votes {
             votes.entry(batch.lease).or_default().extend(batch.results);
@@ -104,12 +113,17 @@ impl Complex {
         // All votes first: they say of which tasks several hosts were asked.
         for record in leases.iter().rev() {
             let votes = votes.remove(&record.id).unwrap_or_default();
-            cast.insert(record.id, complex.restore_votes(record, votes));
+            let mut own = complex.restore_votes(record, votes);
+            let mine: TaskSet = record.ranges.iter().copied().collect();
+            let pairs = pairs.remove(&record.id).unwrap_or_default();
+            let shared = |range: TaskRange| mine.iter().map(move |it| it.intersect(&range));
+            own.pairs = pairs.iter().flat_map(shared).filter(|it| !it.is_empty()).collect();
+            cast.insert(record.id, own);
         }
         for record in leases {
             let cast = cast.remove(&record.id).unwrap_or_default();
             if record.held.is_some() {
-                complex.restore_held(record, &cast.tasks)?;
+                complex.restore_held(record, cast)?;
             } else {
                 complex.restore_lease(record, cast)?;
             }
@@ -139,6 +153,42 @@ impl Complex {
         Ok(complex)
     }
 
+    /// Tasks that two hosts decided who stand by each other, by lease. Rows do not say which answer
+    /// was accepted: where it does not follow, nobody's word can be taken back.
+    fn pairs(&self, votes: &[VoteBatch]) -> BTreeMap<LeaseId, TaskSet> {
+        let mut by_task: BTreeMap<(JobId, u32), Vec<(LeaseId, Digest)>> = BTreeMap::new();
+        for batch in votes {
+            let Some(job) = self.jobs.get(&batch.job) else { continue };
+            if !job.rule().is_some_and(Rule::asks_one_first) {
+                continue;
+            }
+            for result in &batch.results {
+                let stands = result.task < job.record.spec.count
+                    && matches!(job.state(result.task), TaskState::Done | TaskState::Failed);
+                if stands {
+                    let votes = by_task.entry((batch.job, result.task)).or_default();
+                    votes.push((batch.lease, result.digest()));
+                }
+            }
+        }
+        let mut pairs: BTreeMap<LeaseId, TaskSet> = BTreeMap::new();
+        for ((_, task), votes) in by_task {
+            let like = |digest: Digest| votes.iter().filter(move |(_, other)| *other == digest);
+            let Some((_, most)) = votes.iter().max_by_key(|(_, digest)| like(*digest).count())
+            else {
+                continue;
+            };
+            let as_many = votes.iter().filter(|(_, digest)| like(*digest).count() == 2).count();
+            if like(*most).count() == 2 && as_many == 2 {
+                for (lease, _) in like(*most) {
+                    let word = pairs.entry(*lease).or_default();
+                    word.insert(TaskRange::new(task, task + 1));
+                }
+            }
+        }
+        pairs
+    }
+
     /// Takes the undecided ones of a lease's votes into their ballots, and gives an account of all.
     fn restore_votes(&mut self, record: &LeaseRecord, votes: Vec<TaskResult>) -> Cast {
         let mut cast = Cast::default();
@@ -163,7 +213,8 @@ impl Complex {
 
     fn restore_lease(&mut self, record: LeaseRecord, cast: Cast) -> Result<(), RestoreError> {
         let id = record.id;
-        let checkable = self.could_ask(&[record.host]);
+        let checkable = self.could_ask(record.job, &[record.host]);
+        let always = self.is_always_checked(record.host, record.job);
         let missing =
             |what: &dyn std::fmt::Display| RestoreError::Rows(format!("lease {id} names {what}"));
         // A lease of a job that is over was settled in the same transaction, or is held.
@@ -194,7 +245,7 @@ impl Complex {
             }
         }
         for range in out.iter().collect::<Vec<_>>() {
-            job.retake(holder, range);
+            job.retake(holder, range, always);
         }
         let reserved = charge_max(job).0.saturating_mul(i64::from(out.count()))
             + cast.reserved
@@ -204,8 +255,10 @@ impl Complex {
         job.leases.insert(id);
         host.leases.insert(id);
         self.due.set(id, record.deadline.max(self.now + RETURN_TIME_MIN));
-        let (on_credit, word) = (alone.count(), alone);
-        let lease = Lease { record, out, undecided, on_credit, word, reserved };
+        let on_credit = alone.count();
+        let word = alone.iter().chain(cast.pairs.iter()).collect();
+        let (checkers, matures) = (BTreeSet::new(), 0);
+        let lease = Lease { record, out, undecided, on_credit, word, checkers, matures, reserved };
         self.leases.insert(id, lease);
         Ok(())
     }
@@ -213,9 +266,11 @@ impl Complex {
 
 /// What a lease's votes amount to.
 #[derive(Default)]
-struct Cast {
+pub(super) struct Cast {
     /// Of which tasks there are any, decided or not.
-    tasks: TaskSet,
+    pub(super) tasks: TaskSet,
+    /// Tasks that were decided by this host and one other.
+    pub(super) pairs: TaskSet,
     undecided: u32,
     /// Micro-credits for the undecided ones.
     reserved: i64,

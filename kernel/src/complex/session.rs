@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use isos_base::host::{Accept, Offer};
 use isos_base::limits;
+use isos_base::price::Price;
 use isos_base::record::{HostRecord, Trust};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
@@ -13,6 +14,8 @@ use super::{Complex, Config, Effect, Host, SessionId};
 
 /// Leases that a host may say it holds.
 const HELD_MAX: usize = 4_096;
+/// How old the written time may be at which a host was seen last.
+const SEEN_EVERY: Span = Span::secs(600);
 
 /// A connection of a host.
 #[derive(Debug)]
@@ -160,6 +163,11 @@ impl Complex {
         };
         let offer = bounded(hello.offer);
         let class = self.classes.enter(&hello.spec);
+        let block = address.and_then(block_of);
+        let is_as_known = self.hosts.get(&id).is_some_and(|known| {
+            known.class == class && known.block == block && known.record.account == account
+        });
+        self.arrivals += u64::from(!is_as_known);
         if let Some(known) = self.hosts.get(&id) {
             self.classes.leave(known.class);
             self.owners.leave(known.record.account, &known.record.barred);
@@ -184,12 +192,16 @@ impl Complex {
             session: None,
             leases: BTreeSet::new(),
             held: BTreeSet::new(),
+            proofs: 0,
+            accept: Accept::Any,
+            wakes: Time(0),
+            lent: (Price(0), now),
         });
         host.record.spec = hello.spec;
         host.record.account = account;
         host.record.seen = now;
         host.class = class;
-        host.block = address.and_then(block_of);
+        host.block = block;
         self.dirty_hosts.insert(id);
         self.end_session(id, effects);
         self.lost.retain(|&(_, host)| host != id);
@@ -213,6 +225,7 @@ impl Complex {
         };
         self.cores_offered += entry.cores();
         host.session = Some(entry);
+        host.note_offer(now);
         self.ranks.insert((host.record.trust.passed, id));
         self.sessions.insert(session, id);
         effects.push(Effect::Send(session, ToHost::Welcome { now, account }));
@@ -276,6 +289,7 @@ impl Complex {
             ToComplex::Offer(offer) => {
                 let offer = bounded(offer);
                 let host = self.hosts.get_mut(&id).expect("a session has a host");
+                host.note_offer(self.now);
                 if let Some(current) = host.session.as_mut() {
                     self.cores_offered -= current.cores();
                     let more = offer.cores.saturating_sub(current.offer.cores);
@@ -286,6 +300,7 @@ impl Complex {
                     current.left_to_look = self.share.len();
                     self.cores_offered += current.cores();
                 }
+                host.note_offer(self.now);
                 self.feed(id, effects);
             }
             ToComplex::Report(report) => self.report(id, session, report, effects),
@@ -305,17 +320,32 @@ impl Complex {
         };
         self.end_session(id, &mut Vec::new());
         let host = self.hosts.get_mut(&id).expect("a session has a host");
-        host.record.seen = self.now;
         if !host.leases.is_empty() {
             self.lost.insert((self.now + self.config.lost_after, id));
         }
     }
 
+    /// A host was heard of. That is written down now and then: not at every report of it.
+    pub(super) fn note_seen(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.record.seen + SEEN_EVERY <= self.now {
+            host.record.seen = self.now;
+            self.dirty_hosts.insert(id);
+        }
+    }
+
     /// Forgets the current session, if there is one, and closes it.
     pub(super) fn end_session(&mut self, id: HostId, effects: &mut Vec<Effect>) {
+        if self.hosts.get(&id).is_some_and(|host| host.session.is_some()) {
+            self.note_seen(id);
+        }
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };
+        host.note_offer(self.now);
+        if host.session.is_some() {
+            host.record.seen = self.now;
+        }
         if let Some(old) = host.session.take() {
             self.cores_offered -= old.cores();
             self.sessions.remove(&old.id);

@@ -83,6 +83,7 @@ impl Complex {
             failed: 0,
             given_up: 0,
             redone: Vec::new(),
+            unchecked: 0,
             why: None,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
@@ -205,6 +206,7 @@ impl Complex {
             failed: 0,
             given_up: 0,
             redone: Vec::new(),
+            unchecked: 0,
             why: None,
         };
         let mut job = Job::new(record, constraint, &self.config);

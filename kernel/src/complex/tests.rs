@@ -20,6 +20,7 @@ use super::*;
 
 mod bank;
 mod bounds;
+mod explain;
 mod faults;
 mod parts;
 mod trust;

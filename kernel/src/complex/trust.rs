@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::record::{BillRecord, Change, Held, JobRecord, LeaseRecord, LeaseState, Reason};
 use isos_base::task::Digest;
 use isos_base::{
-    AccountId, BillId, Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time,
+    AccountId, BillId, Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet,
 };
 
 use super::job::Job;
 use super::place::unfit;
+use super::restore::Cast;
 use super::{Complex, Config, Effect, Host, RestoreError};
 use crate::lease::Lease;
 use crate::ledger::{Posting, Settlement, job_forfeit};
@@ -25,8 +26,6 @@ pub(super) const PROBATION_CHECKS: u64 = 10;
 /// Leases of one host whose pay is held. With more everything is checked again, so that checks
 /// pass and pay matures.
 const HELD_LEASES_MAX: usize = 1_024;
-/// A host that was not seen for so long is not waited for: nobody is there to check.
-const AWAY_AFTER: Span = Span::secs(86_400);
 /// Better hosts that are looked at before a host makes a check.
 const BETTER_LOOKED_AT_MAX: usize = 64;
 /// How old may be what is known of the middle of the hosts.
@@ -73,12 +72,6 @@ impl Host {
         other.record.account != self.record.account
             && (other.block.is_none() || other.block != self.block)
     }
-
-    /// Whether it is there, or was lately.
-    fn is_around(&self, now: Time) -> bool {
-        self.record.barred.is_none()
-            && (self.session.is_some() || self.record.seen + AWAY_AFTER > now)
-    }
 }
 
 impl Complex {
@@ -107,16 +100,29 @@ impl Complex {
     }
 
     /// How a host stands towards a job.
-    pub(super) fn standing(&self, job: JobId, host: HostId) -> Standing {
-        let Some(job) = self.jobs.get(&job) else { return Standing::Believed };
+    pub(super) fn standing(&mut self, id: JobId, host: HostId) -> Standing {
+        let Some(job) = self.jobs.get(&id) else { return Standing::Believed };
         let Some(Rule::Credibility { error_ppm, .. }) = job.rule() else {
             return Standing::Believed;
         };
-        let entry = &self.hosts[&host];
-        if entry.record.account == job.record.account || !self.could_ask(&[host]) {
+        let is_own = self.hosts[&host].record.account == job.record.account;
+        if is_own || !self.could_ask(id, &[host]) {
             return Standing::Believed;
         }
-        Standing::Known { rate: self.check_rate(entry, error_ppm) }
+        Standing::Known { rate: self.check_rate(&self.hosts[&host], error_ppm) }
+    }
+
+    /// Whether a job has everything checked that this host answers.
+    pub(super) fn is_always_checked(&self, host: HostId, job: JobId) -> bool {
+        let (Some(job), Some(host)) = (self.jobs.get(&job), self.hosts.get(&host)) else {
+            return true;
+        };
+        match job.rule() {
+            Some(Rule::Credibility { error_ppm, .. }) => {
+                host.record.account != job.record.account && self.check_rate(host, error_ppm) >= 1.0
+            }
+            _ => true,
+        }
     }
 
     /// Whether a result is to be checked. The same result is always drawn alike.
@@ -149,23 +155,15 @@ impl Complex {
             return Vec::new();
         }
         let better = self.ranks.iter().rev().take_while(|(passed, _)| *passed >= needed);
-        let fits = |id: &HostId| unfit(job, &self.hosts[id], self.now).is_none();
-        better.take(BETTER_LOOKED_AT_MAX).map(|&(_, id)| id).filter(fits).collect()
-    }
-
-    /// Whether a host is there, or was lately, that is independent of all of these.
-    pub(super) fn could_ask(&self, asked: &[HostId]) -> bool {
-        if self.owners.len() < 2 {
-            return false;
-        }
-        let stranger = |host: &Host| {
-            host.is_around(self.now)
-                && asked.iter().all(|id| {
-                    *id != host.record.id
-                        && self.hosts.get(id).is_none_or(|other| host.is_independent(other))
-                })
+        // Who gave tasks of the job back does not want it, whatever it says of itself.
+        let id_of = job.record.id;
+        let mut fits = |id: &HostId| {
+            let host = &self.hosts[id];
+            let session = host.session.as_ref();
+            session.is_some_and(|session| !session.declined.contains_key(&id_of))
+                && unfit(job, host, self.now).is_none()
         };
-        self.hosts.values().any(stranger)
+        better.take(BETTER_LOOKED_AT_MAX).map(|&(_, id)| id).filter(|id| fits(id)).collect()
     }
 
     /// Decides a task on the votes that there are, if nobody is left to be asked.
@@ -173,10 +171,16 @@ impl Complex {
         let Some(job) = self.jobs.get(&id) else { return };
         let one_first = job.rule().is_some_and(Rule::asks_one_first);
         let Some(ballot) = job.ballots.get(&task).filter(|_| one_first) else { return };
-        let best = ballot.best().filter(|_| !self.could_ask(&ballot.asked));
+        let (best, asked) = (ballot.best(), ballot.asked.clone());
+        let alone = ballot.votes.iter().filter(|vote| Some(vote.digest) == best).count() == 1;
         match best {
-            Some(digest) => self.judge(id, task, Verdict::Agreed(digest), effects),
-            None => self.recheck_later(id),
+            Some(digest) if !self.could_ask(id, &asked) => {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| alone) {
+                    job.record.unchecked = job.record.unchecked.saturating_add(1);
+                }
+                self.judge(id, task, Verdict::Agreed(digest), effects);
+            }
+            _ => self.recheck_later(id),
         }
     }
 
@@ -218,9 +222,14 @@ impl Complex {
             if !job.rule().is_some_and(Rule::asks_one_first) {
                 continue;
             }
-            let forsaken = job.begun().filter(|(asked, _)| !self.could_ask(asked));
-            let tasks: Vec<u32> =
-                forsaken.flat_map(|(_, tasks)| tasks.iter()).flat_map(TaskRange::tasks).collect();
+            let mut begun: Vec<_> =
+                job.begun().map(|(asked, tasks)| (asked.clone(), tasks.clone())).collect();
+            begun.retain(|(asked, _)| !self.could_ask(id, asked));
+            let tasks: Vec<u32> = begun
+                .iter()
+                .flat_map(|(_, tasks)| tasks.iter())
+                .flat_map(TaskRange::tasks)
+                .collect();
             for task in tasks {
                 self.judge_again(id, task, effects);
             }
@@ -232,10 +241,10 @@ impl Complex {
     /// not know that it would be checked; of a new host always, and of all under a quorum, which no
     /// host can tell from other work.
     pub(super) fn credit(&mut self, ballot: &Ballot, accepted: Digest, job: JobId) {
+        // A buyer who picks its hosts, or has its own, could have them praise each other.
+        let picks = self.picks_hosts(job);
         let Some(job) = self.jobs.get(&job) else { return };
         let one_first = job.rule().is_some_and(Rule::asks_one_first);
-        // A buyer who picks its hosts, or has its own, could have them praise each other.
-        let picks = job.constraint.as_ref().is_some_and(|constraint| constraint.names_hosts());
         let buyer = job.record.account;
         let right = ballot.votes.iter().filter(|vote| vote.digest == accepted).count();
         for (n, vote) in ballot.votes.iter().enumerate() {
@@ -251,6 +260,15 @@ impl Complex {
                     self.ranks.insert((trust.passed + 1, vote.host));
                 }
                 trust.passed += 1;
+                // What several hosts say of one lease, or one host of several, are proofs apart.
+                let others = ballot
+                    .votes
+                    .iter()
+                    .filter(|other| other.digest == accepted && other.host != vote.host);
+                if let Some(lease) = self.leases.get_mut(&vote.lease) {
+                    let news = others.filter(|other| lease.checkers.insert(other.host)).count();
+                    host.proofs += u64::from(news > 0);
+                }
                 self.dirty_hosts.insert(vote.host);
                 self.passed.insert(vote.host);
             }
@@ -265,15 +283,23 @@ impl Complex {
             return true;
         }
         let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
-        if lease.on_credit == 0 || host.record.barred.is_some() {
+        // Two strangers who agree are right but for the chance that both are bad. Where less is
+        // accepted, their word can be taken back for as long as that of one who was not checked.
+        let job = &self.jobs[&lease.record.job];
+        let pairs_wait = job.record.spec.verify.error_ppm().is_some_and(|error_ppm| {
+            f64::from(error_ppm) / 1e6 < self.config.bad_share * self.config.bad_share
+        });
+        let waits = lease.on_credit > 0 || (pairs_wait && !lease.word.is_empty());
+        if !waits || host.record.barred.is_some() {
             return false;
         }
         let passed = host.record.trust.passed + self.config.mature_checks;
+        lease.matures = host.proofs + self.config.mature_checks;
         let until = self.now + self.config.mature_after;
         lease.record.held = Some(Held { passed, until });
         lease.record.state = LeaseState::Returned;
         host.leases.remove(&id);
-        host.held.insert((passed, id));
+        host.held.insert((lease.matures, id));
         self.held_due.insert((until, id));
         self.dirty_hosts.insert(lease.record.host);
         self.dirty_leases.insert(id);
@@ -290,8 +316,8 @@ impl Complex {
         let mut mature = Vec::new();
         for id in std::mem::take(&mut self.passed) {
             let host = &self.hosts[&id];
-            let passed = host.record.trust.passed;
-            mature.extend(host.held.iter().take_while(|held| held.0 <= passed).map(|held| held.1));
+            let proofs = host.proofs;
+            mature.extend(host.held.iter().take_while(|held| held.0 <= proofs).map(|held| held.1));
         }
         self.release(mature, effects);
     }
@@ -325,7 +351,7 @@ impl Complex {
         let lease = self.leases.get_mut(&id).expect("held leases are kept");
         let held = lease.record.held.take().expect("it is held");
         let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
-        host.held.remove(&(held.passed, id));
+        host.held.remove(&(lease.matures, id));
         self.held_due.remove(&(held.until, id));
     }
 
@@ -403,6 +429,7 @@ impl Complex {
         let host = &self.hosts[&id];
         let held: Vec<LeaseId> = host.held.iter().map(|&(_, lease)| lease).collect();
         let all: Vec<LeaseId> = held.iter().chain(&host.leases).copied().collect();
+        let mut taken_back: BTreeMap<JobId, TaskSet> = BTreeMap::new();
         for lease in all {
             let Some(lease) = self.leases.get_mut(&lease) else { continue };
             let word = std::mem::take(&mut lease.word);
@@ -410,14 +437,19 @@ impl Complex {
             if word.is_empty() {
                 continue;
             }
-            lease.record.accepted -= word.count();
-            lease.record.rejected += word.count();
+            let count = word.count().min(lease.record.accepted);
+            lease.record.accepted -= count;
+            lease.record.rejected += count;
             self.dirty_leases.insert(lease.record.id);
             self.dirty_jobs.insert(lease.record.job);
             job.reopen(&word);
+            let tasks = taken_back.entry(lease.record.job).or_default();
+            word.iter().for_each(|range| _ = tasks.insert(range));
+        }
+        for (job_id, word) in taken_back {
+            let Some(job) = self.jobs.get_mut(&job_id) else { continue };
             // It says which tasks have several results.
             effects.push(Effect::Keep(Change::Job(Box::new(job.full_record()))));
-            let job_id = lease.record.job;
             // Whoever agreed with it is paid, but these tasks are not its lease's any more: it may
             // be the one that does them again.
             for other in job.leases.clone() {
@@ -481,7 +513,7 @@ impl Complex {
     pub(super) fn restore_held(
         &mut self,
         record: LeaseRecord,
-        checked: &TaskSet,
+        cast: Cast,
     ) -> Result<(), RestoreError> {
         let id = record.id;
         let missing =
@@ -489,7 +521,7 @@ impl Complex {
         let held = record.held.expect("the caller has looked");
         let host = self.hosts.get_mut(&record.host).ok_or_else(|| missing(&"an unknown host"))?;
         let mut alone: TaskSet = record.ranges.iter().copied().collect();
-        checked.iter().for_each(|range| _ = alone.remove(range));
+        cast.tasks.iter().for_each(|range| _ = alone.remove(range));
         let reserved = if let Some(job) = self.jobs.get_mut(&record.job) {
             let owed = job.record.price.charge(record.fuel);
             job.leases.insert(id);
@@ -502,10 +534,13 @@ impl Complex {
             over.reserved.0 += owed.0;
             owed
         };
-        host.held.insert((held.passed, id));
+        let matures = host.proofs + self.config.mature_checks;
+        host.held.insert((matures, id));
         self.held_due.insert((held.until, id));
-        let (on_credit, word, out) = (alone.count(), alone, TaskSet::new());
-        let lease = Lease { record, out, undecided: 0, on_credit, word, reserved };
+        let (on_credit, out) = (alone.count(), TaskSet::new());
+        let word = alone.iter().chain(cast.pairs.iter()).collect();
+        let (checkers, undecided) = (BTreeSet::new(), 0);
+        let lease = Lease { record, out, undecided, on_credit, word, checkers, matures, reserved };
         self.leases.insert(id, lease);
         Ok(())
     }
@@ -516,7 +551,7 @@ impl Complex {
         let held = record.held.expect("the caller has looked");
         assert!(lease.out.is_empty() && lease.undecided == 0, "lease {id}: held, so all decided");
         let host = &self.hosts[&record.host];
-        assert!(host.held.contains(&(held.passed, id)), "lease {id}: its host knows it");
+        assert!(host.held.contains(&(lease.matures, id)), "lease {id}: its host knows it");
         assert!(host.record.barred.is_none(), "lease {id}: a barred host has forfeited it");
         assert!(self.held_due.contains(&(held.until, id)), "lease {id}: it matures some day");
         let job = self.jobs.get(&record.job).map(|job| &job.leases);

@@ -49,6 +49,7 @@ impl Complex {
             ended: record.ended,
             price: record.price,
             why: record.why,
+            unchecked: record.unchecked,
             held: MicroCredits::ZERO,
             spent: record.spent,
             hosts: 0,

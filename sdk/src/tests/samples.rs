@@ -27,6 +27,7 @@ pub(super) fn job(done: u32, state: JobState) -> JobView {
         ended: None,
         price: Price(100),
         why: None,
+        unchecked: 0,
         held: MicroCredits(5),
         spent: MicroCredits(0),
         hosts: 1,

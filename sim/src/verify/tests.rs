@@ -35,6 +35,22 @@ fn who_turns_late_or_comes_back_stays_below_the_promise() {
     assert!(back.caught > 2, "{back:?}");
 }
 
+/// A batch of lies that an accomplice happens to check is taken back once others have checked the
+/// next: what two strangers agree on stays provisional until then.
+#[test]
+fn accomplices_in_a_complex_without_history_stay_below_a_strict_promise() {
+    let policy = Policy::Kernel(Verify::Credibility { error_ppm: 100 });
+    let (mut wrong, mut accepted) = (0, 0);
+    for seed in 1..=4 {
+        let setting = Setting { seed, ..setting(policy, Strategy::OnOff { right: 10 }) };
+        let outcome = measure(&setting);
+        assert_eq!(outcome.accepted, 12_000, "{outcome:?}");
+        wrong += outcome.wrong;
+        accepted += outcome.accepted;
+    }
+    assert!(wrong as f64 <= 1e-4 * accepted as f64, "{wrong} of {accepted}");
+}
+
 #[test]
 fn honest_hosts_cost_little_more_than_no_check_at_all() {
     let ours = measure(&setting(CREDIBILITY, Strategy::Honest));

@@ -26,6 +26,7 @@ fn job(id: u64, tasks: Vec<TaskRange>) -> Change {
         failed: 0,
         given_up: 0,
         redone: Vec::new(),
+        unchecked: 0,
         why: Some("cancelled".into()),
     }))
 }

@@ -3,7 +3,7 @@
 use isos_base::api::{RESULT_FRAME_BYTES_MAX, ResultEntry};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
-use isos_base::record::{Change, JobRecord, JobState, ResultBatch};
+use isos_base::record::{Change, JobRecord, JobState, ResultBatch, StateChunk, TaskState, states};
 use isos_base::task::Exit;
 use isos_base::{AccountId, Fuel, Guid, MicroCredits, Time, TransferId};
 
@@ -41,6 +41,7 @@ fn job() -> JobRecord {
         failed: 0,
         given_up: 0,
         redone: Vec::new(),
+        unchecked: 0,
         why: None,
     }
 }
@@ -125,14 +126,20 @@ async fn of_a_task_that_was_done_again_the_last_result_counts() {
     let world = World::new().await;
     let with = |task, byte: u8| accepted(task, OutputAt::Inline(vec![byte]));
     let batch = |batch, results| Change::Results(ResultBatch { job: JobId(9), batch, results });
-    let redone = vec![TaskRange::new(1, 3)];
+    let redone = vec![TaskRange::new(1, 3), TaskRange::new(4, 5)];
+    // Tasks 0 to 3 are done, 4 was done once and is open again.
+    let mut bits = vec![0; 250];
+    states::fill(&mut bits, TaskRange::new(0, 4), TaskState::Done);
     let changes = [
-        Change::Job(Box::new(JobRecord { redone: redone.clone(), ..job() })),
-        batch(0, vec![with(0, 1), with(1, 1), with(2, 1), with(3, 1)]),
+        Change::Job(Box::new(JobRecord { redone, ..job() })),
+        Change::States(StateChunk { job: JobId(9), chunk: 0, bits }),
+        batch(0, vec![with(0, 1), with(1, 1), with(2, 1), with(3, 1), with(4, 1)]),
         batch(1, vec![with(2, 2)]),
     ];
     let shared = world.server.shared.clone();
     shared.db.commit(&changes).await.unwrap();
+    let redone = Redone::of(&shared.db, JobId(9)).await.unwrap();
+    assert_eq!(redone.last(&shared.db, JobId(9), 4).await.unwrap(), None);
     let mut pages = Pages { redone, ..Pages::new(shared.clone(), JobId(9), None, true) };
     let told: Vec<_> = entries(&pages.next().await.unwrap())
         .into_iter()

@@ -143,6 +143,7 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
         given_up: u32::MAX,
         why: Some("cancelled".into()),
         redone: (0..random.below(3) as u32).map(|n| TaskRange::new(n * 9, n * 9 + 4)).collect(),
+        unchecked: random.below(1_000) as u32,
     }
 }
 

@@ -78,7 +78,7 @@ impl Complex {
         let (first, _) = host.held.first()?;
         let until = host.held.iter().filter_map(|(_, id)| self.leases[id].record.held);
         let until = until.map(|held| held.until).min()?;
-        let checks = first.saturating_sub(host.record.trust.passed);
+        let checks = first.saturating_sub(host.proofs);
         Some(format!(
             "{} for {} leases are held; the first of it until it has passed {checks} checks more, \
              or until {until}",

@@ -5,6 +5,8 @@ use isos_base::record::{Accepted, LeaseState};
 
 use super::*;
 
+mod asking;
+
 /// A job under credibility.
 fn credible(count: u32, error_ppm: u32) -> JobSpec {
     JobSpec { verify: Verify::Credibility { error_ppm }, ..job(count) }

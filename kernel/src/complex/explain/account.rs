@@ -1,0 +1,185 @@
+//! Where an account's credits are, what it waits for, and what it may not do.
+
+use isos_base::api::{Explanation, ReasonView};
+use isos_base::{AccountId, MicroCredits};
+
+use crate::complex::{Complex, Host};
+
+/// Jobs, and hosts, that an explanation names one by one.
+const NAMED_MAX: usize = 20;
+
+impl Complex {
+    /// Why an account stands where it stands. `None` if there is no such account.
+    #[must_use]
+    pub fn explain_account(&self, id: AccountId) -> Option<Explanation> {
+        let view = self.account_view(id)?;
+        let mut reasons = Vec::new();
+        if view.available <= MicroCredits::ZERO {
+            reasons.push(ReasonView {
+                about: "balance".into(),
+                why: "nothing is available: a job that costs anything is refused".into(),
+                remedy: Some("earn by hosts, wait for holds to end, or ask the operator".into()),
+            });
+        }
+        reasons.extend(self.account_holds(id));
+        reasons.extend(self.account_quotas(id));
+        let mine = || self.hosts.values().filter(|host| host.record.account == id);
+        reasons.extend(self.account_bars(id, mine().filter(|it| it.record.barred.is_some())));
+        reasons.extend(self.account_pay(id, mine()));
+        if let Some(before) = self.accounts_before(id).filter(|before| *before > 0) {
+            let (s, comes) = if before == 1 { ("", "comes") } else { ("s", "come") };
+            reasons.push(ReasonView {
+                about: "fair share".into(),
+                why: format!("{before} account{s} with jobs that used less lately {comes} first"),
+                remedy: Some("wait: its turn comes as the others use more".into()),
+            });
+        }
+        let verdict = format!("{} credits available, {} held", view.available, view.held);
+        Some(Explanation { about: format!("account {} ({})", view.name, id.0), verdict, reasons })
+    }
+
+    /// What of its credits is set aside, and until when.
+    fn account_holds(&self, id: AccountId) -> Vec<ReasonView> {
+        let mut reasons = Vec::new();
+        let (mut more, mut of_more) = (0, MicroCredits::ZERO);
+        let jobs = self.jobs.values().filter(|job| job.record.account == id);
+        for job in jobs {
+            let held = self.remaining(job);
+            if reasons.len() >= NAMED_MAX {
+                (more, of_more) = (more + 1, MicroCredits(of_more.0 + held.0));
+                continue;
+            }
+            reasons.push(ReasonView {
+                about: format!("job {}", job.record.id),
+                why: format!(
+                    "{held} credits are held for it, {} of them for what runs and what is owed; \
+                     {} of {} tasks are open",
+                    job.reserved,
+                    job.open(),
+                    job.record.spec.task_count()
+                ),
+                remedy: Some(format!(
+                    "what is not used comes back at its end; `isos job cancel {}` ends it now",
+                    job.record.id
+                )),
+            });
+        }
+        for (job, over) in self.over.iter().filter(|(_, over)| over.record.account == id) {
+            if reasons.len() >= NAMED_MAX {
+                (more, of_more) = (more + 1, MicroCredits(of_more.0 + over.reserved.0));
+                continue;
+            }
+            let until = over.leases.iter().filter_map(|lease| self.leases[lease].record.held);
+            let until = until.map(|held| held.until).max();
+            let until = until.map_or_else(String::new, |until| format!(", or until {until}"));
+            reasons.push(ReasonView {
+                about: format!("job {job}"),
+                why: format!(
+                    "it is over; {} credits are held for hosts whose results nobody checked, until \
+                     these have passed further checks{until}",
+                    over.reserved
+                ),
+                remedy: Some("nothing: they are paid, or come back if a host is caught".into()),
+            });
+        }
+        if more > 0 {
+            let why = format!("{of_more} credits are held for them");
+            reasons.push(ReasonView { about: format!("{more} more jobs"), why, remedy: None });
+        }
+        reasons
+    }
+
+    /// How much of what it may have it has.
+    fn account_quotas(&self, id: AccountId) -> Vec<ReasonView> {
+        let jobs = self.jobs.values().filter(|job| job.record.account == id).count();
+        let hosts = self.hosts.values().filter(|host| host.record.account == id).count();
+        let (jobs_max, hosts_max) = (self.config.account_jobs_max, self.config.account_hosts_max);
+        let jobs_remedy = (jobs >= jobs_max)
+            .then(|| "no more are taken: wait for some, or use one job with more tasks".to_owned());
+        let hosts_remedy = (hosts >= hosts_max).then(|| {
+            "no more may join: use another account, or ask the operator for more --account-hosts"
+                .to_owned()
+        });
+        vec![
+            ReasonView {
+                about: "jobs".into(),
+                why: format!("{jobs} are not over, of {jobs_max} at the most"),
+                remedy: jobs_remedy,
+            },
+            ReasonView {
+                about: "hosts".into(),
+                why: format!("{hosts} have joined, of {hosts_max} at the most"),
+                remedy: hosts_remedy,
+            },
+        ]
+    }
+
+    /// What it may not do because hosts of it were caught.
+    fn account_bars<'a>(
+        &self,
+        id: AccountId,
+        barred: impl Iterator<Item = &'a Host>,
+    ) -> Vec<ReasonView> {
+        let mut reasons = Vec::new();
+        for host in barred.take(NAMED_MAX) {
+            let why = host.record.barred.as_deref().unwrap_or_default();
+            reasons.push(ReasonView {
+                about: format!("host {}", host.record.id.short()),
+                why: format!("barred: {why}"),
+                remedy: None,
+            });
+        }
+        if !reasons.is_empty() {
+            reasons.push(ReasonView {
+                about: "barred".into(),
+                why: format!("a host of account {id} was caught: it can add no others"),
+                remedy: Some("hosts that it has go on; only the operator can help".into()),
+            });
+        }
+        reasons
+    }
+
+    /// What was earned and is not paid yet.
+    fn account_pay<'a>(
+        &self,
+        id: AccountId,
+        hosts: impl Iterator<Item = &'a Host>,
+    ) -> Vec<ReasonView> {
+        let mut reasons = Vec::new();
+        let bills = self.bills.values().filter(|bill| bill.account == id);
+        let (mut open, mut due) = (0, 0);
+        for bill in bills {
+            let earning = bill.price.earning(bill.fuel);
+            open += 1;
+            due += earning.0 - self.fee_rate.fee(earning).0;
+        }
+        if open > 0 {
+            let s = if open == 1 { "" } else { "s" };
+            reasons.push(ReasonView {
+                about: "bills".into(),
+                why: format!("{} credits stand on {open} open bill{s}", MicroCredits(due)),
+                remedy: Some("nothing: a bill is posted after ten seconds".into()),
+            });
+        }
+        let (mut waits, mut pay, mut first) = (0, 0, None);
+        for host in hosts.filter(|host| !host.held.is_empty()) {
+            waits += host.held.len();
+            pay += self.held_for(host).0;
+            let until = host.held.iter().filter_map(|(_, id)| self.leases[id].record.held);
+            let until = until.map(|held| held.until).min();
+            first = first.into_iter().chain(until).min();
+        }
+        if let Some(first) = first {
+            reasons.push(ReasonView {
+                about: "held pay".into(),
+                why: format!(
+                    "{} credits for {waits} leases that nobody checked are held; the first of it \
+                     until {first}",
+                    MicroCredits(pay)
+                ),
+                remedy: Some("sooner if its hosts pass checks, which come with work".into()),
+            });
+        }
+        reasons
+    }
+}

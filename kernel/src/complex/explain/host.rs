@@ -1,0 +1,62 @@
+//! Why a host does or does not work, and what becomes of what it earned.
+
+use isos_base::HostId;
+use isos_base::api::{Explanation, ReasonView};
+
+use crate::complex::Complex;
+
+impl Complex {
+    /// Why a host does or does not work.
+    #[must_use]
+    pub fn explain_host(&self, id: HostId) -> Option<Explanation> {
+        let host = self.hosts.get(&id)?;
+        let view = self.host_view(id)?;
+        let mut reasons = Vec::new();
+        let mut add = |about: &str, why: String, remedy: Option<&str>| {
+            reasons.push(ReasonView { about: about.into(), why, remedy: remedy.map(Into::into) });
+        };
+        if let Some(why) = &host.record.barred {
+            add("barred", why.clone(), Some("its unpaid work is forfeit; it cannot come back"));
+        }
+        let engine = &host.record.spec.engine;
+        if let Some(wanted) = self.config.engine.as_ref().filter(|wanted| *wanted != engine) {
+            let why = format!("it has {engine}, this complex compares results of {wanted}");
+            add("engine", why, Some("update isos on it"));
+        }
+        if let Some(session) = &host.session {
+            for reason in &session.offer.reasons {
+                add("policy", reason.clone(), None); // Its remedy is part of it.
+            }
+            let (wants, pays) = (session.offer.price_min, self.config.price);
+            if wants > pays {
+                let why = format!(
+                    "it works from {} micro-credits per gigafuel on, new jobs pay {}",
+                    wants.0, pays.0
+                );
+                add("price", why, Some("lower price_min in its policy, or wait"));
+            }
+            let room = session.room;
+            let backlog = room.backlog;
+            add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
+        } else if host.record.barred.is_some() {
+            // It is kept out, wherever it is.
+        } else if host.wakes > self.now {
+            let why = format!("asleep until {} at the latest: nothing waited for it", host.wakes);
+            add("connection", why, None);
+        } else {
+            let seen = host.record.seen;
+            let remedy = "look after it: `isos status` there";
+            add("connection", format!("not connected; last seen {seen}"), Some(remedy));
+        }
+        if host.record.barred.is_none() {
+            add("trust", self.trust_text(host), None);
+            if let Some(why) = self.held_text(host) {
+                add("held pay", why, Some("it is paid by itself: checks come with work"));
+            }
+        }
+        let (good, bad, lost) = (view.good, view.bad, view.lost);
+        add("history", format!("{good} results accepted, {bad} rejected, {lost} tasks lost"), None);
+        let verdict = format!("{:?}", view.state).to_lowercase();
+        Some(Explanation { about: format!("host {}", id.short()), verdict, reasons })
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is asked for a check, who is waited for, and what shows something of a host.
+
+use isos_base::TaskSet;
+
+use super::*;
+
+#[test]
+fn whoever_comes_back_first_after_a_restart_is_not_believed_for_that() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    // They stay connected for longer than anybody is waited for, and say something now and then.
+    for _ in 0..30 {
+        world.pass(Span::secs(3_600));
+        (1..=3).for_each(|n| _ = world.work(n, 0));
+    }
+    world.restart();
+    world.join(1);
+    let job = world.submit(credible(20, 10_000));
+    world.run();
+    assert_eq!(world.state(job), JobState::Active, "the others may be back soon");
+    world.join(2);
+    world.run();
+    assert_eq!(world.state(job), JobState::Done);
+    assert_eq!(world.tables.jobs[&job].unchecked, 0);
+}
+
+#[test]
+fn after_a_long_outage_all_hosts_are_waited_for_for_a_while() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    world.now += Span::secs(9 * 86_400);
+    world.restart();
+    world.join(1);
+    let job = world.submit(credible(20, 10_000));
+    world.run();
+    assert_eq!(world.state(job), JobState::Active);
+    world.pass(Span::secs(7_200));
+    assert_eq!(world.state(job), JobState::Done, "nobody else came");
+    assert_eq!(world.tables.jobs[&job].unchecked, 20);
+}
+
+#[test]
+fn nobody_waits_for_hosts_that_can_never_run_the_job() {
+    let large = |world: &mut World, n: u8, change: fn(&mut Hello)| {
+        world.come(n, &format!("owner{n}"), change);
+    };
+    let obstacles: [fn(&mut Hello); 3] = [
+        |hello| hello.spec.memory = Bytes::gib(1),
+        |hello| hello.spec.country = Some("SE".into()),
+        |hello| hello.offer.accept = Accept::Only(Vec::new()),
+    ];
+    for obstacle in obstacles {
+        let mut world = World::new();
+        large(&mut world, 1, |hello| hello.spec.country = Some("FI".into()));
+        large(&mut world, 2, obstacle);
+        let constraint = Some("host.country != \"SE\"".into());
+        let job =
+            world.submit(JobSpec { memory: Bytes::gib(2), constraint, ..credible(20, 10_000) });
+        world.run();
+        assert_eq!(world.state(job), JobState::Done);
+        assert_eq!((executions(&world, job), world.tables.jobs[&job].unchecked), (20, 20));
+    }
+}
+
+#[test]
+fn a_host_that_is_too_dear_is_waited_for_for_a_day() {
+    let mut world = World::new();
+    world.join(1);
+    world.come(2, "owner2", |hello| hello.offer.price_min = Price(5_000));
+    let job = world.submit(credible(20, 10_000));
+    world.run();
+    assert_eq!(world.state(job), JobState::Active, "it may become cheaper in the evening");
+    for _ in 0..30 {
+        world.pass(Span::secs(3_600));
+        (1..=2).for_each(|n| _ = world.work(n, 0));
+    }
+    assert_eq!(world.state(job), JobState::Done, "it did not");
+    assert_eq!(world.tables.jobs[&job].unchecked, 20);
+}
+
+#[test]
+fn a_better_host_that_wants_no_checks_leaves_them_to_newer_ones() {
+    let mut world = settled_world(3);
+    let job = world.submit(credible(200, 100));
+    // Its checks wait for others; the better hosts give back whatever they get.
+    (4..=8).for_each(|n| world.join(n));
+    for _ in 0..400 {
+        world.now += Span::secs(1);
+        while world.complex.deadline().is_some_and(|at| at <= world.now) {
+            world.step(Input::TimerFired);
+        }
+        for n in 2..=3 {
+            decline(&mut world, n);
+        }
+        (4..=8).for_each(|n| _ = world.work(n, usize::MAX));
+        _ = world.work(1, 5);
+    }
+    assert_eq!(world.state(job), JobState::Done);
+}
+
+/// A host gives back all that it was granted.
+fn decline(world: &mut World, n: u8) {
+    let host = world.hosts.get_mut(&n).unwrap();
+    let Some(session) = host.session else { return };
+    let give_back = |grant: Grant| LeaseReport {
+        lease: grant.lease,
+        results: Vec::new(),
+        faults: Vec::new(),
+        returned: grant.ranges,
+        busy: Span::ZERO,
+    };
+    let leases = std::mem::take(&mut host.grants).into_iter().map(give_back).collect();
+    let room = Room { cores_idle: 2, ..Room::default() };
+    let frame = ToComplex::Report(Report { seq: 1, leases, room });
+    world.step(Input::HostSaid { session, frame });
+}
+
+#[test]
+fn work_that_only_a_few_owners_could_do_shows_nothing() {
+    let mut world = World::new();
+    for n in 1..=2 {
+        world.come(n, &format!("owner{n}"), |hello| hello.spec.cpus = 97);
+    }
+    (3..=8).for_each(|n| world.join(n));
+    let constraint = Some("host.cpus == 97".into());
+    let job = world.submit(JobSpec { constraint, ..credible(300, 100_000) });
+    world.run();
+    assert_eq!(world.state(job), JobState::Done);
+    for n in 1..=2 {
+        let trust = world.complex.hosts[&host_id(n)].record.trust;
+        assert_eq!((trust.passed, trust.results), (0, 0), "an accomplice's job can be such");
+    }
+}
+
+#[test]
+fn the_word_of_two_strangers_waits_where_it_is_not_sure_enough() {
+    for (error_ppm, waits) in [(10_000, false), (1_000, true)] {
+        let mut world = World::new();
+        (1..=3).for_each(|n| world.join(n));
+        let job = world.submit(credible(15, error_ppm));
+        let mut most = 0;
+        let words = |world: &World| -> BTreeMap<LeaseId, TaskSet> {
+            let leases = world.complex.leases.iter();
+            leases.map(|(id, lease)| (*id, lease.word.clone())).collect()
+        };
+        let is_empty = |word: &TaskSet| word.is_empty();
+        for _ in 0..20 {
+            world.now += Span::millis(10);
+            (1..=3).for_each(|n| _ = world.work(n, 1));
+            most = most.max((1..=3).map(|n| held(&world, n)).sum::<usize>());
+            if !words(&world).values().all(is_empty) {
+                break;
+            }
+        }
+        let before = words(&world);
+        assert!(before.values().any(|word| !word.is_empty()));
+        world.restart();
+        assert_eq!(words(&world), before, "and is known after a restart");
+        (1..=3).for_each(|n| world.join(n));
+        run_slowly(&mut world, 3, 1);
+        most = most.max((1..=3).map(|n| held(&world, n)).sum::<usize>());
+        assert_eq!(most > 0, waits, "{error_ppm}");
+        assert_eq!(world.state(job), JobState::Done);
+    }
+}
+
+#[test]
+fn known_hosts_are_not_kept_from_beginning_tasks_by_the_answers_that_wait() {
+    let mut world = settled_world(3);
+    let job = world.submit(credible(200_000, 100_000));
+    let job = world.complex.jobs.get_mut(&job).unwrap();
+    let mut begun = |tasks: u32, always: bool| -> u32 {
+        let ranges = job.take(host_id(1), tasks, u32::MAX, always, |_| true);
+        ranges.iter().map(|range| range.len()).sum()
+    };
+    assert_eq!(begun(40_000, false), 40_000);
+    let new = begun(40_000, true) + begun(40_000, true);
+    assert!((new as usize) <= job::BALLOTS_MAX, "{new}");
+}
