@@ -131,8 +131,11 @@ pub enum Origin {
     /// A /56: what one household or one rented machine gets at the most.
     V6([u8; 7]),
     /// Behind a relay, wherever that is. All of these count as one, since a new key costs nothing,
-    /// but one that may do [`Origin::RELAYED_TIMES`] as much.
+    /// but one that may do [`Origin::RELAYED_TIMES`] as much. How many places that are held at once
+    /// are theirs is for those to say who have the places.
     Relayed,
+    /// Behind a proxy of the operator's, which sees to limits itself: nothing is counted.
+    Proxy,
 }
 
 impl Origin {
@@ -158,6 +161,7 @@ impl Origin {
         match self {
             Self::V4(_) | Self::V6(_) => Self::RELAYED_TIMES,
             Self::Relayed => 1,
+            Self::Proxy => 0,
         }
     }
 }

@@ -85,7 +85,9 @@ impl Tokens {
     fn remember(&self, token: &[u8], what: Checked, until: Time) {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.len() >= CACHE_MAX {
-            checked.clear();
+            // One at a time: those of others stay good for as long as they can.
+            let first = checked.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| *id);
+            first.map(|id| checked.remove(&id));
         }
         checked.insert(Guid::of(token), (what, until));
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +14,15 @@ use isos_base::rate::{Origin, Rate, Rates};
 use isos_base::{AccountId, Bytes, HostId, Span, Time};
 use tokio::time::Instant;
 
+use crate::hosts::{API_CONNECTIONS_MAX, HOST_CONNECTIONS_MAX};
 use crate::limits::{Limits, rate};
 
 /// Debtors of one table: some 6 MiB when all places are taken.
 const CALLERS_MAX: usize = 65_536;
+/// Who waits for its own readers looks again after this time.
+const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+/// Uploads of one account at once, of any size.
+const ACCOUNT_UPLOADS_MAX: u64 = 32;
 /// Who holds as much as it may comes back after this time: nobody knows when something gets free.
 const HELD_AGAIN: Span = Span::secs(2);
 
@@ -30,12 +36,13 @@ enum Limit {
     AccountRequests,
     AccountOpen,
     AccountUploads,
+    AccountReads,
     HostSessions,
     HostFrames,
 }
 
 impl Limit {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -43,6 +50,7 @@ impl Limit {
         Self::AccountRequests,
         Self::AccountOpen,
         Self::AccountUploads,
+        Self::AccountReads,
         Self::HostSessions,
         Self::HostFrames,
     ];
@@ -57,6 +65,7 @@ impl Limit {
             Self::AccountRequests => "account-requests",
             Self::AccountOpen => "account-open",
             Self::AccountUploads => "account-uploads",
+            Self::AccountReads => "account-reads",
             Self::HostSessions => "host-sessions",
             Self::HostFrames => "host-frames",
         }
@@ -87,7 +96,14 @@ impl Limit {
                 format!("more than {} requests of one account at once", limits.account_open)
             }
             Self::AccountUploads => {
-                format!("uploads of more than {} of one account at once", limits.account_uploads)
+                format!(
+                    "uploads of more than {} of one account at once, or more than \
+                     {ACCOUNT_UPLOADS_MAX} of them",
+                    limits.account_uploads
+                )
+            }
+            Self::AccountReads => {
+                format!("more than {} of one account's objects in memory", limits.account_reads)
             }
             Self::HostSessions => {
                 format!("more than {} sessions a second of one host", limits.host_sessions)
@@ -149,6 +165,7 @@ pub(crate) struct Door {
     hosts: Holdings<Origin>,
     open: Holdings<AccountId>,
     uploads: Holdings<AccountId>,
+    reads: Holdings<AccountId>,
     refused: [AtomicU64; Limit::ALL.len()],
 }
 
@@ -170,18 +187,30 @@ impl Door {
             hosts: Holdings::default(),
             open: Holdings::default(),
             uploads: Holdings::default(),
+            reads: Holdings::default(),
             refused: Default::default(),
             limits,
         }
     }
 
+    /// Whence those come who call on the HTTP socket from this address.
+    pub(crate) fn http_origin(&self, address: IpAddr) -> Origin {
+        if self.limits.http_behind_proxy { Origin::Proxy } else { Origin::of(Some(address)) }
+    }
+
     /// A request from there, whoever sent it.
     pub(crate) fn request(&self, origin: Origin) -> Result<(), Refused> {
+        if origin == Origin::Proxy {
+            return Ok(());
+        }
         self.take(&self.requests, Limit::AddressRequests, origin, origin.weight())
     }
 
     /// A token from there that must be checked.
     pub(crate) fn token(&self, origin: Origin) -> Result<(), Refused> {
+        if origin == Origin::Proxy {
+            return Ok(());
+        }
         self.take(&self.tokens, Limit::AddressTokens, origin, origin.weight())
     }
 
@@ -201,20 +230,33 @@ impl Door {
         size: Bytes,
     ) -> Result<Share<AccountId>, Refused> {
         let max = self.limits.account_uploads.0;
-        self.hold(&self.uploads, Limit::AccountUploads, account, size.0, max)
+        // Each counts for a part of them, so that small ones do not take all places.
+        let least = if max == 0 { 1 } else { max.div_ceil(ACCOUNT_UPLOADS_MAX) };
+        self.hold(&self.uploads, Limit::AccountUploads, account, size.0.max(least), max)
+    }
+
+    /// Waits until an account may have an object of this size in memory. The only one may be of any
+    /// size.
+    pub(crate) async fn reading(&self, account: AccountId, size: Bytes) -> Share<AccountId> {
+        let max = self.limits.account_reads.0;
+        loop {
+            match self.hold(&self.reads, Limit::AccountReads, account, size.0, max) {
+                Ok(share) => return share,
+                Err(_) => tokio::time::sleep(READ_AGAIN).await,
+            }
+        }
     }
 
     /// A connection to the API.
     pub(crate) fn connection(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
-        let max = u64::from(self.limits.address_connections) * Origin::RELAYED_TIMES;
-        let limit = Limit::AddressConnections;
-        self.hold(&self.connections, limit, origin, origin.weight(), max)
+        let max = most(origin, self.limits.address_connections, API_CONNECTIONS_MAX);
+        self.hold(&self.connections, Limit::AddressConnections, origin, 1, max)
     }
 
     /// A connection of a host.
     pub(crate) fn host(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
-        let max = u64::from(self.limits.address_hosts) * Origin::RELAYED_TIMES;
-        self.hold(&self.hosts, Limit::AddressHosts, origin, origin.weight(), max)
+        let max = most(origin, self.limits.address_hosts, HOST_CONNECTIONS_MAX);
+        self.hold(&self.hosts, Limit::AddressHosts, origin, 1, max)
     }
 
     /// A host that begins a session.
@@ -286,6 +328,18 @@ impl Door {
              --{name}"
         );
         Refused { why, after }
+    }
+}
+
+/// How many of the places an origin may have, if an address may have `own`: all relayed callers
+/// together never more than a half, so that the others find some.
+fn most(origin: Origin, own: u32, places: usize) -> u64 {
+    let own = u64::from(own);
+    match origin {
+        Origin::Relayed => (own * Origin::RELAYED_TIMES).min(places as u64 / 2),
+        Origin::V4(_) | Origin::V6(_) => own,
+        // Without limit.
+        Origin::Proxy => 0,
     }
 }
 

@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::key::PublicKey;
+use isos_base::rate::Origin;
 use isos_base::ticket::ServerAddr;
 use isos_base::wire::{API_ALPN, HOST_ALPN};
 use isos_net::{Connection, Endpoint, PeerAddr, Relay, code};
@@ -27,7 +28,7 @@ use crate::core::cut_off;
 use crate::door::Door;
 use crate::front::Front;
 use crate::hosts::{self, Places};
-use crate::http::{self, Caller, Failure, PASSED_ON, RELAYED, Visit};
+use crate::http::{self, Caller, Failure, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::limits::Limits;
 
 /// Connections to the leader at the most: about a thousand requests at once.
@@ -132,7 +133,8 @@ async fn accept(
             let connection = incoming.accept();
             if is_api {
                 let address = connection.remote_address().map(|address| address.ip());
-                let caller = || Caller { door: door.clone(), address, is_server: false };
+                let caller =
+                    || Caller { door: door.clone(), address, is_server: false, pages: false };
                 http::serve_streams(router, caller, &connection, stopping).await;
             } else {
                 let servers = shared.servers.borrow().in_order();
@@ -174,8 +176,12 @@ async fn pass_on(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
     if request.headers().contains_key(PASSED_ON) {
         return Failure::from(busy("the servers are choosing a new leader")).into_response();
     }
-    let address = request.extensions().get::<Visit>().and_then(|visit| visit.address);
-    let of = address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok());
+    let visit = request.extensions().get::<Visit>();
+    let address = visit.and_then(|visit| visit.address);
+    let of = match visit.map(|visit| visit.origin) {
+        Some(Origin::Proxy) => Some(HeaderValue::from_static(PROXIED)),
+        _ => address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok()),
+    };
     let of = of.unwrap_or(HeaderValue::from_static(RELAYED));
     request.headers_mut().insert(PASSED_ON, of);
     // Of one connection, not of the request.

@@ -32,9 +32,9 @@ use crate::server::Shared;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Hosts' connections served at once; the next is refused politely. Together with those of the API
 /// and those that are being refused, fewer than the transport holds.
-const HOST_CONNECTIONS_MAX: usize = 15_000;
+pub(crate) const HOST_CONNECTIONS_MAX: usize = 15_000;
 /// Connections to the API served at once: strangers may open them, so they take no host's place.
-const API_CONNECTIONS_MAX: usize = 1_024;
+pub(crate) const API_CONNECTIONS_MAX: usize = 1_024;
 /// A batch of frames has this long to be taken: a host that reads a byte now and then is no better
 /// than one that does not read. (Our own tests have no 20 s.)
 const SEND_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });

@@ -24,12 +24,17 @@ pub struct Limits {
     pub address_handshakes: u32,
     /// Connections of hosts at once from one address.
     pub address_hosts: u32,
+    /// Whether callers of the HTTP socket all have a proxy's address: limits of addresses are not
+    /// for them then.
+    pub http_behind_proxy: bool,
     /// Requests a second of one account.
     pub account_requests: u32,
     /// Requests of one account at once, streams of events and results among them.
     pub account_open: u32,
     /// Bytes of one account's uploads at once.
     pub account_uploads: Bytes,
+    /// Bytes of objects that are in memory whole for one account, while their readers take them.
+    pub account_reads: Bytes,
     /// Sessions a second of one host.
     pub host_sessions: u32,
     /// Frames a second of one host: reports, and offers, after each of which work is looked for. A
@@ -45,9 +50,11 @@ impl Default for Limits {
             address_connections: 256,
             address_handshakes: 400,
             address_hosts: 4_096,
+            http_behind_proxy: false,
             account_requests: 2_000,
             account_open: 128,
             account_uploads: Bytes::gib(8),
+            account_reads: Bytes::mib(256),
             host_sessions: 1,
             host_frames: 1_000,
         }

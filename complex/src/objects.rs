@@ -1,6 +1,6 @@
 //! The server's shelf as hosts see it: programs and inputs to fetch, outputs to hand over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,20 +105,44 @@ pub(crate) struct Unclaimed(Mutex<Handed>);
 
 #[derive(Debug, Default)]
 struct Handed {
-    objects: HashMap<Guid, (HostId, u64)>,
+    /// Each object by all who hand it over: hosts that do the same task have the same output.
+    objects: BTreeMap<(Guid, HostId), Entry>,
     bytes: HashMap<HostId, u64>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    size: u64,
+    /// Whether it is not here yet.
+    on_way: bool,
+}
+
+/// Why an object may not be handed over.
+#[derive(Debug, PartialEq, Eq)]
+enum NoRoom {
+    /// The same host is handing it over already.
+    OnItsWay,
+    /// So many bytes of the host's are unclaimed.
+    Full(u64),
+}
+
 impl Handed {
-    fn take(&mut self, guid: &Guid) -> Option<HostId> {
-        let (host, size) = self.objects.remove(guid)?;
+    fn take(&mut self, guid: Guid, host: HostId) -> Option<Entry> {
+        let entry = self.objects.remove(&(guid, host))?;
         if let Some(bytes) = self.bytes.get_mut(&host) {
-            *bytes -= size;
+            *bytes -= entry.size;
             if *bytes == 0 {
                 self.bytes.remove(&host);
             }
         }
-        Some(host)
+        Some(entry)
+    }
+
+    /// Those who hand an object over.
+    fn owners(&self, guid: Guid) -> impl Iterator<Item = (HostId, Entry)> {
+        let first = (guid, HostId(PublicKey([0; 32])));
+        let from = self.objects.range(first..);
+        from.take_while(move |((of, _), _)| *of == guid).map(|((_, host), entry)| (*host, *entry))
     }
 }
 
@@ -128,25 +152,45 @@ impl Unclaimed {
     }
 
     /// Notes that `host` hands `guid` over, if it then has no more than `room` bytes unclaimed.
-    fn reserve(&self, host: HostId, guid: Guid, size: u64, room: u64) -> Result<(), u64> {
+    fn reserve(&self, host: HostId, guid: Guid, size: u64, room: u64) -> Result<(), NoRoom> {
         let mut handed = self.lock();
-        if handed.objects.contains_key(&guid) {
-            return Ok(()); // On its way already; whoever comes first counts.
+        // One entry for two transfers would be gone with the first of them that ends.
+        if handed.objects.get(&(guid, host)).is_some_and(|entry| entry.on_way) {
+            return Err(NoRoom::OnItsWay);
         }
+        // One that was here, and is not any more.
+        handed.take(guid, host);
         let bytes = handed.bytes.get(&host).copied().unwrap_or(0);
         match bytes.checked_add(size) {
             Some(sum) if sum <= room => {
-                handed.objects.insert(guid, (host, size));
+                handed.objects.insert((guid, host), Entry { size, on_way: true });
                 handed.bytes.insert(host, sum);
                 Ok(())
             }
-            _ => Err(bytes),
+            _ => Err(NoRoom::Full(bytes)),
         }
     }
 
-    /// The object belongs to something from now on; or did not come.
+    /// The object has come.
+    fn came(&self, host: HostId, guid: Guid) {
+        if let Some(entry) = self.lock().objects.get_mut(&(guid, host)) {
+            entry.on_way = false;
+        }
+    }
+
+    /// The object did not come.
+    fn broke_off(&self, host: HostId, guid: Guid) {
+        self.lock().take(guid, host);
+    }
+
+    /// The object belongs to something from now on, whoever handed it over. What is still on its
+    /// way counts until it is here or broke off.
     pub(crate) fn settle(&self, guid: &Guid) {
-        self.lock().take(guid);
+        let mut handed = self.lock();
+        let here: Vec<_> = handed.owners(*guid).filter(|(_, entry)| !entry.on_way).collect();
+        for (host, _) in here {
+            handed.take(*guid, host);
+        }
     }
 
     /// Hosts with unclaimed objects.
@@ -157,15 +201,20 @@ impl Unclaimed {
     /// The unclaimed objects of a host.
     pub(crate) fn of(&self, host: HostId) -> Vec<Guid> {
         let handed = self.lock();
-        let of_host = handed.objects.iter().filter(|(_, (owner, _))| *owner == host);
-        of_host.map(|(guid, _)| *guid).collect()
+        handed.objects.keys().filter(|(_, owner)| *owner == host).map(|(guid, _)| *guid).collect()
     }
 
-    /// Takes all unclaimed objects of a host out.
+    /// Takes all unclaimed objects of a host out; those come back that no other host has handed
+    /// over.
     pub(crate) fn take_all(&self, host: HostId) -> Vec<Guid> {
         let guids = self.of(host);
-        guids.iter().for_each(|guid| self.settle(guid));
-        guids
+        let mut handed = self.lock();
+        for guid in &guids {
+            if handed.objects.get(&(*guid, host)).is_some_and(|entry| !entry.on_way) {
+                handed.take(*guid, host);
+            }
+        }
+        guids.into_iter().filter(|guid| handed.owners(*guid).next().is_none()).collect()
     }
 }
 
@@ -248,15 +297,22 @@ impl ObjectStore for Store {
             return Admission::Refuse(format!("{size} bytes, an output has at most {max}"));
         }
         let room = room(&out);
-        if let Err(there) = self.unclaimed.reserve(host, guid, size, room) {
-            return Admission::Refuse(format!(
-                "{} more, with {} handed over and not reported: its tasks may leave {}",
-                Bytes(size),
-                Bytes(there),
-                Bytes(room)
-            ));
+        match self.unclaimed.reserve(host, guid, size, room) {
+            Ok(()) => {}
+            Err(NoRoom::OnItsWay) => {
+                let why = "this host is handing the object over already: let that one end first";
+                return Admission::Refuse(why.into());
+            }
+            Err(NoRoom::Full(there)) => {
+                return Admission::Refuse(format!(
+                    "{} more, with {} handed over and not reported: its tasks may leave {}",
+                    Bytes(size),
+                    Bytes(there),
+                    Bytes(room)
+                ));
+            }
         }
-        let place = Place { unclaimed: self.unclaimed.clone(), guid, kept: false };
+        let place = Place { unclaimed: self.unclaimed.clone(), host, guid, kept: false };
         let shelf = self.shelf.clone();
         match blocking(move || shelf.writer(guid, Bytes(size))).await {
             Ok(Ok(writer)) => Admission::Write(Writer { object: writer, place }),
@@ -269,6 +325,7 @@ impl ObjectStore for Store {
         let Writer { object, mut place } = writer;
         blocking(move || object.finish()).await?.map_err(io::Error::other)?;
         place.kept = true;
+        place.unclaimed.came(place.host, place.guid);
         Ok(())
     }
 }
@@ -276,6 +333,7 @@ impl ObjectStore for Store {
 /// An object's entry among the unclaimed; gone again if the object does not come.
 struct Place {
     unclaimed: Arc<Unclaimed>,
+    host: HostId,
     guid: Guid,
     kept: bool,
 }
@@ -283,7 +341,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.kept {
-            self.unclaimed.settle(&self.guid);
+            self.unclaimed.broke_off(self.host, self.guid);
         }
     }
 }
@@ -335,13 +393,45 @@ mod tests {
         assert_eq!(room, 2 * (2_000 + OUTPUT_EXTRA) + OUTPUT_EXTRA);
         let unclaimed = Unclaimed::default();
         assert_eq!(unclaimed.reserve(host(1), guid(1), room, room), Ok(()));
-        assert_eq!(unclaimed.reserve(host(1), guid(2), 1, room), Err(room), "no more");
-        assert_eq!(unclaimed.reserve(host(1), guid(2), u64::MAX, room), Err(room));
+        let full = Err(NoRoom::Full(room));
+        assert_eq!(unclaimed.reserve(host(1), guid(2), 1, room), full, "no more");
+        assert_eq!(unclaimed.reserve(host(1), guid(2), u64::MAX, room), full);
         assert_eq!(unclaimed.reserve(host(2), guid(2), 1, room), Ok(()), "another has its own");
+        unclaimed.came(host(1), guid(1));
         unclaimed.settle(&guid(1));
         assert_eq!(unclaimed.hosts(), [host(2)]);
         assert_eq!(unclaimed.reserve(host(1), guid(3), 1, room), Ok(()), "claimed makes room");
+        unclaimed.came(host(2), guid(2));
         assert_eq!(unclaimed.take_all(host(2)), [guid(2)]);
         assert_eq!(unclaimed.hosts(), [host(1)]);
+    }
+
+    #[test]
+    fn a_second_transfer_does_not_settle_what_the_first_one_owes() {
+        let (host, other) = (HostId(PublicKey([1; 32])), HostId(PublicKey([2; 32])));
+        let (guid, room) = (Guid::of(b"output"), 100);
+        let unclaimed = Unclaimed::default();
+        assert_eq!(unclaimed.reserve(host, guid, 100, room), Ok(()));
+        assert_eq!(unclaimed.reserve(host, guid, 100, room), Err(NoRoom::OnItsWay));
+        // Nor does that of another host, which did the same task, or of a client.
+        assert_eq!(unclaimed.reserve(other, guid, 100, room), Ok(()));
+        unclaimed.broke_off(other, guid);
+        unclaimed.settle(&guid);
+        assert_eq!(unclaimed.reserve(host, Guid::of(b"more"), 1, room), Err(NoRoom::Full(100)));
+        unclaimed.came(host, guid);
+        unclaimed.settle(&guid);
+        assert_eq!(unclaimed.reserve(host, Guid::of(b"more"), 1, room), Ok(()));
+    }
+
+    #[test]
+    fn what_one_host_leaves_behind_and_another_has_too_is_kept() {
+        let (host, other) = (HostId(PublicKey([1; 32])), HostId(PublicKey([2; 32])));
+        let (guid, unclaimed) = (Guid::of(b"output"), Unclaimed::default());
+        for host in [host, other] {
+            assert_eq!(unclaimed.reserve(host, guid, 10, 100), Ok(()));
+            unclaimed.came(host, guid);
+        }
+        assert_eq!(unclaimed.take_all(host), []);
+        assert_eq!(unclaimed.take_all(other), [guid]);
     }
 }

@@ -68,6 +68,8 @@ pub struct Config {
     pub lost_after: Span,
     /// Jobs of one account that are not over.
     pub account_jobs_max: usize,
+    /// Tasks of those jobs: a part of what all accounts together may have.
+    pub account_tasks_max: u64,
     /// Hosts of one account.
     pub account_hosts_max: usize,
     /// What an agent's engine must be: results of other engines do not compare.
@@ -100,6 +102,7 @@ impl Default for Config {
             sleep_max: Span::secs(900),
             lost_after: Span::secs(30),
             account_jobs_max: 1_000,
+            account_tasks_max: 100_000_000,
             account_hosts_max: 10_000,
             engine: None,
             bad_share: 0.05,

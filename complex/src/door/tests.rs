@@ -49,6 +49,21 @@ fn what_is_held_at_once_is_free_again_when_it_is_dropped() {
 }
 
 #[test]
+fn all_relayed_callers_together_leave_half_of_the_places_to_others() {
+    let door = Door::new(Limits::default());
+    let mut held = Vec::new();
+    while let Ok(share) = door.connection(Origin::Relayed) {
+        held.push(share);
+    }
+    assert_eq!(held.len(), API_CONNECTIONS_MAX / 2);
+    while let Ok(share) = door.host(Origin::Relayed) {
+        held.push(share);
+    }
+    assert_eq!(held.len(), API_CONNECTIONS_MAX / 2 + HOST_CONNECTIONS_MAX / 2);
+    assert!(door.connection(ADA).is_ok() && door.host(ADA).is_ok());
+}
+
+#[test]
 fn an_upload_of_any_size_may_begin_when_there_is_no_other() {
     let (door, ada) = (door(), AccountId(100));
     let large = door.upload(ada, Bytes(1_000)).unwrap();
@@ -56,8 +71,19 @@ fn an_upload_of_any_size_may_begin_when_there_is_no_other() {
     assert!(door.upload(AccountId(101), Bytes(1)).is_ok());
     drop(large);
     let _small = [door.upload(ada, Bytes(60)).unwrap(), door.upload(ada, Bytes(0)).unwrap()];
-    assert!(door.upload(ada, Bytes(41)).is_err());
-    assert!(door.upload(ada, Bytes(40)).is_ok());
+    assert!(door.upload(ada, Bytes(37)).is_err());
+    assert!(door.upload(ada, Bytes(36)).is_ok());
+}
+
+#[test]
+fn small_uploads_of_one_account_leave_places_to_others() {
+    let (door, ada) = (Door::new(Limits::default()), AccountId(100));
+    let mut held = Vec::new();
+    while let Ok(share) = door.upload(ada, Bytes(1)) {
+        held.push(share);
+    }
+    assert_eq!(held.len(), 32);
+    assert!(door.upload(AccountId(101), Bytes(1)).is_ok());
 }
 
 #[test]

@@ -160,7 +160,8 @@ async fn more_requests_than_one_connection_carries_are_passed_on_at_once() {
             let connection = incoming.accept();
             tokio::spawn(async move {
                 let door = Arc::new(Door::new(Limits::default()));
-                let caller = || Caller { door: door.clone(), address: None, is_server: false };
+                let caller =
+                    || Caller { door: door.clone(), address: None, is_server: false, pages: true };
                 http::serve_streams(router, caller, &connection, stopping).await;
             });
         }

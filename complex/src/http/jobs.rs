@@ -10,7 +10,7 @@ use isos_base::api::{JobView, LeaseView, Plan, SubmitRequest, TaskView};
 use isos_base::capability::Right;
 use isos_base::job::{FileList, SharedPaths, is_plain_path};
 use isos_base::record::{Accepted, JobRecord, LeaseRecord, TaskState};
-use isos_base::{Bytes, Guid, JobId, LeaseId, codec, limits};
+use isos_base::{AccountId, Bytes, Guid, JobId, LeaseId, codec, limits};
 use isos_db::LeasesOf;
 use isos_kernel::complex::{Call, Complex, Reply};
 use serde::Deserialize;
@@ -51,8 +51,8 @@ pub(super) async fn submit(
     Json(request): Json<SubmitRequest>,
 ) -> Answer<Json<JobView>> {
     who.needs(Right::Submit)?;
-    check_objects(&shared, &request).await?;
     let account = who.0.account;
+    check_objects(&shared, account, &request).await?;
     let call = Call::Submit { account, spec: Box::new(request.spec), key: request.key };
     match shared.core.call(call).await? {
         Reply::Job(view) => Ok(Json(*view)),
@@ -88,7 +88,7 @@ pub(super) async fn plan(
 }
 
 /// The program and inputs must be here, as long as the job says, before it is accepted.
-async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
+async fn check_objects(shared: &App, account: AccountId, request: &SubmitRequest) -> Answer<()> {
     let spec = &request.spec;
     let now = clock::now();
     let here = |guid: &Guid, size: Bytes, what: &str| match shared.shelf.need(guid, now) {
@@ -109,13 +109,16 @@ async fn check_objects(shared: &App, request: &SubmitRequest) -> Answer<()> {
         let why = format!("the list of files has {size}, but may have at most {most}");
         return Err(usage(format!("{why}: make several jobs of it")));
     }
+    // Decoded, it takes some times as much: a path, a hash and a size for some forty bytes.
+    let _room = shared.reads.room(&shared.door, account, Bytes(size.0 * 3)).await;
     let shelf = shared.shelf.clone();
-    let read = blocking(move || shelf.read(&list, limits::FILE_LIST_BYTES_MAX)).await;
-    let bytes = read
-        .map_err(|error| Failure(internal(&error.to_string())))?
-        .map_err(|error| usage(format!("the list of files: {error}")))?;
-    let list: FileList =
-        codec::decode(&bytes).map_err(|error| usage(format!("the list of files: {error}")))?;
+    let read = blocking(move || {
+        let bytes = shelf.read(&list, limits::FILE_LIST_BYTES_MAX);
+        let bytes = bytes.map_err(|error| format!("the list of files: {error}"))?;
+        codec::decode::<FileList>(&bytes).map_err(|error| format!("the list of files: {error}"))
+    });
+    let read = read.await.map_err(|error| Failure(internal(&error.to_string())))?;
+    let list = read.map_err(usage)?;
     if list.files.len() != spec.count as usize {
         let (files, count) = (list.files.len(), spec.count);
         return Err(usage(format!("the list has {files} files for {count} tasks")));

@@ -95,9 +95,9 @@ pub(super) async fn put(
 ) -> Answer<StatusCode> {
     who.needs(Right::Submit)?;
     let guid = guid(&name)?;
-    // What a host left here without naming it is the client's from now on.
-    shared.store.unclaimed.settle(&guid);
     if shared.shelf.need(&guid, clock::now()).is_some() {
+        // What a host left here without naming it is the client's from now on.
+        shared.store.unclaimed.settle(&guid);
         return Ok(StatusCode::OK);
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -127,6 +127,7 @@ pub(super) async fn put(
     }
     let finished = blocking(move || writer.finish()).await.map_err(io)?;
     finished.map_err(|error| shelf_failure(&error))?;
+    shared.store.unclaimed.settle(&guid);
     Ok(StatusCode::OK)
 }
 

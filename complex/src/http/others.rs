@@ -1,5 +1,7 @@
 //! Hosts, accounts, tickets, explanations.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use isos_base::api::{
@@ -15,7 +17,7 @@ use serde::Deserialize;
 use super::extract::{Json, Path, Query};
 use super::jobs::PAGE_MAX;
 use super::redone::Redone;
-use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
+use super::{Answer, App, AppState, Visit, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
 use crate::clock;
 use crate::server::make_ticket;
@@ -37,17 +39,7 @@ const HOSTS_MAX: usize = 100;
     responses((status = 200, body = ComplexStatus, description = "As it is now")),
 )]
 pub(super) async fn status(State(shared): AppState, _: Who) -> Answer<Json<ComplexStatus>> {
-    let (key, started) = (shared.key, shared.started);
-    let version = env!("CARGO_PKG_VERSION");
-    Ok(Json(
-        shared
-            .core
-            .query(move |complex, now| ComplexStatus {
-                up: now.since(started),
-                ..complex.status(key, version, started)
-            })
-            .await?,
-    ))
+    Ok(Json(super::pages::look(&shared, Duration::ZERO).await?))
 }
 
 /// Says who holds the token and what it allows.
@@ -409,10 +401,14 @@ pub(super) struct Revocation {
 pub(super) async fn revoke(
     State(shared): AppState,
     who: Who,
+    visit: Option<axum::Extension<Visit>>,
     Json(Revocation { token }): Json<Revocation>,
 ) -> Answer<StatusCode> {
     let bytes = capability::from_text(token.trim());
     let bytes = bytes.ok_or_else(|| usage("this is not the text of a token"))?;
+    // It costs signatures, like any other token.
+    let limited = visit.map_or(Ok(()), |visit| shared.door.token(visit.origin));
+    limited.map_err(|refused| super::Failure(refused.into()))?;
     let target = shared.tokens.check(&bytes, clock::now());
     let target = target.map_err(|error| usage(error.to_string()))?;
     // Ids stand in the order of making: whoever holds a token may revoke what was made from it.

@@ -1,12 +1,17 @@
 //! Health, metrics and the dashboard: for operators, on loopback, without a token.
+//!
+//! Metrics and dashboard are on the TCP socket alone: the other one is open to everybody.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use isos_base::Span;
 use isos_base::api::ComplexStatus;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Answer, App, AppState};
 use crate::metrics::Queue;
@@ -46,16 +51,42 @@ pub(super) async fn readyz(State(shared): AppState) -> Response {
     }
 }
 
-async fn look(shared: &App) -> Answer<ComplexStatus> {
+/// Totals are so old at the most on a page that anybody may ask for.
+const PAGE_FOR: Duration = Duration::from_secs(1);
+/// Totals are good for so many times as long as it took to reckon them: the core spends no more
+/// than a twentieth of its time on them, however many ask.
+const LOOK_TIMES: u32 = 20;
+
+/// The totals of late. All hosts, jobs and accounts are walked for them.
+#[derive(Default)]
+pub(crate) struct Looks(Mutex<Option<Look>>);
+
+struct Look {
+    at: Instant,
+    took: Duration,
+    status: ComplexStatus,
+}
+
+/// The totals, not older than `old` if they are cheap. Those who ask at once wait for one answer.
+pub(super) async fn look(shared: &App, old: Duration) -> Answer<ComplexStatus> {
     let (key, started) = (shared.key, shared.started);
+    let mut last = shared.looks.0.lock().await;
+    if let Some(look) = &*last
+        && look.at.elapsed() < old.max(look.took * LOOK_TIMES)
+    {
+        let up = crate::clock::now().since(started);
+        return Ok(ComplexStatus { up, ..look.status.clone() });
+    }
     let version = env!("CARGO_PKG_VERSION");
-    Ok(shared
-        .core
-        .query(move |complex, now| ComplexStatus {
-            up: now.since(started),
-            ..complex.status(key, version, started)
-        })
-        .await?)
+    let reckon = move |complex: &mut isos_kernel::complex::Complex, now: isos_base::Time| {
+        let begun = Instant::now();
+        let status =
+            ComplexStatus { up: now.since(started), ..complex.status(key, version, started) };
+        (status, begun.elapsed())
+    };
+    let (status, took) = shared.core.query(reckon).await?;
+    *last = Some(Look { at: Instant::now(), took, status: status.clone() });
+    Ok(status)
 }
 
 /// Prometheus text.
@@ -76,7 +107,7 @@ async fn look(shared: &App) -> Answer<ComplexStatus> {
     ),
 )]
 pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
-    let status = look(&shared).await?;
+    let status = look(&shared, PAGE_FOR).await?;
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, what: &str, value: u64| {
         let _ = write!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {value}\n");
@@ -130,7 +161,7 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     ),
 )]
 pub(super) async fn dashboard(State(shared): AppState) -> Answer<Html<String>> {
-    Ok(Html(page(&look(&shared).await?)))
+    Ok(Html(page(&look(&shared, PAGE_FOR).await?)))
 }
 
 /// Readable in any width, in the colours that the reader's system prefers; links and long keys

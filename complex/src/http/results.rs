@@ -10,13 +10,14 @@ use bytes::Bytes as Buffer;
 use isos_base::api::{Problem, RESULT_STREAM_TYPE, ResultEntry};
 use isos_base::record::Accepted;
 use isos_base::task::{OutputAt, TaskResult};
-use isos_base::{Bytes, JobId, TaskRange, codec, limits};
+use isos_base::{AccountId, Bytes, JobId, TaskRange, codec, limits};
 use isos_disk::ShelfError;
 use serde::Deserialize;
 
 use super::extract::{Path, Query};
 use super::jobs::{find, given_up};
 use super::openapi::Raw;
+use super::reads::{Room, Roomy};
 use super::redone::Redone;
 use super::{Answer, App, AppState, Failure, Who, internal, not_found, unreadable, usage};
 use crate::clock;
@@ -112,14 +113,18 @@ pub(super) async fn results(
             .or_else(|| given_up(&view, task))
             .ok_or_else(|| not_found(format!("result of task {job}@{task} yet")))?;
         let mut frame = Vec::new();
-        put_entry(&shared, accepted, query.output, &mut frame).await.map_err(Failure)?;
-        return Ok((headers, frame).into_response());
+        let account = who.0.account;
+        let put = put_entry(&shared, account, accepted, query.output, &mut frame).await;
+        let frame = Roomy { bytes: frame, _room: put.map_err(Failure)? };
+        return Ok((headers, Body::from(Buffer::from_owner(frame))).into_response());
     }
     let redone = Redone::of(&shared.db, job).await.map_err(|error| unreadable(&error))?;
-    let pages = Pages { redone, ..Pages::new(shared, job, range, query.output) };
+    let account = who.0.account;
+    let pages = Pages { redone, ..Pages::new(shared, account, job, range, query.output) };
     let stream = futures_util::stream::try_unfold(pages, |mut pages| async move {
         let piece = pages.next().await.map_err(|problem| std::io::Error::other(problem.message))?;
-        Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Buffer::from(piece), pages)))
+        let any = !piece.bytes.is_empty();
+        Ok::<_, std::io::Error>(any.then(|| (Buffer::from_owner(piece), pages)))
     });
     Ok((headers, Body::from_stream(stream)).into_response())
 }
@@ -127,6 +132,8 @@ pub(super) async fn results(
 /// A job's results piece by piece, so that a job of any size streams in bounded memory.
 struct Pages {
     shared: App,
+    /// Who reads.
+    account: AccountId,
     job: JobId,
     /// Only these tasks.
     range: Option<TaskRange>,
@@ -141,11 +148,17 @@ struct Pages {
 }
 
 impl Pages {
-    fn new(shared: App, job: JobId, range: Option<TaskRange>, with_output: bool) -> Self {
+    fn new(
+        shared: App,
+        account: AccountId,
+        job: JobId,
+        range: Option<TaskRange>,
+        with_output: bool,
+    ) -> Self {
         let ahead = VecDeque::new();
         let waiting = VecDeque::new();
         let redone = Redone::default();
-        Self { shared, job, range, with_output, redone, after: None, ahead, waiting }
+        Self { shared, account, job, range, with_output, redone, after: None, ahead, waiting }
     }
 
     /// Goes on to the next batch that may have wanted tasks; false at the end.
@@ -171,8 +184,9 @@ impl Pages {
     }
 
     /// The next frames: one with an object's bytes, or [`PIECE_BYTES`] of others. Empty at the end.
-    async fn next(&mut self) -> Result<Vec<u8>, Problem> {
+    async fn next(&mut self) -> Result<Roomy, Problem> {
         let mut frames = Vec::new();
+        let mut room = None;
         while frames.len() < PIECE_BYTES {
             let Some(accepted) = self.waiting.front() else {
                 if self.turn_over().await? {
@@ -190,24 +204,30 @@ impl Pages {
             if !counts.map_err(|error| unreadable(&error).0)? {
                 continue;
             }
-            put_entry(&self.shared, accepted, self.with_output, &mut frames).await?;
+            let (account, with_output) = (self.account, self.with_output);
+            let put = put_entry(&self.shared, account, accepted, with_output, &mut frames).await?;
+            // There is one object to a piece.
+            room = room.or(put);
         }
-        Ok(frames)
+        Ok(Roomy { bytes: frames, _room: room })
     }
 }
 
 /// Writes one result. An output that is lost is left out: the client sees that it should be there,
-/// and the others still come.
+/// and the others still come. Comes back with the room for an object in memory.
 async fn put_entry(
     shared: &App,
+    account: AccountId,
     accepted: Accepted,
     with_output: bool,
     frames: &mut Vec<u8>,
-) -> Result<(), Problem> {
+) -> Result<Option<Room>, Problem> {
+    let mut room = None;
     let output = match accepted.result.as_ref().map(|result| &result.output) {
         Ok(OutputAt::Inline(bytes)) if with_output => Some(bytes.clone()),
-        Ok(OutputAt::Object(guid, _)) if with_output => {
+        Ok(OutputAt::Object(guid, size)) if with_output => {
             let (shelf, guid) = (shared.shelf.clone(), *guid);
+            room = Some(shared.reads.room(&shared.door, account, Bytes(*size)).await);
             let max = Bytes(limits::OUTPUT_BYTES_MAX.0 * 2 + (64 << 10));
             let read = blocking(move || shelf.read(&guid, max)).await;
             match read.map_err(|error| internal(&error.to_string()))? {
@@ -222,7 +242,7 @@ async fn put_entry(
         _ => None,
     };
     codec::put_frame(&ResultEntry { accepted, output }, frames);
-    Ok(())
+    Ok(room)
 }
 
 #[cfg(test)]

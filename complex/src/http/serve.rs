@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::rate::Origin;
 use isos_net::{Connection, code};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,6 +34,9 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const TOO_MANY: &str = "too many connections to the API: try again in a moment";
 /// Requests served at once on one QUIC connection.
 pub(crate) const STREAMS_MAX: usize = 64;
+/// What one HTTP connection may make this side hold of a request's head, or of a body that nobody
+/// has read yet. Tokens are the longest in a head, some kilobytes.
+const HEAD_BYTES_MAX: usize = 32 << 10;
 /// A request's head has this long to arrive, and so has the next one on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// A QUIC connection without a request for this long is closed.
@@ -70,7 +72,7 @@ pub(crate) async fn listen(
                 continue;
             }
         };
-        let share = match door.connection(Origin::of(Some(address))) {
+        let share = match door.connection(door.http_origin(address)) {
             Ok(share) => share,
             Err(refused) => {
                 // One address must not keep others waiting: without a place to be refused politely
@@ -93,7 +95,8 @@ pub(crate) async fn listen(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let caller = Caller { door: door.clone(), address: Some(address), is_server: false };
+        let caller =
+            Caller { door: door.clone(), address: Some(address), is_server: false, pages: true };
         let (router, stopping) = (router.clone(), stopping.clone());
         tokio::spawn(async move {
             converse(stream, caller, router, stopping).await;
@@ -134,6 +137,7 @@ pub(crate) async fn serve_quic(shared: App, connection: Connection) {
         door: door.clone(),
         address,
         is_server: servers.borrow().iter().any(|server| server.key == remote),
+        pages: false,
     };
     serve_streams(router(shared), caller, &connection, stopping).await;
 }
@@ -175,6 +179,7 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.max_buf_size(HEAD_BYTES_MAX);
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request| receive(caller.clone(), router.clone(), request));
     let connection = builder.serve_connection(TokioIo::new(Steady::new(stream)), service);

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::key::PublicKey;
 use isos_base::rate::Rate;
+use isos_base::wire::HOST_ALPN;
 use isos_base::{Span, Time};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -191,6 +192,9 @@ async fn greet(
         return;
     };
     let connection = Connection::new(connection, Some(permit));
+    if connection.alpn() != HOST_ALPN {
+        connection.widen();
+    }
     // Waits while the shell is behind: the place stays taken, so that callers are refused.
     let _ = welcome.send(Incoming { connection, _place: place }).await;
 }

@@ -10,8 +10,8 @@ use isos_base::key::PublicKey;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::printable;
 use crate::stream::Stream;
+use crate::{limits, printable};
 
 /// Codes that this crate closes connections and streams with. Shells may use others from 16 on.
 pub mod code {
@@ -91,6 +91,12 @@ impl Connection {
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self { inner, _place: place.map(Arc::new) }
+    }
+
+    /// Allows the peer as much as the limits have for one that is not a calling host.
+    pub(crate) fn widen(&self) {
+        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(limits::STREAMS_MAX));
+        self.inner.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES));
     }
 
     /// The peer's key.

@@ -255,7 +255,11 @@ impl Endpoint {
             let mut attempt = 1;
             loop {
                 let error = match self.inner.iroh.connect(address.clone(), alpn).await {
-                    Ok(connection) => return Ok(Connection::new(connection, None)),
+                    Ok(connection) => {
+                        let connection = Connection::new(connection, None);
+                        connection.widen();
+                        return Ok(connection);
+                    }
                     Err(error) => errors::connect_error(peer, alpn, error),
                 };
                 // The first to answer decides an attempt; behind an address that is out of date it

@@ -24,13 +24,20 @@ pub const ONLINE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Streams that one peer may have open at once on one connection.
 pub const STREAMS_MAX: u32 = 128;
+/// Those of a host that calls: one is all that is read of it.
+pub const HOST_STREAMS_MAX: u32 = 1;
 /// Bytes in flight on one stream: 40 MB/s at 50 ms round trip.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-/// Bytes that one connection may make this side hold unread, over all its streams.
+/// Bytes that one connection may make this side hold unread, over all its streams. A server has
+/// some thousand such callers of the API and of objects: 4 GiB if all of them are hostile.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// The same of a host that calls, and of whoever calls until its protocol is known: 2.5 MB/s at
+/// 200 ms. All connections that a server may hold, each full, are 8 GiB.
+pub const HOST_WINDOW_BYTES: u32 = 512 << 10;
 /// Bytes that this side holds unacknowledged for one connection; writers wait above it.
 pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
-/// Incoming connections that are held at once: about 100 KiB each, 1.6 GB in all.
+/// Incoming connections that are held at once: about 100 KiB each, 1.6 GB in all, if they send no
+/// more than is read. What they leave unread comes on top, see the windows above.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Handshakes in progress at once, accepted ones that nobody has fetched included. Each costs
 /// 0.7 ms of CPU; further callers wait, or are refused and come back later.
@@ -49,6 +56,9 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 65_536;
 /// Handshakes in progress from one address (IPv4), one /56 (IPv6) or one relayed key. Many hosts
 /// can share one address, and a handshake lasts a round trip: this is some 1,000 a second.
 pub const ADDRESS_HANDSHAKES_MAX: usize = 128;
+/// Those of all relayed keys together, those that wait included: a new key costs nothing, so that
+/// one caller can have any number of them.
+pub const RELAYED_HANDSHAKES_MAX: usize = HANDSHAKES_MAX / 2;
 /// Those of them whose address is not proven; others cannot fill the places with forged packets.
 pub const ADDRESS_HANDSHAKES_UNPROVEN_MAX: usize = ADDRESS_HANDSHAKES_MAX / 2;
 /// Addresses that are tried for one peer, and that [`crate::Endpoint::addresses`] gives.

@@ -10,14 +10,16 @@ pub(crate) fn config() -> QuicTransportConfig {
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT)
         .expect("the idle timeout is a few seconds and fits 62 bits of milliseconds");
     QuicTransportConfig::builder()
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_MAX))
+        // Until it is known who speaks; see `Connection::widen`. What is allowed once cannot be
+        // taken back.
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::HOST_STREAMS_MAX))
         // No protocol of ours uses one-way streams or datagrams.
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(limits::KEEP_ALIVE)
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(limits::HOST_WINDOW_BYTES))
         .send_window(limits::SEND_WINDOW_BYTES)
         .build()
 }

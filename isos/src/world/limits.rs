@@ -23,6 +23,9 @@ pub(crate) struct LimitArgs {
     /// Connections of hosts at once from one address.
     #[arg(long, value_name = "N", default_value_t = Limits::default().address_hosts)]
     pub(crate) address_hosts: u32,
+    /// All callers of the HTTP socket come through a proxy, which limits addresses itself.
+    #[arg(long)]
+    pub(crate) http_behind_proxy: bool,
     /// Requests a second of one account.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_requests)]
     pub(crate) account_requests: u32,
@@ -32,9 +35,15 @@ pub(crate) struct LimitArgs {
     /// Bytes of one account's uploads at once.
     #[arg(long, value_name = "SIZE", default_value_t = Limits::default().account_uploads)]
     pub(crate) account_uploads: Bytes,
+    /// Bytes of outputs and lists of files in memory for one account.
+    #[arg(long, value_name = "SIZE", default_value_t = Limits::default().account_reads)]
+    pub(crate) account_reads: Bytes,
     /// Jobs of one account that are not over.
     #[arg(long, value_name = "N", default_value_t = Config::default().account_jobs_max)]
     pub(crate) account_jobs: usize,
+    /// Tasks of one account's jobs that are not over.
+    #[arg(long, value_name = "N", default_value_t = Config::default().account_tasks_max)]
+    pub(crate) account_tasks: u64,
     /// Hosts that earn for one account.
     #[arg(long, value_name = "N", default_value_t = Config::default().account_hosts_max)]
     pub(crate) account_hosts: usize,
@@ -55,9 +64,11 @@ impl LimitArgs {
             address_connections: self.address_connections,
             address_handshakes: self.address_handshakes,
             address_hosts: self.address_hosts,
+            http_behind_proxy: self.http_behind_proxy,
             account_requests: self.account_requests,
             account_open: self.account_open,
             account_uploads: self.account_uploads,
+            account_reads: self.account_reads,
             host_sessions: self.host_sessions,
             host_frames: self.host_frames,
         }

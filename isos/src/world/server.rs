@@ -137,6 +137,10 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         polls_per_second_max: args.polls_per_second,
         account_hosts_max: unless_zero(args.limits.account_hosts),
         account_jobs_max: unless_zero(args.limits.account_jobs),
+        account_tasks_max: match args.limits.account_tasks {
+            0 => u64::MAX,
+            max => max,
+        },
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         bank: BankConfig {
             payout_min: args.payout_min,

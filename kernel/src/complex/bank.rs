@@ -313,6 +313,7 @@ impl Complex {
         if let Some(JobId(made)) = self.remembered(account, key.as_deref(), request)? {
             return Ok(PayoutId(made));
         }
+        self.room_for_key(account, key.as_deref())?;
         let rail = self.rail(rail.as_deref())?;
         self.check_payout(account, amount, &to)?;
         let money = rail.money_for(amount);

@@ -14,8 +14,11 @@ use crate::ledger::{LedgerError, Posting, job_hold};
 const IDEMPOTENCY_KEPT: Span = Span::secs(2 * 86_400);
 /// What a key is remembered with that made no job.
 const NO_JOB: JobId = JobId(0);
-/// Replies remembered for all accounts together.
-const IDEMPOTENCY_MAX: usize = 1_000_000;
+/// Replies remembered for all accounts together; beyond it no request that names a key is done.
+/// (Our own tests have not the time for a million.)
+const IDEMPOTENCY_MAX: usize = if cfg!(test) { 20 } else { 1_000_000 };
+/// Of them, those of one account.
+const ACCOUNT_IDEMPOTENCY_MAX: usize = IDEMPOTENCY_MAX / 10;
 /// Tasks of all jobs that are not over: 2 bits each, plus ranges.
 const TASKS_MAX: u64 = 1_000_000_000;
 
@@ -53,6 +56,7 @@ impl Complex {
             let view = self.job_view(job).map(Box::new);
             return Ok(view.map_or(Reply::Ended(job), Reply::Job));
         }
+        self.room_for_key(account, key.as_deref())?;
         let (constraint, hold) = self.check_job(account, &spec)?;
         let id = JobId(self.last_job.0 + 1);
         let posting = (hold > MicroCredits::ZERO).then(|| Posting::Hold {
@@ -116,6 +120,31 @@ impl Complex {
         }
     }
 
+    /// Whether one more key of this account can be remembered. What was promised to be done once
+    /// must not be done at all where that cannot be kept.
+    pub(super) fn room_for_key(&self, account: AccountId, key: Option<&str>) -> Result<(), Problem> {
+        if key.is_none() {
+            return Ok(());
+        }
+        let busy = |message: String| Err(Problem::new(ProblemCode::Busy, message));
+        if self.idempotency.len() >= IDEMPOTENCY_MAX {
+            return busy(format!(
+                "{IDEMPOTENCY_MAX} idempotency keys are remembered, no more: try later, or without \
+                 a key"
+            ));
+        }
+        let own = self.idempotency.range((account, String::new())..);
+        let own = own.take_while(|((of, _), _)| *of == account).take(ACCOUNT_IDEMPOTENCY_MAX);
+        // Counted only where it matters: an account alone may fill a half.
+        if self.idempotency.len() >= IDEMPOTENCY_MAX / 2 && own.count() >= ACCOUNT_IDEMPOTENCY_MAX {
+            return busy(format!(
+                "{ACCOUNT_IDEMPOTENCY_MAX} idempotency keys of account {account} are remembered, \
+                 each for {IDEMPOTENCY_KEPT}: try later, or without a key"
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn remember(
         &mut self,
         account: AccountId,
@@ -128,9 +157,7 @@ impl Complex {
         let expires = self.now + IDEMPOTENCY_KEPT;
         let record = IdempotencyRecord { account, key: key.clone(), request, job, expires };
         effects.push(Effect::Keep(Change::Idempotency(record.clone())));
-        if self.idempotency.len() < IDEMPOTENCY_MAX {
-            self.idempotency.insert((account, key), record);
-        }
+        self.idempotency.insert((account, key), record);
     }
 
     /// Everything that must hold before money is touched; the compiled constraint and the hold.
@@ -158,7 +185,19 @@ impl Complex {
             ));
         }
         // A job of few of many tasks takes as much memory as one of all of them.
-        let numbered: u64 = self.jobs.values().map(|job| u64::from(job.record.spec.count)).sum();
+        let count = |job: &Job| u64::from(job.record.spec.count);
+        let own: u64 =
+            self.jobs.values().filter(|job| job.record.account == account).map(count).sum();
+        let own_max = self.config.account_tasks_max;
+        if own.saturating_add(u64::from(spec.count)) > own_max {
+            return refuse(format!(
+                "unfinished jobs of account {account} have {own} tasks and this one {}, the limit \
+                 is {own_max}: wait for some, or make it smaller; the operator of the complex can \
+                 raise --account-tasks",
+                spec.count
+            ));
+        }
+        let numbered: u64 = self.jobs.values().map(count).sum();
         if numbered + u64::from(spec.count) > TASKS_MAX {
             let message = format!(
                 "jobs of {numbered} tasks are not over, the limit is {TASKS_MAX}: try later"

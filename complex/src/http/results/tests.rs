@@ -64,10 +64,10 @@ async fn a_lost_output_is_left_out_and_outputs_come_one_at_a_time() {
         batch(1, (3..1_000).map(small).collect()),
     ];
     shared.db.commit(&changes).await.unwrap();
-    let mut pages = Pages::new(shared, JobId(9), None, true);
+    let mut pages = Pages::new(shared, AccountId(100), JobId(9), None, true);
     let mut tasks = Vec::new();
     loop {
-        let piece = pages.next().await.unwrap();
+        let piece = pages.next().await.unwrap().bytes;
         if piece.is_empty() {
             break;
         }
@@ -101,9 +101,10 @@ async fn a_range_of_tasks_comes_in_the_order_of_acceptance() {
     ];
     world.server.shared.db.commit(&changes).await.unwrap();
     let told = async |range: TaskRange| -> Vec<u32> {
-        let mut pages = Pages::new(world.server.shared.clone(), JobId(9), Some(range), false);
-        let piece = pages.next().await.unwrap();
-        assert!(pages.next().await.unwrap().is_empty());
+        let shared = world.server.shared.clone();
+        let mut pages = Pages::new(shared, AccountId(100), JobId(9), Some(range), false);
+        let piece = pages.next().await.unwrap().bytes;
+        assert!(pages.next().await.unwrap().bytes.is_empty());
         entries(&piece).iter().map(|entry| entry.accepted.task).collect()
     };
     assert_eq!(told(TaskRange::new(5, 9)).await, [5, 7, 6, 8]);
@@ -140,8 +141,9 @@ async fn of_a_task_that_was_done_again_the_last_result_counts() {
     shared.db.commit(&changes).await.unwrap();
     let redone = Redone::of(&shared.db, JobId(9)).await.unwrap();
     assert_eq!(redone.last(&shared.db, JobId(9), 4).await.unwrap(), None);
-    let mut pages = Pages { redone, ..Pages::new(shared.clone(), JobId(9), None, true) };
-    let told: Vec<_> = entries(&pages.next().await.unwrap())
+    let fresh = Pages::new(shared.clone(), AccountId(100), JobId(9), None, true);
+    let mut pages = Pages { redone, ..fresh };
+    let told: Vec<_> = entries(&pages.next().await.unwrap().bytes)
         .into_iter()
         .map(|entry| (entry.accepted.task, entry.output.unwrap()[0]))
         .collect();

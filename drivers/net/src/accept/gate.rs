@@ -47,6 +47,8 @@ impl Caller {
 pub(super) struct Gate {
     in_progress: usize,
     waiting: usize,
+    /// Both together, of all keys that come through a relay.
+    relayed: usize,
     /// Both together.
     by_caller: BTreeMap<Caller, usize>,
     rates: Rates<Origin>,
@@ -75,6 +77,7 @@ impl Gate {
         Self {
             in_progress: 0,
             waiting: 0,
+            relayed: 0,
             by_caller: BTreeMap::new(),
             rates: Rates::new(rate, limits::ADDRESSES_REMEMBERED_MAX),
             ends: VecDeque::new(),
@@ -99,12 +102,15 @@ impl Gate {
         {
             return Verdict::Prove;
         }
+        let is_relayed = origin == Origin::Relayed;
         if count >= limits::ADDRESS_HANDSHAKES_MAX
+            || is_relayed && self.relayed >= limits::RELAYED_HANDSHAKES_MAX
             || self.rates.take(now, origin, origin.weight()).is_err()
         {
             return Verdict::Refuse;
         }
         *self.by_caller.entry(caller).or_default() += 1;
+        self.relayed += usize::from(is_relayed);
         if waits {
             self.waiting += 1;
             return Verdict::Wait;
@@ -155,6 +161,7 @@ impl Gate {
     }
 
     fn forget(&mut self, caller: Caller) {
+        self.relayed -= usize::from(caller.origin() == Origin::Relayed);
         if let Some(count) = self.by_caller.get_mut(&caller) {
             *count -= 1;
             if *count == 0 {
@@ -306,6 +313,17 @@ mod tests {
             begun += 1;
         }
         assert_eq!(u64::from(begun), 10 * Origin::RELAYED_TIMES);
+    }
+
+    #[test]
+    fn relayed_keys_together_leave_half_of_the_places_to_others() {
+        let mut gate = gate();
+        let key = |n: usize| Caller::Relayed([(n % 251) as u8; 32]);
+        let begun = (0..).take_while(|&n| gate.judge(NOW, key(n), true) == Verdict::Begin).count();
+        assert_eq!(begun, limits::RELAYED_HANDSHAKES_MAX);
+        assert_eq!(gate.judge(NOW, at(1), true), Verdict::Begin);
+        gate.end(NOW, key(0));
+        assert_eq!(gate.judge(NOW, key(0), true), Verdict::Begin);
     }
 
     #[test]

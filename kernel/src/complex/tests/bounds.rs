@@ -535,3 +535,42 @@ fn a_host_is_not_granted_more_leases_than_it_holds() {
     });
     assert_eq!(world.hosts[&1].grants.len(), HOST_LEASES_MAX);
 }
+
+#[test]
+fn one_account_leaves_tasks_to_others() {
+    let config = Config { account_tasks_max: 10, ..Config::default() };
+    let mut world = World::with(config);
+    let submit = |world: &mut World, count| {
+        let account = world.buyer();
+        world.call(Call::Submit { account, spec: Box::new(job(count)), key: None })
+    };
+    let Ok(Reply::Job(view)) = submit(&mut world, 8) else { panic!("not submitted") };
+    let refused = submit(&mut world, 3).unwrap_err();
+    assert_eq!(refused.code, ProblemCode::Refused);
+    assert!(refused.message.contains("have 8 tasks and this one 3"), "{}", refused.message);
+    assert!(submit(&mut world, 2).is_ok());
+    world.call(Call::Cancel { job: view.id }).unwrap();
+    assert!(submit(&mut world, 3).is_ok(), "what is over counts no more");
+}
+
+#[test]
+fn no_request_is_done_twice_because_its_key_found_no_room() {
+    let mut world = World::new();
+    let account = world.buyer();
+    let submit = |world: &mut World, key: u32| {
+        let key = Some(format!("key {key}"));
+        world.call(Call::Submit { account, spec: Box::new(job(1)), key })
+    };
+    let done = (0..100).take_while(|&key| submit(&mut world, key).is_ok()).count() as u32;
+    assert!(done < 100, "there is a limit");
+    let jobs = world.complex.jobs.len();
+    assert_eq!(submit(&mut world, done).unwrap_err().code, ProblemCode::Busy);
+    assert!(submit(&mut world, done - 1).is_ok(), "it is known");
+    assert_eq!(world.complex.jobs.len(), jobs, "neither made a job");
+    let mint = |world: &mut World| {
+        let (amount, why) = (MicroCredits(5), "a prize".to_owned());
+        world.call(Call::Mint { account, amount, why, key: Some("once".into()) })
+    };
+    let (Ok(first), Ok(again)) = (mint(&mut world), mint(&mut world)) else { panic!("not given") };
+    assert_eq!(first, again, "those of the operator are always remembered");
+}
