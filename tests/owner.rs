@@ -48,14 +48,26 @@ fn works(agent: u32) -> bool {
 
 /// Whether all sandboxes of the agent, and there are some, are frozen.
 fn frozen(agent: u32) -> bool {
-    let all = sandboxes(agent);
-    !all.is_empty() && all.iter().all(|process| process.state == 'T')
+    let before = sandboxes(agent);
+    crate::world::pause(Duration::from_millis(50));
+    let after = sandboxes(agent);
+    // Stopped by a signal it is `T`, frozen with its control group `S` or `D`. None takes time.
+    let stands = |now: &Process| {
+        let then = before.iter().find(|then| then.pid == now.pid);
+        now.state != 'R' && then.is_some_and(|then| then.ticks == now.ticks)
+    };
+    !after.is_empty() && after.iter().all(stands)
 }
 
 fn busy_world(policy: &str) -> (World, u64) {
+    busy_world_on(policy, false)
+}
+
+fn busy_world_on(policy: &str, no_cgroups: bool) -> (World, u64) {
     let mut world = World::start(&[]);
     let sensors = Some("idle = \"10m\"\n".to_owned());
-    world.add_host(HostPlan { policy: Some(policy.into()), sensors, ..HostPlan::default() });
+    let policy = Some(policy.into());
+    world.add_host(HostPlan { policy, sensors, no_cgroups, ..HostPlan::default() });
     world.wait_for_hosts(1);
     let program = hostile(world.folder(), "infinite_loop");
     let job = world.submit(&[&program, "--fuel", "1000G", "--timeout", "1h"]);
@@ -64,12 +76,12 @@ fn busy_world(policy: &str) -> (World, u64) {
     (world, job)
 }
 
-#[test]
-fn work_is_frozen_within_a_second_of_the_owners_return_and_goes_on_later() {
+/// The owner returns and leaves again; says who held the work meanwhile.
+fn owner_returns(no_cgroups: bool) -> Vec<String> {
     let policy = ALWAYS
         .replace("share_in_use = \"100%\"", "share_in_use = \"0%\"")
         .replace("after = \"0s\"", "after = \"1m\"");
-    let (world, _) = busy_world(&policy);
+    let (world, _) = busy_world_on(&policy, no_cgroups);
     let agent = world.hosts[0].child.id();
     let sensors = world.hosts[0].home.join("sensors.toml");
     fs::write(&sensors, "idle = \"0s\"\n").unwrap();
@@ -77,8 +89,30 @@ fn work_is_frozen_within_a_second_of_the_owners_return_and_goes_on_later() {
     assert!(wait_until(Duration::from_secs(10), || frozen(agent)), "the work is never frozen");
     let took = returned.elapsed();
     assert!(took < Duration::from_secs(1), "frozen after {took:?}");
+    let stood = sandboxes(agent);
     fs::write(&sensors, "idle = \"10m\"\n").unwrap();
     world.wait("the work to go on", || works(agent));
+    // The same process, with what it had done: nothing was begun again.
+    let goes = sandboxes(agent);
+    let same = |then: &Process| goes.iter().any(|it| it.pid == then.pid && it.ticks >= then.ticks);
+    assert!(stood.iter().all(same), "it began anew");
+    let home = world.hosts[0].home.clone();
+    let output = isos().args(["status", "--json", "--home"]).arg(&home).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let keepers = status["data"]["agent"]["keepers"].as_array().cloned().unwrap_or_default();
+    keepers.iter().map(|keeper| keeper["by"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn work_is_frozen_within_a_second_of_the_owners_return_and_goes_on_where_it_was() {
+    owner_returns(false);
+}
+
+#[test]
+fn without_control_groups_work_is_frozen_as_soon_and_that_is_said() {
+    let keepers = owner_returns(true);
+    assert!(keepers.iter().any(|by| by.contains("affinity")), "{keepers:?}");
+    assert!(keepers.iter().all(|by| !by.contains("cgroup")), "{keepers:?}");
 }
 
 /// A program that takes long to compile and does nothing: very many functions without an end.

@@ -68,6 +68,11 @@ impl Running {
         }
     }
 
+    /// Memory that the child has now.
+    pub(crate) fn weight(&self) -> Bytes {
+        self.child.get().map_or(Bytes::ZERO, |child| resident(child.process_id()))
+    }
+
     /// The walls around the programs, in words.
     pub(crate) fn walls(&self) -> Option<Vec<String>> {
         let say = |wall: &isos_sandbox::Wall| match &wall.missing {
@@ -76,6 +81,13 @@ impl Running {
         };
         self.child.get().map(|child| child.walls().iter().map(say).collect())
     }
+}
+
+/// Resident memory of a process; nothing if it is gone.
+pub(crate) fn resident(process: u32) -> Bytes {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
+    Bytes(pages.unwrap_or(0).saturating_mul(isos_sandbox::page_size()))
 }
 
 /// Begins a chamber's life.
@@ -165,7 +177,7 @@ impl Life {
     /// Everything up to the open child.
     async fn open(&mut self, threads: u16) -> Result<Events, Fault> {
         let spec = self.offer.spec.clone();
-        let admitted = self.shared.policy.admit(&spec.program, self.offer.buyer);
+        let admitted = self.shared.policy.borrow().admit(&spec.program, self.offer.buyer);
         admitted.map_err(|refusal| Fault::Policy(refusal.to_string()))?;
         let began = monotonic();
         self.fetch(spec.program, spec.program_size).await?;
@@ -207,8 +219,8 @@ impl Life {
 
     async fn fetch(&mut self, guid: Guid, size: Bytes) -> Result<(), Fault> {
         self.pins.push(self.shared.shelf.pin(&guid));
-        let Shared { shelf, objects, .. } = &*self.shared;
-        self.fetched(guid, move || objects.fetch(shelf, guid, size)).await
+        let Shared { shelf, objects, traffic, .. } = &*self.shared;
+        self.fetched(guid, move || objects.fetch(shelf, traffic, guid, size)).await
     }
 
     /// Fetches until it is done or cannot be: what the owner or a lost connection interrupts is
@@ -259,8 +271,8 @@ impl Life {
     async fn fetch_list(&mut self, list: Guid, count: u32) -> Result<FileList, Fault> {
         // Its size is not in the job: take what comes, up to the limit.
         self.pins.push(self.shared.shelf.pin(&list));
-        let Shared { shelf, objects, .. } = &*self.shared;
-        let bytes = self.fetched(list, move || objects.fetch_small(shelf, list)).await?;
+        let Shared { shelf, objects, traffic, .. } = &*self.shared;
+        let bytes = self.fetched(list, move || objects.fetch_small(shelf, traffic, list)).await?;
         let list: FileList = codec::decode(&bytes).map_err(|error| no_input(&error))?;
         if list.files.len() == count as usize {
             Ok(list)
@@ -326,7 +338,10 @@ impl Life {
         } else {
             let guid = Guid::of(&bytes);
             // Nobody could ever have it: another host may do better.
-            let handed = self.shared.objects.hand_over(guid, &bytes).await;
+            let Shared { objects, traffic, .. } = &*self.shared;
+            // The owner's quiet is the network's too.
+            let hand_over = || objects.hand_over(traffic, guid, &bytes);
+            let handed = unless_frozen(&self.frozen, hand_over).await;
             let refused = |why| Fault::SandboxDied(format!("its output was not taken: {why}"));
             handed.map_err(refused)?;
             OutputAt::Object(guid, bytes.len() as u64)

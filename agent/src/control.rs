@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::host::Offer;
 use isos_base::key::PublicKey;
 use isos_base::{Bytes, HostId, Span, Time};
 use isos_kernel::host::HostStatus;
+use isos_kernel::policy::Policy;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,7 +31,7 @@ const OBEYED_EVERY: Duration = Duration::from_millis(20);
 const OBEYED_LOOKS: u32 = 50;
 
 /// What an owner can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Say how it stands.
@@ -38,6 +40,8 @@ pub enum Order {
     Pause(Option<Span>),
     /// Go by the policy again.
     Resume,
+    /// Go by this text of a policy from now on, and remember it.
+    Policy(String),
     /// Give everything back and end.
     Stop,
 }
@@ -63,6 +67,10 @@ pub struct AgentStatus {
     pub walls: Vec<String>,
     /// Room that objects take.
     pub objects: Bytes,
+    /// Who holds the policy's limits here, and what that cannot do.
+    pub keepers: Vec<isos_sandbox::Keeper>,
+    /// What its work has moved over the network.
+    pub moved: isos_kernel::policy::Moved,
 }
 
 /// Why an agent could not be asked.
@@ -102,14 +110,14 @@ pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
 }
 
 /// Listens for the owner for as long as the agent lives.
-pub(crate) fn listen(core: Core, shared: &Shared) -> io::Result<()> {
+pub(crate) fn listen(core: Core, shared: Arc<Shared>) -> io::Result<()> {
     let path = shared.home.dir().join(SOCKET);
     // The folder's lock is ours, so a socket that is there was left by one that is gone.
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let answered = tokio::time::timeout(TIMEOUT, answer(&core, stream)).await;
+            let answered = tokio::time::timeout(TIMEOUT, answer(&core, &shared, stream)).await;
             if let Ok(Err(error)) = answered {
                 tracing::debug!("an owner's word was lost: {error}");
             }
@@ -118,18 +126,24 @@ pub(crate) fn listen(core: Core, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(core: &Core, mut stream: UnixStream) -> io::Result<()> {
+async fn answer(core: &Core, shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
     BufReader::new(reader.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
     let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
-    match order {
+    match &order {
         Order::Status => {}
         Order::Pause(span) => {
             let until = span.map(|span| clock::now() + span);
             core.owner_said(Said::Paused { until }).await;
         }
         Order::Resume => core.owner_said(Said::Auto).await,
+        Order::Policy(text) => {
+            let policy = Policy::parse(text).map_err(io::Error::other)?;
+            shared.home.write(crate::POLICY_FILE, text.as_bytes()).map_err(io::Error::other)?;
+            shared.traffic.set_limits(policy.network());
+            let _ = shared.policy.send_replace(policy);
+        }
         Order::Stop => {}
     }
     let stopping = || io::Error::other("the agent is stopping");
@@ -141,7 +155,7 @@ async fn answer(core: &Core, mut stream: UnixStream) -> io::Result<()> {
             let paused = |reason: &String| reason.starts_with("you paused");
             status.owner == Said::Auto && !status.offer.reasons.iter().any(paused)
         }
-        Order::Status | Order::Stop => true,
+        Order::Status | Order::Policy(_) | Order::Stop => true,
     };
     for _ in 0..OBEYED_LOOKS {
         if obeyed(&status) {

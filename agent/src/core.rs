@@ -18,6 +18,7 @@ const INPUTS_MAX: usize = 1_024;
 enum Message {
     Input(Input),
     Status(oneshot::Sender<AgentStatus>),
+    Weigh,
     Owner(crate::owner::Said),
 }
 
@@ -55,6 +56,11 @@ impl Core {
     /// Gives a fact to the machine.
     pub(crate) async fn input(&self, input: Input) {
         let _ = self.messages.send(Message::Input(input)).await;
+    }
+
+    /// Has the machine told what its chambers take.
+    pub(crate) async fn weigh(&self) {
+        let _ = self.messages.send(Message::Weigh).await;
     }
 
     pub(crate) async fn status(&self) -> Option<AgentStatus> {
@@ -118,6 +124,11 @@ impl Task {
                         self.machine.step(clock::now(), input, &mut effects);
                     }
                     Message::Status(answer) => _ = answer.send(self.status()),
+                    Message::Weigh => {
+                        let weights = self.chambers.iter().map(|(&id, it)| (id, it.weight()));
+                        let chambers = weights.collect();
+                        self.machine.step(clock::now(), Input::Weighed { chambers }, &mut effects);
+                    }
                     Message::Owner(said) => _ = self.core.owner.send(said),
                 }
             }
@@ -148,6 +159,8 @@ impl Task {
             offer: self.machine.offer().clone(),
             walls: self.chambers.values().find_map(Running::walls).unwrap_or_default(),
             objects: self.shared.shelf.used(),
+            keepers: self.shared.sandbox.keepers(),
+            moved: self.shared.traffic.moved(clock::now()),
         }
     }
 
@@ -174,6 +187,7 @@ impl Task {
                             let _ = outbox.send(ToComplex::Traced(trace));
                         }
                     }
+                    self.shared.traffic.sent(&frame);
                     let _ = outbox.send(frame);
                 }
             }
@@ -191,12 +205,17 @@ impl Task {
             Effect::Stop { chamber } | Effect::Drop { chamber } => {
                 _ = self.chambers.remove(&chamber);
             }
+            Effect::Limit { cores, memory } => {
+                self.shared.sandbox.allow(isos_sandbox::Allowed { cores, memory });
+            }
             Effect::Suspend => {
                 let _ = self.frozen.send_replace(true);
                 self.chambers.values().for_each(Running::suspend);
+                self.shared.sandbox.freeze(true);
             }
             Effect::Resume => {
                 let _ = self.frozen.send_replace(false);
+                self.shared.sandbox.freeze(false);
                 self.chambers.values().for_each(Running::resume);
             }
             Effect::Say(event) => tracing::info!("{event}"),

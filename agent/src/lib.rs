@@ -14,6 +14,7 @@ mod owner;
 mod servers;
 mod session;
 mod trace;
+mod traffic;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct AgentConfig {
     pub sensors_file: Option<PathBuf>,
     /// Whether to reach others directly; else through the relay alone.
     pub direct: bool,
+    /// Whether to hold work by control groups where this user can have some.
+    pub groups: bool,
     /// Answer wrongly, to see that it is found out. Joins nothing but a test world.
     pub alter_results_in_test_world: bool,
 }
@@ -71,6 +74,7 @@ impl AgentConfig {
             child,
             sensors_file: None,
             direct: true,
+            groups: true,
             alter_results_in_test_world: false,
         }
     }
@@ -119,17 +123,23 @@ const POLICY_FILE: &str = "policy.toml";
 const CHAMBERS_DIR: &str = "chambers";
 /// Room for programs, inputs and outputs at the most, whatever the policy allows.
 const SHELF_MAX: Bytes = Bytes::gib(64);
+/// Disk that stays free, whatever the policy says.
+const SHELF_FLOOR: Bytes = Bytes::mib(256);
+/// The part of the policy's disk that compiled programs may fill: one in so many.
+const CODE_PART: u64 = 2;
 
 /// What the parts of a running agent share.
 pub(crate) struct Shared {
-    pub(crate) home: Home,
+    pub(crate) home: Arc<Home>,
     pub(crate) shelf: isos_disk::Shelf,
     pub(crate) sandbox: Sandbox,
     pub(crate) endpoint: Endpoint,
     pub(crate) complex: PublicKey,
     pub(crate) servers: Servers,
     pub(crate) objects: objects::Objects,
-    pub(crate) policy: Policy,
+    /// The owner's policy; it may be changed while the agent runs.
+    pub(crate) policy: watch::Sender<Policy>,
+    pub(crate) traffic: traffic::Traffic,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
 }
@@ -147,14 +157,14 @@ impl Agent {
     /// # Errors
     /// [`AgentError`]; nothing is left running then.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
-        let home = Home::open(&config.home)?;
+        let home = Arc::new(Home::open(&config.home)?);
         let ticket = remembered_ticket(&home, config.ticket)?;
         if config.alter_results_in_test_world && !ticket.test_world {
             return Err(AgentError::NotATestWorld);
         }
         let policy = remembered_policy(&home, config.policy.as_deref())?;
         let key = SecretKey::from_bytes(&home.key("agent.key")?);
-        let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: Bytes::mib(256) };
+        let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: SHELF_FLOOR };
         let shelf = home.shelf(shelf_limits, Durability::Cache)?;
         let io = |what| move |source| AgentError::Io { what, source };
         let chambers = home.dir().join(CHAMBERS_DIR);
@@ -164,7 +174,8 @@ impl Agent {
         }
         std::fs::create_dir_all(&chambers).map_err(io("make the folder of inputs"))?;
         let (exe, child_args) = config.child;
-        let sandbox = SandboxConfig::new(exe, child_args, home.dir().join("compiled"));
+        let mut sandbox = SandboxConfig::new(exe, child_args, home.dir().join("compiled"));
+        sandbox.groups = config.groups;
         let sandbox = Sandbox::new(sandbox).map_err(io("prepare the sandbox"))?;
         let servers = Servers::remembered(&home, &ticket.servers);
         let mut relays = servers.relays().into_iter();
@@ -206,16 +217,17 @@ impl Agent {
             servers,
             objects: objects::Objects::new(endpoint.clone()),
             endpoint,
+            traffic: traffic::Traffic::remembered(home.clone(), policy.network()),
             home,
-            policy: policy.clone(),
+            policy: watch::channel(policy).0,
             tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
         });
         let seed = getrandom::u64().unwrap_or(0x15_05);
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);
         let (core, ended) = core::Core::start(machine, shared.clone());
-        owner::watch(core.clone(), shared.clone(), probe, policy, &spec);
-        control::listen(core.clone(), &shared).map_err(io("listen for the owner"))?;
+        owner::watch(core.clone(), shared.clone(), probe, &spec);
+        control::listen(core.clone(), shared.clone()).map_err(io("listen for the owner"))?;
         Ok(Self { core, shared, ended })
     }
 
@@ -242,6 +254,8 @@ impl Agent {
         self.core.stop().await;
         let _ = tokio::time::timeout(GRACE, self.ended()).await;
         let _ = tokio::time::timeout(GRACE, self.shared.endpoint.close()).await;
+        self.shared.traffic.close();
+        self.shared.sandbox.close();
     }
 }
 

@@ -11,6 +11,8 @@ use isos_kernel::host::SessionId;
 use isos_net::{Connection, Endpoint, GetError, PeerAddr, PutError};
 use tokio::sync::{Mutex, watch};
 
+use crate::traffic::{Traffic, Way};
+
 /// Why an object was not moved.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -101,17 +103,20 @@ impl Objects {
     pub(crate) async fn fetch(
         &self,
         shelf: &Shelf,
+        traffic: &Traffic,
         guid: Guid,
         size: Bytes,
     ) -> Result<(), Trouble> {
         if shelf.contains(&guid) {
             return Ok(());
         }
+        let aside = traffic.set_aside(size).await.map_err(Trouble::Final)?;
         let connection = self.connection().await?;
         // What was used longest ago goes, if it must; pinned objects stay.
         shelf.make_room(size).map_err(lasting)?;
         let mut writer = shelf.writer(guid, size).map_err(lasting)?;
-        let got = isos_net::get_object(&connection, guid, size.0, &mut writer).await;
+        let sink = aside.carry(Way::Down, &mut writer);
+        let got = isos_net::get_object(&connection, guid, size.0, sink).await;
         got.map_err(|error| of_get(&error))?;
         let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
         match finished {
@@ -124,12 +129,20 @@ impl Objects {
     }
 
     /// The bytes of an object whose length is not known before, through memory.
-    pub(crate) async fn fetch_small(&self, shelf: &Shelf, guid: Guid) -> Result<Vec<u8>, Trouble> {
+    pub(crate) async fn fetch_small(
+        &self,
+        shelf: &Shelf,
+        traffic: &Traffic,
+        guid: Guid,
+    ) -> Result<Vec<u8>, Trouble> {
         if !shelf.contains(&guid) {
+            // As much as it could be, or as a cap leaves: what is not moved is given back.
+            let max = traffic.most(FILE_LIST_BYTES_MAX);
+            let aside = traffic.set_aside(max).await.map_err(Trouble::Final)?;
             let connection = self.connection().await?;
-            let max = FILE_LIST_BYTES_MAX.0;
             let mut bytes = Vec::new();
-            let got = isos_net::get_object(&connection, guid, max, &mut bytes).await;
+            let sink = aside.carry(Way::Down, &mut bytes);
+            let got = isos_net::get_object(&connection, guid, max.0, sink).await;
             got.map_err(|error| of_get(&error))?;
             // The shelf is a cache: without room the bytes are used and forgotten.
             let _ = shelf.put(&bytes);
@@ -139,13 +152,21 @@ impl Objects {
     }
 
     /// Hands an object over. Tries until it is done or refused: there is nowhere else to put it.
-    pub(crate) async fn hand_over(&self, guid: Guid, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) async fn hand_over(
+        &self,
+        traffic: &Traffic,
+        guid: Guid,
+        bytes: &[u8],
+    ) -> Result<(), String> {
         /// Between attempts.
         const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
         loop {
             let attempt = async {
+                let size = bytes.len() as u64;
+                let aside = traffic.set_aside(Bytes(size)).await.map_err(Trouble::Final)?;
                 let connection = self.connection().await?;
-                let put = isos_net::put_object(&connection, guid, bytes.len() as u64, bytes).await;
+                let source = aside.carry(Way::Up, bytes);
+                let put = isos_net::put_object(&connection, guid, size, source).await;
                 put.map_err(|error| of_put(&error))
             };
             match attempt.await {

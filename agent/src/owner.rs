@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use isos_base::host::{HostSpec, Offer};
 use isos_base::{Bytes, Time};
+use isos_disk::ShelfLimits;
 use isos_kernel::host::Input;
 use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_probe::Probe;
 use serde::{Deserialize, Serialize};
 
+use crate::chamber::resident;
 use crate::core::Core;
-use crate::{Shared, clock};
+use crate::{CODE_PART, SHELF_FLOOR, SHELF_MAX, Shared, clock};
 
 /// What the owner said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +38,10 @@ const READ_BUSY: Duration = Duration::from_millis(1_000);
 const TOUCH: Duration = Duration::from_millis(250);
 
 /// Watches the owner for as long as the agent lives.
-pub(crate) fn watch(
-    core: Core,
-    shared: Arc<Shared>,
-    probe: Probe,
-    policy: Policy,
-    spec: &HostSpec,
-) {
+pub(crate) fn watch(core: Core, shared: Arc<Shared>, probe: Probe, spec: &HostSpec) {
     let machine = MachineCaps { cpus: spec.cpus, memory: spec.memory, disk: spec.disk };
-    let watcher = Watcher { core, shared, probe, policy, machine, last: None, load_blocked: false };
+    let standing = Standing::default();
+    let watcher = Watcher { core, shared, probe, machine, last: None, standing };
     tokio::spawn(watcher.run());
 }
 
@@ -52,10 +49,10 @@ struct Watcher {
     core: Core,
     shared: Arc<Shared>,
     probe: Probe,
-    policy: Policy,
     machine: MachineCaps,
     last: Option<(Offer, Option<Time>)>,
-    load_blocked: bool,
+    /// What stands since the last look.
+    standing: Standing,
 }
 
 impl Watcher {
@@ -64,11 +61,16 @@ impl Watcher {
         let mut works = self.core.busy();
         let mut processes = self.shared.sandbox.processes();
         let mut touched = self.probe.watch();
+        let mut policies = self.shared.policy.subscribe();
         loop {
             let pids: Vec<u32> = processes.borrow_and_update().iter().copied().collect();
             let busy = *works.borrow_and_update();
             let said = *owner.borrow_and_update();
-            let next = self.look(&pids, said).await;
+            let policy = policies.borrow_and_update().clone();
+            let next = self.look(&policy, &pids, said).await;
+            if busy {
+                self.core.weigh().await;
+            }
             let period = if busy { READ_BUSY } else { READ_IDLE };
             let until = next.map(|at| at.since(clock::now()).to_std());
             let wait = until.map_or(period, |until| until.min(period));
@@ -84,6 +86,7 @@ impl Watcher {
             tokio::select! {
                 () = quiet => {}
                 said = owner.changed() => if said.is_err() { return },
+                some = policies.changed() => if some.is_err() { return },
                 some = works.changed() => if some.is_err() { return },
                 some = processes.changed() => if some.is_err() { return },
             }
@@ -91,21 +94,25 @@ impl Watcher {
     }
 
     /// Reads, decides, tells. Returns when time alone changes the decision.
-    async fn look(&mut self, pids: &[u32], said: Said) -> Option<Time> {
+    async fn look(&mut self, policy: &Policy, pids: &[u32], said: Said) -> Option<Time> {
         let now = clock::now();
         let sensors = self.probe.read(pids);
+        self.shared.traffic.set_clock(sensors.clock);
         let word = match said {
             Said::Auto => Override::None,
             Said::Paused { until } => Override::Paused { until },
         };
         let standing = Standing {
-            memory: Bytes(pids.iter().map(|&pid| resident(pid)).sum()),
-            disk: self.shared.shelf.used(),
-            load_blocked: self.load_blocked,
+            memory: pids.iter().fold(Bytes::ZERO, |sum, &pid| sum + resident(pid)),
+            disk: self.shared.shelf.used() + self.shared.sandbox.code_used(),
+            moved: self.shared.traffic.moved(now),
+            ..self.standing
         };
-        let decision = self.policy.evaluate(&sensors, now, &word, &self.machine, &standing);
-        self.load_blocked = decision.load_blocked;
-        let offer = self.policy.offer(&decision);
+        let decision = policy.evaluate(&sensors, now, &word, &self.machine, &standing);
+        self.standing.load_blocked = decision.load_blocked;
+        self.standing.hot = decision.hot;
+        let offer = policy.offer(&decision);
+        self.limit_disk(policy, offer.disk).await;
         let next = decision.next_change;
         let news =
             self.last.as_ref().is_none_or(|(last, until)| is_news(last, &offer) || *until != next);
@@ -117,20 +124,36 @@ impl Watcher {
     }
 }
 
-/// Reasons count minutes, free memory moves: only what changes a decision is worth a message.
+impl Watcher {
+    /// Holds objects and compiled programs to what the policy gives of the disk.
+    async fn limit_disk(&mut self, policy: &Policy, disk: Bytes) {
+        let (code, code_max) = (self.shared.sandbox.code_used(), Bytes(disk.0 / CODE_PART));
+        self.shared.sandbox.set_code_max(code_max);
+        let quota = (disk - code.min(code_max)).min(SHELF_MAX);
+        let shelf = self.shared.shelf.clone();
+        let free_floor = policy.disk_floor(self.machine.disk).max(SHELF_FLOOR);
+        shelf.set_limits(ShelfLimits { quota, free_floor });
+        if shelf.used() > quota || code > code_max {
+            let shared = self.shared.clone();
+            let evicted = tokio::task::spawn_blocking(move || {
+                shared.sandbox.shrink_code()?;
+                shelf.evict_to(quota).map_err(std::io::Error::other)
+            });
+            if let Ok(Err(error)) = evicted.await {
+                tracing::warn!("what is above the policy's disk cannot be removed: {error}");
+            }
+        }
+    }
+}
+
+/// Reasons count minutes, free memory moves: only what changes a decision is worth a message. Less
+/// than before is sooner worth one than more: the machine holds work to what it was told last.
 fn is_news(old: &Offer, new: &Offer) -> bool {
-    let moved = |a: Bytes, b: Bytes| a.0.abs_diff(b.0) > a.0.max(b.0) / 8;
+    let moved =
+        |old: Bytes, new: Bytes| new < Bytes(old.0 - old.0 / 64) || new.0 > old.0 + old.0 / 8;
     old.cores != new.cores
         || old.price_min != new.price_min
         || old.accept != new.accept
         || moved(old.memory, new.memory)
         || moved(old.disk, new.disk)
-}
-
-/// Resident memory of a process, 0 if it is gone.
-fn resident(pid: u32) -> u64 {
-    const PAGE: u64 = 4_096;
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages = text.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
-    pages.unwrap_or(0) * PAGE
 }

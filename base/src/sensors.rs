@@ -58,6 +58,8 @@ pub struct Sensors {
     pub power: Reading<Power>,
     /// Whether the network is metered.
     pub metered: Reading<bool>,
+    /// The hottest part of the processor, in degrees Celsius.
+    pub temperature: Reading<f32>,
     /// Where the clock on the wall stands.
     pub clock: LocalClock,
 }
@@ -73,6 +75,7 @@ impl Sensors {
             disk_free: Reading::Known(Bytes::gib(100)),
             power: Reading::Known(Power::Mains),
             metered: Reading::Known(false),
+            temperature: Reading::Known(45.0),
             clock: LocalClock { utc_offset_secs: 0 },
         }
     }

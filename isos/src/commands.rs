@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Pause(owner::PauseArgs),
     /// Let this machine go by its policy again
     Resume(owner::ResumeArgs),
-    /// This machine's policy: show, check, explain, template
+    /// This machine's policy: show, check, explain, edit, template
     #[command(subcommand)]
     Policy(policy::Command),
     /// Accounts: show, statement, export, verify, head, payout, deposit-address, credit
@@ -97,7 +97,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
         Command::Job(command) => context.interruptible(job::run(command, context)).await,
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,
-        Command::Policy(command) => policy::run(command, context),
+        // It waits for answers on a terminal, where an interrupt ends it as it does any program.
+        Command::Policy(command) => policy::run(command, context).await,
         Command::Account(command) => context.interruptible(account::run(command, context)).await,
         Command::Bank(command) => context.interruptible(bank::run(command, context)).await,
         Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,

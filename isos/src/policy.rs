@@ -1,9 +1,12 @@
 //! The policy file of this machine's owner, read and named for messages.
 
+pub(crate) mod draft;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use isos_agent::{AgentStatus, Order};
 use isos_base::sensors::Reading;
 use isos_base::{Bytes, Time};
 use isos_kernel::policy::{MachineCaps, Override, POLICY_BYTES_MAX, Policy, Standing};
@@ -82,16 +85,42 @@ impl Machine {
     }
 
     /// What a policy allows now. Takes a moment.
-    pub(crate) fn decide(&mut self, loaded: Loaded, now: Time) -> PolicyNow {
+    /// What an agent that runs here has been told, has moved and is held by counts; without one,
+    /// it is as for one that has just begun.
+    pub(crate) fn decide(
+        &mut self,
+        loaded: Loaded,
+        now: Time,
+        agent: Option<&AgentStatus>,
+    ) -> PolicyNow {
         // Load is an average over half a second: the first reading begins it.
         let _ = self.probe.read(&[]);
         self.probe.watch().wait(LOAD_WINDOW);
         let sensors = self.probe.read(&[]);
         let Loaded { source, policy } = loaded;
-        let standing = Standing::default();
-        let decision = policy.evaluate(&sensors, now, &Override::None, &self.caps, &standing);
-        PolicyNow { source, now, decision, week: policy.week(&self.caps) }
+        let moved = agent.map(|agent| agent.moved).unwrap_or_default();
+        let standing = Standing { moved, ..Standing::default() };
+        let word = match agent.map(|agent| agent.owner) {
+            Some(isos_agent::control::Said::Paused { until }) => Override::Paused { until },
+            _ => Override::None,
+        };
+        let decision = policy.evaluate(&sensors, now, &word, &self.caps, &standing);
+        let keepers = agent.map_or_else(isos_sandbox::keepers_here, |agent| agent.keepers.clone());
+        PolicyNow {
+            source,
+            now,
+            clock: sensors.clock,
+            decision,
+            week: policy.week(&self.caps),
+            price_min: policy.price_min(),
+            keepers,
+        }
     }
+}
+
+/// The agent that runs here, if one does.
+pub(crate) async fn at_home(paths: &Paths) -> Option<AgentStatus> {
+    isos_agent::ask(&paths.agent_home(), Order::Status).await.ok()
 }
 
 /// The nearest folder above that exists.

@@ -35,6 +35,7 @@ mod tests;
 use isos_base::host::{HostSpec, Offer};
 use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
+use isos_base::units::Bytes;
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
 use isos_base::{JobId, Machine};
 
@@ -111,6 +112,11 @@ pub enum Input {
         /// For people.
         why: String,
     },
+    /// What the processes of chambers take of memory now. Told every second while there are some.
+    Weighed {
+        /// Which, and how much.
+        chambers: Vec<(ChamberId, Bytes)>,
+    },
     /// [`Machine::deadline`] has come.
     TimerFired,
     /// The agent shuts down: give everything back.
@@ -170,6 +176,13 @@ pub enum Effect {
         /// The chamber.
         chamber: ChamberId,
     },
+    /// Hold all chambers together to this from now on, those that run as well.
+    Limit {
+        /// Cores; none while they are frozen.
+        cores: u16,
+        /// Memory, also while they are frozen.
+        memory: Bytes,
+    },
     /// Freeze all chambers at once, those that are opening too: the owner is back.
     Suspend,
     /// Let all chambers go on.
@@ -193,6 +206,8 @@ pub struct Host {
     outbox: Outbox,
     work: Work,
     quiet: Quiet,
+    /// The last [`Effect::Limit`].
+    limit: Option<(u16, Bytes)>,
     tally: Tally,
     stopped: bool,
 }
@@ -221,6 +236,7 @@ impl Host {
             outbox: Outbox::default(),
             work: Work::default(),
             quiet: Quiet::new(),
+            limit: None,
             tally: Tally::default(),
             stopped: false,
         }
@@ -244,6 +260,7 @@ impl Host {
             }
             Input::TasksEnded { chamber, ended } => self.ended(chamber, ended, effects),
             Input::ChamberDied { chamber, why } => self.chamber_died(chamber, &why, effects),
+            Input::Weighed { chambers } => self.work.weighed(&chambers),
             Input::TimerFired => {}
             Input::Stopping => self.stop(effects),
         }
@@ -275,6 +292,8 @@ impl Machine for Host {
         self.settle_turned_down();
         self.settle_deadlines(effects);
         self.settle_quiet(effects);
+        self.settle_memory(effects);
+        self.settle_limit(effects);
         settle_chambers(self, effects);
         self.settle_session(effects);
     }

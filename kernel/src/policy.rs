@@ -12,6 +12,7 @@ mod describe;
 mod error;
 mod evaluate;
 mod file;
+mod network;
 mod reason;
 mod value;
 mod week;
@@ -25,11 +26,13 @@ use thiserror::Error;
 pub use calendar::Moment;
 pub use error::{Contradiction, POLICY_BYTES_MAX, PolicyError, WINDOWS_MAX};
 pub use evaluate::{Allowance, Decision, MEMORY_LEAST, Run, Standing};
+pub use network::{Meter, Moved, NetworkLimits, Pace, Period, Rate};
 pub use reason::Reason;
 pub use value::{Amount, Cores, Percent};
 pub use week::{Week, WeekHour};
 
 use calendar::Calendar;
+use value::HeatMax;
 
 /// An owner's policy, free of contradictions. Made by [`Policy::parse`].
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +55,9 @@ pub struct Policy {
     power_unknown_is_battery: bool,
     metered: bool,
     network_unknown_is_metered: bool,
+    heat_max: HeatMax,
+    heat_unknown_is_hot: bool,
+    network: NetworkLimits,
     programs: Selection<Guid>,
     publishers: Selection<AccountId>,
     windows: Vec<Window>,
@@ -182,6 +188,24 @@ impl Policy {
             return Err(NotAdmitted::Publisher(publisher));
         }
         Ok(())
+    }
+
+    /// The least price outside of all windows.
+    #[must_use]
+    pub const fn price_min(&self) -> Price {
+        self.price_min
+    }
+
+    /// What work may move over the network.
+    #[must_use]
+    pub const fn network(&self) -> NetworkLimits {
+        self.network
+    }
+
+    /// What always stays free of a disk of this size.
+    #[must_use]
+    pub fn disk_floor(&self, disk: Bytes) -> Bytes {
+        self.disk_floor.of(disk)
     }
 
     /// Which programs may run, as an offer says it.

@@ -295,7 +295,8 @@ impl SimHost {
                     self.run_next(now, id, todos);
                 }
             }
-            Effect::Say(_) => {}
+            // Memory and cores are counted by the plan; nothing here takes more.
+            Effect::Limit { .. } | Effect::Say(_) => {}
         }
     }
 

@@ -18,6 +18,7 @@
 mod asked;
 mod cpu;
 mod files;
+mod heat;
 mod input;
 mod machine;
 mod memory;

@@ -9,6 +9,7 @@
 //! disk_free = "10GiB"
 //! power = "battery 45%"     # or "mains"
 //! metered = true
+//! temperature = 71.5        # degrees Celsius
 //! utc_offset = "+02:00"     # cannot be unknown
 //! ```
 
@@ -34,6 +35,7 @@ struct Overrides {
     disk_free: Option<Value>,
     power: Option<Value>,
     metered: Option<Value>,
+    temperature: Option<Value>,
     utc_offset: Option<String>,
 }
 
@@ -61,7 +63,8 @@ pub(crate) fn apply(path: &Path, sensors: &mut Sensors) {
         sensors.memory_free = Reading::Unknown(reason.clone());
         sensors.disk_free = Reading::Unknown(reason.clone());
         sensors.power = Reading::Unknown(reason.clone());
-        sensors.metered = Reading::Unknown(reason);
+        sensors.metered = Reading::Unknown(reason.clone());
+        sensors.temperature = Reading::Unknown(reason);
     }
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn replace(text: &str, sensors: &mut Sensors) -> Result<(), String> {
     set(&mut sensors.metered, file.metered, "metered", |value| {
         value.as_bool().ok_or_else(|| "use true or false".into())
     })?;
+    set(&mut sensors.temperature, file.temperature, "temperature", degrees)?;
     if let Some(text) = file.utc_offset {
         sensors.clock.utc_offset_secs = utc_offset(&text)
             .ok_or_else(|| format!("utc_offset: {text:?} is not like \"+02:00\""))?;
@@ -117,6 +121,14 @@ fn cores(value: &Value) -> Result<f32, String> {
         .filter(|cores| (0.0..=65_536.0).contains(cores))
         .map(|cores| cores as f32)
         .ok_or_else(|| format!("{value} is no number of cores"))
+}
+
+fn degrees(value: &Value) -> Result<f32, String> {
+    let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+    number
+        .filter(|degrees| (-273.0..=1_000.0).contains(degrees))
+        .map(|degrees| degrees as f32)
+        .ok_or_else(|| format!("{value} is no temperature in degrees Celsius"))
 }
 
 fn power(value: &Value) -> Result<Power, String> {

@@ -6,6 +6,7 @@ use isos_base::sensors::Sensors;
 
 use crate::asked::{Asked, metered};
 use crate::cpu::LoadMeter;
+use crate::heat::HeatMeter;
 use crate::input::{InputMeter, Now};
 use crate::machine::{MachineFacts, disk};
 use crate::power::PowerMeter;
@@ -20,7 +21,7 @@ pub struct ProbeConfig {
     pub disk_path: PathBuf,
     /// A TOML file that replaces readings while it exists, for tests: `idle = "0s"`,
     /// `other_load = 1.5`, `memory_free = "2GiB"`, `disk_free`, `power = "battery 45%"`,
-    /// `metered = true`, `utc_offset = "+02:00"`; any may be left out or `"unknown"`. A file with
+    /// `metered = true`, `temperature = 71.5`, `utc_offset = "+02:00"`; any may be left out or `"unknown"`. A file with
     /// a mistake makes every reading unknown and says why.
     pub sensors_file: Option<PathBuf>,
 }
@@ -34,6 +35,7 @@ pub struct Probe {
     load: LoadMeter,
     power: PowerMeter,
     metered: Asked<bool>,
+    heat: HeatMeter,
     zone: Zone,
 }
 
@@ -55,6 +57,7 @@ impl Probe {
             load: LoadMeter::new(root),
             power: PowerMeter::new(root),
             metered: Asked::new(metered),
+            heat: HeatMeter::new(root),
             zone: Zone::new(root, zone),
         }
     }
@@ -74,6 +77,7 @@ impl Probe {
             disk_free: disk(&self.config.disk_path).0,
             power: self.power.read(now.steady),
             metered: self.metered.latest(now.steady),
+            temperature: self.heat.read(now.steady),
             clock: self.zone.read(now.wall, now.steady),
         };
         if let Some(path) = &self.config.sensors_file {

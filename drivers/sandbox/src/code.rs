@@ -99,7 +99,7 @@ pub(crate) struct Store {
     folder: PathBuf,
     /// Of the executable that compiles: a new engine, down to its patch, means new code.
     compiler: String,
-    most: Bytes,
+    most: AtomicU64,
     parts: AtomicU64,
 }
 
@@ -118,7 +118,7 @@ impl Store {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(compiler)?)?;
         let compiler = hasher.finalize().to_hex().to_string();
-        Ok(Self { folder, compiler, most, parts: AtomicU64::new(0) })
+        Ok(Self { folder, compiler, most: AtomicU64::new(most.0), parts: AtomicU64::new(0) })
     }
 
     fn path(&self, program: Guid, extension: &str) -> PathBuf {
@@ -180,6 +180,22 @@ impl Store {
         Ok(Prepared { program, wasm: wasm.into(), code, component })
     }
 
+    /// Keeps at most so much from now on.
+    pub(crate) fn set_most(&self, most: Bytes) {
+        self.most.store(most.0, Ordering::Relaxed);
+    }
+
+    /// Removes what is too much now, whatever it is.
+    pub(crate) fn shrink(&self) -> io::Result<()> {
+        self.evict(Path::new(""))
+    }
+
+    /// Bytes of all code that is kept.
+    pub(crate) fn used(&self) -> Bytes {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        Bytes(entries.filter_map(|entry| entry.metadata().ok()).map(|it| it.len()).sum())
+    }
+
     /// Makes room: what was used longest ago goes, but never `newest`.
     fn evict(&self, newest: &Path) -> io::Result<()> {
         let mut kept = Vec::new();
@@ -196,7 +212,7 @@ impl Store {
         }
         kept.sort();
         for (_, size, check, code) in kept {
-            if total <= self.most.0 {
+            if total <= self.most.load(Ordering::Relaxed) {
                 break;
             }
             if check != newest {
@@ -319,7 +335,9 @@ fn verdict(program: Guid, status: ExitStatus, said: &[u8]) -> Result<(), Prepare
         (Some(0), _) => Ok(()),
         (Some(code), _) if code == i32::from(BAD_PROGRAM) => Err(bad(line)),
         (Some(code), _) if code == i32::from(TOO_HARD) => Err(limit("memory")),
-        (_, Some(libc::SIGXCPU | libc::SIGKILL)) => Err(limit("processor time")),
+        (_, Some(libc::SIGXCPU)) => Err(limit("processor time")),
+        // The hard limit on time, or that of all children together on memory.
+        (_, Some(libc::SIGKILL)) => Err(limit("processor time or memory")),
         (_, Some(libc::SIGABRT)) if said.contains("memory allocation") => Err(limit("memory")),
         (_, Some(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGABRT)) => {
             Err(bad(&format!("the compiler broke down over it ({status})")))

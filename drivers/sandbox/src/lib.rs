@@ -18,6 +18,7 @@ mod child;
 mod code;
 mod compile;
 mod engine;
+mod fence;
 mod host;
 mod link;
 mod p1;
@@ -42,10 +43,12 @@ use isos_base::{Bytes, Guid};
 
 pub use chamber::{Chamber, ChamberGone, Event, Events, OpenError};
 pub use code::{PrepareError, Prepared};
+pub use fence::{Allowed, Keeper};
 pub use protocol::{Order, Setup, Wall};
 pub use task::monotonic;
 
 use code::Store;
+use fence::Fence;
 use spawn::Spawner;
 use tokio::sync::watch;
 
@@ -66,10 +69,13 @@ pub struct SandboxConfig {
     pub compile_cpu: Span,
     /// Wall time of a compiling child; it runs at idle priority, so more than its processor time.
     pub compile_wall: Span,
+    /// Whether all children together are held by control groups, where this user can have some.
+    pub groups: bool,
 }
 
 impl SandboxConfig {
-    /// The usual limits: 2 GiB and 120 s of processor time to compile, 4 GiB of code kept.
+    /// The usual limits: 2 GiB and 120 s of processor time to compile, 4 GiB of code kept; no
+    /// control groups.
     #[must_use]
     pub fn new(exe: PathBuf, child_args: Vec<OsString>, cache_dir: PathBuf) -> Self {
         Self {
@@ -80,6 +86,7 @@ impl SandboxConfig {
             compile_memory: Bytes::gib(2),
             compile_cpu: Span::secs(120),
             compile_wall: Span::secs(600),
+            groups: false,
         }
     }
 }
@@ -90,6 +97,7 @@ pub struct Sandbox {
     config: SandboxConfig,
     store: Arc<Store>,
     spawner: Arc<Spawner>,
+    fence: Arc<Fence>,
     /// One lock for each program that is being prepared, so that it is compiled once.
     preparing: Mutex<BTreeMap<Guid, Arc<tokio::sync::Mutex<()>>>>,
     /// One compiler at a time.
@@ -103,9 +111,11 @@ impl Sandbox {
     /// Where the folder cannot be made or read. Nothing is running then.
     pub fn new(config: SandboxConfig) -> std::io::Result<Self> {
         let store = Arc::new(Store::open(&config.cache_dir, &config.exe, config.cache_max)?);
+        let fence = Arc::new(Fence::new(config.groups));
         Ok(Self {
             store,
-            spawner: Arc::new(Spawner::start()?),
+            spawner: Arc::new(Spawner::start(fence.clone())?),
+            fence,
             preparing: Mutex::default(),
             compiling: tokio::sync::Semaphore::new(1),
             config,
@@ -160,6 +170,49 @@ impl Sandbox {
         self.spawner.living()
     }
 
+    /// Ends the children that control groups hold, and removes the groups: before the process ends,
+    /// since the thread that starts children may not come to it.
+    pub fn close(&self) {
+        self.fence.close();
+    }
+
+    /// Holds all children together to this from now on, those that run as well.
+    pub fn allow(&self, allowed: Allowed) {
+        self.fence.allow(allowed);
+    }
+
+    /// Freezes all children at once, those that are yet to come too, where a control group can;
+    /// or lets them go on. [`Chamber::suspend`] stops each of them besides.
+    pub fn freeze(&self, frozen: bool) {
+        self.fence.freeze(frozen);
+    }
+
+    /// Keeps at most so much compiled code from now on, and never more than it was made for. What is
+    /// there already stays until [`Sandbox::shrink_code`].
+    pub fn set_code_max(&self, max: Bytes) {
+        self.store.set_most(max.min(self.config.cache_max));
+    }
+
+    /// Removes compiled code that is too much; a chamber that runs it goes on. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn shrink_code(&self) -> std::io::Result<()> {
+        self.store.shrink()
+    }
+
+    /// Room that compiled code takes.
+    #[must_use]
+    pub fn code_used(&self) -> Bytes {
+        self.store.used()
+    }
+
+    /// Who holds the owner's limits here, and what that cannot do.
+    #[must_use]
+    pub fn keepers(&self) -> Vec<Keeper> {
+        self.fence.keepers()
+    }
+
     /// Tries the walls: what a program that had broken out of WebAssembly could still do here, by
     /// name, from a child like those that run programs. Empty where all walls stand.
     ///
@@ -197,6 +250,18 @@ impl Sandbox {
             other => other,
         }
     }
+}
+
+/// Bytes of a page of memory, in which the kernel counts a process's.
+#[must_use]
+pub fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// Who would hold an owner's limits on this machine: makes what a sandbox would make, and removes it.
+#[must_use]
+pub fn keepers_here() -> Vec<Keeper> {
+    Fence::new(true).keepers()
 }
 
 /// The main of a child, to be called with the arguments behind [`SandboxConfig::child_args`]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::process::{Child, Command};
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::SandboxConfig;
+use crate::fence::Fence;
 
 /// The first argument of a child that runs tasks.
 pub(crate) const RUN: &str = "run";
@@ -29,10 +30,11 @@ struct Request {
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
-/// The thread that starts children. It ends with the last owner of this.
+/// The thread that starts children, all inside one fence. It ends with the last owner of this.
 #[derive(Debug)]
 pub(crate) struct Spawner {
     requests: mpsc::Sender<Request>,
+    fence: Arc<Fence>,
     living: watch::Sender<BTreeSet<u32>>,
 }
 
@@ -41,25 +43,33 @@ pub(crate) struct Spawner {
 pub(crate) struct Listed {
     id: u32,
     living: watch::Sender<BTreeSet<u32>>,
+    fence: Arc<Fence>,
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.fence.leave(self.id);
         self.living.send_if_modified(|living| living.remove(&self.id));
     }
 }
 
 impl Spawner {
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(fence: Arc<Fence>) -> io::Result<Self> {
         let (sender, requests) = mpsc::channel::<Request>();
+        let inside = fence.clone();
         thread::Builder::new().name("sandbox-spawn".into()).spawn(move || {
             for Request { mut command, runtime, reply } in requests {
-                let _inside = runtime.enter();
+                let _entered = runtime.enter();
+                let child = command.spawn();
+                // Before it is told what to do.
+                if let Some(id) = child.as_ref().ok().and_then(Child::id) {
+                    inside.enter(id);
+                }
                 // A caller that has gone away drops the child, which kills it.
-                let _gone = reply.send(command.spawn());
+                let _gone = reply.send(child);
             }
         })?;
-        Ok(Self { requests: sender, living: watch::channel(BTreeSet::new()).0 })
+        Ok(Self { requests: sender, fence, living: watch::channel(BTreeSet::new()).0 })
     }
 
     /// The process numbers of the children that live.
@@ -77,7 +87,7 @@ impl Spawner {
         let child = answer.await.map_err(io::Error::other)??;
         let id = child.id().ok_or_else(|| io::Error::other("the child has ended"))?;
         self.living.send_if_modified(|living| living.insert(id));
-        Ok((child, Listed { id, living: self.living.clone() }))
+        Ok((child, Listed { id, living: self.living.clone(), fence: self.fence.clone() }))
     }
 }
 

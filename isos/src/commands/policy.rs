@@ -1,5 +1,7 @@
 //! `isos policy`: needs no complex, only this machine.
 
+mod edit;
+
 use std::path::PathBuf;
 
 use isos_kernel::policy::{template, template_names};
@@ -7,7 +9,7 @@ use isos_kernel::policy::{template, template_names};
 use crate::clock;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
-use crate::policy::{Machine, load};
+use crate::policy::{Machine, at_home, load};
 use crate::report::{PolicyCheck, PolicyText};
 
 /// What to do with the policy.
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     Check(FileArgs),
     /// Say what the policy allows now and why, and what it will allow through the week
     Explain(FileArgs),
+    /// Change the policy: asks in plain words, or takes --set FIELD=VALUE
+    Edit(Box<edit::EditArgs>),
     /// Print a commented policy to begin with: laptop, desktop, server, nas
     Template {
         /// Which; without it, their names
@@ -36,7 +40,7 @@ pub(crate) struct FileArgs {
 }
 
 /// Reads and tells.
-pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<End> {
+pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<End> {
     let paths = &context.settings.paths;
     match command {
         Command::Show(args) => {
@@ -54,9 +58,13 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<End> {
         }
         Command::Explain(args) => {
             let loaded = load(args.file.as_deref(), paths)?;
-            let report = Machine::look(paths)?.decide(loaded, clock::now());
+            let report = {
+                let agent = at_home(paths).await;
+                Machine::look(paths)?.decide(loaded, clock::now(), agent.as_ref())
+            };
             context.out.show(&report)?;
         }
+        Command::Edit(args) => return edit::run(*args, context).await,
         Command::Template { name: None } => {
             let lines = template_names().map(String::from).collect();
             context.out.show(&PolicyText { source: "templates".into(), lines })?;

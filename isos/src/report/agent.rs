@@ -4,6 +4,7 @@ use isos_agent::AgentStatus;
 use isos_kernel::host::HostState;
 use serde_json::{Value, json};
 
+use super::policy::held;
 use crate::output::{Page, Report, Tone, ago, clean, credits, plural, stamp_deep};
 
 const TIMES: &[&str] = &["now", "last_seen", "next", "since", "until", "retry_at"];
@@ -58,6 +59,11 @@ impl Report for AgentReport {
         page.field("earned", format!("{} since the agent started", credits(status.earned)));
         for (n, reason) in agent.offer.reasons.iter().enumerate() {
             page.field(if n == 0 { "policy" } else { "" }, clean(reason));
+        }
+        let moved = agent.moved;
+        page.field("network", format!("{} moved today, {} this month", moved.day, moved.month));
+        for keeper in &agent.keepers {
+            page.field(&keeper.limit, held(keeper));
         }
         if !agent.walls.is_empty() {
             page.field("sandbox", clean(&agent.walls.join(", ")));

@@ -1,7 +1,10 @@
 //! The owner's policy: what it says, whether it holds together, what it allows now.
 
 use isos_base::Time;
-use isos_kernel::policy::{Contradiction, Decision, Run, Week};
+use isos_base::price::Price;
+use isos_base::sensors::LocalClock;
+use isos_kernel::policy::{Contradiction, Decision, Run, Week, WeekHour};
+use isos_sandbox::Keeper;
 use serde_json::{Value, json};
 
 use crate::output::{Page, Report, Tone, ago, clean, plural};
@@ -35,6 +38,12 @@ pub(crate) struct PolicyNow {
     pub(crate) decision: Decision,
     /// What holds in each hour of a week.
     pub(crate) week: Week,
+    /// Where the clock on the wall stands.
+    pub(crate) clock: LocalClock,
+    /// The least price outside of all windows.
+    pub(crate) price_min: Price,
+    /// Who holds the limits on this machine.
+    pub(crate) keepers: Vec<Keeper>,
 }
 
 impl Report for PolicyText {
@@ -88,27 +97,127 @@ impl Report for PolicyCheck {
     }
 }
 
+/// `held by cgroup v2 (cpu.max)`, and what that cannot do.
+pub(super) fn held(keeper: &Keeper) -> String {
+    match &keeper.gap {
+        None => format!("held by {}", clean(&keeper.by)),
+        Some(gap) => format!("held by {}; not held: {}", clean(&keeper.by), clean(gap)),
+    }
+}
+
 impl PolicyNow {
     fn runs(&self) -> bool {
         self.decision.allowance.run == Run::Full
     }
 
-    /// A letter an hour: cores when idle, `.` for none, `+` for ten or more.
+    fn week_json(&self) -> Value {
+        let hour = |hour: &WeekHour| {
+            json!({
+                "window": hour.window,
+                "cores_in_use": hour.cores_in_use,
+                "cores_idle": hour.cores_idle,
+                "price_min": hour.price_min,
+                "changes": hour.changes,
+            })
+        };
+        let days = self.week.0.iter();
+        days.map(|hours| Value::from(hours.iter().map(hour).collect::<Vec<_>>())).collect()
+    }
+
+    /// Seven rows of 24 letters: one letter for hours in which the same holds, and what each means.
     fn week(&self, page: &mut Page) {
-        page.line("cores given while the machine is idle, by hour (. none, + ten or more):");
+        let minute = self.minute_of_week();
+        let (today, hour) = (minute / 1_440, minute % 1_440 / 60);
+        page.line("the week, an hour a letter (a capital: it changes within the hour):");
+        let mark = format!("{}v", " ".repeat(hour));
+        page.toned(Tone::Dim, format!("      {mark}"));
         page.toned(Tone::Dim, "      0     6     12    18");
+        let mut kinds: Vec<&WeekHour> = Vec::new();
         let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-        for (day, hours) in days.iter().zip(&self.week.0) {
-            let letters: String = hours
-                .iter()
-                .map(|hour| match hour.cores_idle {
-                    0 => '.',
-                    cores => char::from_digit(cores.into(), 10).unwrap_or('+'),
-                })
-                .collect();
-            page.line(format!("  {day} {letters}"));
+        for (day, hours) in self.week.0.iter().enumerate() {
+            let mut row = String::new();
+            for hour in hours {
+                let known = kinds.iter().position(|kind| same(kind, hour));
+                let index = known.unwrap_or_else(|| {
+                    kinds.push(hour);
+                    kinds.len() - 1
+                });
+                let letter = letter(&kinds, index);
+                let letter = if hour.changes { letter.to_ascii_uppercase() } else { letter };
+                row += &page.paint(tone(hour, self.price_min), &letter.to_string());
+            }
+            let mark = if day == today { '>' } else { ' ' };
+            page.line(format!("{mark} {} {row}", days[day]));
+        }
+        for (index, kind) in kinds.iter().enumerate() {
+            let letter = page.paint(tone(kind, self.price_min), &letter(&kinds, index).to_string());
+            page.line(format!("  {letter}   {}", self.meaning(kind)));
         }
     }
+
+    fn meaning(&self, hour: &WeekHour) -> String {
+        let mut text = if hour.cores_idle == 0 {
+            "nothing runs".to_owned()
+        } else {
+            let idle = plural(hour.cores_idle, "core");
+            match hour.cores_in_use {
+                0 => format!("{idle} while you are away"),
+                in_use if in_use == hour.cores_idle => format!("{idle} at any time"),
+                in_use => format!("{idle} while you are away, {in_use} while you are not"),
+            }
+        };
+        if hour.cores_idle > 0 && hour.price_min != self.price_min {
+            text += &match times(hour.price_min, self.price_min) {
+                Some(times) => format!(", only at {times}x the price ({})", hour.price_min.0),
+                None => format!(", only at {} or more", hour.price_min.0),
+            };
+        }
+        if let Some(window) = &hour.window {
+            text += &format!(" (window {:?})", clean(window));
+        }
+        text
+    }
+
+    /// Where the clock on the wall stands, from Monday 00:00.
+    fn minute_of_week(&self) -> usize {
+        let local = self.now.unix_secs() as i64 + i64::from(self.clock.utc_offset_secs);
+        // 1970 began on a Thursday.
+        ((local.div_euclid(60) + 3 * 1_440).rem_euclid(7 * 1_440)) as usize
+    }
+}
+
+/// Whether the same holds in both hours.
+fn same(a: &WeekHour, b: &WeekHour) -> bool {
+    let of =
+        |hour: &WeekHour| (hour.window.clone(), hour.cores_in_use, hour.cores_idle, hour.price_min);
+    of(a) == of(b)
+}
+
+/// `.` where nothing runs, else letters in the order in which they come in the week.
+fn letter(kinds: &[&WeekHour], index: usize) -> char {
+    if kinds[index].cores_idle == 0 {
+        return '.';
+    }
+    let before = kinds[..index].iter().filter(|kind| kind.cores_idle > 0).count();
+    u8::try_from(before).ok().filter(|&nth| nth < 26).map_or('*', |nth| (b'a' + nth).into())
+}
+
+fn tone(hour: &WeekHour, price_min: Price) -> Tone {
+    if hour.cores_idle == 0 {
+        Tone::Dim
+    } else if hour.price_min > price_min {
+        Tone::Warn
+    } else {
+        Tone::Good
+    }
+}
+
+/// How many times a price is another, as an owner would say it.
+fn times(price: Price, base: Price) -> Option<String> {
+    (base.0 > 0).then(|| {
+        let times = f64::from(price.0) / f64::from(base.0);
+        format!("{times:.1}").trim_end_matches(".0").to_owned()
+    })
 }
 
 impl Report for PolicyNow {
@@ -135,6 +244,9 @@ impl Report for PolicyNow {
         if let Some(next) = self.decision.next_change {
             page.field("changes", format!("{} ({next})", ago(self.now, next)));
         }
+        for keeper in &self.keepers {
+            page.field(&keeper.limit, held(keeper));
+        }
         self.week(page);
     }
 
@@ -156,6 +268,8 @@ impl Report for PolicyNow {
             "disk": allowance.disk,
             "price_min": allowance.price_min,
             "reasons": reasons,
+            "keepers": self.keepers,
+            "week": self.week_json(),
             "next_change": self.decision.next_change.map(Time::to_rfc3339),
         })
     }

@@ -301,8 +301,9 @@ fn settings() {
 
 #[test]
 fn policies() {
-    let text = "[cpu]\nshare_in_use = \"0%\"\nshare_idle = \"50%\"\n[[window]]\nname = \"day\"\n\
-        days = \"mon-fri\"\nhours = \"09:00-17:00\"\nallow = false\n";
+    let text = "price_min = 100\n[cpu]\nshare_in_use = \"0%\"\nshare_idle = \"50%\"\n[[window]]\nname = \"day\"\n\
+        days = \"mon-fri\"\nhours = \"09:00-17:00\"\nallow = false\n\
+        [[window]]\nhours = \"22:30-06:00\"\nprice_min = \"20x\"\n";
     let policy = Policy::parse(text).unwrap();
     let caps = MachineCaps { cpus: 4, memory: Bytes::gib(8), disk: Bytes::gib(100) };
     let mut sensors = Sensors::idle_machine();
@@ -310,7 +311,27 @@ fn policies() {
         let standing = Standing::default();
         let decision = policy.evaluate(sensors, NOW, &Override::None, &caps, &standing);
         let week = policy.week(&caps);
-        PolicyNow { source: "policy.toml".into(), now: NOW, decision, week }
+        let keepers = vec![
+            isos_sandbox::Keeper {
+                limit: "cpu".into(),
+                by: "cgroup v2 (cpu.max)".into(),
+                gap: None,
+            },
+            isos_sandbox::Keeper {
+                limit: "suspend".into(),
+                by: "SIGSTOP to each child".into(),
+                gap: Some("a child could be woken; no group: not here".into()),
+            },
+        ];
+        PolicyNow {
+            source: "policy.toml".into(),
+            now: NOW,
+            decision,
+            week,
+            clock: sensors.clock,
+            price_min: policy.price_min(),
+            keepers,
+        }
     };
     // NOW is a Friday at 16:08; ten hours east of here it is night.
     sensors.clock.utc_offset_secs = 36_000;

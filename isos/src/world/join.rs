@@ -27,6 +27,9 @@ pub(crate) struct JoinArgs {
     /// Reach others through the relay alone.
     #[arg(long)]
     pub(crate) relay_only: bool,
+    /// Make no control groups: hold work to the policy by what any user may.
+    #[arg(long)]
+    pub(crate) no_cgroups: bool,
     /// Read sensors from this file too: how tests play the owner.
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) sensors_file: Option<PathBuf>,
@@ -61,6 +64,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         name: args.name,
         sensors_file: args.sensors_file,
         direct: !args.relay_only,
+        groups: !args.no_cgroups,
         alter_results_in_test_world: args.alter_results_in_test_world,
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)
     };

@@ -17,6 +17,9 @@ impl Host {
         if let Some(at) = self.deadline() {
             assert!(at > self.now, "{at:?} is due at {:?} and was not done", self.now);
         }
+        if !self.stopped {
+            assert!(self.work.weight() <= self.offer.memory, "chambers take more than is allowed");
+        }
         if matches!(self.session.link, Link::Refused(_)) || self.stopped {
             assert!(self.work.chambers.is_empty(), "chambers without a purpose");
         }

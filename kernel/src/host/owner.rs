@@ -3,11 +3,12 @@
 use isos_base::host::Offer;
 use isos_base::ranges::{TaskRange, TaskSet};
 use isos_base::time::Time;
+use isos_base::units::Bytes;
 use isos_base::{JobId, LeaseId};
 
-use super::tuning::{QUIET_RETURN_QUEUED, QUIET_STOP_RUNNING};
+use super::tuning::{BARRED, QUIET_RETURN_QUEUED, QUIET_STOP_RUNNING};
 use super::work::Work;
-use super::{Effect, Host, HostEvent};
+use super::{ChamberId, Effect, Host, HostEvent};
 
 /// The owner's wish for quiet. It lasts while the offer has no cores.
 #[derive(Debug)]
@@ -35,6 +36,36 @@ impl Quiet {
         } else {
             None
         }
+    }
+}
+
+impl Work {
+    /// Chambers were weighed. One that is gone weighs nothing.
+    pub(super) fn weighed(&mut self, weights: &[(ChamberId, Bytes)]) {
+        for &(id, weight) in weights {
+            let job = self.chambers.get(&id).and_then(|job| self.jobs.get_mut(job));
+            if let Some(chamber) = job.and_then(|job| job.chamber.as_mut()) {
+                chamber.weight = weight;
+            }
+        }
+    }
+
+    /// What all chambers took when they were weighed.
+    pub(super) fn weight(&self) -> Bytes {
+        let chambers = self.jobs.values().filter_map(|job| job.chamber.as_ref());
+        chambers.fold(Bytes::ZERO, |sum, chamber| sum + chamber.weight)
+    }
+
+    /// The chamber that can go first of those that weigh something: idle ones, then the least
+    /// urgent.
+    fn heavy(&self) -> Option<JobId> {
+        let heavy = |id: &JobId| {
+            let chamber = self.jobs.get(id).and_then(|job| job.chamber.as_ref());
+            chamber.is_some_and(|chamber| chamber.weight > Bytes::ZERO)
+        };
+        let urgent = self.by_urgency();
+        let idle = self.chambers.values().copied().filter(|id| !urgent.contains(id)).find(heavy);
+        idle.or_else(|| urgent.iter().rev().copied().find(heavy))
     }
 }
 
@@ -128,6 +159,33 @@ impl Host {
         }
         let leases = self.queued_leases(|_, _| true);
         self.give_back_queued(&leases, "the owner wants quiet for long", effects);
+    }
+
+    /// What chambers take beyond what the policy leaves goes, the least urgent first: it cannot be
+    /// frozen away. Their jobs are not taken up again for a while, or they would come and go.
+    pub(super) fn settle_memory(&mut self, effects: &mut Vec<Effect>) {
+        while self.work.weight() > self.offer.memory {
+            let Some(id) = self.work.heavy() else { return };
+            let works = self.work.jobs.get(&id).is_some_and(|job| job.held() > 0);
+            self.stop_chamber(id, effects);
+            if !works {
+                continue;
+            }
+            if let Some(job) = self.work.jobs.get_mut(&id) {
+                job.barred_until = Some(self.now + BARRED);
+            }
+            let leases = self.queued_leases(|job, _| job == id);
+            self.give_back_queued(&leases, "the policy leaves too little memory", effects);
+        }
+    }
+
+    /// Says what chambers may use, when that has changed.
+    pub(super) fn settle_limit(&mut self, effects: &mut Vec<Effect>) {
+        let limit = (self.offer.cores, self.offer.memory);
+        if self.limit != Some(limit) {
+            self.limit = Some(limit);
+            effects.push(Effect::Limit { cores: limit.0, memory: limit.1 });
+        }
     }
 
     /// Gives back what was turned down, when the time has come to say so.

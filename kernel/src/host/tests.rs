@@ -1,6 +1,7 @@
 //! Stories told to the machine, and a rig that plays its shell.
 
 mod hostile;
+mod limits;
 mod owner;
 mod stories;
 
@@ -28,6 +29,8 @@ struct Rig {
     session: Option<SessionId>,
     chambers: BTreeMap<ChamberId, Room>,
     frozen: bool,
+    /// What the shell holds chambers to.
+    limit: Option<(u16, Bytes)>,
     /// Reports of this session.
     reports: Vec<Report>,
 }
@@ -110,6 +113,7 @@ impl Rig {
             session: None,
             chambers: BTreeMap::new(),
             frozen: false,
+            limit: None,
             reports: Vec::new(),
         }
     }
@@ -198,8 +202,13 @@ impl Rig {
         let mut told = String::new();
         for effect in effects {
             self.carry_out(&effect);
+            // It is in most stories, and checked in all of them below.
+            if matches!(effect, Effect::Limit { .. }) {
+                continue;
+            }
             let _ = writeln!(told, "{}", describe(&effect));
         }
+        self.check_held();
         self.check_packing();
         told
     }
@@ -251,8 +260,18 @@ impl Rig {
             }
             Effect::Suspend => self.frozen = true,
             Effect::Resume => self.frozen = false,
+            Effect::Limit { cores, memory } => self.limit = Some((*cores, *memory)),
             Effect::Say(_) => {}
         }
+    }
+
+    /// Whatever runs is held to what the owner allows now, and nothing runs in the owner's quiet.
+    fn check_held(&self) {
+        let offer = self.host.offer();
+        if !self.host.stopped {
+            assert_eq!(self.limit, Some((offer.cores, offer.memory)), "chambers are not held");
+        }
+        assert!(self.frozen || offer.cores > 0 || self.chambers.is_empty(), "work in the quiet");
     }
 
     /// Cores and memory in use.
@@ -341,6 +360,7 @@ fn describe(effect: &Effect) -> String {
         Effect::Stop { chamber } => format!("stop c{}", chamber.0),
         Effect::Suspend => "suspend".into(),
         Effect::Resume => "resume".into(),
+        Effect::Limit { cores, memory } => format!("limit: {cores} cores, {memory}"),
         Effect::Drop { chamber } => format!("drop c{}", chamber.0),
         Effect::Say(event) => format!("say: {event}"),
     }

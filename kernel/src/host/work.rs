@@ -90,6 +90,8 @@ pub(super) struct Chamber {
     pub(super) closing: bool,
     /// When the last work left it.
     pub(super) idle_since: Time,
+    /// What its process took when it was weighed last.
+    pub(super) weight: Bytes,
     /// Tasks ever handed to it: their order is the order in which they start.
     pub(super) order: u64,
 }
@@ -115,6 +117,7 @@ impl Chamber {
             alone: false,
             closing: false,
             idle_since: now,
+            weight: Bytes::ZERO,
             order: 0,
         }
     }

@@ -3,17 +3,23 @@
 //! Only what the owner wrote is held against what the owner wrote: a default that does not fit
 //! gives way silently.
 
-use isos_base::Span;
+use isos_base::{Bytes, Span};
 
 use super::calendar::Calendar;
 use super::error::Contradiction;
 use super::evaluate::{DISK_LEAST, MEMORY_LEAST};
 use super::file::{File, SelectionSection, WindowSection};
-use super::value::{Amount, Percent};
+use super::network::Rate;
+use super::value::{Amount, Percent, Size};
 use super::{MachineCaps, Policy};
 
 /// A week without a touch is no idle time that a policy waits for.
 const IDLE_AFTER_MAX: Span = Span::secs(7 * 86_400);
+
+/// A cap below this lets nothing of use be fetched.
+const CAP_MIN: Bytes = Bytes::mib(1);
+/// And so slow nothing ends.
+const RATE_LEAST: Rate = Rate(Bytes(1_024));
 
 /// Contradictions in the order of the file.
 #[derive(Default)]
@@ -42,6 +48,7 @@ pub(super) fn file(file: &File, calendar: &Calendar) -> Vec<Contradiction> {
     cpu(file, &mut found);
     memory(file, &mut found);
     disk_and_power(file, &mut found);
+    network(file, &mut found);
     work(file, &mut found);
     windows(file, calendar, &mut found);
     never(file, calendar, &mut found);
@@ -172,6 +179,45 @@ fn disk_and_power(file: &File, found: &mut Found) {
             "power.on_battery = false",
             "nothing runs on battery, however full it is",
             "set on_battery = true, or remove battery_min",
+        );
+    }
+}
+
+fn network(file: &File, found: &mut Found) {
+    let network = &file.network;
+    let jobs = "work.kinds = [\"jobs\"]";
+    for (name, rate) in [("rate_down", network.rate_down), ("rate_up", network.rate_up)] {
+        if let Some(rate) = rate
+            && rate < RATE_LEAST
+        {
+            found.add(
+                format!("network.{name} = {rate}"),
+                jobs,
+                "at such a rate no program is fetched and no result delivered in time",
+                format!("set {name} to {RATE_LEAST} or more, or leave it out"),
+            );
+        }
+    }
+    for (name, max) in [("day_max", network.day_max), ("month_max", network.month_max)] {
+        if let Some(Size(max)) = max
+            && max < CAP_MIN
+        {
+            found.add(
+                format!("network.{name} = {max}"),
+                jobs,
+                "no program is fetched with so little",
+                format!("set {name} to {CAP_MIN} or more, or leave it out"),
+            );
+        }
+    }
+    if let (Some(Size(day)), Some(Size(month))) = (network.day_max, network.month_max)
+        && day > month
+    {
+        found.add(
+            format!("network.day_max = {day}"),
+            format!("network.month_max = {month}"),
+            "more is allowed in a day than in its month",
+            "raise month_max, or lower day_max",
         );
     }
 }

@@ -3,8 +3,8 @@
 use isos_base::Span;
 
 use super::check::cores;
-use super::value::Percent;
-use super::{Idle, MachineCaps, Policy, Selection};
+use super::value::{HeatMax, Percent};
+use super::{Idle, MachineCaps, NetworkLimits, Policy, Selection};
 
 impl Policy {
     /// What this policy means on this machine, a sentence a line.
@@ -48,6 +48,10 @@ impl Policy {
         if !self.metered {
             lines.push("Nothing runs while the network is metered.".into());
         }
+        if let HeatMax::At(max) = self.heat_max {
+            lines.push(format!("Work stops while the processor is above {max} degrees."));
+        }
+        lines.extend(network(&self.network));
         lines.extend(selection("programs", &self.programs));
         lines.extend(selection("publishers", &self.publishers));
         for window in &self.windows {
@@ -67,6 +71,29 @@ impl Policy {
         }
         lines
     }
+}
+
+fn network(limits: &NetworkLimits) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (limits.rate_down, limits.rate_up) {
+        (None, None) => {}
+        (down, up) => {
+            let rate = |rate: Option<super::Rate>| match rate {
+                Some(rate) => format!("at most {rate}"),
+                None => "as fast as it goes".into(),
+            };
+            lines.push(format!("Work fetches {}, and sends {}.", rate(down), rate(up)));
+        }
+    }
+    match (limits.day_max, limits.month_max) {
+        (None, None) => {}
+        (Some(day), None) => lines.push(format!("Work moves at most {day} a day.")),
+        (None, Some(month)) => lines.push(format!("Work moves at most {month} a month.")),
+        (Some(day), Some(month)) => {
+            lines.push(format!("Work moves at most {day} a day and {month} a month."));
+        }
+    }
+    lines
 }
 
 fn selection<T>(what: &str, selection: &Selection<T>) -> Option<String> {

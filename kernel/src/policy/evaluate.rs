@@ -6,8 +6,9 @@ use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::{Bytes, Time};
 
 use super::calendar::{Moment, Slot};
+use super::network::{CAP_LEAST, Moved, Period};
 use super::reason::Reason;
-use super::value::Percent;
+use super::value::{HeatMax, Percent};
 use super::{Idle, MachineCaps, Override, Policy, Window};
 
 /// With less memory than this nothing is started: the sandbox itself needs most of it.
@@ -17,6 +18,8 @@ pub(super) const DISK_LEAST: Bytes = Bytes::mib(16);
 /// Once stopped for the load of others, work starts again below this part of the limit, so that a
 /// load around the limit does not make it stop and go.
 const LOAD_RESUME_PART: f32 = 0.8;
+/// Once stopped for its heat, the machine must be so many degrees below the limit.
+const HEAT_RESUME_BELOW: f32 = 8.0;
 /// Reasons in an offer: "a few lines".
 const OFFER_REASONS_MAX: usize = 8;
 
@@ -54,6 +57,10 @@ pub struct Standing {
     pub disk: Bytes,
     /// [`Decision::load_blocked`] of the last decision.
     pub load_blocked: bool,
+    /// [`Decision::hot`] of the last decision.
+    pub hot: bool,
+    /// What our work has moved over the network, today and this month.
+    pub moved: Moved,
 }
 
 /// What a policy decides.
@@ -68,6 +75,8 @@ pub struct Decision {
     pub next_change: Option<Time>,
     /// Whether the load of others blocks; to be given back in [`Standing`].
     pub load_blocked: bool,
+    /// Whether heat blocks; to be given back in [`Standing`].
+    pub hot: bool,
 }
 
 impl Decision {
@@ -101,7 +110,9 @@ impl Policy {
         let cores = look.cores(share, machine.cpus);
         let load_blocked = look.load(machine.cpus, standing.load_blocked);
         look.power();
+        let hot = look.heat(standing.hot);
         look.network();
+        look.caps(&standing.moved);
         let frozen = share == Percent::NONE;
         let memory = look.memory(in_use, frozen, machine.memory, standing.memory);
         let disk = look.disk(machine.disk, standing.disk);
@@ -120,7 +131,7 @@ impl Policy {
         if !blocked {
             reasons.push(Reason::Given { cores, cpus: machine.cpus, share });
         }
-        Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked }
+        Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked, hot }
     }
 
     /// The decision as it is told to the complex.
@@ -282,6 +293,53 @@ impl Look<'_> {
                     self.reasons.push(Reason::Assumed { sensor: "power", assumed: "mains", why });
                 }
             }
+        }
+    }
+
+    fn heat(&mut self, was_hot: bool) -> bool {
+        let HeatMax::At(max) = self.policy.heat_max else { return false };
+        let max = f32::from(max);
+        let reading = match &self.sensors.temperature {
+            Reading::Known(degrees) if degrees.is_nan() => Err("the sensor reads no number".into()),
+            Reading::Known(degrees) => Ok(*degrees),
+            Reading::Unknown(why) => Err(why.clone()),
+        };
+        match reading {
+            Ok(now) => {
+                let max = if was_hot { max - HEAT_RESUME_BELOW } else { max };
+                if now > max {
+                    self.reasons.push(Reason::Hot { now, max });
+                }
+                now > max
+            }
+            Err(why) if self.policy.heat_unknown_is_hot => {
+                self.reasons.push(Reason::HeatUnknown { why });
+                was_hot
+            }
+            Err(why) => {
+                self.reasons.push(Reason::Assumed { sensor: "temperature", assumed: "cool", why });
+                false
+            }
+        }
+    }
+
+    /// The caps on what is moved. One that is used up stops all: what runs could not be delivered,
+    /// and nothing new be fetched.
+    fn caps(&mut self, moved: &Moved) {
+        let limits = self.policy.network;
+        let caps = [
+            (Period::Day, limits.day_max, moved.day),
+            (Period::Month, limits.month_max, moved.month),
+        ];
+        for (period, cap, moved) in caps {
+            let Some(cap) = cap else { continue };
+            let ends = period.ends(self.now, self.sensors.clock);
+            self.changes.extend((ends > self.now).then_some(ends));
+            self.reasons.push(if cap - moved < CAP_LEAST {
+                Reason::CapUsed { period, moved, cap, until: self.moment(ends) }
+            } else {
+                Reason::CapLeft { period, moved, cap }
+            });
         }
     }
 

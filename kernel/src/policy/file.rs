@@ -11,7 +11,8 @@ use serde::Deserialize;
 use super::calendar::{Calendar, Days, Hours};
 use super::check;
 use super::error::{PolicyError, WINDOWS_MAX};
-use super::value::{Amount, Cores, Percent, WindowPrice, text};
+use super::network::{NetworkLimits, Rate};
+use super::value::{Amount, Cores, HeatMax, Percent, Size, WindowPrice, text};
 use super::{Idle, Policy, Selection, Window};
 
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +25,7 @@ pub(super) struct File {
     pub(super) memory: MemorySection,
     pub(super) disk: DiskSection,
     pub(super) power: PowerSection,
+    pub(super) temperature: TemperatureSection,
     pub(super) network: NetworkSection,
     pub(super) work: WorkSection,
     #[serde(rename = "window")]
@@ -91,9 +93,27 @@ pub(super) enum PowerUnknown {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct TemperatureSection {
+    pub(super) max: Option<HeatMax>,
+    pub(super) unknown: Option<HeatUnknown>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HeatUnknown {
+    Cool,
+    Hot,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct NetworkSection {
     pub(super) metered: Option<bool>,
     pub(super) unknown: Option<NetworkUnknown>,
+    pub(super) rate_down: Option<Rate>,
+    pub(super) rate_up: Option<Rate>,
+    pub(super) day_max: Option<Size>,
+    pub(super) month_max: Option<Size>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -224,6 +244,14 @@ impl File {
                 self.network.unknown,
                 Some(NetworkUnknown::Metered)
             ),
+            heat_max: self.temperature.max.unwrap_or(HeatMax::At(85)),
+            heat_unknown_is_hot: matches!(self.temperature.unknown, Some(HeatUnknown::Hot)),
+            network: NetworkLimits {
+                rate_down: self.network.rate_down,
+                rate_up: self.network.rate_up,
+                day_max: self.network.day_max.map(|Size(max)| max),
+                month_max: self.network.month_max.map(|Size(max)| max),
+            },
             programs: self.work.programs.into_selection(),
             publishers: self.work.publishers.into_selection(),
             windows: windows.collect(),

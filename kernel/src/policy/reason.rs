@@ -7,6 +7,7 @@ use isos_base::{Bytes, Span};
 use super::calendar::Moment;
 use super::check::{cores, whole_core};
 use super::evaluate::{DISK_LEAST, MEMORY_LEAST};
+use super::network::Period;
 use super::value::Percent;
 
 /// One reason. [`Reason::blocks`] tells those that stop all work from those that explain.
@@ -77,6 +78,38 @@ pub enum Reason {
     NetworkUnknown {
         /// Why not.
         why: String,
+    },
+    /// The machine is hot.
+    Hot {
+        /// Degrees Celsius now.
+        now: f32,
+        /// What they must be at or below; lower while stopped than while running.
+        max: f32,
+    },
+    /// Nobody can tell how hot the machine is, and the policy says to assume that it is.
+    HeatUnknown {
+        /// Why not.
+        why: String,
+    },
+    /// What may be moved over the network was moved.
+    CapUsed {
+        /// Over which time.
+        period: Period,
+        /// What was moved in it.
+        moved: Bytes,
+        /// What may be.
+        cap: Bytes,
+        /// When the next period begins.
+        until: Moment,
+    },
+    /// Some of what may be moved over the network is left.
+    CapLeft {
+        /// Over which time.
+        period: Period,
+        /// What was moved in it.
+        moved: Bytes,
+        /// What may be.
+        cap: Bytes,
     },
     /// The share of the CPU is not a whole core.
     ShareTooSmall {
@@ -161,11 +194,11 @@ pub enum Reason {
         /// Why not.
         why: String,
     },
-    /// Nobody can tell about power or network, and the policy says to go on.
+    /// Nobody can tell about power, network or heat, and the policy says to go on.
     Assumed {
-        /// `power` or `network`.
+        /// `power`, `network` or `temperature`.
         sensor: &'static str,
-        /// `mains` or `unmetered`.
+        /// `mains`, `unmetered` or `cool`.
         assumed: &'static str,
         /// Why not.
         why: String,
@@ -187,6 +220,9 @@ impl Reason {
             | Self::OnBattery { .. }
             | Self::BatteryLow { .. }
             | Self::PowerUnknown { .. }
+            | Self::Hot { .. }
+            | Self::HeatUnknown { .. }
+            | Self::CapUsed { .. }
             | Self::Metered
             | Self::NetworkUnknown { .. }
             | Self::ShareTooSmall { .. }
@@ -197,6 +233,7 @@ impl Reason {
             | Self::Given { .. }
             | Self::MemoryCut { .. }
             | Self::DiskCut { .. }
+            | Self::CapLeft { .. }
             | Self::LoadUnknown { .. }
             | Self::Assumed { .. } => false,
         }
@@ -222,6 +259,10 @@ impl Reason {
             Self::OnBattery { .. } => "plug in, or set power.on_battery = true".into(),
             Self::BatteryLow { .. } => "plug in, or lower power.battery_min".into(),
             Self::PowerUnknown { .. } => "set power.unknown = \"mains\"".into(),
+            Self::Hot { .. } => "let it cool down, or raise temperature.max".into(),
+            Self::HeatUnknown { .. } => "set temperature.unknown = \"cool\"".into(),
+            Self::CapUsed { period: Period::Day, .. } => "raise network.day_max".into(),
+            Self::CapUsed { period: Period::Month, .. } => "raise network.month_max".into(),
             Self::Metered => "set network.metered = true".into(),
             Self::NetworkUnknown { .. } => "set network.unknown = \"unmetered\"".into(),
             Self::ShareTooSmall { cpus, .. } => {
@@ -271,6 +312,17 @@ impl Reason {
                 write!(f, "the battery is at {charge:.0}%, below {min}")
             }
             Self::PowerUnknown { why } => write!(f, "treated as on battery ({why})"),
+            Self::Hot { now, max } => {
+                write!(f, "the processor is at {now:.0} degrees, above {max:.0}")
+            }
+            Self::HeatUnknown { why } => write!(f, "treated as too hot ({why})"),
+            Self::CapUsed { period, moved, cap, until } => write!(
+                f,
+                "the network cap for {period} is used up: {moved} of {cap}, more at {until}"
+            ),
+            Self::CapLeft { period, moved, cap } => {
+                write!(f, "moved over the network {period}: {moved} of {cap}")
+            }
             Self::Metered => f.write_str("the network is metered"),
             Self::NetworkUnknown { why } => {
                 write!(f, "the network is treated as metered ({why})")

@@ -96,6 +96,7 @@ fn all_blockers_are_listed_each_with_number_and_remedy() {
         disk_free: Reading::Known(Bytes::gib(3)),
         power: Reading::Known(Power::Battery(41.5)),
         metered: Reading::Known(true),
+        temperature: Reading::Known(93.4),
         clock: LocalClock { utc_offset_secs: 3_600 },
     };
     let paused = Override::Paused { until: Some(at(11, 30)) };
@@ -116,6 +117,8 @@ fn all_blockers_are_listed_each_with_number_and_remedy() {
                 raise load.other_max, or close what is busy
             ! the battery is at 42%, below 60%;
                 plug in, or lower power.battery_min
+            ! the processor is at 93 degrees, above 85;
+                let it cool down, or raise temperature.max
             ! the network is metered;
                 set network.metered = true
             ! too little memory: 1.0 GiB are free, 1 GiB must stay free, the limit is 1.6 GiB;
@@ -136,6 +139,7 @@ fn a_machine_without_sensors_is_treated_with_care() {
         disk_free: unknown(),
         power: unknown(),
         metered: unknown(),
+        temperature: unknown(),
         clock: LocalClock { utc_offset_secs: 0 },
     };
     check(
@@ -150,6 +154,7 @@ fn a_machine_without_sensors_is_treated_with_care() {
                 set disk.free_floor = "0%" to do without
               the load of others is unknown (no such sensor)
               power: mains assumed (no such sensor)
+              temperature: cool assumed (no such sensor)
               network: unmetered assumed (no such sensor)
         "#]],
     );
@@ -165,6 +170,7 @@ fn a_machine_without_sensors_is_treated_with_care() {
               treated as idle at all times
               the load of others is unknown (no such sensor)
               power: mains assumed (no such sensor)
+              temperature: cool assumed (no such sensor)
               network: unmetered assumed (no such sensor)
               100% of the CPU: 4 of 4 cores
         "#]],
@@ -398,6 +404,7 @@ fn a_policy_is_told_in_sentences() {
         Work stops while other programs use more than 2.0 cores.
         Nothing runs on battery.
         Nothing runs while the network is metered.
+        Work stops while the processor is above 90 degrees.
     "#]]
     .assert_eq(&(policy(template("desktop").unwrap()).describe(&MACHINE).join("\n") + "\n"));
     expect![[r#"
@@ -405,6 +412,7 @@ fn a_policy_is_told_in_sentences() {
         At most 125 GiB of disk; 75 GiB of disk and 512 MiB of memory always stay free.
         Work stops while other programs use more than 1.0 cores.
         Nothing runs on battery.
+        Work stops while the processor is above 75 degrees.
         Window "film evening": nothing runs.
     "#]]
     .assert_eq(&(policy(template("nas").unwrap()).describe(&MACHINE).join("\n") + "\n"));

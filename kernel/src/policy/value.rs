@@ -132,6 +132,41 @@ impl Cores {
     }
 }
 
+/// A size that is the same on every machine. Text: `5GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Size(pub(super) Bytes);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer).map(Self)
+    }
+}
+
+/// Up to which temperature work runs: degrees Celsius, or `"off"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeatMax {
+    /// Nobody looks.
+    Off,
+    /// Whole degrees, 30 to 120.
+    At(u8),
+}
+
+impl<'de> Deserialize<'de> for HeatMax {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let max = match &value {
+            toml::Value::Integer(it @ 30..=120) => u8::try_from(*it).ok().map(Self::At),
+            toml::Value::String(it) if it == "off" => Some(Self::Off),
+            _ => None,
+        };
+        max.ok_or_else(|| {
+            D::Error::custom(format!(
+                "{value} is no temperature: whole degrees Celsius from 30 to 120, or \"off\""
+            ))
+        })
+    }
+}
+
 /// A window's price: as a multiple of the base price, or by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WindowPrice {

@@ -18,6 +18,7 @@ fn every_reading_can_be_replaced() {
         disk_free = 4096
         power = "battery 45.5%"
         metered = true
+        temperature = 71.5
         utc_offset = "-02:30"
     "#;
     replace(text, &mut sensors).unwrap();
@@ -27,6 +28,7 @@ fn every_reading_can_be_replaced() {
     assert_eq!(sensors.disk_free, Reading::Known(Bytes(4096)));
     assert_eq!(sensors.power, Reading::Known(Power::Battery(45.5)));
     assert_eq!(sensors.metered, Reading::Known(true));
+    assert_eq!(sensors.temperature, Reading::Known(71.5));
     assert_eq!(sensors.clock.utc_offset_secs, -9_000);
 }
 
@@ -55,6 +57,7 @@ fn mistakes_are_named() {
         ("disk_free = -5", "disk_free: "),
         ("power = \"battery 101%\"", "power: "),
         ("power = true", "power: "),
+        ("temperature = \"hot\"", "no temperature"),
         ("metered = 1", "metered: use true or false"),
         ("utc_offset = \"2\"", "utc_offset: "),
         ("utc_offset = \"+99:00\"", "utc_offset: "),

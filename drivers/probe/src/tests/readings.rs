@@ -45,6 +45,41 @@ fn a_laptop_on_battery_is_seen() {
     assert_eq!(machine.probe().read(&[]).power, Reading::Known(Power::Battery(83.0)));
 }
 
+#[test]
+fn the_hottest_sensor_of_the_processor_counts_and_no_other() {
+    let machine = Machine::new();
+    let of = |machine: &Machine| machine.probe().read(&[]).temperature;
+    unknown(&of(&machine), "no sensor of the processor");
+    machine.has("sys/class/thermal/thermal_zone0/type", "acpitz\n");
+    machine.has("sys/class/thermal/thermal_zone0/temp", "27800\n");
+    machine.has("sys/class/thermal/thermal_zone1/type", "iwlwifi_1\n");
+    machine.has("sys/class/thermal/thermal_zone1/temp", "99000\n");
+    assert_eq!(of(&machine), Reading::Known(27.8));
+    machine.has("sys/class/thermal/thermal_zone2/type", "x86_pkg_temp\n");
+    machine.has("sys/class/thermal/thermal_zone2/temp", "64000\n");
+    assert_eq!(of(&machine), Reading::Known(64.0));
+    machine.has("sys/class/hwmon/hwmon0/name", "nvme\n");
+    machine.has("sys/class/hwmon/hwmon0/temp1_input", "88000\n");
+    machine.has("sys/class/hwmon/hwmon1/name", "coretemp\n");
+    machine.has("sys/class/hwmon/hwmon1/temp1_input", "71000\n");
+    machine.has("sys/class/hwmon/hwmon1/temp2_input", "73500\n");
+    machine.has("sys/class/hwmon/hwmon1/temp3_input", "broken\n");
+    assert_eq!(of(&machine), Reading::Known(73.5));
+}
+
+#[test]
+fn a_control_temperature_with_an_offset_is_not_taken_for_the_true_one() {
+    let machine = Machine::new();
+    machine.has("sys/class/hwmon/hwmon0/name", "k10temp\n");
+    machine.has("sys/class/hwmon/hwmon0/temp1_input", "82000\n");
+    machine.has("sys/class/hwmon/hwmon0/temp1_label", "Tctl\n");
+    let of = |machine: &Machine| machine.probe().read(&[]).temperature;
+    assert_eq!(of(&machine), Reading::Known(82.0));
+    machine.has("sys/class/hwmon/hwmon0/temp2_input", "62000\n");
+    machine.has("sys/class/hwmon/hwmon0/temp2_label", "Tdie\n");
+    assert_eq!(of(&machine), Reading::Known(62.0));
+}
+
 fn stat(busy: u64, idle: u64) -> String {
     format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1\ncpu1 1\n")
 }

@@ -5,7 +5,8 @@ use isos_base::sensors::{LocalClock, Power, Reading, Sensors};
 use proptest::prelude::*;
 
 use crate::policy::{
-    Allowance, Bytes, Decision, MachineCaps, Override, Policy, Reason, Run, Span, Standing, Time,
+    Allowance, Bytes, Decision, MachineCaps, Moved, Override, Policy, Reason, Run, Span, Standing,
+    Time,
 };
 
 /// A policy as numbers, beside its text.
@@ -22,6 +23,8 @@ struct Plain {
     disk_floor_gib: u64,
     on_battery: bool,
     metered: bool,
+    heat_max: u8,
+    day_mib: u64,
     windows: Vec<PlainWindow>,
 }
 
@@ -45,7 +48,8 @@ impl Plain {
              cpu.share_in_use = \"{}%\"\ncpu.share_idle = \"{}%\"\nidle.after = \"{}s\"\n\
              memory.idle = \"{}%\"\nmemory.free_floor = \"{}MiB\"\n\
              disk.max = \"{}GiB\"\ndisk.free_floor = \"{}GiB\"\n\
-             power.on_battery = {}\nnetwork.metered = {}\n",
+             power.on_battery = {}\nnetwork.metered = {}\n\
+             temperature.max = {}\nnetwork.day_max = \"{}MiB\"\n",
             self.share_in_use,
             self.share_idle,
             self.after_secs,
@@ -55,6 +59,8 @@ impl Plain {
             self.disk_floor_gib,
             self.on_battery,
             self.metered,
+            self.heat_max,
+            self.day_mib,
         );
         if let Some(cores) = self.cores_max {
             text += &format!("cpu.cores_max = {cores}\n");
@@ -122,7 +128,9 @@ fn window() -> impl Strategy<Value = PlainWindow> {
 fn plain() -> impl Strategy<Value = Plain> {
     let cpu = (0u8..=100, 0u8..=100, proptest::option::of(1u16..8));
     let limits = (1u8..=100, 0u64..4_096, 1u64..100, 0u64..100);
-    let flags = (any::<bool>(), any::<bool>(), proptest::option::of(0u8..8), 1u64..900);
+    let heat_and_day = (40u8..100, 1u64..500);
+    let load = proptest::option::of(0u8..8);
+    let flags = (any::<bool>(), any::<bool>(), load, 1u64..900, heat_and_day);
     (cpu, limits, flags, proptest::collection::vec(window(), 0..4)).prop_map(
         |(
             (a, b, cores_max),
@@ -130,7 +138,7 @@ fn plain() -> impl Strategy<Value = Plain> {
             flags,
             windows,
         )| {
-            let (on_battery, metered, load_max, after_secs) = flags;
+            let (on_battery, metered, load_max, after_secs, (heat_max, day_mib)) = flags;
             Plain {
                 share_in_use: a.min(b),
                 share_idle: a.max(b),
@@ -143,6 +151,8 @@ fn plain() -> impl Strategy<Value = Plain> {
                 disk_floor_gib,
                 on_battery,
                 metered,
+                heat_max,
+                day_mib,
                 windows,
             }
         },
@@ -171,19 +181,23 @@ fn sensors() -> impl Strategy<Value = Sensors> {
         reading((0u64..200).prop_map(Bytes::gib)),
         reading(power),
         reading(any::<bool>()),
+        reading(prop_oneof![9 => -20.0f32..120.0, 1 => Just(f32::NAN)]),
         offset,
     )
-        .prop_map(|(idle, other_load, memory_free, disk_free, power, metered, offset)| {
-            Sensors {
-                idle,
-                other_load,
-                memory_free,
-                disk_free,
-                power,
-                metered,
-                clock: LocalClock { utc_offset_secs: offset },
-            }
-        })
+        .prop_map(
+            |(idle, other_load, memory_free, disk_free, power, metered, temperature, offset)| {
+                Sensors {
+                    idle,
+                    other_load,
+                    memory_free,
+                    disk_free,
+                    power,
+                    metered,
+                    temperature,
+                    clock: LocalClock { utc_offset_secs: offset },
+                }
+            },
+        )
 }
 
 fn machine() -> impl Strategy<Value = MachineCaps> {
@@ -212,11 +226,15 @@ fn word(now: Time) -> impl Strategy<Value = Override> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    (0u64..8_000, 0u64..20, any::<bool>()).prop_map(|(memory, disk, load_blocked)| Standing {
-        memory: Bytes::mib(memory),
-        disk: Bytes::gib(disk),
-        load_blocked,
-    })
+    (0u64..8_000, 0u64..20, any::<bool>(), any::<bool>(), 0u64..600).prop_map(
+        |(memory, disk, load_blocked, hot, moved)| Standing {
+            memory: Bytes::mib(memory),
+            disk: Bytes::gib(disk),
+            load_blocked,
+            hot,
+            moved: Moved { day: Bytes::mib(moved), month: Bytes::mib(moved) },
+        },
+    )
 }
 
 type Case = (Plain, Sensors, Time, Override, MachineCaps, Standing);
@@ -240,7 +258,8 @@ fn must_not_run(plain: &Plain, sensors: &Sensors, now: Time, word: &Override, cp
     let battery = !plain.on_battery && matches!(sensors.power, Reading::Known(Power::Battery(_)));
     let metered = !plain.metered && matches!(sensors.metered, Reading::Known(true));
     let no_core = share(plain, sensors, now) * u64::from(cpus) / 100 == 0;
-    paused || forbidden || loaded || battery || metered || no_core
+    let hot = matches!(sensors.temperature, Reading::Known(now) if now > f32::from(plain.heat_max));
+    paused || forbidden || loaded || battery || metered || hot || no_core
 }
 
 fn share(plain: &Plain, sensors: &Sensors, now: Time) -> u64 {
@@ -283,6 +302,9 @@ proptest! {
         prop_assert_eq!(run == Run::Suspended, decision.blockers().next().is_some());
         prop_assert!(!decision.reasons.is_empty());
         if must_not_run(&plain, &sensors, now, &word, machine.cpus) {
+            prop_assert_eq!(run, Run::Suspended);
+        }
+        if standing.moved.day >= Bytes::mib(plain.day_mib) {
             prop_assert_eq!(run, Run::Suspended);
         }
         let share = share(&plain, &sensors, now);
@@ -332,7 +354,9 @@ proptest! {
             let then = decide(next);
             prop_assert!(then.next_change != Some(next));
             // A window that begins may move a share and nothing that is made of it.
-            if plain.windows.is_empty() {
+            // Nor does a day that begins, where none of its cap was used.
+            let midnight = next.unix_secs() as i64 + i64::from(sensors.clock.utc_offset_secs);
+            if plain.windows.is_empty() && midnight % 86_400 != 0 {
                 prop_assert_ne!(essence(&then), essence(&start));
             }
         }
