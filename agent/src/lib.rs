@@ -11,6 +11,7 @@ pub mod control;
 mod core;
 mod objects;
 mod owner;
+mod saves;
 mod servers;
 mod session;
 mod trace;
@@ -51,6 +52,8 @@ pub struct AgentConfig {
     pub sensors_file: Option<PathBuf>,
     /// Whether to reach others directly; else through the relay alone.
     pub direct: bool,
+    /// How often checkpoints of a task are kept and handed over.
+    pub save_every: isos_base::Span,
     /// Answer wrongly, to see that it is found out. Joins nothing but a test world.
     pub alter_results_in_test_world: bool,
 }
@@ -71,6 +74,7 @@ impl AgentConfig {
             child,
             sensors_file: None,
             direct: true,
+            save_every: isos_base::Span::secs(60),
             alter_results_in_test_world: false,
         }
     }
@@ -132,6 +136,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
+    pub(crate) saves: saves::Saves,
+    pub(crate) save_every: isos_base::Span,
 }
 
 /// A running agent.
@@ -199,6 +205,7 @@ impl Agent {
             country: None,
             engine: Sandbox::engine().into(),
         };
+        let saves = saves::Saves::open(&home, &shelf);
         let shared = Arc::new(Shared {
             shelf,
             sandbox,
@@ -210,6 +217,8 @@ impl Agent {
             policy: policy.clone(),
             tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
+            saves,
+            save_every: config.save_every,
         });
         let seed = getrandom::u64().unwrap_or(0x15_05);
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);

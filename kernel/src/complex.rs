@@ -11,6 +11,7 @@ mod job;
 mod place;
 mod report;
 mod restore;
+mod segment;
 mod session;
 mod settle;
 mod submit;
@@ -517,6 +518,7 @@ impl Complex {
         for id in std::mem::take(&mut self.dirty_jobs) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.write_dirty(effects);
+                job.forget_saved(effects);
             }
             effects.push(Effect::JobMoved(id));
         }

@@ -2,6 +2,8 @@
 //!
 //! The shapes are `isos_base::record`'s; the tables are `migrations/`'s.
 
+mod saved;
+
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;

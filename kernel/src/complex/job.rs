@@ -12,6 +12,7 @@ use isos_base::{
     AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
+use super::segment::Chains;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
 use crate::verify::{Ballot, Rule, Verdict};
@@ -82,6 +83,8 @@ pub(super) struct Job {
     dirty_chunks: BTreeSet<u32>,
     accepted: Vec<Accepted>,
     next_batch: u64,
+    /// What its tasks have saved.
+    pub(super) chains: Chains,
 }
 
 impl Job {
@@ -125,6 +128,7 @@ impl Job {
             dirty_chunks: BTreeSet::new(),
             accepted: Vec::new(),
             next_batch: 0,
+            chains: Chains::default(),
             record,
         };
         for range in ranges {
@@ -536,6 +540,7 @@ impl Job {
     }
 
     pub(super) fn check_invariants(&self) {
+        self.chains.check_invariants();
         let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
         assert_eq!(waiting, self.waiting);
         let owed =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use isos_base::api::ProblemCode;
+use isos_base::checkpoint::Resume;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
@@ -21,6 +22,7 @@ use super::*;
 mod bounds;
 mod faults;
 mod parts;
+mod segment;
 mod trust;
 
 /// A host of the test: what it was granted, and whether it lies.
@@ -28,6 +30,7 @@ mod trust;
 struct TestHost {
     session: Option<SessionId>,
     grants: Vec<Grant>,
+    resumes: Vec<Resume>,
     lies: bool,
     barred: bool,
     asleep: bool,
@@ -119,6 +122,7 @@ impl World {
                         | ToHost::Job(_)
                         | ToHost::Ack { .. }
                         | ToHost::Servers(_) => {}
+                        ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }
                 Effect::Close(session) => {

@@ -27,6 +27,7 @@ enum Row {
     Results(JobId, u64),
     Idempotency(AccountId, String),
     Revocation(Vec<u8>),
+    Saved(JobId, LeaseId, u32),
 }
 
 impl Row {
@@ -45,6 +46,7 @@ impl Row {
             Change::Hold(hold) => Self::Hold(hold.id),
             Change::Idempotency(reply) => Self::Idempotency(reply.account, reply.key.clone()),
             Change::Revocation(id, _) => Self::Revocation(id.clone()),
+            Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
         }
     }
 }
@@ -54,7 +56,9 @@ pub(crate) fn each_row_once(changes: Vec<Change>) -> Vec<Change> {
     let mut rows = BTreeMap::new();
     for change in changes {
         if let Change::DropVotes(job) = change {
-            rows.retain(|row, _| !matches!(row, Row::Votes(of, ..) if *of == job));
+            rows.retain(
+                |row, _| !matches!(row, Row::Votes(of, ..) | Row::Saved(of, ..) if *of == job),
+            );
         }
         rows.insert(Row::of(&change), change);
     }
@@ -199,7 +203,7 @@ impl Kept {
                     format!("key {} stood for another job", new.key)
                 })
             }
-            Change::DropVotes(_) | Change::Revocation(..) => Ok(()),
+            Change::DropVotes(_) | Change::Revocation(..) | Change::Saved(_) => Ok(()),
         }
     }
 
