@@ -27,6 +27,8 @@ pub(crate) fn isos() -> Command {
 pub(crate) struct HostPlan {
     pub(crate) lies: bool,
     pub(crate) relay_only: bool,
+    /// How often it keeps checkpoints, if not as usual.
+    pub(crate) save_every: Option<&'static str>,
     /// Whether its ticket allows nothing but to join.
     pub(crate) join_only: bool,
     /// Text instead of the policy that always allows everything.
@@ -157,6 +159,9 @@ impl World {
         command.arg("--sensors-file").arg(home.join("sensors.toml"));
         if plan.lies {
             command.arg("--alter-results-in-test-world");
+        }
+        if let Some(time) = plan.save_every {
+            command.args(["--save-every", time]);
         }
         if plan.relay_only {
             command.arg("--relay-only");
