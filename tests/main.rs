@@ -6,6 +6,7 @@
 mod bad_input;
 mod big;
 mod browser;
+mod checkpoints;
 mod crashes;
 mod exits;
 mod full_disk;

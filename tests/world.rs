@@ -29,6 +29,8 @@ pub(crate) struct HostPlan {
     pub(crate) relay_only: bool,
     /// Whether work is held without control groups, as on a machine that has none.
     pub(crate) no_cgroups: bool,
+    /// How often it keeps checkpoints, if not as usual.
+    pub(crate) save_every: Option<&'static str>,
     /// Whether its ticket allows nothing but to join.
     pub(crate) join_only: bool,
     /// Text instead of the policy that always allows everything.
@@ -162,6 +164,9 @@ impl World {
         }
         if plan.no_cgroups {
             command.arg("--no-cgroups");
+        }
+        if let Some(time) = plan.save_every {
+            command.args(["--save-every", time]);
         }
         if plan.relay_only {
             command.arg("--relay-only");

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use isos_base::causes::report;
+use isos_base::checkpoint::{Checkpoint, Resume};
 use isos_base::job::{FileList, Mount};
 use isos_base::task::{Execution, Fault, OutputAt, TaskResult};
 use isos_base::trace::Step;
@@ -13,9 +14,9 @@ use isos_base::wire::JobOffer;
 use isos_base::{Bytes, Guid, Span, codec, limits};
 use isos_disk::Pin;
 use isos_kernel::host::{ChamberId, Ended, Input};
-use isos_sandbox::{Chamber, Event, Events, Order, PrepareError, Setup, monotonic};
+use isos_sandbox::{Chamber, Event, Events, Order, Part, PrepareError, Saved, Setup, monotonic};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::Core;
 use crate::objects::Trouble;
@@ -28,12 +29,22 @@ const SHARED_DIR: &str = "shared";
 const OWN_DIR: &str = "own";
 /// Attempts to fetch one object before the job is given up here.
 const FETCH_ATTEMPTS: u32 = 3;
+/// Bytes a second of one task's checkpoints that are handed over, at the most.
+const HANDED_RATE: u64 = 64 << 10;
+/// A task begins at its start when its checkpoint cannot be had in this time.
+const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Between attempts of which one was lost with its connection.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a chamber is told, in order.
+enum Orders {
+    GoOn(Vec<Resume>),
+    Start(Vec<u32>),
+}
+
 /// A chamber that is opening or open. Dropping it kills the child.
 pub(crate) struct Running {
-    orders: mpsc::UnboundedSender<Vec<u32>>,
+    orders: mpsc::UnboundedSender<Orders>,
     child: Arc<OnceLock<Chamber>>,
     task: AbortHandle,
     folder: PathBuf,
@@ -53,7 +64,12 @@ impl Drop for Running {
 impl Running {
     /// Hands tasks over, in order.
     pub(crate) fn order(&self, tasks: Vec<u32>) {
-        let _ = self.orders.send(tasks);
+        let _ = self.orders.send(Orders::Start(tasks));
+    }
+
+    /// Says where some of the tasks go on that are handed over next.
+    pub(crate) fn go_on(&self, from: Vec<Resume>) {
+        let _ = self.orders.send(Orders::GoOn(from));
     }
 
     pub(crate) fn suspend(&self) {
@@ -115,6 +131,9 @@ pub(crate) fn start(
         own: BTreeSet::new(),
         opening: Vec::new(),
         handed: BTreeMap::new(),
+        resumes: BTreeMap::new(),
+        handing: JoinSet::new(),
+        handed_over: BTreeSet::new(),
     };
     let task = tokio::spawn(async move {
         if let Err(fault) = life.run(threads, tasks).await {
@@ -143,13 +162,18 @@ struct Life {
     /// When the own files of traced tasks were begun to be fetched, and when these tasks were given
     /// to the child.
     handed: BTreeMap<u32, (Option<Span>, Span)>,
+    /// Where tasks go on that have not been given to the child.
+    resumes: BTreeMap<u32, Resume>,
+    /// Checkpoints on their way to the complex, and of which tasks.
+    handing: JoinSet<u32>,
+    handed_over: BTreeSet<u32>,
 }
 
 impl Life {
     async fn run(
         mut self,
         threads: u16,
-        mut tasks: mpsc::UnboundedReceiver<Vec<u32>>,
+        mut tasks: mpsc::UnboundedReceiver<Orders>,
     ) -> Result<(), Fault> {
         let mut events = self.open(threads).await?;
         let child = self.child.clone();
@@ -160,6 +184,7 @@ impl Life {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Event::Finished(executions)) => self.finished(executions).await,
+                    Some(Event::Saved(saved)) => self.saved(saved).await,
                     Some(Event::Died { reason, .. }) => {
                         self.core.input(Input::ChamberDied { chamber: self.id, why: reason }).await;
                         return Ok(());
@@ -167,7 +192,10 @@ impl Life {
                     None => return Ok(()),
                 },
                 batch = tasks.recv() => match batch {
-                    Some(batch) => self.feed(chamber, batch).await,
+                    Some(Orders::Start(batch)) => self.feed(chamber, batch).await,
+                    Some(Orders::GoOn(from)) => {
+                        self.resumes.extend(from.into_iter().map(|resume| (resume.task, resume)));
+                    }
                     None => return Ok(()),
                 },
             }
@@ -205,6 +233,7 @@ impl Life {
             own_dir: Some(self.folder.join(OWN_DIR)),
             threads,
             idle: true,
+            save_every: self.shared.save_every,
         };
         let open = || sandbox.open(&prepared, setup.clone());
         let opened = unless_frozen(&self.frozen, open);
@@ -298,7 +327,8 @@ impl Life {
             if self.offer.spec.is_traced(task) {
                 self.handed.insert(task, (staged, monotonic()));
             }
-            orders.push(Order { task, file });
+            let part = self.part_of(task).await;
+            orders.push(Order { task, file, part });
         }
         if !orders.is_empty() {
             // A child that has ended says so in its last event.
@@ -309,12 +339,87 @@ impl Life {
         }
     }
 
+    /// Where a task begins: at the newest of its checkpoints that there are, here or elsewhere. One
+    /// that cannot be had costs work and nothing else.
+    async fn part_of(&mut self, task: u32) -> Part {
+        let granted = self.resumes.remove(&task);
+        let own = self.shared.saves.newest(self.offer.job, task);
+        let until = granted.as_ref().and_then(|granted| granted.until);
+        let granted = granted.and_then(|granted| granted.from);
+        // Who runs a part as a referee begins where he is told to.
+        let own = own.filter(|_| until.is_none());
+        let newest = own.into_iter().chain(granted).max_by_key(|checkpoint| checkpoint.fuel);
+        let Some(Checkpoint { guid, size, .. }) = newest else {
+            return Part { from: None, until };
+        };
+        let mount = Mount { path: guid.to_string(), guid, size };
+        match tokio::time::timeout(RESUME_WAIT_MAX, self.stage_own(&mount)).await {
+            Ok(Ok(())) => Part { from: Some((guid, size)), until },
+            Ok(Err(why)) => {
+                tracing::warn!("task {}@{task} begins at its start: {why}", self.offer.job);
+                Part { from: None, until }
+            }
+            Err(_) => {
+                tracing::warn!("task {}@{task} begins at its start: no checkpoint", self.offer.job);
+                Part { from: None, until }
+            }
+        }
+    }
+
+    /// A task has come so far: its checkpoint is kept here, and handed over.
+    async fn saved(&mut self, saved: Saved) {
+        let Saved { task, fuel, mut roots, mut checkpoint } = saved;
+        if self.shared.alter_results {
+            // As one who has made up all segments but the first.
+            let made_up = |root: &Guid| Guid::of(&[&root.0[..], b"altered"].concat());
+            roots.iter_mut().skip(1).for_each(|root| *root = made_up(root));
+            checkpoint = None;
+        }
+        while let Some(done) = self.handing.try_join_next() {
+            done.iter().for_each(|task| _ = self.handed_over.remove(task));
+        }
+        let chamber = self.id;
+        let Some(bytes) = checkpoint else {
+            let told = Input::TaskSaved { chamber, task, fuel, roots, kept: None };
+            self.core.input(told).await;
+            return;
+        };
+        let Some(&guid) = roots.last() else { return };
+        let (shared, job) = (self.shared.clone(), self.offer.job);
+        let kept = tokio::task::spawn_blocking(move || {
+            let kept = shared.saves.keep(&shared.home, &shared.shelf, (job, task), (&bytes, fuel));
+            (kept, bytes)
+        });
+        let Ok((kept, bytes)) = kept.await else { return };
+        if let Err(why) = kept {
+            tracing::warn!("a checkpoint of task {job}@{task} is not kept: {why}");
+        }
+        // The one that is on its way is nearly as good, and a newer one follows.
+        if self.handed_over.insert(task) {
+            let (shared, core) = (self.shared.clone(), self.core.clone());
+            self.handing.spawn(async move {
+                let kept = Some(Bytes(bytes.len() as u64));
+                match shared.objects.hand_over(guid, &bytes).await {
+                    Ok(()) => {
+                        core.input(Input::TaskSaved { chamber, task, fuel, roots, kept }).await;
+                    }
+                    Err(why) => tracing::warn!("a checkpoint was not taken: {why}"),
+                }
+                // Large ones go less often.
+                tokio::time::sleep(Duration::from_secs(bytes.len() as u64 / HANDED_RATE)).await;
+                task
+            });
+        }
+    }
+
     async fn finished(&mut self, executions: Vec<Execution>) {
         let received = monotonic();
         let mut ended = Vec::with_capacity(executions.len());
         for execution in executions {
             let (task, wall, marks) = (execution.task, execution.wall, execution.marks);
             ended.push(Ended { task, wall, outcome: self.outcome(execution).await });
+            // Also after a fault: what it was begun from may be why.
+            self.shared.saves.forget(&self.shared.home, self.offer.job, task);
             if let Some(marks) = marks
                 && let Some(handed) = self.handed.remove(&task)
                 && let Some(arrived) = self.shared.tracer.take(self.offer.job, task)

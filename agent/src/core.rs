@@ -197,6 +197,11 @@ impl Task {
                 let running = chamber::start(shared, core, chamber, *offer, threads, frozen);
                 self.chambers.insert(chamber, running);
             }
+            Effect::GoOn { chamber, from } => {
+                if let Some(running) = self.chambers.get(&chamber) {
+                    running.go_on(from);
+                }
+            }
             Effect::Start { chamber, tasks } => {
                 if let Some(running) = self.chambers.get(&chamber) {
                     running.order(tasks);

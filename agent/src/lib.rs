@@ -11,6 +11,7 @@ pub mod control;
 mod core;
 mod objects;
 mod owner;
+mod saves;
 mod servers;
 mod session;
 mod trace;
@@ -54,6 +55,8 @@ pub struct AgentConfig {
     pub direct: bool,
     /// Whether to hold work by control groups where this user can have some.
     pub groups: bool,
+    /// How often checkpoints of a task are kept and handed over.
+    pub save_every: isos_base::Span,
     /// Answer wrongly, to see that it is found out. Joins nothing but a test world.
     pub alter_results_in_test_world: bool,
 }
@@ -75,6 +78,7 @@ impl AgentConfig {
             sensors_file: None,
             direct: true,
             groups: true,
+            save_every: isos_base::Span::secs(60),
             alter_results_in_test_world: false,
         }
     }
@@ -142,6 +146,8 @@ pub(crate) struct Shared {
     pub(crate) traffic: traffic::Traffic,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
+    pub(crate) saves: saves::Saves,
+    pub(crate) save_every: isos_base::Span,
 }
 
 /// A running agent.
@@ -210,6 +216,7 @@ impl Agent {
             country: None,
             engine: Sandbox::engine().into(),
         };
+        let saves = saves::Saves::open(&home, &shelf);
         let shared = Arc::new(Shared {
             shelf,
             sandbox,
@@ -222,6 +229,8 @@ impl Agent {
             policy: watch::channel(policy).0,
             tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
+            saves,
+            save_every: config.save_every,
         });
         let seed = getrandom::u64().unwrap_or(0x15_05);
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);

@@ -8,6 +8,7 @@ pub mod api;
 #[cfg(feature = "capability")]
 pub mod capability;
 pub mod causes;
+pub mod checkpoint;
 pub mod codec;
 pub mod guid;
 pub mod host;

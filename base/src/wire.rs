@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Resume, Saved};
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};
@@ -37,6 +38,9 @@ pub enum ToComplex {
     Goodbye,
     /// How the execution of a traced task went; its report follows. Nothing is decided by it.
     Traced(HostTrace),
+    /// How far a task has come that saves its state. What names a root is told before the report of
+    /// the task's result.
+    Saved(Box<Saved>),
 }
 
 /// Who calls.
@@ -121,6 +125,8 @@ pub enum ToHost {
     /// The servers of the complex, in the order in which to try them from now on; at most
     /// [`limits::SERVERS_MAX`](crate::limits::SERVERS_MAX).
     Servers(Vec<ServerAddr>),
+    /// Which parts of tasks are to be run that the next grants name; of the others the whole.
+    Resume(Vec<Resume>),
 }
 
 /// Why an agent is turned away.

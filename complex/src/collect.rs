@@ -244,6 +244,18 @@ impl House<'_> {
                 }
             }
         }
+        let mut after = None;
+        loop {
+            let runs = self.db.saved(job.id, after, 64).await?;
+            let Some(last) = runs.last() else { break };
+            after = Some((last.lease, last.task));
+            for run in &runs {
+                let places = run.kept.iter().filter_map(|kept| kept.segments.checked_sub(1));
+                for guid in places.filter_map(|place| run.roots.get(place as usize)) {
+                    dead.remove(guid);
+                }
+            }
+        }
         let mut spare = |result: &TaskResult| {
             if let OutputAt::Object(guid, _) = &result.output {
                 dead.remove(guid);

@@ -335,6 +335,10 @@ async fn listen(
                     shared.traces.told(clock::now(), HostId(connection.remote()), trace);
                     continue;
                 }
+                if let ToComplex::Saved(saved) = &mut frame {
+                    let host = HostId(connection.remote());
+                    shared.store.claim_checkpoint(host, saved).await;
+                }
                 if let ToComplex::Report(report) = &mut frame {
                     only_kept(&shared.shelf, report);
                     shared.store.claim(HostId(connection.remote()), report).await;

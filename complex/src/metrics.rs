@@ -169,7 +169,11 @@ impl Metrics {
                 }
             }
             Input::HostSaid {
-                frame: ToComplex::Hello(_) | ToComplex::Goodbye | ToComplex::Traced(_),
+                frame:
+                    ToComplex::Hello(_)
+                    | ToComplex::Goodbye
+                    | ToComplex::Traced(_)
+                    | ToComplex::Saved(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -222,7 +226,11 @@ impl Metrics {
                 Refusal::Barred(_) => self.add(RefusedBarred, 1),
                 Refusal::Unfit(_) | Refusal::Elsewhere => self.add(RefusedUnfit, 1),
             },
-            ToHost::Welcome { .. } | ToHost::Job(_) | ToHost::Ack { .. } | ToHost::Servers(_) => {}
+            ToHost::Welcome { .. }
+            | ToHost::Job(_)
+            | ToHost::Ack { .. }
+            | ToHost::Servers(_)
+            | ToHost::Resume(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use isos_base::checkpoint::{Saved, object_bytes_max};
 use isos_base::key::PublicKey;
 use isos_base::task::{OutputAt, TaskResult};
 use isos_base::wire::Report;
@@ -235,6 +236,21 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Takes a checkpoint as what it is, or as not handed over if it is not here.
+    pub(crate) async fn claim_checkpoint(&self, host: HostId, saved: &mut Saved) {
+        let Some(guid) = saved.roots.last().filter(|_| saved.kept.take().is_some()) else { return };
+        let Ok(out) = self.core.query(move |complex, _| complex.tasks_out(host)).await else {
+            return;
+        };
+        let held =
+            out.iter().any(|(id, tasks, _)| *id == saved.lease && tasks.contains(saved.task));
+        let size = self.shelf.need(guid, clock::now());
+        if held && size.is_some_and(|size| size <= object_bytes_max()) {
+            saved.kept = size;
+            self.unclaimed.settle(guid);
+        }
+    }
+
     /// Takes the outputs that a report names as what the host's tasks have left.
     pub(crate) async fn claim(&self, host: HostId, report: &Report) {
         let object = |result: &TaskResult| match result.output {

@@ -2,6 +2,7 @@
 
 use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
 use isos_base::capability::{self, Right};
+use isos_base::checkpoint::{Checkpoint, Resume, Saved};
 use isos_base::codec::{encode, put_frame};
 use isos_base::guid::Guid;
 use isos_base::host::{Accept, HostSpec, Offer};
@@ -211,6 +212,13 @@ fn to_complex() -> Vec<ToComplex> {
             steps: vec![HostStep { step: Step::Run, from: Span(300), length: Span(20) }],
             held: Span(500),
         }),
+        ToComplex::Saved(Box::new(Saved {
+            lease: LeaseId(300),
+            task: 7,
+            fuel: Fuel(1_000_000_000),
+            roots: vec![Guid([1; 32]), Guid([2; 32])],
+            kept: Some(Bytes(300)),
+        })),
     ]
 }
 
@@ -227,6 +235,12 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Grant(vec![grant]),
         ToHost::Welcome { now: Time(1), account: AccountId(9) },
         ToHost::Sleep(Span::secs(1)),
+        ToHost::Resume(vec![Resume {
+            lease: LeaseId(300),
+            task: 7,
+            from: Some(Checkpoint { guid: Guid([2; 32]), size: Bytes(300), fuel: Fuel(1 << 30) }),
+            until: Some(3),
+        }]),
     ]
 }
 

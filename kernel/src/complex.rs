@@ -14,6 +14,7 @@ mod lone;
 mod place;
 mod report;
 mod restore;
+mod segment;
 mod session;
 mod settle;
 mod submit;
@@ -565,6 +566,7 @@ impl Complex {
         for id in std::mem::take(&mut self.dirty_jobs) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.write_dirty(effects);
+                job.forget_saved(effects);
             }
             effects.push(Effect::JobMoved(id));
         }

@@ -12,6 +12,7 @@
 //! * `plan`: earliest deadline first, packed over cores and memory, with backfill
 //! * `chamber`: opening, feeding and closing sandboxes; what their deaths mean
 //! * `owner`: the owner returns; deadlines pass
+//! * `saved`: how far tasks have come that save their state, and where granted ones go on
 //! * `outbox`: news until the complex has acknowledged it
 //!
 //! Chambers and sessions are numbered, and each number is used once, so an input that was under way
@@ -24,6 +25,7 @@ mod invariants;
 mod outbox;
 mod owner;
 mod plan;
+mod saved;
 mod session;
 mod status;
 mod tuning;
@@ -32,12 +34,13 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use isos_base::checkpoint::Resume;
 use isos_base::host::{HostSpec, Offer};
 use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
 use isos_base::units::Bytes;
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
-use isos_base::{JobId, Machine};
+use isos_base::{Bytes, Fuel, Guid, JobId, Machine};
 
 pub use event::{HostEvent, TurnDown};
 pub use status::{ChamberState, HostState, HostStatus, JobStatus};
@@ -105,6 +108,19 @@ pub enum Input {
         /// Which, and how.
         ended: Vec<Ended>,
     },
+    /// A task in a chamber has come so far.
+    TaskSaved {
+        /// Where.
+        chamber: ChamberId,
+        /// Index of the task in its job.
+        task: u32,
+        /// Fuel used.
+        fuel: Fuel,
+        /// Roots of all its segments.
+        roots: Vec<Guid>,
+        /// The size of the checkpoint, if it has been handed over.
+        kept: Option<Bytes>,
+    },
     /// A chamber is gone with all tasks in it.
     ChamberDied {
         /// Which.
@@ -163,6 +179,13 @@ pub enum Effect {
         offer: Box<JobOffer>,
         /// Tasks that it runs at the same time at the most; further ones wait inside, in order.
         threads: u16,
+    },
+    /// Some of the tasks that are handed over next go on from what was saved of them.
+    GoOn {
+        /// The chamber.
+        chamber: ChamberId,
+        /// Where each goes on.
+        from: Vec<Resume>,
     },
     /// Hand tasks to an open chamber.
     Start {
@@ -259,6 +282,9 @@ impl Host {
                 self.unpreparable(chamber, fault, effects);
             }
             Input::TasksEnded { chamber, ended } => self.ended(chamber, ended, effects),
+            Input::TaskSaved { chamber, task, fuel, roots, kept } => {
+                self.task_saved(chamber, task, (fuel, roots, kept), effects);
+            }
             Input::ChamberDied { chamber, why } => self.chamber_died(chamber, &why, effects),
             Input::Weighed { chambers } => self.work.weighed(&chambers),
             Input::TimerFired => {}

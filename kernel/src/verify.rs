@@ -6,6 +6,7 @@
 //! ([`Assumed`]). It does not know leases, money or time.
 
 mod credibility;
+pub mod segments;
 
 use isos_base::HostId;
 use isos_base::task::{Digest, TaskResult};

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use isos_base::checkpoint::{Resume, segment_fuel};
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
-use isos_base::{Bytes, Fuel, HostId, JobId, Machine, Span, Time};
+use isos_base::{Bytes, Fuel, Guid, HostId, JobId, Machine, Span, Time};
 use isos_kernel::host::{ChamberId, Effect, Ended, Host, HostState, Input, SessionId};
 
 /// What a host's shell has to do, now or later.
@@ -28,6 +29,8 @@ pub(crate) enum Todo {
     Prepared(u64, ChamberId),
     /// A core of a chamber has finished its task.
     Finished(u64, ChamberId, u64),
+    /// A core of a chamber has come so far with its task, in thousandths of what there was to do.
+    Saved(u64, ChamberId, u64, u64),
     /// The machine's deadline.
     Timer(u64, Time),
     /// The machine is switched on again.
@@ -41,8 +44,21 @@ struct Chamber {
     threads: u16,
     open: bool,
     queue: VecDeque<u32>,
-    /// By run: the task and when it began.
-    running: BTreeMap<u64, (u32, Time)>,
+    /// Where tasks go on that are begun next.
+    resumes: BTreeMap<u32, Resume>,
+    running: BTreeMap<u64, Run>,
+}
+
+/// A task that a core works on.
+struct Run {
+    task: u32,
+    began: Time,
+    /// Fuel that was used before.
+    from: u64,
+    /// It ends with so many segments.
+    until: Option<u32>,
+    /// Segments whose roots were told.
+    told: usize,
 }
 
 /// A contributed machine.
@@ -62,6 +78,8 @@ pub(crate) struct SimHost {
     frozen: bool,
     chambers: BTreeMap<ChamberId, Chamber>,
     runs: u64,
+    /// Tasks that went on somewhere, or were run in part.
+    parts: u64,
     timer_at: Option<Time>,
     /// Servers of its ticket, which it never forgets.
     ticket: Vec<u32>,
@@ -102,6 +120,7 @@ impl SimHost {
             frozen: false,
             chambers: BTreeMap::new(),
             runs: 0,
+            parts: 0,
             timer_at: None,
             servers: ticket.clone(),
             ticket,
@@ -116,6 +135,10 @@ impl SimHost {
 
     pub(crate) const fn life(&self) -> u64 {
         self.life
+    }
+
+    pub(crate) const fn parts(&self) -> u64 {
+        self.parts
     }
 
     pub(crate) const fn lies(&self) -> bool {
@@ -221,6 +244,9 @@ impl SimHost {
             Todo::Finished(life, chamber, run) if life == self.life => {
                 self.finished(now, chamber, run)
             }
+            Todo::Saved(life, chamber, run, share) if life == self.life => {
+                self.saved(now, chamber, run, share)
+            }
             Todo::Timer(life, at) if life == self.life => {
                 if self.timer_at != Some(at) {
                     return Vec::new();
@@ -267,10 +293,16 @@ impl SimHost {
                 todos.push((Span::ZERO, Todo::Send(session, frame)));
             }
             Effect::Prepare { chamber, offer, threads } => {
-                let (queue, running) = (VecDeque::new(), BTreeMap::new());
-                let room = Chamber { offer: *offer, threads, open: false, queue, running };
+                let (queue, running, resumes) = Default::default();
+                let room = Chamber { offer: *offer, threads, open: false, queue, resumes, running };
                 self.chambers.insert(chamber, room);
                 todos.push((PREPARE, Todo::Prepared(self.life, chamber)));
+            }
+            Effect::GoOn { chamber, from } => {
+                if let Some(room) = self.chambers.get_mut(&chamber) {
+                    self.parts += from.len() as u64;
+                    room.resumes.extend(from.into_iter().map(|resume| (resume.task, resume)));
+                }
             }
             Effect::Start { chamber, tasks } => {
                 if let Some(room) = self.chambers.get_mut(&chamber) {
@@ -288,8 +320,8 @@ impl SimHost {
                 let chambers: Vec<ChamberId> = self.chambers.keys().copied().collect();
                 for id in chambers {
                     if let Some(room) = self.chambers.get_mut(&id) {
-                        for (_, (task, _)) in std::mem::take(&mut room.running).into_iter().rev() {
-                            room.queue.push_front(task);
+                        for run in std::mem::take(&mut room.running).into_values().rev() {
+                            room.queue.push_front(run.task);
                         }
                     }
                     self.run_next(now, id, todos);
@@ -309,8 +341,19 @@ impl SimHost {
         while room.open && room.running.len() < usize::from(room.threads) {
             let Some(task) = room.queue.pop_front() else { break };
             self.runs += 1;
-            room.running.insert(self.runs, (task, now));
-            let time = task_time(room.offer.job, task).0 as f64 * self.slowness;
+            let resume = room.resumes.get(&task);
+            let from = resume.and_then(|resume| resume.from).map_or(0, |from| from.fuel.0);
+            let until = resume.and_then(|resume| resume.until);
+            let all = right_result(room.offer.job, task).fuel.0;
+            let end = until.map_or(all, |until| (u64::from(until) * segment(&room.offer)).min(all));
+            let share = end.saturating_sub(from) as f64 / all as f64;
+            let time = task_time(room.offer.job, task).0 as f64 * self.slowness * share;
+            room.running.insert(self.runs, Run { task, began: now, from, until, told: 0 });
+            if saves(room.offer.job) && until.is_none() {
+                let at = 200 + self.random.below(600);
+                let then = Todo::Saved(self.life, id, self.runs, at);
+                todos.push((Span((time * at as f64 / 1e3) as u64), then));
+            }
             todos.push((Span(time as u64), Todo::Finished(self.life, id, self.runs)));
         }
     }
@@ -320,10 +363,29 @@ impl SimHost {
             return Vec::new();
         }
         let Some(room) = self.chambers.get_mut(&id) else { return Vec::new() };
-        let Some((task, began)) = room.running.remove(&run) else { return Vec::new() };
+        let Some(run) = room.running.remove(&run) else { return Vec::new() };
+        room.resumes.remove(&run.task);
+        let (task, began) = (run.task, run.began);
         let mut result = right_result(room.offer.job, task);
         let fails = self.random.one_in(FAILS_ONE_IN);
-        if self.lie_rate.is_some_and(|rate| self.random.unit() < rate) {
+        let lies = self.lie_rate.is_some_and(|rate| self.random.unit() < rate);
+        let mut saved = None;
+        if saves(room.offer.job) {
+            let each = segment(&room.offer);
+            let mut segments = (result.fuel.0 - 1) / each;
+            if let Some(until) = run.until.map(u64::from)
+                && until <= segments
+            {
+                segments = until;
+                let output = OutputAt::Inline(Output::default().encode());
+                result = TaskResult { fuel: Fuel(segments * each), output, ..result };
+            }
+            let made_up = lies.then_some(run.told as u64);
+            let roots = roots(room.offer.job, task, segments, made_up);
+            let fuel = Fuel(segments * each);
+            saved = Some(Input::TaskSaved { chamber: id, task, fuel, roots, kept: None });
+        }
+        if lies {
             // All liars tell the same lie, which is the worst that they can do.
             let output = Output { stdout: b"wrong".to_vec(), ..Output::default() };
             result.output = OutputAt::Inline(output.encode());
@@ -331,10 +393,53 @@ impl SimHost {
         let fault = || Fault::SandboxDied("signal 9".to_owned());
         let outcome = if fails { Err(fault()) } else { Ok(result) };
         let ended = vec![Ended { task, wall: now.since(began), outcome }];
-        let mut todos = self.input(now, Input::TasksEnded { chamber: id, ended });
+        let mut todos = match saved {
+            Some(saved) if !fails => self.input(now, saved),
+            _ => Vec::new(),
+        };
+        todos.extend(self.input(now, Input::TasksEnded { chamber: id, ended }));
         self.run_next(now, id, &mut todos);
         todos
     }
+
+    /// A task has come so far, and its checkpoint is handed over.
+    fn saved(&mut self, now: Time, id: ChamberId, run: u64, share: u64) -> Todos {
+        if self.frozen {
+            return Vec::new();
+        }
+        let Some(room) = self.chambers.get_mut(&id) else { return Vec::new() };
+        let Some(run) = room.running.get_mut(&run) else { return Vec::new() };
+        let all = right_result(room.offer.job, run.task).fuel.0 - 1;
+        let used = run.from + all.saturating_sub(run.from) * share / 1_000;
+        let segments = used / segment(&room.offer);
+        if segments == 0 {
+            return Vec::new();
+        }
+        run.told = segments as usize;
+        let (task, fuel) = (run.task, Fuel(used));
+        let roots = roots(room.offer.job, task, segments, None);
+        let kept = Some(Bytes(1_000));
+        self.input(now, Input::TaskSaved { chamber: id, task, fuel, roots, kept })
+    }
+}
+
+/// Fuel of a segment.
+fn segment(offer: &JobOffer) -> u64 {
+    segment_fuel(offer.spec.fuel).0
+}
+
+/// Whether the tasks of a job save their state: those of two jobs of three do.
+const fn saves(job: JobId) -> bool {
+    !job.0.is_multiple_of(3)
+}
+
+/// The roots of a task's segments; all behind the first `right` ones are made up, if that is said.
+fn roots(job: JobId, task: u32, segments: u64, right: Option<u64>) -> Vec<Guid> {
+    let root = |nth| {
+        let made_up = right.is_some_and(|right| nth >= right);
+        Guid::of(format!("{job}@{task} {nth} {made_up}").as_bytes())
+    };
+    (0..segments).map(root).collect()
 }
 
 /// The key of the host or server of this number.

@@ -54,6 +54,8 @@ pub struct Counts {
     pub cuts: u32,
     /// Jumps of clocks.
     pub jumps: u32,
+    /// Tasks that went on from a checkpoint, or were run in part by a referee.
+    pub parts: u64,
     /// Crashes of hosts.
     pub crashes: u32,
     /// Broken sessions.

@@ -320,7 +320,7 @@ impl World {
             wrong_bound: checks::wrong_bound(&self.plan, tables, &self.hosts),
             transfers: tables.transfers.len() as u64,
             epochs: self.database.epoch,
-            counts: self.counts,
+            counts: Counts { parts: self.hosts.iter().map(SimHost::parts).sum(), ..self.counts },
             barred: tables.hosts.values().filter(|host| host.barred.is_some()).count() as u64,
             liars: self.hosts.iter().filter(|host| host.lies()).count() as u64,
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
     JobRecord, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
-    Proposed, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    Proposed, ResultBatch, SavedRecord, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
 use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use crate::time::Time;
@@ -22,6 +22,8 @@ pub struct Tables {
     pub results: BTreeMap<(JobId, u64), ResultBatch>,
     /// Undecided votes.
     pub votes: BTreeMap<(JobId, LeaseId, u32), VoteBatch>,
+    /// How far the runs of tasks have come.
+    pub saved: BTreeMap<(LeaseId, u32), SavedRecord>,
     /// Leases, settled ones too.
     pub leases: BTreeMap<LeaseId, LeaseRecord>,
     /// Bills, posted ones too.
@@ -57,7 +59,11 @@ impl Tables {
             Change::Votes(votes) => {
                 append(&mut self.votes, (votes.job, votes.lease, votes.batch), votes);
             }
-            Change::DropVotes(job) => self.votes.retain(|key, _| key.0 != job),
+            Change::DropVotes(job) => {
+                self.votes.retain(|key, _| key.0 != job);
+                self.saved.retain(|_, saved| saved.job != job);
+            }
+            Change::Saved(saved) => _ = self.saved.insert((saved.lease, saved.task), *saved),
             Change::Lease(lease) => _ = self.leases.insert(lease.id, *lease),
             Change::Bill(bill) => _ = self.bills.insert(bill.id, *bill),
             Change::Host(host) => _ = self.hosts.insert(host.id, *host),
@@ -95,6 +101,7 @@ impl Tables {
             jobs: self.jobs.values().filter(of_use).cloned().collect(),
             states: self.states.values().filter(|chunk| active(&chunk.job)).cloned().collect(),
             votes: self.votes.values().filter(|votes| active(&votes.job)).cloned().collect(),
+            saved: self.saved.values().filter(|saved| active(&saved.job)).cloned().collect(),
             leases,
             bills: self.bills.values().filter(|bill| bill.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),

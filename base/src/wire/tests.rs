@@ -3,6 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::checkpoint::Checkpoint;
 use crate::codec::{decode, encode};
 use crate::host::Accept;
 use crate::job::Verify;
@@ -62,6 +63,19 @@ fn hello_and_offer() {
     let step = HostStep { step: Step::Run, from: Span(300), length: Span(20) };
     let trace = HostTrace { lease: LeaseId(300), task: 7, steps: vec![step], held: Span(500) };
     golden(&ToComplex::Traced(trace), expect!["04ac02070109ac0214f403"]);
+    let saved = Saved {
+        lease: LeaseId(300),
+        task: 7,
+        fuel: Fuel(1_000_000),
+        roots: vec![Guid([1; 32])],
+        kept: Some(Bytes(300)),
+    };
+    golden(
+        &ToComplex::Saved(Box::new(saved)),
+        expect![
+            "05ac0207c0843d01010101010101010101010101010101010101010101010101010101010101010101ac02"
+        ],
+    );
 }
 
 #[test]
@@ -117,6 +131,18 @@ fn orders_to_hosts() {
     golden(&ToHost::Ack { seq: 1, earned: MicroCredits(2) }, expect!["040104"]);
     golden(&ToHost::Revoke(vec![LeaseId(1)]), expect!["050101"]);
     golden(&ToHost::Sleep(Span::secs(1)), expect!["06c0843d"]);
+    let resume = Resume {
+        lease: LeaseId(300),
+        task: 7,
+        from: Some(Checkpoint { guid: Guid([1; 32]), size: Bytes(300), fuel: Fuel(1_000_000) }),
+        until: Some(9),
+    };
+    golden(
+        &ToHost::Resume(vec![resume]),
+        expect![
+            "0801ac0207010101010101010101010101010101010101010101010101010101010101010101ac02c0843d0109"
+        ],
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ async fn write(
         transfers,
         votes_dropped,
         votes,
+        saved,
         results,
         idempotency,
         revocations,
@@ -101,8 +102,10 @@ async fn write(
     to.put(transfers.values()).await?;
     for job in votes_dropped {
         to.delete("DELETE FROM votes WHERE job = $1", job.0).await?;
+        to.delete("DELETE FROM saved WHERE job = $1", job.0).await?;
     }
     to.put(votes.values()).await?;
+    to.put(saved.values()).await?;
     to.put(results.values()).await?;
     to.put(idempotency.values()).await?;
     let revocations: Vec<_> = revocations.iter().map(|(id, at)| (id.clone(), *at)).collect();

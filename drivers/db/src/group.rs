@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch, StateChunk, TransferRecord, VoteBatch,
+    LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, StateChunk,
+    TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -30,9 +31,10 @@ pub(crate) struct Group {
     pub(crate) bills: BTreeMap<BillId, BillRecord>,
     pub(crate) holds: BTreeMap<TransferId, HoldRecord>,
     pub(crate) transfers: BTreeMap<u64, TransferRecord>,
-    /// Deleted before `votes` are written.
+    /// Deleted before `votes` and `saved` are written, with what their jobs have saved.
     pub(crate) votes_dropped: BTreeSet<JobId>,
     pub(crate) votes: BTreeMap<(LeaseId, u32), VoteBatch>,
+    pub(crate) saved: BTreeMap<(LeaseId, u32), SavedRecord>,
     pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
     pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
@@ -62,8 +64,10 @@ impl Group {
             }
             Change::DropVotes(job) => {
                 self.votes.retain(|_, batch| batch.job != job);
+                self.saved.retain(|_, saved| saved.job != job);
                 self.votes_dropped.insert(job);
             }
+            Change::Saved(saved) => drop(self.saved.insert((saved.lease, saved.task), *saved)),
             Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
             Change::Bill(bill) => drop(self.bills.insert(bill.id, *bill)),
             Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
@@ -98,6 +102,7 @@ impl Group {
             transfers,
             votes_dropped,
             votes,
+            saved,
             results,
             idempotency,
             revocations,
@@ -116,6 +121,7 @@ impl Group {
             && transfers.is_empty()
             && votes_dropped.is_empty()
             && votes.is_empty()
+            && saved.is_empty()
             && results.is_empty()
             && idempotency.is_empty()
             && revocations.is_empty()

@@ -37,6 +37,7 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         jobs: from.all(OF_USE).await?,
         states: from.all(&rest("job, chunk")).await?,
         votes: from.all(&rest("lease, batch")).await?,
+        saved: from.all(&rest("lease, task")).await?,
         leases: from.all("WHERE state <> 'settled' ORDER BY id").await?,
         bills: from.all("WHERE posted IS NULL ORDER BY id").await?,
         hosts: from.all("ORDER BY id").await?,

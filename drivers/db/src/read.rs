@@ -16,7 +16,7 @@ use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
-    StateChunk, TransferRecord, VoteBatch,
+    SavedRecord, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::units::Fuel;
 use sqlx::SqlSafeStr;
@@ -268,6 +268,24 @@ impl Db {
         let values = Lookup::default().number(job.0).number(lease.0).number(batch.into());
         let rest = "WHERE job = $1 AND (lease > $2 OR (lease = $2 AND batch > $3)) \
                     ORDER BY lease, batch LIMIT $4";
+        self.page(rest, values.limit(limit)).await
+    }
+
+    /// How far the runs of a job's tasks have come, in the order of leases and tasks, behind the
+    /// one of `after`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn saved(
+        &self,
+        job: JobId,
+        after: Option<(LeaseId, u32)>,
+        limit: u32,
+    ) -> Result<Vec<SavedRecord>, ReadError> {
+        let (lease, task) = after.unwrap_or((LeaseId(0), 0));
+        let values = Lookup::default().number(job.0).number(lease.0).number(task.into());
+        let rest = "WHERE job = $1 AND (lease > $2 OR (lease = $2 AND task > $3)) \
+                    ORDER BY lease, task LIMIT $4";
         self.page(rest, values.limit(limit)).await
     }
 

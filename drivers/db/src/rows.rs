@@ -3,6 +3,7 @@
 //! The shapes are `isos_base::record`'s; the tables are `migrations/`'s.
 
 mod bank;
+mod saved;
 
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId};

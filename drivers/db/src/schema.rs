@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "first",
@@ -49,6 +49,12 @@ const MIGRATIONS: [Migration; 5] = [
         version: 5,
         name: "unchecked",
         text: include_str!("../migrations/0005_unchecked.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 6,
+        name: "saved",
+        text: include_str!("../migrations/0006_saved.sql"),
         only_postgres: false,
     },
 ];

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use isos_base::job::JobSpec;
-use isos_base::{Bytes, Guid, JobId};
-use isos_sandbox::{Event, Order, Sandbox, SandboxConfig, Setup};
+use isos_base::{Bytes, Guid, JobId, Span};
+use isos_sandbox::{Event, Order, Part, Sandbox, SandboxConfig, Setup};
 
 const CHILD: &str = "sandbox-child";
 const TASKS: u32 = 10_000;
@@ -55,6 +55,7 @@ async fn measure(sandbox: &Sandbox, inputs: &Path, name: &str, wasm: &Path) -> R
             own_dir: None,
             threads,
             idle: false,
+            save_every: Span::secs(60),
         };
         let start = Instant::now();
         let (chamber, mut events) = sandbox.open(&prepared, setup).await?;
@@ -63,7 +64,10 @@ async fn measure(sandbox: &Sandbox, inputs: &Path, name: &str, wasm: &Path) -> R
         let sender = tokio::spawn(async move {
             let tasks: Vec<u32> = (0..TASKS).collect();
             for part in tasks.chunks(batch) {
-                let orders = part.iter().map(|task| Order { task: *task, file: None }).collect();
+                let orders = part
+                    .iter()
+                    .map(|task| Order { task: *task, file: None, part: Part::default() })
+                    .collect();
                 if chamber.send(orders).await.is_err() {
                     break;
                 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use isos_base::job::{JobSpec, Mount};
-use isos_base::{Bytes, Fuel, Guid, JobId};
-use isos_sandbox::{Event, Order, Sandbox, SandboxConfig, Setup};
+use isos_base::{Bytes, Fuel, Guid, JobId, Span};
+use isos_sandbox::{Event, Order, Part, Sandbox, SandboxConfig, Setup};
 
 const CHILD: &str = "sandbox-child";
 
@@ -35,6 +35,7 @@ fn main() -> Result<ExitCode> {
         own_dir: None,
         threads: 2,
         idle: false,
+        save_every: Span::secs(60),
     };
     let folder = tempfile::TempDir::new()?;
     let config = SandboxConfig::new(
@@ -65,12 +66,13 @@ async fn run(config: SandboxConfig, wasm: &Path, setup: Setup, outputs: &Path) -
     let sandbox = Sandbox::new(config)?;
     let mut left = setup.spec.count;
     let prepared = sandbox.prepare(setup.spec.program, wasm).await?;
-    let orders = (0..left).map(|task| Order { task, file: None }).collect();
+    let orders = (0..left).map(|task| Order { task, file: None, part: Part::default() }).collect();
     let (chamber, mut events) = sandbox.open(&prepared, setup).await?;
     chamber.send(orders).await?;
     while left > 0 {
         let batch = match events.next().await {
             Some(Event::Finished(batch)) => batch,
+            Some(Event::Saved(_)) => continue,
             other => return Err(format!("{other:?}").into()),
         };
         for done in batch {

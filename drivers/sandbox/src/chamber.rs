@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use isos_base::Guid;
+use isos_base::checkpoint::{SEGMENTS_MAX, object_bytes_max};
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
 use isos_base::job::{JobSpec, is_plain_path};
 use isos_base::task::Execution;
@@ -20,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::SandboxConfig;
 use crate::code::{PrepareError, Prepared};
-use crate::protocol::{FromChild, Order, Setup, Start, ToChild, Wall, from_child_max};
+use crate::protocol::{FromChild, Order, Saved, Setup, Start, ToChild, Wall, from_child_max};
 use crate::spawn::{self, Listed, Spawner};
 
 /// Batches of orders, and of events, between the agent and a chamber's pipes.
@@ -67,6 +69,8 @@ pub struct ChamberGone;
 pub enum Event {
     /// Tasks came to their end, in the order in which they did.
     Finished(Vec<Execution>),
+    /// A task that goes on has come so far.
+    Saved(Saved),
     /// The child is no more, and why. Its unfinished tasks, in rising order, have no result.
     /// The last event.
     Died {
@@ -209,7 +213,7 @@ pub(crate) async fn open(
         Ok(Ok(Some(FromChild::Ready(walls)))) => walls,
         Ok(Ok(Some(FromChild::Stale(why)))) => return Err(OpenError::Stale { why }),
         Ok(Ok(Some(FromChild::Failed(why)))) => return Err(OpenError::Child { why }),
-        Ok(Ok(Some(FromChild::Finished(_)))) => {
+        Ok(Ok(Some(FromChild::Finished(_) | FromChild::Saved(_)))) => {
             return Err(OpenError::Child { why: "results before the first order".into() });
         }
         Ok(Ok(None) | Err(_)) => {
@@ -260,6 +264,19 @@ async fn read_results(
     let ending = loop {
         let batch = match read_frame(&mut stdout, max).await {
             Ok(Some(FromChild::Finished(batch))) => batch,
+            Ok(Some(FromChild::Saved(saved))) => {
+                let asked = {
+                    let open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                    open.contains(&saved.task)
+                };
+                if !asked || !can_be_saved(&saved, &spec) {
+                    break "it sent an impossible checkpoint";
+                }
+                if events.send(Event::Saved(saved)).await.is_err() {
+                    break "nobody listens to it";
+                }
+                continue;
+            }
             Ok(Some(_)) => break "it spoke out of turn",
             Ok(None) => break "",
             Err(_) => break "it sent what is no result",
@@ -296,6 +313,16 @@ fn is_plausible(execution: &Execution, spec: &JobSpec) -> bool {
         && output.stdout.len() + output.stderr.len() + files <= spec.output_max.as_usize()
         && output.files.windows(2).all(|pair| pair[0].path < pair[1].path)
         && output.files.iter().all(|file| is_plain_path(&file.path))
+}
+
+/// Whether an honest child could have saved it.
+fn can_be_saved(saved: &Saved, spec: &JobSpec) -> bool {
+    let object = saved.checkpoint.as_deref();
+    let fits = object.is_none_or(|bytes| {
+        bytes.len() <= object_bytes_max().as_usize()
+            && saved.roots.last().is_some_and(|root| *root == Guid::of(bytes))
+    });
+    fits && saved.fuel <= spec.fuel && (1..=SEGMENTS_MAX as usize).contains(&saved.roots.len())
 }
 
 /// Reads one frame; the body is taken in as it comes, not as it is announced.

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use isos_base::checkpoint::object_bytes_max;
 use isos_base::codec;
 use isos_base::task::{Execution, Output};
 use rustix::process::Resource;
@@ -15,7 +17,8 @@ use crate::engine;
 use crate::link;
 use crate::p1::Descriptors;
 use crate::protocol::{
-    BATCH_BYTES, BATCH_MAX, FromChild, Setup, Start, TO_CHILD_MAX, ToChild, read_frame, write_frame,
+    BATCH_BYTES, BATCH_MAX, FromChild, Saved, Setup, Start, TO_CHILD_MAX, ToChild, read_frame,
+    write_frame,
 };
 use crate::queue::Queue;
 use crate::task::{Job, Program, file_bytes_max};
@@ -28,6 +31,36 @@ const ORDERS_QUEUED_MAX: usize = 4_096;
 const EXECUTIONS_QUEUED_MAX: usize = 1_024;
 /// Memory of the child besides its tasks: code, threads, engine, frames.
 const OWN_BYTES: u64 = 512 << 20;
+
+/// Checkpoints that wait for the pipe: they are large, and a newer one follows.
+const CHECKPOINTS_QUEUED_MAX: u32 = 2;
+
+/// What is told.
+enum Told {
+    Done(Execution),
+    Saved(Saved),
+}
+
+/// What tasks have to tell, on its way to the pipe.
+struct Outlet {
+    queue: Queue<Told>,
+    /// Checkpoints in the queue.
+    checkpoints: AtomicU32,
+}
+
+impl Outlet {
+    /// Tells how far a task has come. Says whether it was taken: no more checkpoints wait than a
+    /// few.
+    fn tell(&self, saved: Saved) -> bool {
+        if saved.checkpoint.is_some() {
+            let more = |queued| (queued < CHECKPOINTS_QUEUED_MAX).then_some(queued + 1);
+            if self.checkpoints.fetch_update(SeqCst, SeqCst, more).is_err() {
+                return false;
+            }
+        }
+        self.queue.push(Told::Saved(saved))
+    }
+}
 
 /// Why the child says goodbye.
 enum Refusal {
@@ -46,7 +79,8 @@ pub(crate) fn main() -> ExitCode {
     walls.die_with(start.agent);
     let threads = usize::from(start.setup.threads.max(1));
     let orders = Arc::new(Queue::new(ORDERS_QUEUED_MAX));
-    let done = Arc::new(Queue::new(EXECUTIONS_QUEUED_MAX.min(threads * 256)));
+    let queue = Queue::new(EXECUTIONS_QUEUED_MAX.min(threads * 256));
+    let done = Arc::new(Outlet { queue, checkpoints: AtomicU32::new(0) });
     let job = match prepare(*start, &mut walls) {
         Ok(job) => Arc::new(job),
         Err(refusal) => {
@@ -68,7 +102,8 @@ pub(crate) fn main() -> ExitCode {
             Engine::tls_eager_initialize();
             gate.wait();
             while let Some(order) = orders.pop() {
-                if !done.push(job.run(&order)) {
+                let execution = job.run(&order, &mut |saved| done.tell(saved));
+                if !done.queue.push(Told::Done(execution)) {
                     break;
                 }
             }
@@ -110,7 +145,9 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
     }
     let program = load(&code, component, &setup)?;
     let tasks = u64::from(setup.threads.max(1));
-    let one = setup.spec.memory.0.saturating_add(2 * file_bytes_max(&setup));
+    // A checkpoint exists as files, as an object, and on its way.
+    let saved = 4 * object_bytes_max().0;
+    let one = setup.spec.memory.0.saturating_add(2 * file_bytes_max(&setup)).saturating_add(saved);
     let queued = 2 * setup.spec.output_max.0.saturating_mul(tasks);
     walls.limit(&[
         (Resource::Core, 0),
@@ -152,30 +189,49 @@ fn load(code: &std::path::Path, component: bool, setup: &Setup) -> Result<Progra
 }
 
 /// Sends what is done as soon as there is something, and as much at once as there is.
-fn write_results(done: &Queue<Execution>) {
+fn write_results(done: &Outlet) {
     let mut buffer = Vec::new();
-    while let Some(first) = done.pop() {
+    let mut ahead = None;
+    while let Some(first) = ahead.take().or_else(|| done.queue.pop()) {
+        let first = match first {
+            Told::Done(first) => first,
+            Told::Saved(saved) => {
+                let large = saved.checkpoint.is_some();
+                send(&mut buffer, FromChild::Saved(saved));
+                if large {
+                    done.checkpoints.fetch_sub(1, SeqCst);
+                }
+                continue;
+            }
+        };
         let mut bytes = weight(&first.output);
         let mut batch = vec![first];
         while bytes < BATCH_BYTES
             && batch.len() < BATCH_MAX
-            && let Some(next) = done.try_pop()
+            && let Some(next) = done.queue.try_pop()
         {
+            let next = match next {
+                Told::Done(next) => next,
+                saved @ Told::Saved(_) => {
+                    ahead = Some(saved);
+                    break;
+                }
+            };
             bytes += weight(&next.output);
             // One that would make the frame larger than the agent takes travels alone.
             if bytes >= BATCH_BYTES && weight(&next.output) >= BATCH_BYTES {
-                send(&mut buffer, std::mem::take(&mut batch));
+                send(&mut buffer, FromChild::Finished(std::mem::take(&mut batch)));
                 bytes = weight(&next.output);
             }
             batch.push(next);
         }
-        send(&mut buffer, batch);
+        send(&mut buffer, FromChild::Finished(batch));
     }
 }
 
-fn send(buffer: &mut Vec<u8>, batch: Vec<Execution>) {
+fn send(buffer: &mut Vec<u8>, message: FromChild) {
     buffer.clear();
-    codec::put_frame(&FromChild::Finished(batch), buffer);
+    codec::put_frame(&message, buffer);
     let mut out = io::stdout().lock();
     if out.write_all(buffer).and_then(|()| out.flush()).is_err() {
         // No one listens any more.

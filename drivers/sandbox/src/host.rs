@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use isos_base::Guid;
+use isos_base::{Fuel, Guid};
 use wasmtime::{Memory, StoreContextMut};
 
+use crate::checkpoint::{Checkpoint, Saving};
 use crate::p1::Descriptors;
 use crate::stop::Stop;
 use crate::vfs::Vfs;
@@ -64,6 +65,7 @@ pub(crate) struct Host {
     pub(crate) memory: Option<Memory>,
     pub(crate) watch: Watch,
     pub(crate) meter: Meter,
+    pub(crate) saving: Saving,
     random: blake3::OutputReader,
     /// What sleeping and looking at the clock have added to it.
     slept_ns: u64,
@@ -114,6 +116,7 @@ impl Host {
             memory: None,
             watch,
             meter,
+            saving: Saving::default(),
             random,
             slept_ns: 0,
             fuel_budget,
@@ -121,6 +124,43 @@ impl Host {
             fuel_looked: fuel_budget,
             moved: 0,
         }
+    }
+
+    /// Goes on where a segment has ended; its files were restored before.
+    pub(crate) fn begin_segment(&mut self, from: Option<Checkpoint>) {
+        let mut restored = None;
+        if let Some(from) = from {
+            self.stdout = from.stdout;
+            self.stderr = from.stderr;
+            self.slept_ns = from.slept_ns;
+            self.random.set_position(from.random);
+            self.fuel_left = self.fuel_budget.saturating_sub(from.fuel.0);
+            self.fuel_looked = self.fuel_left;
+            restored = Some(from.state);
+        }
+        self.saving = Saving { restored, fuel_start: self.fuel_left, ..Saving::default() };
+    }
+
+    /// The task after a segment that ended with a save, when so much fuel was left.
+    pub(crate) fn end_segment(self, of: Guid, fuel_left: u64, roots: Vec<Guid>) -> Checkpoint {
+        let (files, next_inode) = self.vfs.memory.into_saved();
+        Checkpoint {
+            of,
+            fuel: Fuel(self.fuel_budget.saturating_sub(fuel_left)),
+            slept_ns: self.slept_ns,
+            random: self.random.position(),
+            stdout: self.stdout,
+            stderr: self.stderr,
+            files,
+            next_inode,
+            roots,
+            state: self.saving.saved.unwrap_or_default(),
+        }
+    }
+
+    /// As of the last host call.
+    pub(crate) const fn fuel_left(&self) -> u64 {
+        self.fuel_left
     }
 
     /// Notes bytes to be paid when the host function that runs is done.

@@ -14,6 +14,7 @@
 //! before it starts any thread.
 
 mod chamber;
+mod checkpoint;
 mod child;
 mod code;
 mod compile;
@@ -44,7 +45,7 @@ use isos_base::{Bytes, Guid};
 pub use chamber::{Chamber, ChamberGone, Event, Events, OpenError};
 pub use code::{PrepareError, Prepared};
 pub use fence::{Allowed, Keeper};
-pub use protocol::{Order, Setup, Wall};
+pub use protocol::{Order, Part, Saved, Setup, Wall};
 pub use task::monotonic;
 
 use code::Store;

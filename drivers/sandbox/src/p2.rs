@@ -4,6 +4,7 @@
 //! may be imported, as most tools import it unasked: what could make a socket answers "access
 //! denied". Everything is always ready, so waiting passes virtual time and nothing else.
 
+mod checkpoint;
 mod files;
 mod streams;
 mod system;

@@ -6,11 +6,12 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use isos_base::JobId;
+use isos_base::checkpoint::{SEGMENTS_MAX, object_bytes_max};
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
 use isos_base::job::{JobSpec, Mount};
 use isos_base::limits;
 use isos_base::task::Execution;
+use isos_base::{Bytes, Fuel, Guid, JobId, Span};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,31 @@ pub struct Order {
     pub task: u32,
     /// The task's own file, which no other task sees.
     pub file: Option<Mount>,
+    /// Which part of it.
+    pub part: Part,
+}
+
+/// A part of a task that saves its state; the whole of it by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// The checkpoint to go on from, which lies beside the tasks' own files. One that is not there
+    /// or not of this task is not used.
+    pub from: Option<(Guid, Bytes)>,
+    /// The task ends when so many segments have roots; it leaves nothing then.
+    pub until: Option<u32>,
+}
+
+/// How far a task has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The task.
+    pub task: u32,
+    /// Fuel used at the end of the last segment.
+    pub fuel: Fuel,
+    /// Roots of all segments from the task's start.
+    pub roots: Vec<Guid>,
+    /// The object that the last of them names; not always said.
+    pub checkpoint: Option<Vec<u8>>,
 }
 
 /// All that the tasks of a job share.
@@ -47,6 +73,8 @@ pub struct Setup {
     pub threads: u16,
     /// Run only when the machine has nothing else to do.
     pub idle: bool,
+    /// How often the checkpoints of a task are given out, the newest each time.
+    pub save_every: Span,
 }
 
 /// To the child.
@@ -80,6 +108,8 @@ pub(crate) enum FromChild {
     Failed(String),
     /// Results.
     Finished(Vec<Execution>),
+    /// How far a task has come; its result is still to come.
+    Saved(Saved),
 }
 
 /// One protection around a running program, and whether it stands here.
@@ -94,7 +124,9 @@ pub struct Wall {
 /// The largest frame that an honest child sends for this job.
 pub(crate) fn from_child_max(spec: &JobSpec) -> usize {
     let paths = limits::OUTPUT_FILES_MAX * (1_024 + 16);
-    spec.output_max.as_usize().saturating_add(paths + 2 * BATCH_BYTES)
+    let result = spec.output_max.as_usize().saturating_add(paths + 2 * BATCH_BYTES);
+    let roots = SEGMENTS_MAX as usize * 32;
+    result.max(object_bytes_max().as_usize() + roots + BATCH_BYTES)
 }
 
 /// Reads one frame. `None` at the end of the stream.
@@ -124,11 +156,9 @@ pub(crate) fn write_frame<M: Serialize>(sink: &mut impl Write, message: &M) -> i
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use isos_base::random::Random;
     use isos_base::task::{Exit, Output};
-    use isos_base::{Bytes, Fuel, Guid, Span};
-
-    use super::*;
 
     /// What a pipe may carry, whatever wrote it: it is read without a panic, within its limit.
     fn read_all<M: DeserializeOwned + Serialize>(mut bytes: &[u8], max: usize) {
@@ -159,10 +189,15 @@ mod tests {
             own_dir: None,
             threads: 1,
             idle: true,
+            save_every: Span::secs(1),
         };
         let start = Start { code: "/code".into(), component: false, setup, agent: 7 };
+        let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3) };
         let own = Mount { path: "x".into(), guid: Guid::of(b"x"), size: Bytes(1) };
-        let orders = vec![Order { task: 1, file: Some(own) }, Order { task: 2, file: None }];
+        let orders = vec![
+            Order { task: 1, file: Some(own), part: Part::default() },
+            Order { task: 2, file: None, part },
+        ];
         let to_child = frames(&[ToChild::Start(Box::new(start)), ToChild::Orders(orders)]);
         let execution = Execution {
             task: 1,
@@ -172,12 +207,19 @@ mod tests {
             marks: None,
             output: Output { stdout: b"hello".to_vec(), ..Output::default() },
         };
+        let saved = Saved {
+            task: 1,
+            fuel: Fuel(9),
+            roots: vec![Guid::of(b"saved")],
+            checkpoint: Some(b"saved".to_vec()),
+        };
         let walls = vec![Wall { name: "landlock".into(), missing: Some("no".into()) }];
         let from_child = frames(&[
             FromChild::Ready(walls),
             FromChild::Stale("why".into()),
             FromChild::Failed("why".into()),
             FromChild::Finished(vec![execution]),
+            FromChild::Saved(saved),
         ]);
         let mut random = Random::new(1);
         for good in [to_child, from_child] {

@@ -40,6 +40,8 @@ pub(crate) enum Stop {
     OutOfFuel,
     /// What it wrote outgrew the job's limit.
     OutputTooLarge,
+    /// It has saved its state: the segment is over, the task is not.
+    Saved,
     /// It was aborted by its own request.
     Aborted,
     /// It asked for more, at the start, than the job allows: what and how much.

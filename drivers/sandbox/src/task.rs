@@ -1,21 +1,23 @@
-//! One task: a fresh store, a fresh instance, its end as a value.
+//! One task: for each of its segments a fresh store and a fresh instance, its end as a value.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use isos_base::checkpoint::{SEGMENTS_MAX, segment_fuel};
 use isos_base::job::is_plain_path;
-use isos_base::limits;
 use isos_base::task::{Execution, Exit, Fault, Output, Trap};
 use isos_base::time::Span;
 use isos_base::trace::Marks;
 use isos_base::units::Fuel;
+use isos_base::{Guid, limits};
 use wasmtime::{InstancePre, Store};
 
+use crate::checkpoint::{Checkpoint, identity};
 use crate::host::{Host, Meter, WATCH_FUEL, Watch, random_of};
 use crate::p2;
-use crate::protocol::{Order, Setup};
+use crate::protocol::{Order, Saved, Setup};
 use crate::stop::Stop;
 use crate::vfs::Vfs;
 use crate::vfs::inputs::{InDir, Source};
@@ -59,12 +61,13 @@ impl Job {
         Self { program, setup, inputs, source: Arc::new(source) }
     }
 
-    /// Runs one task to its end.
-    pub(crate) fn run(&self, order: &Order) -> Execution {
+    /// Runs one task to its end, and says from time to time how far it has come. `tell` says
+    /// whether it was told.
+    pub(crate) fn run(&self, order: &Order, tell: &mut dyn FnMut(Saved) -> bool) -> Execution {
         let (start, taken) = (Instant::now(), monotonic());
         let mut ran = Ran::default();
-        let (end, output) = match self.host_of(order) {
-            Ok(host) => self.run_with(host, &mut ran),
+        let (end, output) = match self.run_segments(order, &mut ran, tell) {
+            Ok(ended) => ended,
             Err(stop) => (Err(fault_of(stop)), Output::default()),
         };
         let output = if end.is_ok() { output } else { Output::default() };
@@ -82,7 +85,78 @@ impl Job {
         Execution { task: order.task, end, fuel: ran.fuel, wall, output, marks }
     }
 
-    fn host_of(&self, order: &Order) -> Result<Host, Stop> {
+    /// Runs one segment after the other.
+    fn run_segments(
+        &self,
+        order: &Order,
+        ran: &mut Ran,
+        tell: &mut dyn FnMut(Saved) -> bool,
+    ) -> Result<(Result<Exit, Fault>, Output), Stop> {
+        let spec = &self.setup.spec;
+        let of = identity(&self.setup, order);
+        let each = segment_fuel(spec.fuel).0;
+        let mut watch = Watch::start(spec.timeout.to_std());
+        let mut told = Instant::now();
+        let (mut host, mut roots) = self.resumed(order, of, &watch)?;
+        loop {
+            if order.part.until.is_some_and(|until| roots.len() >= until as usize) {
+                let end = Saved { task: order.task, fuel: ran.fuel, roots, checkpoint: None };
+                tell(end);
+                return Ok((Ok(Exit::Code(0)), Output::default()));
+            }
+            let fuel_left = host.saving.fuel_start;
+            host.saving.fuel_each =
+                if roots.len() < SEGMENTS_MAX as usize { each } else { u64::MAX };
+            let (host_after, fuel_left) = match self.run_with(host, fuel_left, ran) {
+                Segment::Ended(end, output) => {
+                    if !roots.is_empty() {
+                        let fuel = ran.saved;
+                        tell(Saved { task: order.task, fuel, roots, checkpoint: None });
+                    }
+                    return Ok((end, output));
+                }
+                Segment::Saved(host, fuel_left) => (host, fuel_left),
+            };
+            watch.clone_from(&host_after.watch);
+            let checkpoint = host_after.end_segment(of, fuel_left, roots);
+            let bytes = checkpoint.encode();
+            roots = checkpoint.roots.clone();
+            roots.push(Guid::of(&bytes));
+            ran.saved = checkpoint.fuel;
+            if told.elapsed() >= self.setup.save_every.to_std() {
+                let (fuel, roots) = (checkpoint.fuel, roots.clone());
+                let saved = Saved { task: order.task, fuel, roots, checkpoint: Some(bytes) };
+                // Not taken: the next one is newer anyway.
+                if tell(saved) {
+                    told = Instant::now();
+                }
+            }
+            host = self.host_of(order, Some(checkpoint), watch.clone())?;
+        }
+    }
+
+    /// The task as it starts here: from the ordered checkpoint if that is good.
+    fn resumed(&self, order: &Order, of: Guid, watch: &Watch) -> Result<(Host, Vec<Guid>), Stop> {
+        if let Some((guid, size)) = order.part.from
+            && let Some(bytes) = self.source.read_own(guid, size)
+            && let Some(checkpoint) = Checkpoint::decode(&bytes, of, self.setup.spec.fuel)
+        {
+            let mut roots = checkpoint.roots.clone();
+            roots.push(guid);
+            if let Ok(host) = self.host_of(order, Some(checkpoint), watch.clone()) {
+                return Ok((host, roots));
+            }
+        }
+        Ok((self.host_of(order, None, watch.clone())?, Vec::new()))
+    }
+
+    /// A task at the start of a segment.
+    fn host_of(
+        &self,
+        order: &Order,
+        mut from: Option<Checkpoint>,
+        watch: Watch,
+    ) -> Result<Host, Stop> {
         let spec = &self.setup.spec;
         let mut inputs = self.inputs.clone();
         if let Some(file) = &order.file {
@@ -100,13 +174,28 @@ impl Job {
             ("ISOS_TASKS".into(), spec.count.to_string()),
         ];
         env.extend(spec.env.iter().cloned());
-        let vfs = Vfs::new(inputs, self.source.clone(), Memory::new(quota_of(&self.setup)));
+        let quota = quota_of(&self.setup);
+        let memory = match &mut from {
+            None => Memory::new(quota),
+            Some(from) => {
+                let files = std::mem::take(&mut from.files);
+                let memory =
+                    Memory::restore(quota, files, from.next_inode).and_then(|mut memory| {
+                        let streams = (from.stdout.len() + from.stderr.len()) as u64;
+                        memory.charge_out(streams).ok().map(|()| memory)
+                    });
+                memory.ok_or_else(|| Stop::NoInput("a checkpoint that cannot be".into()))?
+            }
+        };
+        let vfs = Vfs::new(inputs, self.source.clone(), memory);
         let meter = Meter::new(spec.memory.as_usize());
-        let watch = Watch::start(spec.timeout.to_std());
-        Ok(Host::new(args, env, vfs, random, spec.fuel.0, meter, watch))
+        let mut host = Host::new(args, env, vfs, random, spec.fuel.0, meter, watch);
+        host.begin_segment(from);
+        Ok(host)
     }
 
-    fn run_with(&self, host: Host, told: &mut Ran) -> (Result<Exit, Fault>, Output) {
+    /// Runs one segment with so much fuel.
+    fn run_with(&self, host: Host, fuel: u64, told: &mut Ran) -> Segment {
         let budget = self.setup.spec.fuel.0;
         let engine = match &self.program {
             Program::Module(module) => module.module().engine(),
@@ -115,14 +204,18 @@ impl Job {
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.meter);
         let ready =
-            store.set_fuel(budget).and_then(|()| store.fuel_async_yield_interval(Some(WATCH_FUEL)));
+            store.set_fuel(fuel).and_then(|()| store.fuel_async_yield_interval(Some(WATCH_FUEL)));
         let ran = ready.and_then(|()| match &self.program {
             Program::Module(module) => watched(&mut store, module_run, module),
             Program::Component(command) => watched(&mut store, p2::Command::run, command),
         });
         told.ended = Some(Instant::now());
-        told.ready = store.data().meter.started;
+        told.ready = told.ready.or(store.data().meter.started);
         let left = store.get_fuel().unwrap_or(0);
+        if store.data().saving.saved.is_some() && is_save(&ran) {
+            told.fuel = Fuel(budget - left.min(budget));
+            return Segment::Saved(store.into_data(), left);
+        }
         let mut end = end_of(ran, store.data().meter.started.is_some());
         told.fuel = Fuel(budget - left.min(budget));
         let mut host = store.into_data();
@@ -138,15 +231,29 @@ impl Job {
         if end == Ok(Exit::OutOfFuel) {
             told.fuel = Fuel(budget);
         }
-        (end, output)
+        Segment::Ended(end, output)
     }
+}
+
+/// How a segment ended.
+enum Segment {
+    /// With the task.
+    Ended(Result<Exit, Fault>, Output),
+    /// With a save, when so much fuel was left.
+    Saved(Host, u64),
+}
+
+fn is_save(ran: &wasmtime::Result<()>) -> bool {
+    matches!(ran, Err(error) if matches!(error.downcast_ref::<Stop>(), Some(Stop::Saved)))
 }
 
 /// What is known of a run, however it ended.
 #[derive(Default)]
 struct Ran {
     fuel: Fuel,
-    /// When the instance was ready.
+    /// Fuel used at the end of the last segment that ended with a save.
+    saved: Fuel,
+    /// When the first instance was ready.
     ready: Option<Instant>,
     /// When the program had ended.
     ended: Option<Instant>,
@@ -196,9 +303,12 @@ fn end_of(ran: wasmtime::Result<()>, started: bool) -> Result<Exit, Fault> {
             Stop::OutOfFuel => Ok(Exit::OutOfFuel),
             Stop::OutputTooLarge => Ok(Exit::OutputTooLarge),
             Stop::Aborted => Ok(Exit::Trap(Trap::Unreachable)),
-            Stop::Refused(_) | Stop::NoMemory | Stop::NoInput(_) | Stop::TimedOut => {
-                Err(fault_of(stop.clone()))
-            }
+            Stop::Refused(_)
+            | Stop::NoMemory
+            | Stop::NoInput(_)
+            | Stop::TimedOut
+            // Taken before this is asked.
+            | Stop::Saved => Err(fault_of(stop.clone())),
         };
     }
     use wasmtime::Trap as T;

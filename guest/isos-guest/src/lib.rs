@@ -6,8 +6,9 @@
 //! on ISOS: any WASI command will do. The crate only saves its users from writing these pages
 //! again, and runs natively too, so programs can be tested with plain `cargo test`.
 //!
-//! It is deliberately not an interface to the host: checkpoints, progress and peers are not here.
+//! Of the interface to the host there are [`checkpoint`]s; progress and peers are not here.
 
+pub mod checkpoint;
 mod error;
 mod files;
 mod rng;

@@ -33,6 +33,9 @@ pub(crate) struct JoinArgs {
     /// Read sensors from this file too: how tests play the owner.
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) sensors_file: Option<PathBuf>,
+    /// How often checkpoints of a task are kept and handed over.
+    #[arg(long, hide = true, value_name = "TIME", default_value = "60s")]
+    pub(crate) save_every: isos_base::Span,
     /// Answer wrongly. Joins nothing but a test world.
     #[arg(long, hide = true)]
     pub(crate) alter_results_in_test_world: bool,
@@ -65,6 +68,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         sensors_file: args.sensors_file,
         direct: !args.relay_only,
         groups: !args.no_cgroups,
+        save_every: args.save_every,
         alter_results_in_test_world: args.alter_results_in_test_world,
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)
     };

@@ -15,8 +15,8 @@ use isos_base::api::{AccountView, HostView, JobView};
 use isos_base::job::Verify;
 use isos_base::record::JobState;
 use isos_base::task::Output;
-use isos_base::{Fuel, Guid, JobId, MicroCredits};
-use isos_sandbox::{Event, Order, Sandbox, SandboxConfig, Setup};
+use isos_base::{Fuel, Guid, JobId, MicroCredits, Span};
+use isos_sandbox::{Event, Order, Part, Sandbox, SandboxConfig, Setup};
 use isos_sdk::{Client, Input, Submission, Tasks, Wanted};
 
 use super::local::{HostPlan, World};
@@ -296,15 +296,19 @@ async fn run_alone(home: &Path, submission: &Submission) -> anyhow::Result<BTree
         own_dir: None,
         threads,
         idle: false,
+        save_every: Span::secs(60),
     };
     let (chamber, mut events) = sandbox.open(&program, setup).await?;
-    chamber.send((0..TASKS).map(|task| Order { task, file: None }).collect()).await?;
+    chamber
+        .send((0..TASKS).map(|task| Order { task, file: None, part: Part::default() }).collect())
+        .await?;
     let mut outputs = BTreeMap::new();
     while outputs.len() < TASKS as usize {
         match events.next().await {
             Some(Event::Finished(executions)) => {
                 outputs.extend(executions.into_iter().map(|done| (done.task, done.output)));
             }
+            Some(Event::Saved(_)) => {}
             Some(Event::Died { reason, .. }) => bail!("the local run died: {reason}"),
             None => bail!("the local run ended early"),
         }

@@ -207,14 +207,11 @@ impl Complex {
         let mut reasons = Vec::new();
         let holders = self.leases_of(job).filter(|lease| lease.out.contains(id.task));
         for lease in holders {
-            reasons.push(ReasonView {
-                about: format!("host {}", lease.record.host.short()),
-                why: format!(
-                    "has it under lease {} until {}",
-                    lease.record.id, lease.record.deadline
-                ),
-                remedy: None,
-            });
+            let (lease, about) = (&lease.record, format!("host {}", lease.record.host.short()));
+            let saved = job.saved_text(lease.id, id.task);
+            let why = format!("has it under lease {} until {}", lease.id, lease.deadline);
+            let why = saved.map_or_else(|| why.clone(), |saved| format!("{why}; {saved}"));
+            reasons.push(ReasonView { about, why, remedy: None });
         }
         if let Some(ballot) = job.ballots.get(&id.task) {
             for vote in &ballot.votes {
@@ -224,6 +221,9 @@ impl Complex {
                     remedy: None,
                 });
             }
+        }
+        if let Some(why) = job.checkpoint_text(id.task) {
+            reasons.push(ReasonView { about: "checkpoint".into(), why, remedy: None });
         }
         if let Some(why) = self.check_text(job, id.task) {
             reasons.push(ReasonView { about: "check".into(), why, remedy: None });

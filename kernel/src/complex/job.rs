@@ -14,6 +14,7 @@ use isos_base::{
 
 use super::ask::Survey;
 use super::lone::Lone;
+use super::segment::Chains;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
 use crate::verify::{Ballot, Rule, Verdict};
@@ -88,6 +89,8 @@ pub(super) struct Job {
     dirty_chunks: BTreeSet<u32>,
     accepted: Vec<Accepted>,
     next_batch: u64,
+    /// What its tasks have saved.
+    pub(super) chains: Chains,
 }
 
 impl Job {
@@ -133,6 +136,7 @@ impl Job {
             dirty_chunks: BTreeSet::new(),
             accepted: Vec::new(),
             next_batch: 0,
+            chains: Chains::default(),
             record,
         };
         for range in ranges {
@@ -565,6 +569,7 @@ impl Job {
     }
 
     pub(super) fn check_invariants(&self) {
+        self.chains.check_invariants();
         let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
         assert_eq!(waiting, self.waiting);
         let owed =

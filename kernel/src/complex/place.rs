@@ -104,7 +104,7 @@ impl Complex {
                 None => self.next_job(id, &passed_over),
             };
             let Some((job, tasks)) = next else { break };
-            match self.grant(id, job, tasks, &mut offers) {
+            match self.grant(id, job, tasks, &mut offers, effects) {
                 Some(grant) => granted.push(grant),
                 None => _ = passed_over.insert(job),
             }
@@ -324,6 +324,7 @@ impl Complex {
         job_id: JobId,
         tasks: u32,
         offers: &mut Vec<ToHost>,
+        effects: &mut Vec<Effect>,
     ) -> Option<Grant> {
         let better = self.better_checkers(id, job_id);
         let passed_over = std::cell::Cell::new(false);
@@ -423,6 +424,10 @@ impl Complex {
         let guess = if work.0 == 0 { Span::millis(u64::from(count)) } else { work };
         self.share.charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
         self.queue_or_leave(job_id);
+        let resumes = self.resumes(lease, job_id, id, &ranges, effects);
+        if !resumes.is_empty() {
+            offers.push(ToHost::Resume(resumes));
+        }
         Some(Grant { lease, job: job_id, ranges, deadline })
     }
 

@@ -100,13 +100,18 @@ impl Complex {
             if lease.out.remove(TaskRange::new(task, task.saturating_add(1))) == 0 {
                 continue; // Reported before, or never granted: nothing new either way.
             }
-            let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             reported += 1;
-            if let Err(why) = plausible(job, &result) {
-                self.release_one(id, job_id, task);
-                self.fault(job_id, host, task, Fault::SandboxDied(why), effects);
-                continue;
-            }
+            let job = self.jobs.get(&job_id).expect("an unsettled lease has a job");
+            let judged = plausible(job, &result).and_then(|()| self.refereed(id, job_id, result));
+            let result = match judged {
+                Ok(result) => result,
+                Err(why) => {
+                    self.release_one(id, job_id, task);
+                    self.fault(job_id, host, task, Fault::SandboxDied(why), effects);
+                    continue;
+                }
+            };
+            let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             job.succeeded_on(host);
             let charge = job.record.price.charge(result.fuel);
             let lease = self.leases.get_mut(&id).expect("looked up above");
@@ -352,7 +357,8 @@ impl Complex {
         let mut wrong = Vec::new();
         for vote in ballot.votes {
             let right = Some(vote.digest) == accepted;
-            self.count(vote.lease, right.then_some(vote.result.fuel));
+            let fuel = self.fuel_of(job, task, &vote);
+            self.count(vote.lease, right.then_some(fuel));
             if right || accepted.is_none() {
                 self.settle_if_over(vote.lease, effects);
                 continue;

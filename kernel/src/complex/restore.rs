@@ -93,6 +93,11 @@ impl Complex {
             job.restore_states(&states, next_batch.get(&id).copied().unwrap_or(0));
             complex.jobs.insert(id, job);
         }
+        for run in snapshot.saved {
+            if let Some(job) = complex.jobs.get_mut(&run.job) {
+                job.restore_saved(run);
+            }
+        }
         for bill in snapshot.bills {
             let job = complex.jobs.get_mut(&bill.job).ok_or_else(|| {
                 RestoreError::Rows(format!("bill {} is open, its job is over", bill.id))

@@ -304,6 +304,7 @@ impl Complex {
                 self.feed(id, effects);
             }
             ToComplex::Report(report) => self.report(id, session, report, effects),
+            ToComplex::Saved(saved) => self.task_saved(id, *saved, effects),
             // For those who watch; nothing follows from it.
             ToComplex::Traced(_) => {}
             ToComplex::Goodbye => {

@@ -241,7 +241,7 @@ impl Complex {
         job.record.ended = Some(self.now);
         job.record.why = why.filter(|_| job.open() > 0);
         job.write_dirty(effects);
-        if job.rule().is_some() {
+        if job.rule().is_some() || job.chains.used {
             effects.push(Effect::Keep(Change::DropVotes(id)));
         }
         effects.push(Effect::Keep(Change::Job(Box::new(job.full_record()))));

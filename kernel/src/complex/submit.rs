@@ -122,7 +122,11 @@ impl Complex {
 
     /// Whether one more key of this account can be remembered. What was promised to be done once
     /// must not be done at all where that cannot be kept.
-    pub(super) fn room_for_key(&self, account: AccountId, key: Option<&str>) -> Result<(), Problem> {
+    pub(super) fn room_for_key(
+        &self,
+        account: AccountId,
+        key: Option<&str>,
+    ) -> Result<(), Problem> {
         if key.is_none() {
             return Ok(());
         }

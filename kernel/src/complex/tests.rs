@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use isos_base::api::ProblemCode;
+use isos_base::checkpoint::Resume;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
@@ -23,6 +24,7 @@ mod bounds;
 mod explain;
 mod faults;
 mod parts;
+mod segment;
 mod trust;
 
 /// A host of the test: what it was granted, and whether it lies.
@@ -30,6 +32,7 @@ mod trust;
 struct TestHost {
     session: Option<SessionId>,
     grants: Vec<Grant>,
+    resumes: Vec<Resume>,
     lies: bool,
     barred: bool,
     asleep: bool,
@@ -121,6 +124,7 @@ impl World {
                         | ToHost::Job(_)
                         | ToHost::Ack { .. }
                         | ToHost::Servers(_) => {}
+                        ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }
                 Effect::Close(session) => {

@@ -93,6 +93,7 @@ impl Host {
                 }
             }
         }
+        self.work.forget_resumes();
         unknown
     }
 

@@ -99,6 +99,7 @@ impl Host {
             assert!(distinct.iter().all(|&task| granted.contains(task)), "a task never granted");
             left += lease.left;
         }
+        work.chains.check(|lease| work.leases.contains_key(&lease));
         assert_eq!(expiry, work.expiry, "deadlines");
         assert_eq!(left, work.tasks, "tasks at hand");
         assert!(kept <= LEASES_MAX, "too many leases with work");

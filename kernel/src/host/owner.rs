@@ -6,6 +6,7 @@ use isos_base::time::Time;
 use isos_base::units::Bytes;
 use isos_base::{JobId, LeaseId};
 
+use super::saved::Chains;
 use super::tuning::{BARRED, QUIET_RETURN_QUEUED, QUIET_STOP_RUNNING};
 use super::work::Work;
 use super::{ChamberId, Effect, Host, HostEvent};
@@ -252,6 +253,7 @@ impl Host {
         self.end_chambers(effects);
         self.work.jobs.clear();
         self.work.leases.clear();
+        self.work.chains = Chains::default();
         self.work.expiry.clear();
         self.work.turned_down.clear();
         self.work.tasks = 0;

@@ -187,6 +187,10 @@ impl Host {
         let now_used = job.chamber.as_ref().map_or(0, Chamber::used);
         free.take(job, now_used - used);
         if !tasks.is_empty() {
+            let from = self.work.resumes_of(chamber_id, &tasks);
+            if !from.is_empty() {
+                effects.push(Effect::GoOn { chamber: chamber_id, from });
+            }
             effects.push(Effect::Start { chamber: chamber_id, tasks });
         }
         now_used

@@ -151,7 +151,7 @@ impl Session {
         Some(self.told_at + wait)
     }
 
-    const fn current(&self) -> SessionId {
+    pub(super) const fn current(&self) -> SessionId {
         SessionId(self.id)
     }
 
@@ -298,6 +298,7 @@ impl Host {
                     self.session.sent_on = 0;
                     self.session.link = Link::Online { since: self.now };
                     effects.push(Effect::Say(HostEvent::Welcomed { account }));
+                    self.tell_saved(effects);
                 }
             }
             // Whoever dials has heard it.
@@ -307,6 +308,7 @@ impl Host {
                 effects.push(Effect::Say(HostEvent::Ignored(what)));
             }
             ToHost::Job(offer) => self.job_told(offer, effects),
+            ToHost::Resume(resumes) => self.work.told_to_resume(resumes),
             ToHost::Grant(grants) => {
                 self.session.dismissed = None;
                 if self.granted(grants, effects) {

@@ -3,6 +3,7 @@
 mod hostile;
 mod limits;
 mod owner;
+mod saved;
 mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,6 +242,9 @@ impl Rig {
                 assert!(self.chambers.values().all(|other| other.job != room.job), "two chambers");
                 assert!(self.chambers.insert(*chamber, room).is_none());
             }
+            Effect::GoOn { chamber, from } => {
+                assert!(!from.is_empty() && self.chambers[chamber].open);
+            }
             Effect::Start { chamber, tasks } => {
                 assert!(!self.frozen && !tasks.is_empty());
                 let before = self.running();
@@ -352,9 +356,21 @@ fn describe(effect: &Effect) -> String {
             }
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
+            ToComplex::Saved(saved) => format!(
+                "send saved: lease {} task {}, {} roots, {} fuel{}",
+                saved.lease,
+                saved.task,
+                saved.roots.len(),
+                saved.fuel,
+                saved.kept.map_or(String::new(), |size| format!(", kept {size}"))
+            ),
         },
         Effect::Prepare { chamber, offer, threads } => {
             format!("prepare c{} for job {}, {threads} threads", chamber.0, offer.job)
+        }
+        Effect::GoOn { chamber, from } => {
+            let tasks: Vec<u32> = from.iter().map(|resume| resume.task).collect();
+            format!("go on in c{}: {}", chamber.0, list(&tasks))
         }
         Effect::Start { chamber, tasks } => format!("start in c{}: {}", chamber.0, list(tasks)),
         Effect::Stop { chamber } => format!("stop c{}", chamber.0),

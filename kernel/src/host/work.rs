@@ -10,6 +10,7 @@ use isos_base::wire::JobOffer;
 use isos_base::{JobId, LeaseId};
 
 use super::ChamberId;
+use super::saved::Chains;
 use super::tuning::{CHAMBER_GRACE, TURN_DOWN_EVERY};
 
 /// All work at hand.
@@ -28,6 +29,8 @@ pub(super) struct Work {
     pub(super) last_chamber: u64,
     /// Tasks of all leases that the complex has not acknowledged news about.
     pub(super) tasks: u32,
+    /// What tasks have saved.
+    pub(super) chains: Chains,
 }
 
 /// A right to work on tasks of one job, until the complex has acknowledged news about the last.
@@ -368,6 +371,7 @@ impl Work {
     pub(super) fn remove_lease(&mut self, id: LeaseId) {
         if let Some(lease) = self.leases.remove(&id) {
             self.tasks -= lease.left;
+            self.chains.forget(id);
             self.expiry.remove(&(lease.deadline, id));
             self.turned_down.retain(|&(_, other)| other != id);
         }
@@ -398,6 +402,7 @@ impl Work {
             self.expiry.remove(&(lease.deadline, id));
             if lease.left == 0 {
                 self.leases.remove(&id);
+                self.chains.forget(id);
             }
         }
     }

@@ -30,6 +30,7 @@ enum Row {
     Revocation(Vec<u8>),
     Payout(PayoutId),
     Proposal(ProposalId),
+    Saved(JobId, LeaseId, u32),
 }
 
 impl Row {
@@ -50,6 +51,7 @@ impl Row {
             Change::Revocation(id, _) => Self::Revocation(id.clone()),
             Change::Payout(payout) => Self::Payout(payout.id),
             Change::Proposal(proposal) => Self::Proposal(proposal.id),
+            Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
         }
     }
 }
@@ -63,7 +65,9 @@ pub(crate) fn each_row_once(changes: Vec<Change>) -> Result<Vec<Change>, String>
     let mut rows = BTreeMap::new();
     for change in changes {
         if let Change::DropVotes(job) = change {
-            rows.retain(|row, _| !matches!(row, Row::Votes(of, ..) if *of == job));
+            rows.retain(
+                |row, _| !matches!(row, Row::Votes(of, ..) | Row::Saved(of, ..) if *of == job),
+            );
         }
         let row = Row::of(&change);
         let is_appended = matches!(row, Row::Results(..) | Row::Votes(..) | Row::Transfer(_));
@@ -233,7 +237,7 @@ impl Kept {
                 });
                 check(goes_on, || format!("a proposal is changed: {old:?} to {new:?}"))
             }
-            Change::DropVotes(_) | Change::Revocation(..) => Ok(()),
+            Change::DropVotes(_) | Change::Revocation(..) | Change::Saved(_) => Ok(()),
         }
     }
 

@@ -42,6 +42,16 @@ fn all_that_can_happen_to_several_servers_happens() {
     assert!(epochs >= 30, "{epochs} leaders");
 }
 
+#[test]
+fn long_tasks_move_and_disputes_are_settled_by_parts_of_them() {
+    let parts = |seed| {
+        let report = run(&small(seed, None)).unwrap_or_else(|failure| panic!("{failure}"));
+        report.counts.parts
+    };
+    let parts: u64 = (20..30).map(parts).sum();
+    assert!(parts >= 20, "{parts} tasks were run in part");
+}
+
 /// A checker that finds nothing where something is wrong is none, and nor is one that finds
 /// something in the same world where nothing is.
 #[test]

@@ -6,7 +6,7 @@ use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, Propos
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
-    Proposed, ResultBatch, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    Proposed, ResultBatch, SavedRecord, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -20,6 +20,7 @@ pub(super) struct Model {
     states: BTreeMap<(JobId, u32), StateChunk>,
     results: BTreeMap<(JobId, u64), ResultBatch>,
     votes: BTreeMap<(LeaseId, u32), VoteBatch>,
+    saved: BTreeMap<(LeaseId, u32), SavedRecord>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
     bills: BTreeMap<BillId, BillRecord>,
     hosts: BTreeMap<HostId, HostRecord>,
@@ -39,7 +40,11 @@ impl Model {
             Change::States(chunk) => drop(self.states.insert((chunk.job, chunk.chunk), chunk)),
             Change::Results(batch) => drop(self.results.insert((batch.job, batch.batch), batch)),
             Change::Votes(batch) => drop(self.votes.insert((batch.lease, batch.batch), batch)),
-            Change::DropVotes(job) => self.votes.retain(|_, votes| votes.job != job),
+            Change::DropVotes(job) => {
+                self.votes.retain(|_, votes| votes.job != job);
+                self.saved.retain(|_, saved| saved.job != job);
+            }
+            Change::Saved(saved) => drop(self.saved.insert((saved.lease, saved.task), *saved)),
             Change::Lease(lease) => drop(self.leases.insert(lease.id, *lease)),
             Change::Bill(bill) => drop(self.bills.insert(bill.id, *bill)),
             Change::Host(host) => drop(self.hosts.insert(host.id, *host)),
@@ -88,6 +93,7 @@ impl Model {
         Snapshot {
             states: self.states.values().filter(|it| active(it.job)).cloned().collect(),
             votes: self.votes.values().filter(|it| active(it.job)).cloned().collect(),
+            saved: self.saved.values().filter(|it| active(it.job)).cloned().collect(),
             leases: self.leases.values().filter(unsettled).cloned().collect(),
             bills: self.bills.values().filter(|it| it.posted.is_none()).cloned().collect(),
             hosts: self.hosts.values().cloned().collect(),
@@ -123,6 +129,7 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::States));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Results));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Votes));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Saved));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Lease));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Bill));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Host));

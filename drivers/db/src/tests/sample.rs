@@ -10,16 +10,16 @@ use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord,
-    ProposalState, Proposed, Reason, ResultBatch, StateChunk, TransferKind, TransferRecord, Trust,
-    VoteBatch,
+    JobRecord, JobState, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord, PayoutState,
+    ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, SavedRecord, StateChunk,
+    TransferKind, TransferRecord, Trust, VoteBatch,
 };
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
 use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 15;
+pub(super) const KINDS: u64 = 16;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -56,6 +56,7 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         11 => Change::Bill(Box::new(bill(random))),
         12 => Change::Payout(Box::new(payout(random))),
         13 => Change::Proposal(Box::new(proposal(random))),
+        14 => Change::Saved(Box::new(saved(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -98,6 +99,22 @@ fn proposal(random: &mut Random) -> ProposalRecord {
         ),
         refused_by: random.one_in(2).then_some(AccountId(7)),
         ended: maybe_time(random),
+    }
+}
+
+fn saved(random: &mut Random) -> SavedRecord {
+    let kept = |n| KeptCheckpoint { segments: n, size: Bytes(1 << 24), fuel: Fuel(n.into()) };
+    let lease = 1 + random.below(9);
+    SavedRecord {
+        lease: LeaseId(lease),
+        task: random.below(3) as u32,
+        // A lease is of one job.
+        job: JobId(1 + lease % 4),
+        host: host_id(random.below(3)),
+        fuel: Fuel(random.below(1 << 63)),
+        roots: (0..random.below(5)).map(|_| guid(random)).collect(),
+        kept: (0..random.below(3) as u32).map(kept).collect(),
+        referee: random.one_in(2).then_some(Referee { segment: 3, fuel: Fuel(7) }),
     }
 }
 

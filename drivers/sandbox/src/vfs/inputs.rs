@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use isos_base::Guid;
+use isos_base::checkpoint::object_bytes_max;
 use isos_base::job::{Mount, is_plain_path};
+use isos_base::{Bytes, Guid};
 use rustix::fs::{Mode, OFlags};
 
 use crate::stop::Stop;
@@ -70,6 +72,18 @@ impl Source {
             (Some(guid), Some(folder)) => open_below(folder, &guid.to_string()),
             (Some(_), None) => Err(rustix::io::Errno::NOENT),
         }
+    }
+
+    /// The bytes of a file that lies beside the tasks' own, under its content's name. Nothing if it
+    /// is not there, has another size or another content.
+    pub(crate) fn read_own(&self, guid: Guid, size: Bytes) -> Option<Vec<u8>> {
+        if size > object_bytes_max() {
+            return None;
+        }
+        let file = File::from(open_below(self.own.as_ref()?, &guid.to_string()).ok()?);
+        let mut bytes = Vec::new();
+        file.take(size.0 + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 == size.0 && Guid::of(&bytes) == guid).then_some(bytes)
     }
 
     /// Opens an input. What fails here is the host's fault, never an error number for the program:

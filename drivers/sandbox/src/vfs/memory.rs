@@ -3,10 +3,15 @@
 //! What crosses the quota of `/out` ends the program, at the same write on every host. `/tmp` says
 //! "no space" instead, also at the same write.
 
+#[path = "saved.rs"]
+mod saved;
+
 use std::collections::BTreeMap;
 
 use isos_base::job::is_plain_path;
 use isos_base::task::OutputFile;
+
+pub(crate) use saved::SavedNode;
 
 use super::{Kind, Stat};
 use crate::stop::{Answer, Errno, Stop};

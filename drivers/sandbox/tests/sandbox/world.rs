@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use isos_base::job::{JobSpec, Mount};
 use isos_base::task::{Execution, Exit, Output};
-use isos_base::{Bytes, Guid, JobId};
+use isos_base::{Bytes, Guid, JobId, Span};
 use isos_sandbox::{
-    Chamber, Event, Events, OpenError, Order, PrepareError, Prepared, Sandbox, SandboxConfig, Setup,
+    Chamber, Event, Events, OpenError, Order, Part, PrepareError, Prepared, Sandbox, SandboxConfig,
+    Setup,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -70,7 +71,9 @@ impl World {
     pub(crate) fn job(&self, program: &[u8]) -> Job<'_> {
         let (guid, path) = self.keep(program);
         let (inputs, own) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-        Job { world: self, path, inputs, own, spec: JobSpec::new(guid, Bytes(1), 1), threads: 1 }
+        let spec = JobSpec::new(guid, Bytes(1), 1);
+        let save_every = Span::secs(3_600);
+        Job { world: self, path, inputs, own, spec, threads: 1, save_every }
     }
 }
 
@@ -87,6 +90,7 @@ pub(crate) struct Job<'a> {
     own: TempDir,
     pub(crate) spec: JobSpec,
     pub(crate) threads: u16,
+    pub(crate) save_every: Span,
 }
 
 impl Job<'_> {
@@ -114,7 +118,8 @@ impl Job<'_> {
     pub(crate) fn own(&self, task: u32, path: &str, content: &[u8]) -> Order {
         let (guid, size) = (Guid::of(content), Bytes(content.len() as u64));
         std::fs::write(self.own.path().join(guid.to_string()), content).expect("a file");
-        Order { task, file: Some(Mount { path: path.into(), guid, size }) }
+        let file = Some(Mount { path: path.into(), guid, size });
+        Order { task, file, part: Part::default() }
     }
 
     pub(crate) fn setup(&self) -> Setup {
@@ -125,6 +130,7 @@ impl Job<'_> {
             own_dir: Some(self.own.path().to_owned()),
             threads: self.threads,
             idle: false,
+            save_every: self.save_every,
         }
     }
 
@@ -155,8 +161,8 @@ impl Job<'_> {
     }
 }
 
-pub(crate) const fn order(task: u32) -> Order {
-    Order { task, file: None }
+pub(crate) fn order(task: u32) -> Order {
+    Order { task, file: None, part: Part::default() }
 }
 
 /// Collects executions until there are `wanted`.
@@ -165,6 +171,7 @@ pub(crate) async fn finished(events: &mut Events, wanted: usize) -> Vec<Executio
     while done.len() < wanted {
         match events.next().await {
             Some(Event::Finished(batch)) => done.extend(batch),
+            Some(Event::Saved(_)) => {}
             other => panic!("{other:?} after {} of {wanted} executions", done.len()),
         }
     }

@@ -1,0 +1,37 @@
+//! How far the runs of tasks have come.
+
+use isos_base::ids::{JobId, LeaseId};
+use isos_base::record::SavedRecord;
+use isos_base::units::Fuel;
+
+use super::{FEW, Record};
+use crate::cells::{BadRow, Binder, Reader};
+use crate::table::{Again, Table};
+
+impl Record for SavedRecord {
+    const TABLE: Table = Table {
+        name: "saved",
+        columns: &["lease", "task", "job", "host", "fuel", "roots", "kept"],
+        key: 2,
+        again: Again::Replace,
+        rows_max: FEW,
+    };
+
+    fn bind(&self, to: &mut Binder) {
+        to.number(self.lease.0);
+        to.number(self.task.into());
+        to.number(self.job.0);
+        to.bytes(self.host.0.0);
+        to.number(self.fuel.0);
+        to.packed(&self.roots);
+        to.packed(&(&self.kept, self.referee));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
+        let lease = LeaseId(from.number()?);
+        let (task, job) = (from.number()?, JobId(from.number()?));
+        let (host, fuel, roots) = (from.host()?, Fuel(from.number()?), from.packed()?);
+        let (kept, referee) = from.packed()?;
+        Ok(Self { lease, task, job, host, fuel, roots, kept, referee })
+    }
+}

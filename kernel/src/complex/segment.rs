@@ -1,0 +1,357 @@
+//! Tasks that save their state: how far each run of one has come, where it goes on, and which
+//! segment settles a dispute.
+//!
+//! Whose checkpoint may be gone on with follows from what a result is worth. A job that takes one
+//! host's word takes up any. Where hosts vote, each has a chain of its own, and goes on with no
+//! other host's: whoever took over a false state would vote for it, and be barred for what another
+//! did.
+//!
+//! When two votes differ and both hosts have told roots before, the next voter is a *referee*: it
+//! runs from the last checkpoint that both agree on to the end of the first segment in which they
+//! differ, and its root stands for the vote of whoever gave the same. Everything else is as with
+//! any vote.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use isos_base::checkpoint::{Checkpoint, Resume, Saved};
+use isos_base::record::{Change, KeptCheckpoint, Referee, SavedRecord};
+use isos_base::task::TaskResult;
+use isos_base::{Fuel, HostId, JobId, LeaseId, TaskRange};
+
+use super::job::Job;
+use super::{Complex, Effect};
+use crate::verify::segments::first_difference;
+use crate::verify::{Ballot, Vote};
+
+/// Roots of one job's tasks that are held: 32 MiB. What is beyond is not taken down.
+const JOB_ROOTS_MAX: usize = 1 << 20;
+/// Runs of one task that are held; the one that came least far goes first.
+const RUNS_MAX: usize = 16;
+/// Checkpoints of one run that are held: every other one goes when there are more.
+const KEPT_MAX: usize = 8;
+
+/// What a job's tasks have saved, those that are not decided.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    runs: BTreeMap<u32, Vec<SavedRecord>>,
+    /// Roots in all of them.
+    roots: usize,
+    /// Where tasks were granted to go on, and with how much fuel used.
+    resumed: BTreeMap<(u32, LeaseId), Fuel>,
+    /// Whether there ever was one: then rows are to be dropped when the job ends.
+    pub(super) used: bool,
+}
+
+impl Chains {
+    /// The run of a task under a lease.
+    pub(super) fn run(&self, lease: LeaseId, task: u32) -> Option<&SavedRecord> {
+        self.runs.get(&task)?.iter().find(|run| run.lease == lease)
+    }
+
+    fn runs(&self, task: u32) -> &[SavedRecord] {
+        self.runs.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes a run down instead of what was known of it; gives what had to go for it.
+    fn put(&mut self, run: SavedRecord) -> Option<SavedRecord> {
+        self.used = true;
+        let runs = self.runs.entry(run.task).or_default();
+        self.roots += run.roots.len();
+        if let Some(known) = runs.iter_mut().find(|known| known.lease == run.lease) {
+            self.roots -= known.roots.len();
+            *known = run;
+            return None;
+        }
+        runs.push(run);
+        if runs.len() <= RUNS_MAX {
+            return None;
+        }
+        let least = (0..runs.len() - 1).min_by_key(|&place| runs[place].fuel)?;
+        let gone = runs.remove(least);
+        self.roots -= gone.roots.len();
+        Some(gone)
+    }
+
+    /// The newest checkpoint of these runs, of so many segments at the most.
+    fn newest<'a>(
+        runs: impl IntoIterator<Item = &'a SavedRecord>,
+        segments_max: u32,
+    ) -> Option<Checkpoint> {
+        let kept = runs.into_iter().flat_map(|run| run.kept.iter().map(move |kept| (run, kept)));
+        let (run, kept) = kept
+            .filter(|(_, kept)| kept.segments <= segments_max)
+            .max_by_key(|(_, kept)| kept.segments)?;
+        let guid = *run.roots.get(kept.segments.checked_sub(1)? as usize)?;
+        Some(Checkpoint { guid, size: kept.size, fuel: kept.fuel })
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let roots: usize = self.runs.values().flatten().map(|run| run.roots.len()).sum();
+        assert_eq!(roots, self.roots, "roots held");
+        assert!(self.runs.values().all(|runs| !runs.is_empty() && runs.len() <= RUNS_MAX));
+        assert!(self.runs.values().flatten().all(|run| run.kept.len() <= KEPT_MAX));
+    }
+}
+
+/// A part of a task that shows which of two votes is wrong.
+#[derive(Debug, PartialEq, Eq)]
+struct Dispute {
+    /// The first segment in which they differ; behind the last if they differ only in what is left.
+    segment: u32,
+    from: Option<Checkpoint>,
+    /// Nothing when the end itself is in dispute.
+    until: Option<u32>,
+}
+
+/// What would settle which of the votes is right, if roots can tell.
+fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
+    let run = |vote: &Vote| chains.run(vote.lease, task).filter(|run| !run.roots.is_empty());
+    let first = ballot.votes.first()?;
+    let other = ballot.votes.iter().find(|vote| vote.digest != first.digest)?;
+    let (one, other) = (run(first)?, run(other)?);
+    // A referee has found a third state: then only whole runs tell anything.
+    if chains.runs(task).iter().any(|run| finds_neither(chains, ballot, run)) {
+        return None;
+    }
+    let differs = first_difference(&one.roots, &other.roots);
+    let segment = u32::try_from(differs.unwrap_or(one.roots.len())).ok()?;
+    let from = Chains::newest([one, other], segment);
+    Some(Dispute { segment, from, until: differs.map(|_| segment + 1) })
+}
+
+/// The vote that a referee's root stands for.
+fn found_right<'a>(
+    chains: &Chains,
+    ballot: &'a Ballot,
+    run: &SavedRecord,
+    segment: u32,
+) -> Option<&'a Vote> {
+    let root = run.roots.get(segment as usize)?;
+    ballot.votes.iter().find(|vote| {
+        let voted = chains.run(vote.lease, run.task);
+        voted.is_some_and(|voted| voted.roots.get(segment as usize) == Some(root))
+    })
+}
+
+fn finds_neither(chains: &Chains, ballot: &Ballot, run: &SavedRecord) -> bool {
+    run.referee.is_some_and(|referee| {
+        run.roots.len() > referee.segment as usize
+            && found_right(chains, ballot, run, referee.segment).is_none()
+    })
+}
+
+impl Complex {
+    /// A host says how far a task has come. What contradicts what it said before is not taken down:
+    /// roots are given once.
+    pub(super) fn task_saved(&mut self, host: HostId, saved: Saved, effects: &mut Vec<Effect>) {
+        let (id, task) = (saved.lease, saved.task);
+        let Some(lease) = self.leases.get(&id) else { return };
+        let job_id = lease.record.job;
+        if lease.record.host != host || !lease.out.contains(task) {
+            return;
+        }
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        if !saved.is_plausible(job.record.spec.fuel) {
+            let why = format!("host {} tells impossible checkpoints", host.short());
+            effects.push(Effect::Say(why));
+            return;
+        }
+        let Saved { fuel, roots, kept, .. } = saved;
+        let known = job.chains.run(id, task);
+        let before = known.map_or(&[][..], |run| &run.roots[..]);
+        let more = roots.len() - before.len().min(roots.len());
+        if !roots.starts_with(before) || job.chains.roots + more > JOB_ROOTS_MAX {
+            return;
+        }
+        let segments = roots.len() as u32;
+        let mut all = known.map_or_else(Vec::new, |run| run.kept.clone());
+        if let Some(size) = kept
+            && all.last().is_none_or(|last| last.segments < segments)
+        {
+            all.push(KeptCheckpoint { segments, size, fuel });
+            if all.len() > KEPT_MAX {
+                let mut nth = all.len();
+                // The newest stays, and of the others every other one.
+                all.retain(|_| {
+                    nth -= 1;
+                    nth % 2 == 0
+                });
+            }
+        }
+        let referee = known.and_then(|run| run.referee);
+        let run =
+            SavedRecord { lease: id, task, job: job_id, host, fuel, roots, kept: all, referee };
+        self.take_down(run, effects);
+    }
+
+    fn take_down(&mut self, run: SavedRecord, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(&run.job) else { return };
+        effects.push(Effect::Keep(Change::Saved(Box::new(run.clone()))));
+        if let Some(gone) = job.chains.put(run) {
+            effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
+        }
+        self.dirty_jobs.insert(job.record.id);
+    }
+
+    /// Which of the tasks of a new lease are not to be run as a whole.
+    pub(super) fn resumes(
+        &mut self,
+        lease: LeaseId,
+        job_id: JobId,
+        host: HostId,
+        ranges: &[TaskRange],
+        effects: &mut Vec<Effect>,
+    ) -> Vec<Resume> {
+        let mut resumes = Vec::new();
+        let mut referees = Vec::new();
+        let Some(job) = self.jobs.get_mut(&job_id) else { return resumes };
+        let Job { chains, ballots, record, .. } = job;
+        let trusts = matches!(record.spec.verify, isos_base::job::Verify::Trusted);
+        for range in ranges {
+            let saved = chains.runs.range(range.start..range.end);
+            for task in saved.map(|(&task, _)| task).collect::<Vec<_>>() {
+                let ballot = ballots.get(&task);
+                let (from, until) = match ballot.and_then(|it| dispute(chains, it, task)) {
+                    Some(Dispute { segment, from, until }) => {
+                        let fuel = from.map_or(Fuel(0), |from| from.fuel);
+                        referees.push(SavedRecord {
+                            lease,
+                            task,
+                            job: job_id,
+                            host,
+                            fuel,
+                            roots: Vec::new(),
+                            kept: Vec::new(),
+                            referee: Some(Referee { segment, fuel }),
+                        });
+                        (from, until)
+                    }
+                    None => {
+                        let mine = |run: &&SavedRecord| trusts || run.host == host;
+                        let own = chains.runs(task).iter().filter(mine);
+                        // Who has run a part for others has not run what came before it.
+                        let own = own.filter(|run| run.referee.is_none());
+                        (Chains::newest(own, u32::MAX), None)
+                    }
+                };
+                if let Some(from) = from {
+                    chains.resumed.insert((task, lease), from.fuel);
+                }
+                if from.is_some() || until.is_some() {
+                    resumes.push(Resume { lease, task, from, until });
+                }
+            }
+        }
+        for referee in referees {
+            self.take_down(referee, effects);
+        }
+        resumes
+    }
+
+    /// A result as it counts: that of a referee is the vote of whom it finds right.
+    ///
+    /// # Errors
+    /// Why it is no answer, in words.
+    pub(super) fn refereed(
+        &self,
+        lease: LeaseId,
+        job: JobId,
+        result: TaskResult,
+    ) -> Result<TaskResult, String> {
+        let task = result.task;
+        let Some(job) = self.jobs.get(&job) else { return Ok(result) };
+        let run = job.chains.run(lease, task);
+        let Some((run, referee)) = run.and_then(|run| Some((run, run.referee?))) else {
+            return Ok(result);
+        };
+        match run.roots.len().cmp(&(referee.segment as usize)) {
+            Ordering::Less => Err("a referee has told no roots".into()),
+            // It came to the end: an answer of its own.
+            Ordering::Equal => Ok(result),
+            Ordering::Greater => {
+                // Decided meanwhile: it is late, whatever it says.
+                let Some(ballot) = job.ballots.get(&task) else { return Ok(result) };
+                let right = found_right(&job.chains, ballot, run, referee.segment);
+                // What it answers is no result, so it must not become one by two that say the same.
+                let right = right.ok_or("a referee found neither of two votes right")?;
+                Ok(right.result.clone())
+            }
+        }
+    }
+
+    /// The work behind a right vote: of a referee its part.
+    pub(super) fn fuel_of(&self, job: JobId, task: u32, vote: &Vote) -> Fuel {
+        let run = self.jobs.get(&job).and_then(|job| job.chains.run(vote.lease, task));
+        let Some((run, referee)) = run.and_then(|run| Some((run, run.referee?))) else {
+            return vote.result.fuel;
+        };
+        let part = run.roots.len() > referee.segment as usize;
+        let end = if part { run.fuel } else { vote.result.fuel };
+        Fuel(end.0.saturating_sub(referee.fuel.0).min(vote.result.fuel.0))
+    }
+}
+
+impl Job {
+    /// Takes over what the database knows of a run.
+    pub(super) fn restore_saved(&mut self, run: SavedRecord) {
+        self.chains.used = true;
+        let of_use = !run.roots.is_empty() || run.referee.is_some();
+        if of_use && self.is_open(run.task) {
+            self.chains.put(run);
+        }
+    }
+
+    /// Forgets what decided tasks have saved.
+    pub(super) fn forget_saved(&mut self, effects: &mut Vec<Effect>) {
+        if self.chains.runs.is_empty() {
+            return;
+        }
+        let tasks = self.chains.runs.keys().copied();
+        let decided: Vec<u32> = tasks.filter(|&task| !self.is_open(task)).collect();
+        for task in decided {
+            for run in self.chains.runs.remove(&task).unwrap_or_default() {
+                self.chains.roots -= run.roots.len();
+                self.chains.resumed.retain(|(of, _), _| *of != task);
+                effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
+            }
+        }
+    }
+
+    /// How far a task has come under a lease, in words.
+    pub(super) fn saved_text(&self, lease: LeaseId, task: u32) -> Option<String> {
+        let share = |fuel: Fuel| {
+            let all = self.record.spec.fuel;
+            let percent = u128::from(fuel.0) * 100 / u128::from(all.0.max(1));
+            format!("{percent} % ({fuel} of at most {all} fuel)")
+        };
+        let resumed = self.chains.resumed.get(&(task, lease));
+        let run = self.chains.run(lease, task);
+        let mut parts = Vec::new();
+        if let Some(&fuel) = resumed {
+            parts.push(format!("resumed from {}", share(fuel)));
+        }
+        if let Some(run) = run.filter(|run| !run.roots.is_empty()) {
+            let segments = run.roots.len();
+            parts.push(format!("has saved {segments} segments, the last at {}", share(run.fuel)));
+        }
+        if let Some(referee) = run.and_then(|run| run.referee) {
+            let segment = referee.segment + 1;
+            parts.push(format!("settles a dispute about segment {segment}"));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// The newest checkpoint of a task that is there, in words.
+    pub(super) fn checkpoint_text(&self, task: u32) -> Option<String> {
+        let kept = Chains::newest(self.chains.runs(task), u32::MAX)?;
+        let all = self.record.spec.fuel;
+        let percent = u128::from(kept.fuel.0) * 100 / u128::from(all.0.max(1));
+        Some(format!("at {percent} % ({} of at most {all} fuel, {})", kept.fuel, kept.size))
+    }
+}
+
+/// A row that is of no use any more.
+fn emptied(run: SavedRecord) -> SavedRecord {
+    SavedRecord { roots: Vec::new(), kept: Vec::new(), referee: None, ..run }
+}
