@@ -60,7 +60,8 @@ fn the_trees_of_both_versions_are_found_with_the_own_folder_in_each() {
 
 /// Where groups would be made, and how many limits could be divided there.
 fn tried(tree: &Tree, own: &str) -> Vec<(PathBuf, usize)> {
-    let places = places(tree.0.path(), &tree.dir(own));
+    let own = tree.dir(own);
+    let places = places(tree.0.path(), &own);
     places.into_iter().map(|(dir, abilities)| (dir.to_owned(), abilities.len())).collect()
 }
 
@@ -237,6 +238,8 @@ fn a_group_holds_memory_hard() {
 fn a_group_is_frozen_as_one_and_goes_on_where_it_was() {
     let Some(fence) = fence_with(Ability::Freeze, "the freezer") else { return };
     let spinner = Spinner::new();
+    fence.enter(spinner.id());
+    // Its child was made by then or is made inside.
     spinner.family().into_iter().for_each(|pid| fence.enter(pid));
     fence.allow(Allowed { cores: 2, ..ONE_CORE });
     rest(Duration::from_millis(200));
