@@ -64,6 +64,12 @@ number_id!(
     "a bill number, such as 77"
 );
 
+number_id!(
+    /// A firm reservation of one complex; counts up from 1.
+    ReservationId,
+    "a reservation number, such as 3"
+);
+
 /// One task of a job, written `42@7`: task 7 of job 42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {

@@ -16,6 +16,7 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod machine;
+pub mod market;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod price;
@@ -33,7 +34,7 @@ pub mod units;
 pub mod wire;
 
 pub use guid::Guid;
-pub use ids::{AccountId, BillId, HostId, JobId, LeaseId, TaskId, TransferId};
+pub use ids::{AccountId, BillId, HostId, JobId, LeaseId, ReservationId, TaskId, TransferId};
 pub use machine::Machine;
 pub use ranges::{TaskRange, TaskSet};
 pub use time::{Span, Time};
