@@ -155,7 +155,12 @@ impl<'d> Bills<'d> {
 fn bill_of(reason: &Reason) -> Option<BillId> {
     match reason {
         Reason::Charge(id) | Reason::Pay(id) | Reason::Fee(id) | Reason::Rounding(id) => Some(*id),
-        Reason::Grant(_) | Reason::Hold(_) | Reason::Release(_) | Reason::Gift(_) => None,
+        Reason::Grant(_)
+        | Reason::Hold(_)
+        | Reason::Release(_)
+        | Reason::Gift(_)
+        | Reason::Reserve(_)
+        | Reason::Compensation(_) => None,
     }
 }
 
@@ -201,6 +206,14 @@ fn words(
         }
         Reason::Release(id) => job("release", id, "what it did not need"),
         Reason::Gift(why) => ("gift", format!("gift: {why}"), None),
+        Reason::Reserve(id) => {
+            let text = "the promise of cores: set aside, paid, or given back";
+            ("reserve", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Compensation(id) => {
+            let text = "cores that were promised and not there";
+            ("compensation", text.into(), Some(format!("reservation {id}")))
+        }
     }
 }
 

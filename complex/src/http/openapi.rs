@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
+use super::{Failure, jobs, market, objects, others, pages, ranges, results, trace};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
         (name = "objects", description = "Bytes by the hash that names them"),
         (name = "hosts", description = "Contributed machines"),
         (name = "accounts", description = "Credits, statements, tickets"),
+        (name = "market", description = "Prices, bids, reservations"),
         (name = "pages", description = "For operators, without a token")
     ),
     paths(
@@ -47,6 +48,13 @@ use super::{Failure, jobs, objects, others, pages, ranges, results, trace};
         ranges::ranges,
         trace::trace,
         jobs::leases,
+        market::bid,
+        market::prices,
+        market::history,
+        market::barter,
+        market::reservations,
+        market::reserve,
+        market::unreserve,
         others::hosts,
         others::host,
         others::accounts,

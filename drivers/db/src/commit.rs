@@ -72,6 +72,8 @@ async fn write(
         results,
         idempotency,
         revocations,
+        markets,
+        reservations,
         results_dropped,
         forget,
     } = group;
@@ -105,6 +107,8 @@ async fn write(
     to.put(idempotency.values()).await?;
     let revocations: Vec<_> = revocations.iter().map(|(id, at)| (id.clone(), *at)).collect();
     to.put(revocations.iter()).await?;
+    to.put(markets.values()).await?;
+    to.put(reservations.values()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }

@@ -8,7 +8,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, ReservationId, TransferId};
+use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     LeaseRecord, ResultBatch, StateChunk, TransferRecord, VoteBatch,
@@ -36,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
     pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
+    pub(crate) markets: BTreeMap<String, MarketRecord>,
+    pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -77,6 +80,8 @@ impl Group {
                 self.idempotency.insert(key, reply);
             }
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
+            Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
         }
         Ok(())
     }
@@ -97,6 +102,8 @@ impl Group {
             results,
             idempotency,
             revocations,
+            markets,
+            reservations,
             results_dropped,
             forget,
         } = self;
@@ -113,6 +120,8 @@ impl Group {
             && results.is_empty()
             && idempotency.is_empty()
             && revocations.is_empty()
+            && markets.is_empty()
+            && reservations.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "first",
@@ -37,6 +37,12 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "trust",
         text: include_str!("../migrations/0003_trust.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 4,
+        name: "market",
+        text: include_str!("../migrations/0004_market.sql"),
         only_postgres: false,
     },
 ];

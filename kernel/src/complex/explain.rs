@@ -43,8 +43,11 @@ impl Complex {
                 remedy: None,
             });
         }
-        let fit =
-            self.hosts.values().filter(|h| unfits(&mut job, h, self.now, true).is_empty()).count();
+        let fit = self
+            .hosts
+            .values()
+            .filter(|h| unfits(&mut job, h, &self.market, self.now, true).is_empty())
+            .count();
         let lacking = self.lacking_voters(&mut job);
         if job.open() > 0 {
             reasons.extend(lacking.clone());
@@ -79,7 +82,7 @@ impl Complex {
             let reasons = if let Some(why) = &host.record.barred {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
             } else {
-                unfits(job, host, self.now, false)
+                unfits(job, host, &self.market, self.now, false)
             };
             if !reasons.is_empty() {
                 let class = self.classes.spec(host.class).clone();
@@ -120,7 +123,9 @@ impl Complex {
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
         for host in self.hosts.values() {
-            if host.record.barred.is_some() || !unfits(job, host, self.now, true).is_empty() {
+            if host.record.barred.is_some()
+                || !unfits(job, host, &self.market, self.now, true).is_empty()
+            {
                 continue;
             }
             hosts += 1;
@@ -280,12 +285,19 @@ fn describe(about: &str, reason: &Unfit, job: &Job) -> ReasonView {
             format!("a task needs {} of memory, its owner lends {} now", spec.memory, Bytes(*has)),
             Some("it may give more when its owner is away".to_owned()),
         ),
-        Unfit::Price { wants } => (
+        Unfit::Price { wants, pays } => (
+            format!("its owner wants {wants} micro-credits per gigafuel, the job pays {pays}"),
+            None,
+        ),
+        Unfit::Bid { price } => (
             format!(
-                "its owner wants {wants} micro-credits per gigafuel, the job pays {}",
+                "the price is {price} micro-credits per gigafuel, the job bids {}",
                 job.record.price.0
             ),
-            None,
+            Some(format!(
+                "wait for a lower price (`isos market prices`), or `isos market bid {} {price}`",
+                job.record.id
+            )),
         ),
         Unfit::Program => ("its owner does not allow this program".to_owned(), None),
         Unfit::KeepsFailing(why) => (why.clone(), None),

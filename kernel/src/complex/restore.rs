@@ -8,12 +8,13 @@ use isos_base::{LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::job::Job;
-use super::place::charge_max;
+use super::place::charge_max_at;
 use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
+use crate::market::Reliability;
 use crate::verify::{Rule, Vote};
 
 /// Hosts get at least this long to come back after a restart.
@@ -48,12 +49,26 @@ impl Complex {
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
         complex.last_bill = snapshot.last_bill;
+        let last = snapshot.last_reservation;
+        complex.market.restore(snapshot.markets, snapshot.reservations, last);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
+            let good = complex.market.enter(&record.spec);
+            let reliability = Reliability::of(record.good, record.lost);
             complex.owners.enter(record.account, &record.barred);
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
-            let host = Host { record, class, block: None, session: None, leases, held };
+            let host = Host {
+                record,
+                class,
+                good,
+                reliability,
+                core_rate: None,
+                block: None,
+                session: None,
+                leases,
+                held,
+            };
             complex.hosts.insert(id, host);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
@@ -81,7 +96,7 @@ impl Complex {
                 RestoreError::Rows(format!("bill {} is open, its job is over", bill.id))
             })?;
             job.reserved.0 += bill.price.charge(bill.fuel).0;
-            job.bills.insert(bill.account, bill.id);
+            job.bills.insert((bill.account, bill.price), bill.id);
             complex.bills.insert(bill.id, bill);
         }
         let mut votes: BTreeMap<LeaseId, Vec<_>> = BTreeMap::new();
@@ -141,7 +156,7 @@ impl Complex {
             cast.tasks.insert(TaskRange::new(result.task, result.task.saturating_add(1)));
             let Some(rule) = rule.filter(|_| job.is_open(result.task)) else { continue };
             cast.undecided += 1;
-            cast.reserved += job.record.price.charge(result.fuel).0;
+            cast.reserved += record.price.charge(result.fuel).0;
             let (host, lease) = (record.host, record.id);
             let vote = Vote { host, lease, digest: result.digest(), result, doubt };
             job.change_ballot(vote.result.task, rule, |ballot| {
@@ -187,9 +202,10 @@ impl Complex {
         for range in out.iter().collect::<Vec<_>>() {
             job.retake(holder, range);
         }
-        let reserved = charge_max(job).0.saturating_mul(i64::from(out.count()))
+        let each = charge_max_at(job, record.price).0;
+        let reserved = each.saturating_mul(i64::from(out.count()))
             + cast.reserved
-            + job.record.price.charge(record.fuel).0;
+            + record.price.charge(record.fuel).0;
         let (undecided, reserved) = (cast.undecided, MicroCredits(reserved));
         job.reserved.0 += reserved.0;
         job.leases.insert(id);

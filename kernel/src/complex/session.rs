@@ -5,11 +5,13 @@ use std::net::IpAddr;
 
 use isos_base::host::{Accept, Offer};
 use isos_base::limits;
+use isos_base::price::Price;
 use isos_base::record::{HostRecord, Trust};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
 use super::{Complex, Config, Effect, Host, SessionId};
+use crate::market::Reliability;
 
 /// Leases that a host may say it holds.
 const HELD_MAX: usize = 4_096;
@@ -20,8 +22,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) offer: Offer,
     pub(super) room: Room,
-    /// Jobs whose offer was sent.
-    pub(super) jobs_sent: BTreeSet<JobId>,
+    /// Jobs whose offer was sent, with the price that it told.
+    pub(super) jobs_sent: BTreeMap<JobId, Price>,
     /// Earned since the session began, as told to the host.
     pub(super) earned: MicroCredits,
     /// Jobs whose tasks it gave back without a try, and until when it gets no others of them.
@@ -160,6 +162,7 @@ impl Complex {
         };
         let offer = bounded(hello.offer);
         let class = self.classes.enter(&hello.spec);
+        let good = self.market.enter(&hello.spec);
         if let Some(known) = self.hosts.get(&id) {
             self.classes.leave(known.class);
             self.owners.leave(known.record.account, &known.record.barred);
@@ -180,6 +183,9 @@ impl Complex {
                 trust: Trust::default(),
             },
             class,
+            good,
+            reliability: Reliability::default(),
+            core_rate: None,
             block: None,
             session: None,
             leases: BTreeSet::new(),
@@ -189,6 +195,7 @@ impl Complex {
         host.record.account = account;
         host.record.seen = now;
         host.class = class;
+        host.good = good;
         host.block = address.and_then(block_of);
         self.dirty_hosts.insert(id);
         self.end_session(id, effects);
@@ -203,7 +210,7 @@ impl Complex {
             id: session,
             room: believable(hello.room, &offer),
             offer,
-            jobs_sent: BTreeSet::new(),
+            jobs_sent: BTreeMap::new(),
             earned: MicroCredits::ZERO,
             declined: BTreeMap::new(),
             worked_on: None,
@@ -346,6 +353,7 @@ impl Complex {
             && let Some(host) = self.hosts.get_mut(&host)
         {
             host.record.lost += u64::from(lost);
+            host.reliability.note(false);
             self.dirty_hosts.insert(host.record.id);
         }
         let job = entry.record.job;

@@ -20,6 +20,7 @@ use super::*;
 
 mod bounds;
 mod faults;
+mod market;
 mod parts;
 mod trust;
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::Guid;
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, ReservationId, TransferId};
 use isos_base::record::{
     Change, LeaseState, Reason, StateChunk, Tables, TaskState, TransferRecord,
 };
@@ -27,6 +27,8 @@ enum Row {
     Results(JobId, u64),
     Idempotency(AccountId, String),
     Revocation(Vec<u8>),
+    Market(String),
+    Reservation(ReservationId),
 }
 
 impl Row {
@@ -45,6 +47,8 @@ impl Row {
             Change::Hold(hold) => Self::Hold(hold.id),
             Change::Idempotency(reply) => Self::Idempotency(reply.account, reply.key.clone()),
             Change::Revocation(id, _) => Self::Revocation(id.clone()),
+            Change::Market(market) => Self::Market(market.class.clone()),
+            Change::Reservation(it) => Self::Reservation(it.id),
         }
     }
 }
@@ -158,7 +162,8 @@ impl Kept {
             }
             Change::Lease(new) => {
                 let Some(old) = tables.leases.get(&new.id) else { return Ok(()) };
-                let same = (old.job, old.host, old.account) == (new.job, new.host, new.account);
+                let same = (old.job, old.host, old.account, old.price)
+                    == (new.job, new.host, new.account, new.price);
                 let goes_on = old.state != LeaseState::Settled || old == &**new;
                 check(same && goes_on, || format!("a lease is changed: {old:?} to {new:?}"))
             }
@@ -210,7 +215,10 @@ impl Kept {
                     format!("key {} stood for another job", new.key)
                 })
             }
-            Change::DropVotes(_) | Change::Revocation(..) => Ok(()),
+            Change::DropVotes(_)
+            | Change::Revocation(..)
+            | Change::Market(_)
+            | Change::Reservation(_) => Ok(()),
         }
     }
 

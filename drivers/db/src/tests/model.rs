@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, TransferId};
+use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, ReservationId, TransferId};
+use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     JobState, LeaseRecord, LeaseState, ResultBatch, Snapshot, StateChunk, TransferRecord,
@@ -28,6 +29,8 @@ pub(super) struct Model {
     holds: BTreeMap<TransferId, HoldRecord>,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     revocations: BTreeMap<Vec<u8>, Time>,
+    markets: BTreeMap<String, MarketRecord>,
+    reservations: BTreeMap<ReservationId, ReservationRecord>,
 }
 
 impl Model {
@@ -48,6 +51,8 @@ impl Model {
                 drop(self.idempotency.insert((reply.account, reply.key.clone()), reply));
             }
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
+            Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
         }
     }
 
@@ -79,10 +84,13 @@ impl Model {
             holds: holds.copied().collect(),
             idempotency: self.idempotency.values().cloned().collect(),
             revocations: self.revocations.clone().into_iter().collect(),
+            markets: self.markets.values().cloned().collect(),
+            reservations: self.reservations.values().filter(|it| it.is_open()).cloned().collect(),
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
             last_job: self.jobs.keys().last().copied().unwrap_or_default(),
             last_lease: self.leases.keys().last().copied().unwrap_or_default(),
             last_bill: self.bills.keys().last().copied().unwrap_or_default(),
+            last_reservation: self.reservations.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.keys().last().copied().unwrap_or_default(),
             next_batch: jobs
                 .iter()
@@ -112,6 +120,9 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Idempotency));
         let revocations: Vec<(Vec<u8>, Time)> = from.all("").await.unwrap();
         changes.extend(revocations.into_iter().map(|(id, time)| Change::Revocation(id, time)));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Market));
+        let reservations = from.all("").await.unwrap().into_iter();
+        changes.extend(reservations.map(Box::new).map(Change::Reservation));
         changes.iter().for_each(|change| model.apply(change));
         model
     }
