@@ -5,12 +5,17 @@
 //! microseconds since 1970, spans are text.
 
 mod bank;
+mod market;
 
 use serde::{Deserialize, Serialize};
 
 pub use bank::{
     ApprovalsRequest, CreditReply, DepositAddress, PayoutRequest, PayoutView, ProposalList,
     RailView,
+};
+pub use market::{
+    BarterView, BidRequest, ForecastView, MarketHistory, MarketView, PricesView, ReservationView,
+    ReserveRequest,
 };
 
 use crate::guid::Guid;
@@ -63,7 +68,7 @@ pub struct JobView {
     pub submitted: Time,
     /// When it ended.
     pub ended: Option<Time>,
-    /// Price it runs at.
+    /// The most that it pays for a gigafuel; where prices are fixed, what it pays.
     pub price: Price,
     /// Why the tasks that were still open when it ended were given up, all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +161,8 @@ pub struct StatementLine {
     pub seq: u64,
     /// When.
     pub at: Time,
-    /// What: `grant`, `hold`, `charge`, `pay`, `fee`, `rounding`, `release` or `gift`.
+    /// What: `grant`, `hold`, `charge`, `pay`, `fee`, `rounding`, `release`, `gift`, `reserve` or
+    /// `compensation`.
     pub kind: String,
     /// Why, in words.
     pub reason: String,
@@ -412,6 +418,10 @@ pub struct SubmitRequest {
     pub spec: JobSpec,
     /// Chosen by the caller: the same key gives the same job, however often it is sent.
     pub key: Option<String>,
+    /// The most that the job pays for a gigafuel; if not said, where a market makes the price, twice
+    /// the price of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bid: Option<Price>,
 }
 
 /// Why a request was not carried out.

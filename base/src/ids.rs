@@ -74,6 +74,11 @@ number_id!(
     ProposalId,
     "a proposal number, such as 3"
 );
+number_id!(
+    /// A firm reservation of one complex; counts up from 1.
+    ReservationId,
+    "a reservation number, such as 3"
+);
 
 /// One task of a job, written `42@7`: task 7 of job 42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod machine;
+pub mod market;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod price;
@@ -35,7 +36,8 @@ pub mod wire;
 
 pub use guid::Guid;
 pub use ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TaskId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TaskId,
+    TransferId,
 };
 pub use machine::Machine;
 pub use ranges::{TaskRange, TaskSet};

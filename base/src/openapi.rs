@@ -8,7 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::guid::Guid;
-use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId};
+use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
 use crate::key::PublicKey;
 use crate::price::Price;
 use crate::time::{Span, Time};
@@ -45,6 +45,7 @@ schemas! {
     JobId = unsigned("A job of this complex; counts up from 1");
     AccountId = unsigned("An account of this complex; the first few are the complex's own");
     BillId = unsigned("What one job owes one account for some leases; counts up from 1");
+    ReservationId = unsigned("A firm reservation of this complex; counts up from 1");
     LeaseId = unsigned("A right to one host's resources for a time; counts up from 1");
     PayoutId = unsigned("An order to pay out; counts up from 1");
     ProposalId = unsigned("Something that operators have to agree on; counts up from 1");

@@ -14,9 +14,12 @@ pub use tables::Tables;
 
 use crate::guid::Guid;
 use crate::host::HostSpec;
-use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use crate::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
 use crate::job::JobSpec;
 use crate::key::PublicKey;
+use crate::market::{MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
 use crate::task::TaskResult;
@@ -144,6 +147,10 @@ pub enum Change {
     Proposal(Box<ProposalRecord>),
     /// Insert or replace how far the run of a task has come; all of a job go with its votes.
     Saved(Box<SavedRecord>),
+    /// Insert or replace the prices of a class.
+    Market(Box<MarketRecord>),
+    /// Insert or replace a reservation.
+    Reservation(Box<ReservationRecord>),
 }
 
 /// Where a job stands.
@@ -180,7 +187,7 @@ pub struct JobRecord {
     pub spec: JobSpec,
     /// Where it stands.
     pub state: JobState,
-    /// The price it runs at.
+    /// The most that it pays for a gigafuel; where prices are fixed, what it pays.
     pub price: Price,
     /// The hold it is paid from.
     pub hold: TransferId,
@@ -369,6 +376,9 @@ pub struct LeaseRecord {
     /// Until when its pay is held, if some of its results were taken on the host's credit alone.
     #[serde(default)]
     pub held: Option<Held>,
+    /// What its fuel costs: agreed on when it was granted.
+    #[serde(default)]
+    pub price: Price,
 }
 
 /// When held pay matures: as soon as either comes.
@@ -396,7 +406,7 @@ pub struct BillRecord {
     pub tasks: u64,
     /// Fuel of these.
     pub fuel: Fuel,
-    /// The price of the job.
+    /// The price of these.
     pub price: Price,
     /// When its first lease was settled.
     pub opened: Time,
@@ -490,6 +500,10 @@ pub enum Reason {
     Refused(PayoutId, String),
     /// Money came in from the world outside: rail and the rail's own id of it.
     Deposit(String),
+    /// What the promise of a reservation costs: set aside, paid, or given back.
+    Reserve(ReservationId),
+    /// What a broken promise is worth to whom it was given.
+    Compensation(ReservationId),
 }
 
 /// What a transfer does.
@@ -588,6 +602,12 @@ pub struct Snapshot {
     pub idempotency: Vec<IdempotencyRecord>,
     /// Revoked tokens.
     pub revocations: Vec<(Vec<u8>, Time)>,
+    /// Prices of classes.
+    #[serde(default)]
+    pub markets: Vec<MarketRecord>,
+    /// Reservations that are not over.
+    #[serde(default)]
+    pub reservations: Vec<ReservationRecord>,
     /// The last transfer's position and hash.
     pub ledger_head: Option<(u64, Guid)>,
     /// Highest numbers ever used.
@@ -598,6 +618,9 @@ pub struct Snapshot {
     pub last_bill: BillId,
     /// See [`Snapshot::last_job`].
     pub last_account: AccountId,
+    /// See [`Snapshot::last_job`].
+    #[serde(default)]
+    pub last_reservation: ReservationId,
     /// Next result batch of each job.
     pub next_batch: Vec<(JobId, u64)>,
     /// Payouts that wait, and those that were asked for on the last day.

@@ -252,7 +252,7 @@ fn request(what: &str, token: &str) -> Outcome<Vec<u8>> {
         "whoami" => Ok(format!("{}\r\n\r\n", head("GET /v1/whoami")).into_bytes()),
         "plan" => {
             let spec = JobSpec::new(Guid::of(b"a program"), Bytes::kib(1), 1);
-            let body = serde_json::to_string(&SubmitRequest { spec, key: None })?;
+            let body = serde_json::to_string(&SubmitRequest { spec, key: None, bid: None })?;
             let head = head("POST /v1/jobs/plan");
             let length = body.len();
             let kind = "content-type: application/json";

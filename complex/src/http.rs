@@ -4,6 +4,7 @@ mod bank;
 mod extract;
 mod failures;
 mod jobs;
+mod market;
 mod objects;
 mod openapi;
 mod others;
@@ -24,7 +25,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use isos_base::Span;
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
@@ -66,6 +67,12 @@ fn router(shared: App) -> Router {
         .route("/v1/jobs/{id}/ranges", get(ranges::ranges))
         .route("/v1/jobs/{id}/tasks/{task}/trace", get(trace::trace))
         .route("/v1/jobs/{id}/leases", get(jobs::leases))
+        .route("/v1/jobs/{id}/bid", put(market::bid))
+        .route("/v1/market/prices", get(market::prices))
+        .route("/v1/market/history", get(market::history))
+        .route("/v1/market/barter", get(market::barter))
+        .route("/v1/market/reservations", get(market::reservations).post(market::reserve))
+        .route("/v1/market/reservations/{id}", axum::routing::delete(market::unreserve))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
         .route("/v1/accounts", get(others::accounts))

@@ -180,7 +180,9 @@ fn bill_of(reason: &Reason) -> Option<BillId> {
         | Reason::Gift(_)
         | Reason::Payout(_)
         | Reason::Refused(..)
-        | Reason::Deposit(_) => None,
+        | Reason::Deposit(_)
+        | Reason::Reserve(_)
+        | Reason::Compensation(_) => None,
     }
 }
 
@@ -241,6 +243,14 @@ fn words(
             ("refused", format!("not paid out: {why}"), Some(format!("payout {id}")))
         }
         Reason::Deposit(from) => ("deposit", format!("paid in, {from}"), None),
+        Reason::Reserve(id) => {
+            let text = "the promise of cores: set aside, paid, or given back";
+            ("reserve", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Compensation(id) => {
+            let text = "cores that were promised and not there";
+            ("compensation", text.into(), Some(format!("reservation {id}")))
+        }
     }
 }
 

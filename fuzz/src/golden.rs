@@ -245,7 +245,7 @@ fn to_host() -> Vec<ToHost> {
 }
 
 fn submit() -> SubmitRequest {
-    SubmitRequest { spec: spec(), key: Some("once".into()) }
+    SubmitRequest { spec: spec(), key: Some("once".into()), bid: None }
 }
 
 fn ticket_request() -> TicketRequest {

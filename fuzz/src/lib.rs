@@ -10,7 +10,7 @@ pub mod golden;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
+use isos_base::api::{BidRequest, ReserveRequest, ResultEntry, SubmitRequest, TicketRequest};
 use isos_base::capability::{self, Narrowing};
 use isos_base::codec;
 use isos_base::guid::Guid;
@@ -184,6 +184,8 @@ pub fn request(bytes: &[u8]) {
         job(&submit.spec);
     }
     json::<TicketRequest>(bytes);
+    json::<BidRequest>(bytes);
+    json::<ReserveRequest>(bytes);
 }
 
 /// A specification is checked before anything believes it.

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod host;
 pub(crate) mod job;
 pub(crate) mod man;
+pub(crate) mod market;
 pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod replay;
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// The bank of a complex (operators): rails, outbox, mint
     #[command(subcommand)]
     Bank(bank::Command),
+    /// Prices: prices, history, ask, bid, reserve
+    #[command(subcommand)]
+    Market(market::Command),
     /// See it all at work on this machine, in half a minute
     Tour(world::tour::TourArgs),
     /// Keep a world on this machine: a server and hosts, until Ctrl-C
@@ -101,6 +105,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Policy(command) => policy::run(command, context).await,
         Command::Account(command) => context.interruptible(account::run(command, context)).await,
         Command::Bank(command) => context.interruptible(bank::run(command, context)).await,
+        Command::Market(command) => context.interruptible(market::run(command, context)).await,
         Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,
         Command::Token(command) => context.interruptible(token::run(command, context)).await,
         Command::Host(command) => context.interruptible(host::run(command, context)).await,

@@ -7,7 +7,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Every day", &["join", "submit", "put", "get", "status"]),
     ("Work", &["job", "explain"]),
     ("This machine", &["pause", "resume", "policy"]),
-    ("Money", &["account", "bank"]),
+    ("Money", &["account", "market", "bank"]),
     ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "host"]),
     ("This program", &["config", "completions", "man", "help"]),
 ];

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use isos_base::job::Verify;
+use isos_base::price::Price;
 use isos_base::{Bytes, Fuel, MicroCredits, Span, TaskRange};
 use isos_sdk::{Input, Submission, Tasks};
 use serde::{Deserialize, Deserializer};
@@ -76,6 +77,10 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "CREDITS")]
     #[serde(alias = "max-price", deserialize_with = "text_or_number")]
     pub(crate) max_price: Option<MicroCredits>,
+    /// The most that it pays for a gigafuel, in micro-credits, where a market makes the price
+    /// [default: twice the price of now]
+    #[arg(long, value_name = "N")]
+    pub(crate) bid: Option<u32>,
     /// Trace these tasks, as in 0..4,17 (see `isos job trace`); at most 64 [default: the first]
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     pub(crate) trace: Vec<TaskPart>,
@@ -160,6 +165,7 @@ impl JobOptions {
             error,
             attempts: self.attempts.or(file.attempts),
             max_price: self.max_price.or(file.max_price),
+            bid: self.bid.or(file.bid),
             // A format belongs to its place.
             format: if self.results.is_some() { self.format } else { self.format.or(file.format) },
             trace: if self.trace.is_empty() { file.trace } else { self.trace },
@@ -190,6 +196,7 @@ impl JobOptions {
             verify: self.verify.or(self.error),
             attempts_max: self.attempts,
             price_max: self.max_price,
+            bid: self.bid.map(Price),
             trace: traced(self.trace)?,
             ..Submission::new(program)
         })

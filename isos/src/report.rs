@@ -7,6 +7,7 @@ mod explain;
 mod export;
 mod host;
 mod job;
+mod market;
 mod place;
 mod policy;
 mod replay;
@@ -26,6 +27,9 @@ pub(crate) use explain::ExplainReport;
 pub(crate) use export::{Exported, LedgerHead, Verified};
 pub(crate) use host::{HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
+pub(crate) use market::{
+    AskReport, HistoryReport, PricesReport, ReservationList, ReservationReport,
+};
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
 pub(crate) use replay::ReplayReport;

@@ -11,6 +11,7 @@ mod bank;
 mod explain;
 mod job;
 mod lone;
+mod market;
 mod place;
 mod report;
 mod restore;
@@ -24,6 +25,7 @@ mod trust;
 mod view;
 
 pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
+pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,29 +34,36 @@ use std::net::IpAddr;
 use isos_base::api::{AccountView, JobView, Problem};
 use isos_base::host::Accept;
 use isos_base::job::JobSpec;
+use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
 use isos_base::wire::{Hello, ToComplex, ToHost};
 use isos_base::{
-    AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time,
+    AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, ReservationId, Span,
+    Time,
 };
 
 use serde::{Deserialize, Serialize};
 
 use self::job::Job;
+use self::market::{GoodId, Market};
 use self::place::Sweep;
 use self::session::{Block, Owners, Session};
 use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
 use crate::ledger::{FeeRate, Ledger};
+use crate::market::Reliability;
 use crate::schedule::FairShare;
 
 /// Settings of a complex. All of them are the operator's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Config {
-    /// The posted price of new jobs.
+    /// The price of work; where a market makes prices, the one at which it opens.
     pub price: Price,
+    /// Whether that is the price, or a market makes it.
+    #[serde(default)]
+    pub pricing: Pricing,
     /// The complex's share of what a host earns, in hundredths of a percent.
     pub fee_bps: u16,
     /// Idle hosts that may keep their connection and get work at once. Each costs about 100 KiB.
@@ -96,6 +105,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             price: Price(100),
+            pricing: Pricing::Fixed,
             fee_bps: 200,
             held_hosts_max: 256,
             polls_per_second_max: 200,
@@ -175,6 +185,38 @@ pub enum Call {
         /// The caller's idempotency key.
         key: Option<String>,
     },
+    /// Run a job that says what it pays at the most.
+    SubmitBid {
+        /// Who pays.
+        account: AccountId,
+        /// What.
+        spec: Box<JobSpec>,
+        /// The caller's idempotency key.
+        key: Option<String>,
+        /// The most for a gigafuel.
+        bid: Price,
+    },
+    /// Change what a job pays at the most.
+    Bid {
+        /// Which.
+        job: JobId,
+        /// The most for a gigafuel.
+        bid: Price,
+    },
+    /// Promise cores to an account.
+    Reserve {
+        /// To whom.
+        account: AccountId,
+        /// What.
+        wish: Wish,
+    },
+    /// Give a reservation up.
+    Unreserve {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        id: ReservationId,
+    },
     /// Stop a job.
     Cancel {
         /// Which.
@@ -222,6 +264,8 @@ pub enum Reply {
     Ended(JobId),
     /// The account.
     Account(AccountId),
+    /// The reservation.
+    Reserved(Box<ReservationRecord>),
     /// The account that has got credits, as it is now.
     Credited(Box<AccountView>),
     /// It is done.
@@ -252,6 +296,11 @@ pub enum Effect {
 struct Host {
     record: HostRecord,
     class: ClassId,
+    good: GoodId,
+    /// How likely it finishes what it begins.
+    reliability: Reliability,
+    /// Fuel that one of its cores does in a second, by its reports.
+    core_rate: Option<u64>,
     block: Option<Block>,
     session: Option<Session>,
     leases: BTreeSet<LeaseId>,
@@ -315,6 +364,7 @@ pub struct Complex {
     looks: BTreeSet<(Time, HostId)>,
     owners: Owners,
     classes: Classes,
+    market: Market,
     share: FairShare,
     cores_offered: u32,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
@@ -351,7 +401,8 @@ impl Machine for Complex {
         let held = self.held_due.first().map(|&(at, _)| at);
         let expiry = self.ledger.next_expiry();
         let proposal = self.bank.next_expiry();
-        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry, proposal]
+        let market = self.market.deadline();
+        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry, proposal, market]
             .into_iter()
             .flatten()
             .min()
@@ -371,7 +422,8 @@ impl Machine for Complex {
         }
         for (id, bill) in &self.bills {
             let job = self.jobs.get(&bill.job).expect("an open bill has a job that is not over");
-            assert_eq!(job.bills.get(&bill.account), Some(id), "bill {id}: its job knows it");
+            let known = job.bills.get(&(bill.account, bill.price));
+            assert_eq!(known, Some(id), "bill {id}: its job knows it");
         }
         for (id, lease) in &self.leases {
             assert_eq!(*id, lease.record.id);
@@ -451,6 +503,7 @@ impl Complex {
             looks: BTreeSet::new(),
             owners: Owners::default(),
             classes: Classes::default(),
+            market: Market::new(config.pricing, config.price),
             share: FairShare::default(),
             cores_offered: 0,
             idempotency: BTreeMap::new(),
@@ -553,6 +606,7 @@ impl Complex {
         self.mature_due(effects);
         self.recheck(effects);
         self.post_due_bills(effects);
+        self.clear_market(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         self.expire_proposals(effects);

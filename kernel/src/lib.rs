@@ -11,6 +11,7 @@ pub mod constraint;
 pub mod host;
 pub mod lease;
 pub mod ledger;
+pub mod market;
 pub mod policy;
 pub mod schedule;
 pub mod verify;

@@ -125,6 +125,11 @@ impl FairShare {
         first.flat_map(move |account| self.jobs[&account].iter().take(jobs))
     }
 
+    /// The first `jobs` jobs of one account that wait.
+    pub fn of_account(&self, account: AccountId, jobs: usize) -> impl Iterator<Item = JobId> + '_ {
+        self.jobs.get(&account).into_iter().flat_map(move |queue| queue.iter().take(jobs))
+    }
+
     /// The next `jobs` jobs by number behind `after`, and from the lowest again: a look that goes
     /// on behind the one before sees every job after a while.
     pub fn round(&self, after: JobId, jobs: usize) -> impl Iterator<Item = JobId> + '_ {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
-    AccountView, ComplexStatus, CreditReply, Explanation, HostEarnings, HostView, JobView,
-    LeaseView, Plan, Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest,
-    WhoAmI,
+    AccountView, BarterView, BidRequest, ComplexStatus, CreditReply, Explanation, HostEarnings,
+    HostView, JobView, LeaseView, MarketHistory, Plan, PricesView, ReservationView, ReserveRequest,
+    Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
 };
+use isos_base::price::Price;
 use isos_base::statement::{SignedHead, SignedStatement};
 use isos_base::trace::TaskTrace;
-use isos_base::{JobId, MicroCredits, TaskId};
+use isos_base::{JobId, MicroCredits, ReservationId, TaskId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -274,6 +275,44 @@ impl Client {
     pub async fn revoke_token(&self, token: &str) -> Result<(), ClientError> {
         let body = RevokeRequest { token };
         self.line.send(&Call::post("/v1/tokens/revoke", &body, Again::Yes)).await.map(drop)
+    }
+
+    /// All prices: now, and in the hours to come.
+    pub async fn prices(&self) -> Result<PricesView, ClientError> {
+        self.json(Call::get("/v1/market/prices")).await
+    }
+
+    /// What the prices of a class were; of the largest one if none is named.
+    pub async fn price_history(&self, class: Option<&str>) -> Result<MarketHistory, ClientError> {
+        let query = class.map(|class| format!("?class={}", escape(class))).unwrap_or_default();
+        self.json(Call::get(format!("/v1/market/history{query}"))).await
+    }
+
+    /// What the account's machines gave, and how many core-hours that buys.
+    pub async fn barter(&self) -> Result<BarterView, ClientError> {
+        self.json(Call::get("/v1/market/barter")).await
+    }
+
+    /// Changes what a job pays at the most.
+    pub async fn bid(&self, id: JobId, bid: Price) -> Result<JobView, ClientError> {
+        let call = Call::post(format!("/v1/jobs/{id}/bid"), &BidRequest { bid }, Again::Yes);
+        self.json(Call { method: Method::PUT, ..call }).await
+    }
+
+    /// The account's reservations that are not over; for operators, all of them.
+    pub async fn reservations(&self) -> Result<Vec<ReservationView>, ClientError> {
+        self.json(Call::get("/v1/market/reservations")).await
+    }
+
+    /// Reserves cores. Not repeated when nobody knows whether it was carried out: look at the list.
+    pub async fn reserve(&self, request: &ReserveRequest) -> Result<ReservationView, ClientError> {
+        self.json(Call::post("/v1/market/reservations", request, Again::IfUnsent)).await
+    }
+
+    /// Cancels a reservation whose window has not begun.
+    pub async fn unreserve(&self, id: ReservationId) -> Result<ReservationView, ClientError> {
+        let path = format!("/v1/market/reservations/{id}");
+        self.json(Call::with(Method::DELETE, path, Payload::Empty)).await
     }
 
     /// Why something is as it is: a job (`42`), a task (`42@7`), or a host.

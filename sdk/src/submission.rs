@@ -8,6 +8,7 @@ use isos_base::api::{JobView, SubmitRequest};
 use isos_base::codec;
 use isos_base::job::{FileList, JobError, JobSpec, Mount, SharedPaths, Verify};
 use isos_base::limits::{FILE_LIST_BYTES_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use isos_base::price::Price;
 use isos_base::{Bytes, Fuel, Guid, MicroCredits, Span, TaskRange};
 use thiserror::Error;
 
@@ -56,6 +57,8 @@ pub struct Submission {
     pub attempts_max: Option<u8>,
     /// The most that the job may cost.
     pub price_max: Option<MicroCredits>,
+    /// The most that it pays for a gigafuel.
+    pub bid: Option<Price>,
     /// Tasks whose lives are traced, in order and apart; the first one if empty. A range may end
     /// behind the last task.
     pub trace: Vec<TaskRange>,
@@ -68,6 +71,8 @@ pub struct Prepared {
     pub spec: JobSpec,
     /// Program, inputs, and the list of files of an `each` job; none twice.
     pub objects: Vec<Object>,
+    /// The most that it pays for a gigafuel; without it, what the complex reckons with.
+    pub bid: Option<Price>,
 }
 
 /// Why a job cannot be asked for as written. Nothing was sent.
@@ -146,6 +151,7 @@ impl Submission {
             verify: None,
             attempts_max: None,
             price_max: None,
+            bid: None,
             trace: Vec::new(),
         }
     }
@@ -194,7 +200,8 @@ impl Submission {
             ..defaults
         };
         spec.check()?;
-        Ok(Prepared { spec, objects: objects.by_guid.into_values().collect() })
+        let objects = objects.by_guid.into_values().collect();
+        Ok(Prepared { spec, objects, bid: self.bid })
     }
 }
 
@@ -211,7 +218,8 @@ impl Prepared {
         progress: impl FnMut(UploadProgress),
     ) -> Result<JobView, ClientError> {
         client.upload_all(&self.objects, progress).await?;
-        client.submit(&SubmitRequest { spec: self.spec.clone(), key }).await
+        let request = SubmitRequest { spec: self.spec.clone(), key, bid: self.bid };
+        client.submit(&request).await
     }
 }
 

@@ -8,6 +8,7 @@
 mod checks;
 mod database;
 mod host;
+pub mod market;
 mod plan;
 mod report;
 mod server;

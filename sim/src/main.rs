@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, run_with, verify};
+use isos_sim::{Flaw, Plan, Report, market, run_with, verify};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
@@ -77,6 +77,55 @@ impl Args {
 enum Command {
     /// Measures how many wrong results get through, for several cheats and ways to verify.
     Verify(Verify),
+    /// Measures what the market makes of what there is, and what it brings to be clever.
+    Market(Market),
+}
+
+#[derive(Debug, clap::Args)]
+struct Market {
+    /// Where the luck comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Accounts that want work done.
+    #[arg(long, default_value_t = 300)]
+    accounts: u32,
+    /// Hosts, each of an owner of its own.
+    #[arg(long, default_value_t = 300)]
+    hosts: u32,
+    /// Ticks of half a minute.
+    #[arg(long, default_value_t = 2_880)]
+    ticks: u32,
+    /// Repetitions of single auctions.
+    #[arg(long, default_value_t = 2_000)]
+    rounds: u32,
+    /// Also draws the price of the day into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Prints the figures beside their targets; fails if one is missed.
+fn trade(args: &Market) -> ExitCode {
+    let setting = market::Setting {
+        seed: args.seed,
+        accounts: args.accounts.max(2),
+        hosts: args.hosts.max(2),
+        ticks: args.ticks.max(2),
+        rounds: args.rounds.max(1),
+    };
+    let measured = market::measure(&setting);
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{}", market::table(&measured.figures));
+    if let Some(path) = &args.svg
+        && let Err(error) = write_file(path, &market::chart(&measured.prices))
+    {
+        let _ = writeln!(out, "cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    if measured.figures.iter().all(market::Figure::is_met) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -132,8 +181,10 @@ fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Command::Verify(verify)) = &args.command {
-        return measure(verify);
+    match &args.command {
+        Some(Command::Verify(verify)) => return measure(verify),
+        Some(Command::Market(market)) => return trade(market),
+        None => {}
     }
     let mut random = Random::new(args.entropy);
     let named = args.seeds.iter().map(|&seed| (seed, args.drawn));

@@ -8,7 +8,10 @@ use super::{
     JobRecord, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
     Proposed, ResultBatch, SavedRecord, Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
-use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use crate::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
+use crate::market::{MarketRecord, ReservationRecord};
 use crate::time::Time;
 
 /// Every table, keyed as the database keys it.
@@ -44,6 +47,10 @@ pub struct Tables {
     pub payouts: BTreeMap<PayoutId, PayoutRecord>,
     /// What operators have to agree on, and had to.
     pub proposals: BTreeMap<ProposalId, ProposalRecord>,
+    /// Prices of classes.
+    pub markets: BTreeMap<String, MarketRecord>,
+    /// Reservations, those that are over too.
+    pub reservations: BTreeMap<ReservationId, ReservationRecord>,
 }
 
 impl Tables {
@@ -76,6 +83,8 @@ impl Tables {
             Change::Revocation(token, until) => _ = self.revocations.insert(token, until),
             Change::Payout(payout) => _ = self.payouts.insert(payout.id, *payout),
             Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
+            Change::Market(market) => _ = self.markets.insert(market.class.clone(), *market),
+            Change::Reservation(it) => _ = self.reservations.insert(it.id, *it),
         }
     }
 
@@ -93,6 +102,7 @@ impl Tables {
         let leases: Vec<LeaseRecord> = self.leases.values().filter(unsettled).cloned().collect();
         let waited_for: BTreeSet<JobId> = leases.iter().map(|lease| lease.job).collect();
         let of_use = |job: &&JobRecord| !job.state.is_over() || waited_for.contains(&job.id);
+        let open = |it: &&ReservationRecord| it.is_open();
         let mut next_batch = BTreeMap::new();
         for &(job, batch) in self.results.keys().filter(|(job, _)| active(job)) {
             next_batch.insert(job, batch + 1);
@@ -109,10 +119,13 @@ impl Tables {
             holds: self.holds.values().filter(|hold| !hold.closed).copied().collect(),
             idempotency: self.idempotency.values().cloned().collect(),
             revocations: self.revocations.clone().into_iter().collect(),
+            markets: self.markets.values().cloned().collect(),
+            reservations: self.reservations.values().filter(open).cloned().collect(),
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
             last_lease: self.leases.last_key_value().map_or(LeaseId(0), |(&id, _)| id),
             last_bill: self.bills.last_key_value().map_or(BillId(0), |(&id, _)| id),
+            last_reservation: self.reservations.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
             next_batch: next_batch.into_iter().collect(),
             payouts: self.payouts_of_use(),

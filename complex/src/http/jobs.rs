@@ -53,7 +53,11 @@ pub(super) async fn submit(
     who.needs(Right::Submit)?;
     let account = who.0.account;
     check_objects(&shared, account, &request).await?;
-    let call = Call::Submit { account, spec: Box::new(request.spec), key: request.key };
+    let (spec, key) = (Box::new(request.spec), request.key);
+    let call = match request.bid {
+        Some(bid) => Call::SubmitBid { account, spec, key, bid },
+        None => Call::Submit { account, spec, key },
+    };
     match shared.core.call(call).await? {
         Reply::Job(view) => Ok(Json(*view)),
         Reply::Ended(id) => find(&shared, &who, id.0).await.map(Json),
@@ -83,7 +87,8 @@ pub(super) async fn plan(
 ) -> Answer<Json<Plan>> {
     who.needs(Right::Submit)?;
     let account = who.0.account;
-    let plan = shared.core.query(move |complex, _| complex.plan(account, &request.spec)).await??;
+    let look = move |complex: &mut Complex, _| complex.plan_at(account, &request.spec, request.bid);
+    let plan = shared.core.query(look).await??;
     Ok(Json(plan))
 }
 

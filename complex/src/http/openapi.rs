@@ -13,7 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, bank, jobs, objects, others, pages, ranges, results, trace};
+use super::{Failure, bank, jobs, market, objects, others, pages, ranges, results, trace};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -30,6 +30,7 @@ use super::{Failure, bank, jobs, objects, others, pages, ranges, results, trace}
         (name = "hosts", description = "Contributed machines"),
         (name = "accounts", description = "Credits, statements, tickets"),
         (name = "bank", description = "Money out and in, and what operators agree on"),
+        (name = "market", description = "Prices, bids, reservations"),
         (name = "pages", description = "For operators, without a token")
     ),
     paths(
@@ -48,6 +49,13 @@ use super::{Failure, bank, jobs, objects, others, pages, ranges, results, trace}
         ranges::ranges,
         trace::trace,
         jobs::leases,
+        market::bid,
+        market::prices,
+        market::history,
+        market::barter,
+        market::reservations,
+        market::reserve,
+        market::unreserve,
         others::hosts,
         others::host,
         others::accounts,

@@ -75,7 +75,7 @@ async fn submitted(world: &World) -> JobView {
     let (status, answer) = world.json(line, &world.operator(), credits).await;
     assert_eq!(status, 200, "{answer}");
     let program = world.server.shared.shelf.put(b"program").unwrap();
-    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None };
+    let request = SubmitRequest { spec: JobSpec::new(program, Bytes(7), 1), key: None, bid: None };
     let body = serde_json::to_string(&request).unwrap();
     let (status, answer) = world.json("POST /v1/jobs", &world.operator(), &body).await;
     assert_eq!(status, 200, "{answer}");
@@ -89,7 +89,7 @@ fn submission(world: &World, list: &[u8]) -> String {
     let mut spec = JobSpec::new(program, Bytes(7), 1);
     spec.inputs = vec![Mount { path: "a/b".into(), guid: program, size: Bytes(7) }];
     spec.each = Some(shelf.put(list).unwrap());
-    serde_json::to_string(&SubmitRequest { spec, key: None }).unwrap()
+    serde_json::to_string(&SubmitRequest { spec, key: None, bid: None }).unwrap()
 }
 
 #[tokio::test]
@@ -165,6 +165,7 @@ async fn hosts_and_leases_come_by_pages() {
         fuel: Fuel(0),
         bill: None,
         next_votes: 0,
+        price: isos_base::price::Price(100),
         held: None,
     };
     let all: Vec<Change> = (0..5).map(|id| Change::Lease(Box::new(lease(id)))).collect();

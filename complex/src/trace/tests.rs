@@ -62,6 +62,7 @@ fn lease(id: u64, host: HostId, range: TaskRange, state: LeaseState) -> Effect {
         fuel: Fuel(0),
         bill: None,
         next_votes: 0,
+        price: Price(100),
         held: None,
     })))
 }

@@ -222,6 +222,7 @@ fn lease(n: u64, state: LeaseState) -> LeaseRecord {
         fuel: Fuel(1_000_000_000),
         bill: Some(BillId(n / 100 + 1)),
         next_votes: 0,
+        price: Price(100),
         held: None,
     }
 }

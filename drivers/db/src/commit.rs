@@ -73,8 +73,10 @@ async fn write(
         results,
         idempotency,
         revocations,
+        markets,
         payouts,
         proposals,
+        reservations,
         results_dropped,
         forget,
     } = group;
@@ -112,6 +114,8 @@ async fn write(
     to.put(revocations.iter()).await?;
     to.put(payouts.values()).await?;
     to.put(proposals.values()).await?;
+    to.put(markets.values()).await?;
+    to.put(reservations.values()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }

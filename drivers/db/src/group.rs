@@ -8,7 +8,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use isos_base::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
+use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, StateChunk,
@@ -40,6 +43,8 @@ pub(crate) struct Group {
     pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
     pub(crate) payouts: BTreeMap<PayoutId, PayoutRecord>,
     pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
+    pub(crate) markets: BTreeMap<String, MarketRecord>,
+    pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -85,6 +90,8 @@ impl Group {
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
             Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
+            Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
+            Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
         }
         Ok(())
     }
@@ -106,8 +113,10 @@ impl Group {
             results,
             idempotency,
             revocations,
+            markets,
             payouts,
             proposals,
+            reservations,
             results_dropped,
             forget,
         } = self;
@@ -127,6 +136,8 @@ impl Group {
             && revocations.is_empty()
             && payouts.is_empty()
             && proposals.is_empty()
+            && markets.is_empty()
+            && reservations.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

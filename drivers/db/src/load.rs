@@ -1,6 +1,7 @@
 //! What a complex starts from, read in one go as of one moment.
 
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
+use isos_base::market::ReservationRecord;
 use isos_base::record::{
     AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, Snapshot,
 };
@@ -45,6 +46,8 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         holds: from.all("WHERE NOT closed ORDER BY id").await?,
         idempotency: from.all("ORDER BY account, key").await?,
         revocations: from.all("ORDER BY id").await?,
+        markets: from.all("ORDER BY class").await?,
+        reservations: from.all("WHERE state IN ('booked', 'active') ORDER BY id").await?,
         ledger_head: {
             let sql = "SELECT seq, hash FROM transfers ORDER BY seq DESC LIMIT 1";
             from.rows(sql, Lookup::default(), ledger_head).await?.pop()
@@ -56,6 +59,7 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         last_payout: PayoutId(last(&mut from, PayoutRecord::TABLE).await?),
         last_proposal: ProposalId(last(&mut from, ProposalRecord::TABLE).await?),
         last_bill: BillId(last(&mut from, BillRecord::TABLE).await?),
+        last_reservation: ReservationId(last(&mut from, ReservationRecord::TABLE).await?),
         last_account: AccountId(last(&mut from, AccountRecord::TABLE).await?),
         next_batch: {
             // One look into the index for each job, not a walk over all batches.

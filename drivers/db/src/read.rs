@@ -18,6 +18,7 @@ use isos_base::record::{
     Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
     SavedRecord, StateChunk, TransferRecord, VoteBatch,
 };
+use isos_base::time::Time;
 use isos_base::units::Fuel;
 use sqlx::SqlSafeStr;
 
@@ -386,10 +387,8 @@ impl Db {
     /// # Errors
     /// [`ReadError`].
     pub async fn earnings(&self, host: HostId) -> Result<Vec<(Price, u64, Fuel)>, ReadError> {
-        let sql = "SELECT jobs.price, COUNT(*), CAST(SUM(leases.fuel) AS BIGINT) \
-                   FROM leases JOIN jobs ON jobs.id = leases.job \
-                   WHERE leases.host = $1 AND leases.bill IS NOT NULL \
-                   GROUP BY jobs.price ORDER BY jobs.price";
+        let sql = "SELECT price, COUNT(*), CAST(SUM(fuel) AS BIGINT) FROM leases \
+                   WHERE host = $1 AND bill IS NOT NULL GROUP BY price ORDER BY price";
         let mut sums = Vec::new();
         let visit = |row: &Row| {
             let mut sum = Reader::new(LeaseRecord::TABLE, row);
@@ -398,6 +397,22 @@ impl Db {
         };
         self.visit(sql, Lookup::default().bytes(host.0.0), visit).await?;
         Ok(sums)
+    }
+
+    /// The fuel of an account's bills that were posted since, as whoever earns.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn worked_since(&self, account: AccountId, since: Time) -> Result<Fuel, ReadError> {
+        let sql = "SELECT CAST(COALESCE(SUM(fuel), 0) AS BIGINT) FROM bills \
+                   WHERE account = $1 AND posted >= $2";
+        let mut fuel = Fuel(0);
+        let visit = |row: &Row| {
+            fuel = Fuel(Reader::new(BillRecord::TABLE, row).number()?);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.visit(sql, Lookup::default().number(account.0).number(since.0), visit).await?;
+        Ok(fuel)
     }
 
     /// A bill, posted or not.

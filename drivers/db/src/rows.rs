@@ -6,7 +6,9 @@ mod bank;
 mod saved;
 
 use isos_base::guid::Guid;
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ReservationId};
+mod market;
+
 use isos_base::price::Price;
 use isos_base::record::{
     AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
@@ -254,6 +256,7 @@ impl Record for LeaseRecord {
             "ranges",
             "held_passed",
             "held_until",
+            "price",
         ],
         key: 1,
         again: Again::Replace,
@@ -279,6 +282,7 @@ impl Record for LeaseRecord {
         to.packed(&self.ranges);
         to.maybe_number(self.held.map(|held| held.passed));
         to.maybe_time(self.held.map(|held| held.until));
+        to.number(self.price.0.into());
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -305,6 +309,7 @@ impl Record for LeaseRecord {
                 (None, None) => None,
                 _ => return Err(from.bad("half of when its pay matures")),
             },
+            price: Price(from.number()?),
         })
     }
 }
@@ -430,6 +435,8 @@ fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str>) {
         Reason::Payout(payout) => ("payout", Some(payout.0), None),
         Reason::Refused(payout, note) => ("refused", Some(payout.0), Some(note)),
         Reason::Deposit(note) => ("deposit", None, Some(note)),
+        Reason::Reserve(reservation) => ("reserve", Some(reservation.0), None),
+        Reason::Compensation(reservation) => ("compensation", Some(reservation.0), None),
     }
 }
 
@@ -446,6 +453,8 @@ fn reason_of(name: &str, about: Option<u64>, note: Option<String>) -> Option<Rea
         ("payout", Some(payout), None) => Reason::Payout(PayoutId(payout)),
         ("refused", Some(payout), Some(note)) => Reason::Refused(PayoutId(payout), note),
         ("deposit", None, Some(note)) => Reason::Deposit(note),
+        ("reserve", Some(id), None) => Reason::Reserve(ReservationId(id)),
+        ("compensation", Some(id), None) => Reason::Compensation(ReservationId(id)),
         _ => return None,
     })
 }

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "first",
@@ -55,6 +55,12 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         name: "saved",
         text: include_str!("../migrations/0006_saved.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 7,
+        name: "market",
+        text: include_str!("../migrations/0007_market.sql"),
         only_postgres: false,
     },
 ];

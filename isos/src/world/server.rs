@@ -6,15 +6,17 @@ use std::pin::{Pin, pin};
 
 use anyhow::Context as _;
 use isos_base::capability::{self, Right};
+use isos_base::price::Price;
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_complex::rail::RailSpec;
 use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned};
-use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config};
+use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config, Pricing};
+use isos_kernel::market::Band;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{LimitArgs, unless_zero};
 use crate::context::Context;
-use crate::exit::End;
+use crate::exit::{End, Refusal};
 use crate::local::LocalComplex;
 use crate::output::Mode;
 use crate::report::Started;
@@ -55,9 +57,18 @@ pub(crate) struct ServerArgs {
     /// How long results stay after the end of their job; for ever, if not said.
     #[arg(long, value_name = "TIME")]
     pub(crate) keep: Option<Span>,
-    /// The posted price: micro-credits per gigafuel.
+    /// The price: micro-credits per gigafuel; with --market, the one at which it opens.
     #[arg(long, value_name = "N", default_value_t = Config::default().price.0)]
     pub(crate) price: u32,
+    /// Let a market make the price of each class of hosts, every half minute.
+    #[arg(long)]
+    pub(crate) market: bool,
+    /// No price of the market falls lower. Default: a tenth of --price.
+    #[arg(long, value_name = "N", requires = "market")]
+    pub(crate) price_floor: Option<u32>,
+    /// No price of the market rises higher. Default: a hundred times --price.
+    #[arg(long, value_name = "N", requires = "market")]
+    pub(crate) price_ceiling: Option<u32>,
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
@@ -96,6 +107,26 @@ pub(crate) struct ServerArgs {
     pub(crate) test_world: bool,
 }
 
+impl ServerArgs {
+    /// How prices are made.
+    fn pricing(&self) -> Result<Pricing, Refusal> {
+        if !self.market {
+            return Ok(Pricing::Fixed);
+        }
+        let floor = self.price_floor.unwrap_or(self.price / 10).max(1);
+        let ceiling = self.price_ceiling.unwrap_or(self.price.saturating_mul(100));
+        if !(floor..=ceiling).contains(&self.price) {
+            let why = format!(
+                "the market opens at {}, which is not from --price-floor {floor} to \
+                 --price-ceiling {ceiling}",
+                self.price
+            );
+            return Err(Refusal::usage(why));
+        }
+        Ok(Pricing::Market(Band { floor: Price(floor), ceiling: Price(ceiling) }))
+    }
+}
+
 /// What a server prints once it answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ready {
@@ -131,7 +162,8 @@ const TICKET_FOR: Span = Span::secs(7 * 86_400);
 pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<End> {
     let paths = &context.settings.paths;
     let kernel = Config {
-        price: isos_base::price::Price(args.price),
+        price: Price(args.price),
+        pricing: args.pricing()?,
         lost_after: args.lost_after,
         held_hosts_max: args.held_hosts,
         polls_per_second_max: args.polls_per_second,

@@ -46,8 +46,11 @@ impl Complex {
                 remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
         }
-        let fit =
-            self.hosts.values().filter(|h| unfits(&mut job, h, self.now, true).is_empty()).count();
+        let fit = self
+            .hosts
+            .values()
+            .filter(|h| unfits(&mut job, h, &self.market, self.now, true).is_empty())
+            .count();
         let lacking = self.lacking_voters(&mut job);
         if job.open() > 0 {
             reasons.extend(lacking.clone());
@@ -83,7 +86,7 @@ impl Complex {
             let reasons = if let Some(why) = &host.record.barred {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
             } else {
-                unfits(job, host, self.now, false)
+                unfits(job, host, &self.market, self.now, false)
             };
             if !reasons.is_empty() {
                 let class = self.classes.spec(host.class).clone();
@@ -137,7 +140,9 @@ impl Complex {
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
         for host in self.hosts.values() {
-            if host.record.barred.is_some() || !unfits(job, host, self.now, true).is_empty() {
+            if host.record.barred.is_some()
+                || !unfits(job, host, &self.market, self.now, true).is_empty()
+            {
                 continue;
             }
             hosts += 1;
@@ -292,12 +297,11 @@ fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> ReasonView {
             format!("a task needs {} of memory, its owner lends {} now", spec.memory, Bytes(*has)),
             Some("it may give more when its owner is away".to_owned()),
         ),
-        Unfit::Price { wants, until } => {
+        Unfit::Price { wants, pays, until } => {
             let until = until.as_ref().map_or_else(String::new, |until| format!(" ({until})"));
             (
                 format!(
-                    "its owner wants {wants} micro-credits per gigafuel{until}, the job pays {}",
-                    job.record.price.0
+                    "its owner wants {wants} micro-credits per gigafuel{until}, the job pays {pays}",
                 ),
                 Some(
                     "wait for its cheaper hours, or for hosts that ask less: `isos explain price`"
@@ -308,6 +312,16 @@ fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> ReasonView {
         Unfit::Program => (
             "its owner does not allow this program".to_owned(),
             Some("ask its owner, or wait for other hosts".to_owned()),
+        ),
+        Unfit::Bid { price } => (
+            format!(
+                "the price is {price} micro-credits per gigafuel, the job bids {}",
+                job.record.price.0
+            ),
+            Some(format!(
+                "wait for a lower price (`isos market prices`), or `isos market bid {} {price}`",
+                job.record.id
+            )),
         ),
         Unfit::KeepsFailing(why) => (why.clone(), None),
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::TaskCounts;
 use isos_base::job::Verify;
+use isos_base::price::Price;
 use isos_base::record::{
     Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState, states,
 };
@@ -75,8 +76,8 @@ pub(super) struct Job {
     /// Tasks have begun to wait since the hungry were told.
     pub(super) fresh: bool,
     pub(super) leases: BTreeSet<LeaseId>,
-    /// The open bill of each account that earned.
-    pub(super) bills: BTreeMap<AccountId, BillId>,
+    /// The open bill of each account that earned, at each price.
+    pub(super) bills: BTreeMap<(AccountId, Price), BillId>,
     /// Set aside from the hold for what is out, undecided, or on open bills.
     pub(super) reserved: MicroCredits,
     pub(super) constraint: Option<Constraint>,

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
+use isos_base::price::Price;
 use isos_base::record::{LeaseRecord, LeaseState};
 use isos_base::wire::{Grant, JobOffer, ToHost};
 use isos_base::{
@@ -12,6 +13,7 @@ use isos_base::{
 };
 
 use super::job::Job;
+use super::market::Market;
 use super::{Complex, Effect, Host};
 use crate::lease::Lease;
 use crate::schedule::BatchSize;
@@ -81,7 +83,8 @@ pub(super) enum Unfit {
     Constraint,
     MemoryNever { has: u64 },
     MemoryNow { has: u64 },
-    Price { wants: u32, until: Option<String> },
+    Price { wants: u32, pays: u32, until: Option<String> },
+    Bid { price: u32 },
     Program,
     KeepsFailing(String),
 }
@@ -237,6 +240,15 @@ impl Complex {
         if self.hosts[&id].session.as_ref()?.offer.cores == 0 || self.is_full(id) {
             return None;
         }
+        // Whoever has reserved cores gets them first.
+        let reserved = self.market.first_accounts().take(ACCOUNTS_PER_LOOK_MAX);
+        let reserved = reserved.flat_map(|it| self.share.of_account(it, JOBS_PER_ACCOUNT_MAX));
+        let reserved: Vec<JobId> = reserved.collect();
+        for &job in reserved.iter().filter(|job| !passed_over.contains(job)) {
+            if let Some(tasks) = self.batch(id, job) {
+                return Some((job, tasks));
+            }
+        }
         let first: Vec<JobId> =
             self.share.order(ACCOUNTS_PER_LOOK_MAX, JOBS_PER_ACCOUNT_MAX).collect();
         for &job in first.iter().filter(|job| !passed_over.contains(job)) {
@@ -295,7 +307,10 @@ impl Complex {
             return None;
         }
         let declined = session.declined.get(&job_id).is_some_and(|&(until, _)| until > self.now);
-        if session.offer.cores == 0 || declined || unfit(job, host, self.now).is_some() {
+        if session.offer.cores == 0
+            || declined
+            || unfit(job, host, &self.market, self.now).is_some()
+        {
             return None;
         }
         let memory_cores = session.offer.memory.0 / job.record.spec.memory.0.max(1);
@@ -342,6 +357,8 @@ impl Complex {
             !waits
         };
         let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
+        let asked = self.hosts[&id].session.as_ref()?.offer.price_min;
+        let deal = self.market.deal(&job.record, self.hosts[&id].good, asked).ok()?;
         let hold = self.ledger.hold(job.record.hold);
         let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
         let paid_for = affordable(job, remaining);
@@ -365,7 +382,8 @@ impl Complex {
         let twice = Span(work.0.saturating_mul(2));
         let deadline = self.now + session.room.backlog + twice + slack;
 
-        let reserved = MicroCredits(charge_max(job).0.saturating_mul(i64::from(count)));
+        let each = charge_max_at(job, deal.price);
+        let reserved = MicroCredits(each.0.saturating_mul(i64::from(count)));
         job.reserved = MicroCredits(job.reserved.0 + reserved.0);
         job.leases.insert(lease);
         host.leases.insert(lease);
@@ -374,7 +392,7 @@ impl Complex {
         session.room.backlog = session.room.backlog + work;
         let used = u16::try_from(count).unwrap_or(u16::MAX);
         session.room.cores_idle = session.room.cores_idle.saturating_sub(used);
-        if session.jobs_sent.insert(job_id) {
+        if session.jobs_sent.insert(job_id, deal.price) != Some(deal.price) {
             offers.push(ToHost::Job(Box::new(JobOffer {
                 job: job_id,
                 // Which tasks there are is told by grants, and what is checked by nobody.
@@ -384,7 +402,7 @@ impl Complex {
                     verify: Verify::Trusted,
                     ..job.record.spec.clone()
                 },
-                price: job.record.price,
+                price: deal.price,
                 buyer: job.record.account,
             })));
         }
@@ -402,6 +420,7 @@ impl Complex {
             bill: None,
             next_votes: 0,
             held: None,
+            price: deal.price,
         };
         let out: TaskSet = ranges.iter().copied().collect();
         self.leases.insert(
@@ -422,6 +441,7 @@ impl Complex {
         self.dirty_jobs.insert(job_id);
         let buyer = job.record.account;
         let guess = if work.0 == 0 { Span::millis(u64::from(count)) } else { work };
+        self.market.granted(deal, buyer, count, Span(work.0.saturating_mul(cores)));
         self.share.charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
         self.queue_or_leave(job_id);
         let resumes = self.resumes(lease, job_id, id, &ranges, effects);
@@ -449,7 +469,12 @@ impl Complex {
 
 /// What one task can cost at the most.
 pub(super) fn charge_max(job: &Job) -> MicroCredits {
-    job.record.price.charge(job.record.spec.fuel)
+    charge_max_at(job, job.record.price)
+}
+
+/// What one task can cost at the most under a lease of this price.
+pub(super) fn charge_max_at(job: &Job, price: Price) -> MicroCredits {
+    price.charge(job.record.spec.fuel)
 }
 
 /// How many more tasks the hold can pay for, if each uses all its fuel.
@@ -462,12 +487,18 @@ pub(super) fn affordable(job: &Job, remaining: MicroCredits) -> u32 {
 }
 
 /// Why a host cannot run a job now, if it cannot. The first reason; `explain` asks for them all.
-pub(super) fn unfit(job: &mut Job, host: &Host, now: Time) -> Option<Unfit> {
-    unfits(job, host, now, true).into_iter().next()
+pub(super) fn unfit(job: &mut Job, host: &Host, market: &Market, now: Time) -> Option<Unfit> {
+    unfits(job, host, market, now, true).into_iter().next()
 }
 
 /// All reasons why a host cannot run a job now, or the first one.
-pub(super) fn unfits(job: &mut Job, host: &Host, now: Time, first_only: bool) -> Vec<Unfit> {
+pub(super) fn unfits(
+    job: &mut Job,
+    host: &Host,
+    market: &Market,
+    now: Time,
+    first_only: bool,
+) -> Vec<Unfit> {
     let mut reasons = Vec::new();
     let spec = &job.record.spec;
     let memory = spec.memory;
@@ -486,11 +517,16 @@ pub(super) fn unfits(job: &mut Job, host: &Host, now: Time, first_only: bool) ->
             if offer.cores == 0 && add(Unfit::Quiet(offer.reasons.clone())) {
                 return reasons;
             }
-            if offer.price_min > job.record.price {
-                // The window of its policy that says so, and until when.
-                let until = offer.reasons.iter().find(|reason| reason.contains("until"));
-                let (wants, until) = (offer.price_min.0, until.cloned());
-                if add(Unfit::Price { wants, until }) {
+            if let Err(no) = market.deal(&job.record, host.good, offer.price_min) {
+                let no = match no {
+                    // The window of its policy that says so, and until when.
+                    Unfit::Price { wants, pays, .. } => {
+                        let until = offer.reasons.iter().find(|reason| reason.contains("until"));
+                        Unfit::Price { wants, pays, until: until.cloned() }
+                    }
+                    other => other,
+                };
+                if add(no) {
                     return reasons;
                 }
             }
@@ -530,4 +566,9 @@ pub(super) fn meets(job: &mut Job, host: &Host) -> bool {
         job.fits.clear();
     }
     *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
+}
+
+/// Whether a host is such that it could run a job, whatever it offers now.
+pub(super) fn could_ever(job: &mut Job, host: &Host) -> bool {
+    host.record.spec.memory >= job.record.spec.memory && meets(job, host)
 }

@@ -7,7 +7,7 @@ use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
 
 use super::job::Job;
-use super::place::{HOST_FAULTS_MAX, charge_max};
+use super::place::{HOST_FAULTS_MAX, charge_max_at};
 use super::session::believable;
 use super::trust::Standing;
 use super::{Complex, Effect, SessionId};
@@ -88,6 +88,8 @@ impl Complex {
         }
         self.dirty_leases.insert(id);
         self.dirty_jobs.insert(job_id);
+        let fuel: u64 = news.results.iter().fold(0, |sum, it| it.fuel.0.saturating_add(sum));
+        self.note_core(host, isos_base::Fuel(fuel), news.busy);
         let mut votes = Vec::new();
         let mut reported = 0;
         let standing = self.standing(job_id, host);
@@ -113,9 +115,9 @@ impl Complex {
             };
             let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
             job.succeeded_on(host);
-            let charge = job.record.price.charge(result.fuel);
             let lease = self.leases.get_mut(&id).expect("looked up above");
-            let freed = charge_max(job).0 - charge.0;
+            let price = lease.record.price;
+            let freed = charge_max_at(job, price).0 - price.charge(result.fuel).0;
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
             lease.undecided += 1;
@@ -154,6 +156,12 @@ impl Complex {
             self.release_one(id, job_id, task);
             self.fault(job_id, host, task, fault, effects);
         }
+        if reported > 0
+            && self.leases.get(&id).is_some_and(|lease| lease.out.is_empty())
+            && let Some(host) = self.hosts.get_mut(&host)
+        {
+            host.reliability.note(true);
+        }
         self.take_back(id, &news.returned, effects);
         if untried && self.leases.get(&id).is_none_or(|lease| lease.out.is_empty()) {
             returned_untried.insert(job_id);
@@ -171,7 +179,7 @@ impl Complex {
         let mut kept: isos_base::TaskSet = lease.record.ranges.iter().copied().collect();
         kept.remove(TaskRange::new(task, task + 1));
         lease.record.ranges = kept.iter().collect();
-        let each = charge_max(job).0;
+        let each = charge_max_at(job, lease.record.price).0;
         lease.reserved.0 -= each;
         job.reserved.0 -= each;
     }
@@ -214,7 +222,8 @@ impl Complex {
         }
         lease.record.ranges = kept.iter().collect();
         let job = self.jobs.get_mut(&job_id).expect("an unsettled lease has a job");
-        let freed = charge_max(job).0.saturating_mul(i64::from(tasks));
+        let each = charge_max_at(job, lease.record.price).0;
+        let freed = each.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
         let mut to_judge = Vec::new();

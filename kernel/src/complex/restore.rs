@@ -10,12 +10,13 @@ use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::job::Job;
-use super::place::charge_max;
+use super::place::charge_max_at;
 use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
+use crate::market::Reliability;
 use crate::verify::{Rule, Vote};
 
 /// Hosts get at least this long to come back after a restart.
@@ -62,15 +63,32 @@ impl Complex {
         // Those who sleep say something before this.
         let waits = [complex.config.lost_after, complex.config.sleep_max, RETURN_TIME_MIN];
         complex.back_by = now + waits.into_iter().max().unwrap_or(RETURN_TIME_MIN);
+        let last = snapshot.last_reservation;
+        complex.market.restore(snapshot.markets, snapshot.reservations, last);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
+            let good = complex.market.enter(&record.spec);
+            let reliability = Reliability::of(record.good, record.lost);
             complex.owners.enter(record.account, &record.barred);
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
             let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));
-            let (block, session, wakes) = (None, None, Time(0));
-            let host =
-                Host { record, class, block, session, leases, held, proofs, accept, wakes, lent };
+            let (block, session, wakes, core_rate) = (None, None, Time(0), None);
+            let host = Host {
+                record,
+                class,
+                good,
+                reliability,
+                core_rate,
+                block,
+                session,
+                leases,
+                held,
+                proofs,
+                accept,
+                wakes,
+                lent,
+            };
             complex.hosts.insert(id, host);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
@@ -103,7 +121,7 @@ impl Complex {
                 RestoreError::Rows(format!("bill {} is open, its job is over", bill.id))
             })?;
             job.reserved.0 += bill.price.charge(bill.fuel).0;
-            job.bills.insert(bill.account, bill.id);
+            job.bills.insert((bill.account, bill.price), bill.id);
             complex.bills.insert(bill.id, bill);
         }
         let mut pairs = complex.pairs(&snapshot.votes);
@@ -205,7 +223,7 @@ impl Complex {
             cast.tasks.insert(TaskRange::new(result.task, result.task.saturating_add(1)));
             let Some(rule) = rule.filter(|_| job.is_open(result.task)) else { continue };
             cast.undecided += 1;
-            cast.reserved += job.record.price.charge(result.fuel).0;
+            cast.reserved += record.price.charge(result.fuel).0;
             let (host, lease) = (record.host, record.id);
             let vote = Vote { host, lease, digest: result.digest(), result, doubt };
             job.change_ballot(vote.result.task, rule, |ballot| {
@@ -252,9 +270,10 @@ impl Complex {
         for range in out.iter().collect::<Vec<_>>() {
             job.retake(holder, range, always);
         }
-        let reserved = charge_max(job).0.saturating_mul(i64::from(out.count()))
+        let each = charge_max_at(job, record.price).0;
+        let reserved = each.saturating_mul(i64::from(out.count()))
             + cast.reserved
-            + job.record.price.charge(record.fuel).0;
+            + record.price.charge(record.fuel).0;
         let (undecided, reserved) = (cast.undecided, MicroCredits(reserved));
         job.reserved.0 += reserved.0;
         job.leases.insert(id);

@@ -11,6 +11,7 @@ use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
 use super::{Complex, Config, Effect, Host, SessionId};
+use crate::market::Reliability;
 
 /// Leases that a host may say it holds.
 const HELD_MAX: usize = 4_096;
@@ -23,8 +24,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) offer: Offer,
     pub(super) room: Room,
-    /// Jobs whose offer was sent.
-    pub(super) jobs_sent: BTreeSet<JobId>,
+    /// Jobs whose offer was sent, with the price that it told.
+    pub(super) jobs_sent: BTreeMap<JobId, Price>,
     /// Earned since the session began, as told to the host.
     pub(super) earned: MicroCredits,
     /// Jobs whose tasks it gave back without a try, and until when it gets no others of them.
@@ -168,6 +169,7 @@ impl Complex {
             known.class == class && known.block == block && known.record.account == account
         });
         self.arrivals += u64::from(!is_as_known);
+        let good = self.market.enter(&hello.spec);
         if let Some(known) = self.hosts.get(&id) {
             self.classes.leave(known.class);
             self.owners.leave(known.record.account, &known.record.barred);
@@ -188,6 +190,9 @@ impl Complex {
                 trust: Trust::default(),
             },
             class,
+            good,
+            reliability: Reliability::default(),
+            core_rate: None,
             block: None,
             session: None,
             leases: BTreeSet::new(),
@@ -201,6 +206,7 @@ impl Complex {
         host.record.account = account;
         host.record.seen = now;
         host.class = class;
+        host.good = good;
         host.block = block;
         self.dirty_hosts.insert(id);
         self.end_session(id, effects);
@@ -215,7 +221,7 @@ impl Complex {
             id: session,
             room: believable(hello.room, &offer),
             offer,
-            jobs_sent: BTreeSet::new(),
+            jobs_sent: BTreeMap::new(),
             earned: MicroCredits::ZERO,
             declined: BTreeMap::new(),
             worked_on: None,
@@ -377,6 +383,7 @@ impl Complex {
             && let Some(host) = self.hosts.get_mut(&host)
         {
             host.record.lost += u64::from(lost);
+            host.reliability.note(false);
             self.dirty_hosts.insert(host.record.id);
         }
         let job = entry.record.job;

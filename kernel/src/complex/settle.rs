@@ -65,8 +65,8 @@ impl Complex {
     /// posted.
     fn put_on_bill(&mut self, lease: &LeaseRecord) -> BillId {
         let job = self.jobs.get_mut(&lease.job).expect("an unsettled lease has a job");
-        let price = job.record.price;
-        let id = *job.bills.entry(lease.account).or_insert_with(|| {
+        let price = lease.price;
+        let id = *job.bills.entry((lease.account, price)).or_insert_with(|| {
             let id = BillId(self.last_bill.0 + 1);
             self.last_bill = id;
             let bill = BillRecord {
@@ -124,7 +124,7 @@ impl Complex {
         };
         self.dirty_bills.remove(&id);
         let job = self.jobs.get_mut(&bill.job).expect("a job's bills are posted before it ends");
-        job.bills.remove(&bill.account);
+        job.bills.remove(&(bill.account, bill.price));
         let (charge, earning) = (bill.price.charge(bill.fuel), bill.price.earning(bill.fuel));
         let fee = self.fee_rate.fee(earning);
         let hold = job.record.hold;

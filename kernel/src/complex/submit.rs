@@ -2,6 +2,7 @@
 
 use isos_base::api::{Plan, Problem, ProblemCode};
 use isos_base::job::JobSpec;
+use isos_base::price::Price;
 use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
 use isos_base::{AccountId, Guid, JobId, MicroCredits, ProposalId, Span};
 
@@ -29,7 +30,13 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Problem> {
         match call {
-            Call::Submit { account, spec, key } => self.submit(account, *spec, key, effects),
+            Call::Submit { account, spec, key } => self.submit(account, *spec, key, None, effects),
+            Call::SubmitBid { account, spec, key, bid } => {
+                self.submit(account, *spec, key, Some(bid), effects)
+            }
+            Call::Bid { job, bid } => self.change_bid(job, bid, effects),
+            Call::Reserve { account, wish } => self.reserve(account, &wish, effects),
+            Call::Unreserve { account, id } => self.unreserve(account, id, effects),
             Call::Cancel { job } => self.cancel(job, effects),
             Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
             Call::Mint { account, amount, why, key, by } => {
@@ -49,15 +56,20 @@ impl Complex {
         account: AccountId,
         spec: JobSpec,
         key: Option<String>,
+        bid: Option<Price>,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Problem> {
-        let request = request_hash(&spec);
+        let request = match bid {
+            Some(bid) => request_hash(&(&spec, bid)),
+            None => request_hash(&spec),
+        };
         if let Some(job) = self.remembered(account, key.as_deref(), request)? {
             let view = self.job_view(job).map(Box::new);
             return Ok(view.map_or(Reply::Ended(job), Reply::Job));
         }
         self.room_for_key(account, key.as_deref())?;
-        let (constraint, hold) = self.check_job(account, &spec)?;
+        let price = self.bid_for(account, &spec, bid)?;
+        let (constraint, hold) = self.check_job(account, &spec, price)?;
         let id = JobId(self.last_job.0 + 1);
         let posting = (hold > MicroCredits::ZERO).then(|| Posting::Hold {
             id: job_hold(id),
@@ -78,7 +90,7 @@ impl Complex {
             account,
             spec,
             state: JobState::Active,
-            price: self.config.price,
+            price,
             hold: job_hold(id),
             submitted: self.now,
             ended: None,
@@ -169,6 +181,7 @@ impl Complex {
         &self,
         account: AccountId,
         spec: &JobSpec,
+        price: Price,
     ) -> Result<(Option<Constraint>, MicroCredits), Problem> {
         let usage =
             |error: &dyn std::fmt::Display| Problem::new(ProblemCode::Usage, error.to_string());
@@ -208,22 +221,22 @@ impl Complex {
             );
             return Err(Problem::new(ProblemCode::Busy, message));
         }
-        let hold = self.hold_for(spec);
-        let one = self.config.price.charge(spec.fuel);
+        let hold = self.hold_for(spec, price);
+        let one = price.charge(spec.fuel);
         let each = MicroCredits(one.0.saturating_mul(i64::from(spec.verify.replicas())));
         if hold < each {
             return refuse(format!(
                 "one task may cost {each} credits (fuel {} at {} micro-credits per G), more than \
                  --max-price {hold}: raise it or lower --fuel",
-                spec.fuel, self.config.price.0
+                spec.fuel, price.0
             ));
         }
         Ok((constraint, hold))
     }
 
     /// The most that a job can cost.
-    pub(super) fn hold_for(&self, spec: &JobSpec) -> MicroCredits {
-        let each = i128::from(self.config.price.charge(spec.fuel).0);
+    pub(super) fn hold_for(&self, spec: &JobSpec, price: Price) -> MicroCredits {
+        let each = i128::from(price.charge(spec.fuel).0);
         let executions = i128::from(spec.task_count()) * i128::from(spec.verify.replicas_max());
         let all = MicroCredits(i64::try_from(each * executions).unwrap_or(i64::MAX));
         spec.price_max.map_or(all, |max| max.min(all))
@@ -234,13 +247,27 @@ impl Complex {
     /// # Errors
     /// As submitting, but for the balance, which is shown instead.
     pub fn plan(&self, account: AccountId, spec: &JobSpec) -> Result<Plan, Problem> {
-        let (constraint, hold) = self.check_job(account, spec)?;
+        self.plan_at(account, spec, None)
+    }
+
+    /// The same for a job that says what it bids.
+    ///
+    /// # Errors
+    /// As [`Complex::plan`].
+    pub fn plan_at(
+        &self,
+        account: AccountId,
+        spec: &JobSpec,
+        bid: Option<Price>,
+    ) -> Result<Plan, Problem> {
+        let price = self.bid_for(account, spec, bid)?;
+        let (constraint, hold) = self.check_job(account, spec, price)?;
         let record = JobRecord {
             id: JobId(0),
             account,
             spec: spec.clone(),
             state: JobState::Active,
-            price: self.config.price,
+            price,
             hold: job_hold(JobId(0)),
             submitted: self.now,
             ended: None,
@@ -258,7 +285,7 @@ impl Complex {
         let (mut hosts, mut cores) = (0, 0);
         for host in self.hosts.values() {
             if host.record.barred.is_none()
-                && super::place::unfit(&mut job, host, self.now).is_none()
+                && super::place::unfit(&mut job, host, &self.market, self.now).is_none()
             {
                 hosts += 1;
                 cores += host.session.as_ref().map_or(0, super::session::Session::cores);
@@ -266,7 +293,7 @@ impl Complex {
         }
         let available =
             self.ledger.account_view(account).map_or(MicroCredits::ZERO, |view| view.available);
-        Ok(Plan { hosts, cores, price: self.config.price, hold, available, obstacles })
+        Ok(Plan { hosts, cores, price, hold, available, obstacles })
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {

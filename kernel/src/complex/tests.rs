@@ -23,6 +23,7 @@ mod bank;
 mod bounds;
 mod explain;
 mod faults;
+mod market;
 mod parts;
 mod segment;
 mod trust;

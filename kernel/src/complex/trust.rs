@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, Held, JobRecord, LeaseRecord, LeaseState, Reason};
 use isos_base::task::Digest;
 use isos_base::{
@@ -161,7 +162,7 @@ impl Complex {
             let host = &self.hosts[id];
             let session = host.session.as_ref();
             session.is_some_and(|session| !session.declined.contains_key(&id_of))
-                && unfit(job, host, self.now).is_none()
+                && unfit(job, host, &self.market, self.now).is_none()
         };
         better.take(BETTER_LOOKED_AT_MAX).map(|&(_, id)| id).filter(|id| fits(id)).collect()
     }
@@ -305,7 +306,7 @@ impl Complex {
         self.dirty_leases.insert(id);
         // What it owes is known now, and one rounding is enough.
         let job = self.jobs.get_mut(&lease.record.job).expect("it is not over before its leases");
-        let owed = job.record.price.charge(lease.record.fuel);
+        let owed = lease.record.price.charge(lease.record.fuel);
         job.reserved.0 -= lease.reserved.0 - owed.0;
         lease.reserved = owed;
         true
@@ -331,18 +332,18 @@ impl Complex {
 
     /// Puts these leases on the bill; those of a job that is over are paid at once, together.
     fn release(&mut self, leases: Vec<LeaseId>, effects: &mut Vec<Effect>) {
-        let mut late: BTreeMap<(JobId, AccountId), Vec<LeaseId>> = BTreeMap::new();
+        let mut late: BTreeMap<(JobId, AccountId, Price), Vec<LeaseId>> = BTreeMap::new();
         for id in leases {
             self.unhold(id);
             let record = &self.leases[&id].record;
             if self.jobs.contains_key(&record.job) {
                 self.finish_lease(id, effects);
             } else {
-                late.entry((record.job, record.account)).or_default().push(id);
+                late.entry((record.job, record.account, record.price)).or_default().push(id);
             }
         }
-        for ((job, account), leases) in late {
-            self.pay_late(job, account, &leases, effects);
+        for ((job, account, price), leases) in late {
+            self.pay_late(job, account, price, &leases, effects);
         }
     }
 
@@ -355,18 +356,18 @@ impl Complex {
         self.held_due.remove(&(held.until, id));
     }
 
-    /// Pays leases of one account and of a job that is over.
+    /// Pays leases of one account, at one price, and of a job that is over.
     fn pay_late(
         &mut self,
         job: JobId,
         account: AccountId,
+        price: Price,
         leases: &[LeaseId],
         effects: &mut Vec<Effect>,
     ) {
         let bill = BillId(self.last_bill.0 + 1);
         self.last_bill = bill;
         let over = self.over.get_mut(&job).expect("a held lease has a job");
-        let price = over.record.price;
         let (mut fuel, mut tasks) = (Fuel(0), 0);
         for id in leases {
             let mut lease = self.leases.remove(id).expect("held leases are kept");
@@ -523,13 +524,13 @@ impl Complex {
         let mut alone: TaskSet = record.ranges.iter().copied().collect();
         cast.tasks.iter().for_each(|range| _ = alone.remove(range));
         let reserved = if let Some(job) = self.jobs.get_mut(&record.job) {
-            let owed = job.record.price.charge(record.fuel);
+            let owed = record.price.charge(record.fuel);
             job.leases.insert(id);
             job.reserved.0 += owed.0;
             owed
         } else {
             let over = self.over.get_mut(&record.job).ok_or_else(|| missing(&"an unknown job"))?;
-            let owed = over.record.price.charge(record.fuel);
+            let owed = record.price.charge(record.fuel);
             over.leases.insert(id);
             over.reserved.0 += owed.0;
             owed

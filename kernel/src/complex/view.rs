@@ -192,7 +192,7 @@ impl Complex {
             transfers,
             ledger_head,
             ledger_sum: self.ledger.accounts().map(sum).sum(),
-            price: self.config.price,
+            price: self.price_outlook().0,
             engine: self.config.engine.clone(),
         }
     }

@@ -210,7 +210,7 @@ async fn a_submission_with_a_key_is_repeated() {
     };
     let server = Server::start(Router::new().route("/v1/jobs", post(submit))).await;
     let spec = job(0, JobState::Active).spec;
-    let request = SubmitRequest { spec, key: Some("k".into()) };
+    let request = SubmitRequest { spec, key: Some("k".into()), bid: None };
     assert_eq!(server.client().submit(&request).await.unwrap().id, JobId(42));
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }

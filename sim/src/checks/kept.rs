@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::Guid;
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use isos_base::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
 use isos_base::record::{
     Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
     TransferRecord,
@@ -31,6 +33,8 @@ enum Row {
     Payout(PayoutId),
     Proposal(ProposalId),
     Saved(JobId, LeaseId, u32),
+    Market(String),
+    Reservation(ReservationId),
 }
 
 impl Row {
@@ -52,6 +56,8 @@ impl Row {
             Change::Payout(payout) => Self::Payout(payout.id),
             Change::Proposal(proposal) => Self::Proposal(proposal.id),
             Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
+            Change::Market(market) => Self::Market(market.class.clone()),
+            Change::Reservation(it) => Self::Reservation(it.id),
         }
     }
 }
@@ -167,7 +173,8 @@ impl Kept {
             }
             Change::Lease(new) => {
                 let Some(old) = tables.leases.get(&new.id) else { return Ok(()) };
-                let same = (old.job, old.host, old.account) == (new.job, new.host, new.account);
+                let same = (old.job, old.host, old.account, old.price)
+                    == (new.job, new.host, new.account, new.price);
                 let goes_on = old.state != LeaseState::Settled || old == &**new;
                 check(same && goes_on, || format!("a lease is changed: {old:?} to {new:?}"))
             }
@@ -237,7 +244,11 @@ impl Kept {
                 });
                 check(goes_on, || format!("a proposal is changed: {old:?} to {new:?}"))
             }
-            Change::DropVotes(_) | Change::Revocation(..) | Change::Saved(_) => Ok(()),
+            Change::DropVotes(_)
+            | Change::Saved(_)
+            | Change::Revocation(..)
+            | Change::Market(_)
+            | Change::Reservation(_) => Ok(()),
         }
     }
 

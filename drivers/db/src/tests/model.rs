@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use isos_base::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
+use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
     JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
@@ -31,6 +34,8 @@ pub(super) struct Model {
     revocations: BTreeMap<Vec<u8>, Time>,
     payouts: BTreeMap<PayoutId, PayoutRecord>,
     proposals: BTreeMap<ProposalId, ProposalRecord>,
+    markets: BTreeMap<String, MarketRecord>,
+    reservations: BTreeMap<ReservationId, ReservationRecord>,
 }
 
 impl Model {
@@ -57,6 +62,8 @@ impl Model {
             Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
             Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
+            Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
+            Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
         }
     }
 
@@ -101,6 +108,8 @@ impl Model {
             holds: holds.copied().collect(),
             idempotency: self.idempotency.values().cloned().collect(),
             revocations: self.revocations.clone().into_iter().collect(),
+            markets: self.markets.values().cloned().collect(),
+            reservations: self.reservations.values().filter(|it| it.is_open()).cloned().collect(),
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
             payouts: self.payouts.values().filter(of_day).cloned().collect(),
             proposals: self.proposals.values().filter(in_force).cloned().collect(),
@@ -109,6 +118,7 @@ impl Model {
             last_job: self.jobs.keys().last().copied().unwrap_or_default(),
             last_lease: self.leases.keys().last().copied().unwrap_or_default(),
             last_bill: self.bills.keys().last().copied().unwrap_or_default(),
+            last_reservation: self.reservations.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.keys().last().copied().unwrap_or_default(),
             next_batch: jobs
                 .iter()
@@ -141,6 +151,9 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Proposal));
         let revocations: Vec<(Vec<u8>, Time)> = from.all("").await.unwrap();
         changes.extend(revocations.into_iter().map(|(id, time)| Change::Revocation(id, time)));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Market));
+        let reservations = from.all("").await.unwrap().into_iter();
+        changes.extend(reservations.map(Box::new).map(Change::Reservation));
         changes.iter().for_each(|change| model.apply(change));
         model
     }

@@ -2,9 +2,12 @@
 
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
-use isos_base::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, TransferId};
+use isos_base::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+};
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
+use isos_base::market::{HourPrice, MarketRecord, ReservationRecord, ReservationState, TickPrice};
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
@@ -19,7 +22,7 @@ use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 16;
+pub(super) const KINDS: u64 = 18;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -57,6 +60,8 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         12 => Change::Payout(Box::new(payout(random))),
         13 => Change::Proposal(Box::new(proposal(random))),
         14 => Change::Saved(Box::new(saved(random))),
+        15 => Change::Market(Box::new(market(random))),
+        16 => Change::Reservation(Box::new(reservation(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -164,6 +169,45 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
     }
 }
 
+fn market(random: &mut Random) -> MarketRecord {
+    let price = Price(random.next_u64() as u32);
+    let tick = TickPrice { at: Time(random.below(99)), price, units: 1, supply: 3, demand: 2 };
+    let hour = HourPrice { hour: 9, low: Price(1), high: price, sum: 1 << 60, ticks: 9, units: 7 };
+    MarketRecord {
+        class: format!("x86_64-{}g", random.below(3)),
+        posted_milli: random.below(1 << 40),
+        price,
+        fair: Price(random.below(9) as u32),
+        at: Time(random.below(1 << 60)),
+        ticks: vec![tick; random.below(3) as usize],
+        hours: vec![hour; random.below(3) as usize],
+    }
+}
+
+fn reservation(random: &mut Random) -> ReservationRecord {
+    use ReservationState::{Active, Booked, Cancelled, Over};
+    ReservationRecord {
+        id: ReservationId(1 + random.below(5)),
+        account: AccountId(100 + random.below(3)),
+        class: "x86_64-4g".into(),
+        cores: random.below(100) as u32,
+        behind: u32::MAX,
+        service_ppm: 990_000,
+        from: Time(random.below(1 << 60)),
+        until: Time(random.below(1 << 60)),
+        price: Price(random.next_u64() as u32),
+        premium: money(random),
+        penalty: money(random),
+        hold: TransferId(random.next_u64().into()),
+        state: pick(random, &[Booked, Active, Over, Cancelled]),
+        wanted: random.below(1 << 60),
+        given: random.below(9),
+        ticks: random.below(9),
+        paid: money(random),
+        compensated: money(random),
+    }
+}
+
 pub(super) fn lease(random: &mut Random) -> LeaseRecord {
     LeaseRecord {
         id: LeaseId(1 + random.below(9)),
@@ -178,6 +222,7 @@ pub(super) fn lease(random: &mut Random) -> LeaseRecord {
         fuel: Fuel(random.below(1 << 63)),
         bill: random.one_in(2).then(|| BillId(random.below(9))),
         next_votes: u32::MAX,
+        price: Price(random.next_u64() as u32),
         held: random
             .one_in(2)
             .then(|| Held { passed: random.below(1 << 63), until: Time(random.below(1 << 60)) }),
@@ -260,7 +305,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(random.below(5)),
         amount: money(random),
         hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
-        reason: match seq % 8 {
+        reason: match seq % 10 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
             2 => Reason::Charge(bill),
@@ -268,6 +313,8 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
             4 => Reason::Fee(bill),
             5 => Reason::Rounding(bill),
             6 => Reason::Release(job),
+            7 => Reason::Reserve(ReservationId(seq)),
+            8 => Reason::Compensation(ReservationId(seq)),
             _ => Reason::Gift(String::new()),
         },
         at: Time(random.below(1 << 50)),

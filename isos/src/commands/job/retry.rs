@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         spec.price_max = args.max_price;
     }
     let key = args.key.map_or_else(fresh_key, Ok)?;
-    let new = client.submit(&SubmitRequest { spec, key: Some(key) }).await?;
+    let new = client.submit(&SubmitRequest { spec, key: Some(key), bid: None }).await?;
     let (id, tasks) = (new.id, plural(new.tasks.total, "task"));
     if !args.wait && place.is_none() {
         context.out.show(&JobReport(new))?;

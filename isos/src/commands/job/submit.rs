@@ -83,8 +83,9 @@ fn submitted(job: JobId, tasks: u32) -> String {
 }
 
 async fn plan(prepared: Prepared, client: &Client, context: &Context) -> anyhow::Result<End> {
-    let tasks = prepared.spec.count;
-    let plan = client.plan(&SubmitRequest { spec: prepared.spec, key: None }).await?;
+    let Prepared { spec, bid, .. } = prepared;
+    let tasks = spec.count;
+    let plan = client.plan(&SubmitRequest { spec, key: None, bid }).await?;
     let report = PlanReport { plan, tasks };
     let end = if report.can_run() { End::Ok } else { End::Refused };
     context.out.show(&report)?;

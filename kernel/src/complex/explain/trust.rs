@@ -15,11 +15,12 @@ impl Complex {
         if !job.rule().is_some_and(Rule::asks_one_first) {
             return None;
         }
-        let now = self.now;
+        let (now, market) = (self.now, &self.market);
         let fit: Vec<&Host> = self
             .hosts
             .values()
-            .filter(|host| host.record.barred.is_none() && unfits(job, host, now, true).is_empty())
+            .filter(|host| host.record.barred.is_none())
+            .filter(|host| unfits(job, host, market, now, true).is_empty())
             .collect();
         let independent = |host: &Host, asked: &[isos_base::HostId]| {
             asked.iter().all(|id| {
@@ -91,9 +92,7 @@ impl Complex {
     pub(in crate::complex) fn held_for(&self, host: &Host) -> MicroCredits {
         let pay = |id| {
             let record = &self.leases[id].record;
-            let job = self.jobs.get(&record.job).map(|job| &job.record);
-            let job = job.or_else(|| self.over.get(&record.job).map(|over| &over.record));
-            let earning = job.map_or(MicroCredits::ZERO, |job| job.price.earning(record.fuel));
+            let earning = record.price.earning(record.fuel);
             earning.0 - self.fee_rate.fee(earning).0
         };
         MicroCredits(host.held.iter().map(|(_, id)| pay(id)).sum())

@@ -1,0 +1,142 @@
+//! What a market remembers and shows: ticks, hours, classes, reservations. Plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountId, ReservationId, TransferId};
+use crate::price::Price;
+use crate::time::Time;
+use crate::units::MicroCredits;
+
+/// One clearing of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TickPrice {
+    /// When it was cleared.
+    pub at: Time,
+    /// At which price.
+    pub price: Price,
+    /// Cores that were traded.
+    pub units: u32,
+    /// Cores offered, at any price.
+    pub supply: u32,
+    /// Cores wanted, at any price.
+    pub demand: u32,
+}
+
+/// An hour of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HourPrice {
+    /// Hours since 1970.
+    pub hour: u32,
+    /// The lowest price.
+    pub low: Price,
+    /// The highest.
+    pub high: Price,
+    /// The sum of its ticks' prices.
+    pub sum: u64,
+    /// How many ticks.
+    pub ticks: u32,
+    /// Core-ticks that were traded.
+    pub units: u64,
+}
+
+const HOUR_MICROS: u64 = 3_600_000_000;
+
+impl HourPrice {
+    /// The mean price.
+    #[must_use]
+    pub fn mean(&self) -> Price {
+        let ticks = u64::from(self.ticks.max(1));
+        Price(u32::try_from((self.sum + ticks / 2) / ticks).unwrap_or(u32::MAX))
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn at(&self) -> Time {
+        Time(u64::from(self.hour) * HOUR_MICROS)
+    }
+}
+
+/// What is durable of a class: its prices and their past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketRecord {
+    /// Its name.
+    pub class: String,
+    /// The posted price in thousandths of a micro-credit.
+    pub posted_milli: u64,
+    /// The price until the next tick.
+    pub price: Price,
+    /// The price of the share that goes round robin.
+    pub fair: Price,
+    /// When it was last cleared.
+    pub at: Time,
+    /// The last hour, oldest first.
+    pub ticks: Vec<TickPrice>,
+    /// The last weeks, oldest first.
+    pub hours: Vec<HourPrice>,
+}
+
+/// Where a reservation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationState {
+    /// Its window has not begun.
+    Booked,
+    /// It is now.
+    Active,
+    /// It is over and settled.
+    Over,
+    /// It was cancelled before it began.
+    Cancelled,
+}
+
+/// A firm reservation: so many cores of a class for an account, from one time to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationRecord {
+    /// Its number.
+    pub id: ReservationId,
+    /// Whose.
+    pub account: AccountId,
+    /// Of which class.
+    pub class: String,
+    /// How many cores are promised.
+    pub cores: u32,
+    /// How many stand behind the promise.
+    pub behind: u32,
+    /// With which probability it is kept, in millionths.
+    pub service_ppm: u32,
+    /// From.
+    pub from: Time,
+    /// Until.
+    pub until: Time,
+    /// What work of the account costs a gigafuel in the window.
+    pub price: Price,
+    /// What the promise costs for each core and tick, besides the work.
+    pub premium: MicroCredits,
+    /// What is paid for each core and tick that was wanted and not given.
+    pub penalty: MicroCredits,
+    /// The hold from which the premium is paid.
+    pub hold: TransferId,
+    /// Where it stands.
+    pub state: ReservationState,
+    /// Core-ticks that its account wanted, of those promised.
+    pub wanted: u64,
+    /// Of these, those that it got.
+    pub given: u64,
+    /// Ticks of the window that were counted.
+    pub ticks: u64,
+    /// Paid for the promise.
+    pub paid: MicroCredits,
+    /// Paid back for its breach, besides the premium.
+    pub compensated: MicroCredits,
+}
+
+impl ReservationRecord {
+    /// Whether its window has not ended.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, ReservationState::Booked | ReservationState::Active)
+    }
+}
