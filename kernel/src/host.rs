@@ -40,7 +40,7 @@ use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
 use isos_base::units::Bytes;
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
-use isos_base::{Bytes, Fuel, Guid, JobId, Machine};
+use isos_base::{Fuel, Guid, JobId, Machine};
 
 pub use event::{HostEvent, TurnDown};
 pub use status::{ChamberState, HostState, HostStatus, JobStatus};

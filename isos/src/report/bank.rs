@@ -67,7 +67,7 @@ impl Report for PayoutReport {
         page.toned(Tone::Bold, format!("payout {}: {}", payout.id, state(payout.state)));
         page.field("amount", credits(payout.amount));
         page.field("over", format!("{}, {}", clean(&payout.rail), money(payout)));
-        page.field("to", clean(&payout.to).into_owned());
+        page.field("to", clean(&payout.to));
         page.field("asked", payout.asked.to_string());
         let said = said(payout);
         if !said.is_empty() {
@@ -110,8 +110,8 @@ impl Report for PayoutList {
                     payout.account.to_string(),
                     payout.amount.to_string(),
                     money(payout),
-                    clean(&payout.rail).into_owned(),
-                    clean(&payout.to).into_owned(),
+                    clean(&payout.rail),
+                    clean(&payout.to),
                     payout.asked.to_string(),
                     state(payout.state).into(),
                     payout.tries.to_string(),
@@ -170,7 +170,7 @@ impl Report for RailList {
 
     fn quiet(&self, page: &mut Page) {
         for rail in &self.0 {
-            page.line(clean(&rail.name).into_owned());
+            page.line(clean(&rail.name));
         }
     }
 }
@@ -187,7 +187,7 @@ impl Report for DepositAddresses {
         for it in &self.0 {
             page.toned(Tone::Bold, format!("over {}", clean(&it.rail)));
             page.field("rate", rate(it.rate, &it.currency));
-            page.field("address", clean(&it.address).into_owned());
+            page.field("address", clean(&it.address));
         }
     }
 
@@ -197,7 +197,7 @@ impl Report for DepositAddresses {
 
     fn quiet(&self, page: &mut Page) {
         for it in &self.0 {
-            page.line(clean(&it.address).into_owned());
+            page.line(clean(&it.address));
         }
     }
 }

@@ -165,7 +165,7 @@ impl Market {
         let at = |price, by| Ok(Deal { price, by });
         if self.band().is_none() {
             if ask > bid {
-                return Err(Unfit::Price { wants: ask.0, pays: bid.0 });
+                return Err(Unfit::Price { wants: ask.0, pays: bid.0, until: None });
             }
             return at(bid, By::Price);
         }
@@ -192,7 +192,7 @@ impl Market {
         Err(if bid < good.price {
             Unfit::Bid { price: good.price.0 }
         } else {
-            Unfit::Price { wants: ask.0, pays: good.price.0 }
+            Unfit::Price { wants: ask.0, pays: good.price.0, until: None }
         })
     }
 

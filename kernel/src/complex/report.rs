@@ -35,7 +35,7 @@ impl Complex {
         for news in report.leases {
             self.lease_report(host, news, &mut returned_untried, effects);
         }
-        if !self.hosts.get(&host).is_some_and(|host| host.session.is_some()) {
+        if self.hosts.get(&host).is_none_or(|host| host.session.is_none()) {
             return; // The report got the host barred.
         }
         self.note_seen(host);

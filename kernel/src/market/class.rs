@@ -16,7 +16,7 @@ const GIB_MAX: u64 = 32;
 /// The class of a host, as it is shown: `x86_64-4g` has from 4 to 8 GiB of memory for each core.
 #[must_use]
 pub fn class_of(spec: &HostSpec) -> String {
-    let each = spec.memory.0 / u64::from(spec.cpus.max(1)) >> 30;
+    let each = (spec.memory.0 / u64::from(spec.cpus.max(1))) >> 30;
     let gib = 1_u64 << each.clamp(GIB_MIN, GIB_MAX).ilog2();
     let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let arch: String = spec.arch.chars().filter(|&c| known(c)).take(16).collect();

@@ -144,7 +144,7 @@ impl Meter {
         let day = local_day(now, clock);
         for (periods, this) in [(&mut self.days, day), (&mut self.months, month_of(day))] {
             let count = periods.entry(this).or_default();
-            *count = *count + bytes;
+            *count += bytes;
             while periods.len() > PERIODS_MAX {
                 // The one that is longest ago, unless that is now: then a clock was set back far.
                 let far = if periods.keys().next() == Some(&this) {

@@ -1,6 +1,6 @@
 //! Where groups are sought, on made-up machines; and what is held, on this one.
 
-use std::fs;
+use std::{fs, io};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -227,7 +227,7 @@ fn a_group_holds_memory_hard() {
         .spawn()
         .unwrap();
     fence.enter(child.id());
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"go\n").unwrap();
+    io::Write::write_all(&mut child.stdin.take().unwrap(), b"go\n").unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success(), "it took more than it may: {status}");
     let memory = &fence.keepers()[1];

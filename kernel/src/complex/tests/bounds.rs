@@ -569,7 +569,7 @@ fn no_request_is_done_twice_because_its_key_found_no_room() {
     assert_eq!(world.complex.jobs.len(), jobs, "neither made a job");
     let mint = |world: &mut World| {
         let (amount, why) = (MicroCredits(5), "a prize".to_owned());
-        world.call(Call::Mint { account, amount, why, key: Some("once".into()) })
+        world.call(Call::Mint { account, amount, why, key: Some("once".into()), by: account })
     };
     let (Ok(first), Ok(again)) = (mint(&mut world), mint(&mut world)) else { panic!("not given") };
     assert_eq!(first, again, "those of the operator are always remembered");
