@@ -399,7 +399,7 @@ impl Life {
             let (shared, core) = (self.shared.clone(), self.core.clone());
             self.handing.spawn(async move {
                 let kept = Some(Bytes(bytes.len() as u64));
-                match shared.objects.hand_over(guid, &bytes).await {
+                match shared.objects.hand_over(&shared.traffic, guid, &bytes).await {
                     Ok(()) => {
                         core.input(Input::TaskSaved { chamber, task, fuel, roots, kept }).await;
                     }

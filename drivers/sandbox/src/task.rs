@@ -214,7 +214,7 @@ impl Job {
         let left = store.get_fuel().unwrap_or(0);
         if store.data().saving.saved.is_some() && is_save(&ran) {
             told.fuel = Fuel(budget - left.min(budget));
-            return Segment::Saved(store.into_data(), left);
+            return Segment::Saved(Box::new(store.into_data()), left);
         }
         let mut end = end_of(ran, store.data().meter.started.is_some());
         told.fuel = Fuel(budget - left.min(budget));
@@ -240,7 +240,7 @@ enum Segment {
     /// With the task.
     Ended(Result<Exit, Fault>, Output),
     /// With a save, when so much fuel was left.
-    Saved(Host, u64),
+    Saved(Box<Host>, u64),
 }
 
 fn is_save(ran: &wasmtime::Result<()>) -> bool {

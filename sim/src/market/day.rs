@@ -321,12 +321,15 @@ fn patient(
     (patient, fair)
 }
 
+/// How many units by whom.
+type Units = Vec<(u32, u32)>;
+
 /// Sales at a price that the auction has found: of those that can pay it, who bids most first.
 fn at_price_of_all(
     bids: &[Bid<u32>],
     asks: &[Ask<u32>],
     price: Price,
-) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+) -> (Units, Units) {
     let mut order = bids.to_vec();
     order.sort_by_key(|bid| std::cmp::Reverse(bid.price));
     let done = at_price(&order, asks, price);

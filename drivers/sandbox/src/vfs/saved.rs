@@ -56,7 +56,7 @@ impl Memory {
             folders.insert((tree == Tree::Out, String::new()), tree.root());
         }
         // No program has the fuel for more.
-        if next_inode % 2 != 0 || !(8..1 << 62).contains(&next_inode) {
+        if !next_inode.is_multiple_of(2) || !(8..1 << 62).contains(&next_inode) {
             return None;
         }
         let mut inodes = BTreeSet::new();

@@ -157,7 +157,7 @@ impl Complex {
         let all = i128::from(record.premium.0) * i128::from(record.cores) * i128::from(ticks);
         let amount = MicroCredits(i64::try_from(all).unwrap_or(i64::MAX));
         let reason = Reason::Reserve(record.id);
-        let posting = (amount > MicroCredits::ZERO).then(|| Posting::Hold {
+        let posting = (amount > MicroCredits::ZERO).then_some(Posting::Hold {
             id: record.hold,
             debit: account,
             credit: system::FEES,
@@ -309,7 +309,7 @@ impl Good {
         while at < until {
             sum += u64::from(self.history.forecast(at).unwrap_or(self.price).0);
             hours += 1;
-            at = at + HOUR;
+            at += HOUR;
         }
         let mean = sum.checked_div(hours).and_then(|mean| u32::try_from(mean).ok());
         mean.map_or(self.price, Price)
