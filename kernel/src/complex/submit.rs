@@ -17,7 +17,7 @@ const IDEMPOTENCY_KEPT: Span = Span::secs(2 * 86_400);
 const NO_JOB: JobId = JobId(0);
 /// Replies remembered for all accounts together; beyond it no request that names a key is done.
 /// (Our own tests have not the time for a million.)
-const IDEMPOTENCY_MAX: usize = if cfg!(test) { 20 } else { 1_000_000 };
+const IDEMPOTENCY_MAX: usize = if cfg!(test) { 60 } else { 1_000_000 };
 /// Of them, those of one account.
 const ACCOUNT_IDEMPOTENCY_MAX: usize = IDEMPOTENCY_MAX / 10;
 /// Tasks of all jobs that are not over: 2 bits each, plus ranges.
