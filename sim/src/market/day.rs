@@ -325,11 +325,7 @@ fn patient(
 type Units = Vec<(u32, u32)>;
 
 /// Sales at a price that the auction has found: of those that can pay it, who bids most first.
-fn at_price_of_all(
-    bids: &[Bid<u32>],
-    asks: &[Ask<u32>],
-    price: Price,
-) -> (Units, Units) {
+fn at_price_of_all(bids: &[Bid<u32>], asks: &[Ask<u32>], price: Price) -> (Units, Units) {
     let mut order = bids.to_vec();
     order.sort_by_key(|bid| std::cmp::Reverse(bid.price));
     let done = at_price(&order, asks, price);
@@ -407,7 +403,9 @@ pub(super) fn longest_wait(setting: &Setting) -> Wait {
     let mut share = Share::default();
     let mut jobs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     let mut begun: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
-    let (mut parts, mut waited) = (Vec::new(), vec![0.0; accounts as usize]);
+    let mut parts = Vec::new();
+    // Ticks and units of each account, over all of its jobs.
+    let mut waited = vec![(0.0, 0.0); accounts as usize];
     for tick in 0..setting.ticks {
         for key in 0..accounts {
             jobs.entry(key).or_insert_with(|| {
@@ -426,14 +424,17 @@ pub(super) fn longest_wait(setting: &Setting) -> Wait {
                 // A turn that was another's when the job came counts as well.
                 let bound = (wanted * accounts).div_ceil(quota) + 1;
                 parts.push(ticks / bound as f64);
-                waited[key as usize] += ticks / wanted as f64;
+                let (all_ticks, all_units) = &mut waited[key as usize];
+                (*all_ticks, *all_units) = (*all_ticks + ticks, *all_units + wanted as f64);
             }
         }
     }
     parts.sort_by(f64::total_cmp);
+    let each = waited.iter().filter(|(_, units)| *units > 0.0).map(|(ticks, units)| ticks / units);
+    let each = each.collect();
     let at = |part: f64| parts.get((parts.len() as f64 * part) as usize).copied();
     let longest = parts.last().copied().unwrap_or(0.0);
-    Wait { p99: at(0.99).unwrap_or(longest), longest, gini: gini(waited) }
+    Wait { p99: at(0.99).unwrap_or(longest), longest, gini: gini(each) }
 }
 
 /// How unequal: 0 if all have the same, nearly 1 if one has all.

@@ -122,12 +122,12 @@ async fn a_database_of_another_program_or_version_is_refused() {
     home.open().await.close().await.unwrap();
     tamper(&home, "INSERT INTO schema_versions VALUES (999, 'later', 'x')").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 6: use the program that wrote it, or a later one"]
+    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 7: use the program that wrote it, or a later one"]
         .assert_eq(&told(&home, &error));
 
     tamper(&home, "UPDATE schema_versions SET version = version - 1000").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-1, "later")]"#]]
+    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-996, "bank"), (-995, "unchecked"), (-994, "saved"), (-993, "market"), (-1, "later")]"#]]
         .assert_eq(&told(&home, &error));
     tamper(&home, "DELETE FROM schema_versions").await;
     assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::Schema { .. }));
@@ -180,9 +180,9 @@ async fn a_damaged_file_is_said() {
     db.commit(&(1..=5_000).map(transfer).collect::<Vec<_>>()).await.unwrap();
     db.close().await.unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(home.url()).unwrap();
-    // All but the first pages, which have the schema.
+    // All but the first pages, which have the schema, and what is read at the start.
     let length = file.metadata().unwrap().len();
-    file.write_all_at(&vec![0xa5; (length - 40 * 4_096) as usize], 40 * 4_096).unwrap();
+    file.write_all_at(&vec![0xa5; (length - 80 * 4_096) as usize], 80 * 4_096).unwrap();
     let db = home.open().await;
     let visit = |_: &_| std::ops::ControlFlow::Continue(());
     let error = db.each_transfer(0, visit).await.unwrap_err();

@@ -156,6 +156,7 @@ async fn earnings_are_those_of_leases_on_bills() {
             let mut lease = sample::lease(random);
             (lease.id, lease.host, lease.fuel) = (LeaseId(n), sample::host_id(n % 3), Fuel(n));
             lease.job = JobId(if n == 11 { 2 } else { 1 });
+            lease.price = Price(if n == 11 { 7 } else { 100 });
             lease.bill = (n != 5).then_some(BillId(9));
             Change::Lease(Box::new(lease))
         }));

@@ -1,9 +1,9 @@
 //! Where groups are sought, on made-up machines; and what is held, on this one.
 
-use std::{fs, io};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use tempfile::TempDir;
 
