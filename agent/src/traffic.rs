@@ -2,9 +2,9 @@
 //!
 //! Objects are set aside for before any of their bytes move, with what the protocols below add, so
 //! no cap is exceeded by the last one. What is written down is ahead of what was moved: an agent
-//! that is killed has counted too much, never too little. A rate holds what is sent exactly; what is
-//! fetched is held by not reading on, so the other side may send one window ahead.
-//! Frames of the session are counted and not held: without them nothing could be given back.
+//! that is killed has counted too much, never too little. A rate holds what is sent exactly; what
+//! is fetched is held by not reading on, so the other side may send one window ahead. Frames of the
+//! session are counted and not held: without them nothing could be given back.
 
 use std::io;
 use std::pin::Pin;

@@ -418,8 +418,8 @@ pub struct SubmitRequest {
     pub spec: JobSpec,
     /// Chosen by the caller: the same key gives the same job, however often it is sent.
     pub key: Option<String>,
-    /// The most that the job pays for a gigafuel; if not said, where a market makes the price, twice
-    /// the price of now.
+    /// The most that the job pays for a gigafuel; if not said, where a market makes the price,
+    /// twice the price of now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bid: Option<Price>,
 }

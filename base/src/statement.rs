@@ -55,8 +55,8 @@ pub struct SignedHead {
     pub signature: String,
 }
 
-/// Where the whole ledger stood, with the word of the complex: the same for all owners, so that they
-/// can compare what they were told.
+/// Where the whole ledger stood, with the word of the complex: the same for all owners, so that
+/// they can compare what they were told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignedLedgerHead {

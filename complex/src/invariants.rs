@@ -3,8 +3,8 @@
 //! docs/internals/bank.md.
 //!
 //! Each run is random and repeats from its seed: transfers, holds, posts, voids, expiries,
-//! exchanges of currencies, repetitions, amounts near what can be counted; and servers that die before or
-//! behind any commit, after which whoever was not answered asks again.
+//! exchanges of currencies, repetitions, amounts near what can be counted; and servers that die
+//! before or behind any commit, after which whoever was not answered asks again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

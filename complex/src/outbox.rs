@@ -2,8 +2,8 @@
 //!
 //! Only the server that leads runs it. Whatever it is killed in the middle of is done again: a
 //! payout waits in the database until its rail has answered for good, and is sent under the same
-//! key each time; a deposit stays with its rail until it is credited, and counts once by its id. How often a
-//! payout was tried is remembered here alone, and begins again with the server.
+//! key each time; a deposit stays with its rail until it is credited, and counts once by its id.
+//! How often a payout was tried is remembered here alone, and begins again with the server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

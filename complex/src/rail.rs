@@ -9,7 +9,8 @@
 //! * [`Sent::Never`]: it will never be paid, whatever happens. The credits go back.
 //! * [`Sent::Later`]: everything else, above all "no answer". It is sent again *under the same
 //!   key*, maybe by another server, after a crash, or while the first call still runs; so the
-//!   provider must know keys (most do, as "idempotency keys"), or the rail must keep them, as the file does.
+//!   provider must know keys (most do, as "idempotency keys"), or the rail must keep them, as the
+//!   file does.
 //!
 //! When in doubt a rail says `Later`: to say `Never` of something that was paid gives money away.
 

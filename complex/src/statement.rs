@@ -65,8 +65,8 @@ impl Heads {
     }
 }
 
-/// Position and hash of the last transfer before a moment: (0, zeros) if there is none. The clock of
-/// the ledger never runs backwards, so that few rows are looked at.
+/// Position and hash of the last transfer before a moment: (0, zeros) if there is none. The clock
+/// of the ledger never runs backwards, so that few rows are looked at.
 pub(crate) async fn ledger_before(db: &Db, before: Time) -> Result<(u64, Guid), ReadError> {
     // All up to `low` are before it; `high` and all behind are not there, or not before it.
     let (mut low, mut high, mut hash) = (0, u64::MAX >> 1, Guid([0; 32]));

@@ -50,7 +50,8 @@ impl Client {
         self.json(Call::get("/v1/bank/rails")).await
     }
 
-    /// Where the whole ledger stood before a moment, or at the last midnight (UTC). Not checked here.
+    /// Where the whole ledger stood before a moment, or at the last midnight (UTC). Not checked
+    /// here.
     pub async fn ledger_head(&self, before: Option<Time>) -> Result<SignedLedgerHead, ClientError> {
         let query = query(&[("before", before.map(|time| time.0))]);
         self.json(Call::get(format!("/v1/ledger/head{query}"))).await

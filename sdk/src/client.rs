@@ -249,9 +249,9 @@ impl Client {
         self.json(Call::get(format!("/v1/accounts/{}/earnings", escape(which)))).await
     }
 
-    /// Gives credits to an account, or proposes to; for operators. With a key it is repeated until there is an
-    /// answer, and grants once however often it arrives; without one it is not when nobody knows
-    /// whether it was carried out: look at the statement then.
+    /// Gives credits to an account, or proposes to; for operators. With a key it is repeated until
+    /// there is an answer, and grants once however often it arrives; without one it is not when
+    /// nobody knows whether it was carried out: look at the statement then.
     pub async fn credit(
         &self,
         which: &str,

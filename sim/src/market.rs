@@ -2,8 +2,8 @@
 //! prices jump, whether promises are kept, and what it brings to be clever; beside the targets.
 //!
 //! The kernel's market as it ships (`kernel::market`), with people whose values are known, so that
-//! what came of it can be compared with the best that could have come. No network and no machine: in
-//! `kernel::complex` the same parts work on real leases.
+//! what came of it can be compared with the best that could have come. No network and no machine:
+//! in `kernel::complex` the same parts work on real leases.
 
 mod auction;
 mod chart;

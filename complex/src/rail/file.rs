@@ -4,9 +4,9 @@
 //! and an example of a rail. In its folder:
 //!
 //! * `payouts.jsonl`: a line of JSON for each payout, on the disk before it counts as paid. Each
-//!   key stands in it once: the file itself is what remembers keys. It is locked while it is read and
-//!   appended to, so that a server that was deposed and does not know it yet does not write twice.
-//!   It must not be cut or moved while payouts wait.
+//!   key stands in it once: the file itself is what remembers keys. It is locked while it is read
+//!   and appended to, so that a server that was deposed and does not know it yet does not write
+//!   twice. It must not be cut or moved while payouts wait.
 //! * `deposits/NAME.json`: what came in, `{"id": "...", "account": "ada", "amount": "12.50"}`.
 //!   Write it under another name first (not ending in `.json`) and rename it. It moves to
 //!   `deposits/done/` once it is credited, or to `deposits/bad/` with a text that says why not.

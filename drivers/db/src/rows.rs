@@ -3,12 +3,12 @@
 //! The shapes are `isos_base::record`'s; the tables are `migrations/`'s.
 
 mod bank;
+mod market;
+mod reason;
 mod saved;
 
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ReservationId};
-mod market;
-
 use isos_base::price::Price;
 use isos_base::record::{
     AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
@@ -18,6 +18,7 @@ use isos_base::record::{
 use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
 
+use self::reason::{kind, reason, reason_of};
 use crate::cells::{BadRow, Binder, Reader, transfer_bytes};
 use crate::sql::Row;
 use crate::table::{Again, Table};
@@ -409,54 +410,6 @@ impl Record for VoteBatch {
             results: from.packed()?,
         })
     }
-}
-
-fn kind(kind: TransferKind) -> &'static str {
-    match kind {
-        TransferKind::Direct => "direct",
-        TransferKind::Hold => "hold",
-        TransferKind::Post => "post",
-        TransferKind::Void => "void",
-        TransferKind::Expire => "expire",
-    }
-}
-
-/// A reason in three columns: its name, the job or lease, the text.
-fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str>) {
-    match reason {
-        Reason::Grant(note) => ("grant", None, Some(note)),
-        Reason::Hold(job) => ("hold", Some(job.0), None),
-        Reason::Charge(bill) => ("charge", Some(bill.0), None),
-        Reason::Pay(bill) => ("pay", Some(bill.0), None),
-        Reason::Fee(bill) => ("fee", Some(bill.0), None),
-        Reason::Rounding(bill) => ("rounding", Some(bill.0), None),
-        Reason::Release(job) => ("release", Some(job.0), None),
-        Reason::Gift(note) => ("gift", None, Some(note)),
-        Reason::Payout(payout) => ("payout", Some(payout.0), None),
-        Reason::Refused(payout, note) => ("refused", Some(payout.0), Some(note)),
-        Reason::Deposit(note) => ("deposit", None, Some(note)),
-        Reason::Reserve(reservation) => ("reserve", Some(reservation.0), None),
-        Reason::Compensation(reservation) => ("compensation", Some(reservation.0), None),
-    }
-}
-
-fn reason_of(name: &str, about: Option<u64>, note: Option<String>) -> Option<Reason> {
-    Some(match (name, about, note) {
-        ("grant", None, Some(note)) => Reason::Grant(note),
-        ("hold", Some(job), None) => Reason::Hold(JobId(job)),
-        ("charge", Some(bill), None) => Reason::Charge(BillId(bill)),
-        ("pay", Some(bill), None) => Reason::Pay(BillId(bill)),
-        ("fee", Some(bill), None) => Reason::Fee(BillId(bill)),
-        ("rounding", Some(bill), None) => Reason::Rounding(BillId(bill)),
-        ("release", Some(job), None) => Reason::Release(JobId(job)),
-        ("gift", None, Some(note)) => Reason::Gift(note),
-        ("payout", Some(payout), None) => Reason::Payout(PayoutId(payout)),
-        ("refused", Some(payout), Some(note)) => Reason::Refused(PayoutId(payout), note),
-        ("deposit", None, Some(note)) => Reason::Deposit(note),
-        ("reserve", Some(id), None) => Reason::Reserve(ReservationId(id)),
-        ("compensation", Some(id), None) => Reason::Compensation(ReservationId(id)),
-        _ => return None,
-    })
 }
 
 impl Record for TransferRecord {

@@ -21,8 +21,8 @@ pub struct ProbeConfig {
     pub disk_path: PathBuf,
     /// A TOML file that replaces readings while it exists, for tests: `idle = "0s"`,
     /// `other_load = 1.5`, `memory_free = "2GiB"`, `disk_free`, `power = "battery 45%"`,
-    /// `metered = true`, `temperature = 71.5`, `utc_offset = "+02:00"`; any may be left out or `"unknown"`. A file with
-    /// a mistake makes every reading unknown and says why.
+    /// `metered = true`, `temperature = 71.5`, `utc_offset = "+02:00"`; any may be left out or
+    /// `"unknown"`. A file with a mistake makes every reading unknown and says why.
     pub sensors_file: Option<PathBuf>,
 }
 

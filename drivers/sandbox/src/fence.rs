@@ -9,8 +9,8 @@
 //! * `cores`: without groups, work is kept on so many cores
 //!
 //! Each limit says who holds it and what that cannot do ([`Keeper`]); a limit that falls back does
-//! so with its reason. The freezer of version 1 is not used: what it has frozen cannot be killed, so
-//! an agent that dies would leave it behind. There, and where there are no groups, children are
+//! so with its reason. The freezer of version 1 is not used: what it has frozen cannot be killed,
+//! so an agent that dies would leave it behind. There, and where there are no groups, children are
 //! stopped by a signal alone.
 
 mod cores;

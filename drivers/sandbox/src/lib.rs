@@ -188,8 +188,8 @@ impl Sandbox {
         self.fence.freeze(frozen);
     }
 
-    /// Keeps at most so much compiled code from now on, and never more than it was made for. What is
-    /// there already stays until [`Sandbox::shrink_code`].
+    /// Keeps at most so much compiled code from now on, and never more than it was made for. What
+    /// is there already stays until [`Sandbox::shrink_code`].
     pub fn set_code_max(&self, max: Bytes) {
         self.store.set_most(max.min(self.config.cache_max));
     }
@@ -259,7 +259,8 @@ pub fn page_size() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Who would hold an owner's limits on this machine: makes what a sandbox would make, and removes it.
+/// Who would hold an owner's limits on this machine: makes what a sandbox would make, and removes
+/// it.
 #[must_use]
 pub fn keepers_here() -> Vec<Keeper> {
     Fence::new(true).keepers()

@@ -1,11 +1,11 @@
-//! The market at work: every thirty seconds each class of hosts is cleared, and leases granted until
-//! the next time have the price that came of it.
+//! The market at work: every thirty seconds each class of hosts is cleared, and leases granted
+//! until the next time have the price that came of it.
 //!
-//! All capacity is auctioned anew at each tick, since leases are short: what hosts offer at what they
-//! ask against what jobs want at what they bid. Where that is too thin the posted price stands. A
-//! lease has the price at which it was granted until it ends. Jobs that bid less than the price get
-//! their account's turn of a tenth of the supply, at the price at which a tenth of it sells. Where
-//! the operator fixes the price nothing of this happens.
+//! All capacity is auctioned anew at each tick, since leases are short: what hosts offer at what
+//! they ask against what jobs want at what they bid. Where that is too thin the posted price
+//! stands. A lease has the price at which it was granted until it ends. Jobs that bid less than the
+//! price get their account's turn of a tenth of the supply, at the price at which a tenth of it
+//! sells. Where the operator fixes the price nothing of this happens.
 
 mod reserve;
 mod view;
@@ -43,8 +43,8 @@ pub enum Pricing {
     Market(Band),
 }
 
-/// A job bids so many times the price of now if nobody says what it bids. It pays the price, not the
-/// bid; what it bids is only set aside.
+/// A job bids so many times the price of now if nobody says what it bids. It pays the price, not
+/// the bid; what it bids is only set aside.
 const HEADROOM: u32 = 2;
 /// Jobs whose bids are looked at in a tick.
 const BIDS_MAX: usize = 65_536;

@@ -1,8 +1,8 @@
 //! Jobs that could run in several classes: where each of them bids.
 //!
 //! Who bids most chooses first, and takes the cheapest class in which it can run and that has room;
-//! what it wants beyond that goes to the next one. What nobody has room for is a bid in the cheapest
-//! of its classes, whose price it raises.
+//! what it wants beyond that goes to the next one. What nobody has room for is a bid in the
+//! cheapest of its classes, whose price it raises.
 
 use std::cmp::Reverse;
 

@@ -57,8 +57,8 @@ impl<B, A> Clearing<B, A> {
 }
 
 impl<B: Eq + Copy, A: Eq + Copy> Clearing<B, A> {
-    /// Whether too little is traded for the price to mean anything, or the price is that of one side
-    /// alone: one seller, or one buyer against whom nobody bids.
+    /// Whether too little is traded for the price to mean anything, or the price is that of one
+    /// side alone: one seller, or one buyer against whom nobody bids.
     #[must_use]
     pub fn is_thin(&self) -> bool {
         fn alone<K: Eq + Copy>(mut of: impl Iterator<Item = K>) -> bool {

@@ -293,7 +293,10 @@ mod tests {
         fn no_day_has_more_than_its_cap_however_the_clock_moves(
             day_max in 1u64..2_000,
             month_max in 1u64..8_000,
-            steps in proptest::collection::vec((0i64..40 * 86_400, -50_000i32..50_000, 0u64..900), 1..80),
+            steps in proptest::collection::vec(
+                (0i64..40 * 86_400, -50_000i32..50_000, 0u64..900),
+                1..80,
+            ),
         ) {
             let limits = NetworkLimits {
                 day_max: Some(Bytes(day_max)),

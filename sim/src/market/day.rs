@@ -1,9 +1,9 @@
-//! A day of one class: hosts come and go with the hour, accounts have work and have none, and one of
-//! them may be clever.
+//! A day of one class: hosts come and go with the hour, accounts have work and have none, and one
+//! of them may be clever.
 //!
 //! Each tick is as in the complex: bids and asks are cleared, at the posted price where that is too
-//! thin, and a tenth of the supply goes in turn to those that bid less. What an account cannot use in
-//! a tick is lost to it: an account that waits for a better price is measured by what it misses.
+//! thin, and a tenth of the supply goes in turn to those that bid less. What an account cannot use
+//! in a tick is lost to it: an account that waits for a better price is measured by what it misses.
 
 use std::collections::BTreeMap;
 

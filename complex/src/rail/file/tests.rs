@@ -1,3 +1,5 @@
+//! The file rail over folders of its own: what is in them after crashes, repetitions and others.
+
 use isos_base::record::{PayoutRecord, PayoutState};
 use isos_base::{AccountId, PayoutId, Time, TransferId};
 

@@ -1,11 +1,11 @@
-//! Firm reservations: cores that an account has for itself from one time to another, at a price that
-//! is known, or it is compensated.
+//! Firm reservations: cores that an account has for itself from one time to another, at a price
+//! that is known, or it is compensated.
 //!
 //! In the window the account's jobs are served first, at the reserved price, until they have had so
 //! many cores. Nothing stands idle for them: leases end within seconds. So what a reservation costs
-//! is the promise alone: for each core and tick that was not short, the forward price less the price
-//! of the work. Breaches are paid from the fees of the complex, which gets the premiums; hosts that
-//! lend what is idle never pay for leaving.
+//! is the promise alone: for each core and tick that was not short, the forward price less the
+//! price of the work. Breaches are paid from the fees of the complex, which gets the premiums;
+//! hosts that lend what is idle never pay for leaving.
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::market::{ReservationRecord, ReservationState};
@@ -252,8 +252,8 @@ impl Complex {
         (given.saturating_add(waiting).min(cores), given)
     }
 
-    /// Settles a reservation: what was not short is paid for, the rest goes back, and what was short
-    /// is compensated as far as there are fees.
+    /// Settles a reservation: what was not short is paid for, the rest goes back, and what was
+    /// short is compensated as far as there are fees.
     fn end_reservation(
         &mut self,
         id: ReservationId,

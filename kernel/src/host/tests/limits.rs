@@ -1,5 +1,5 @@
-//! The owner's limits, policy and machine together: whatever the sensors read, the clocks do and the
-//! owner says, in any order, nothing runs that must not, and what runs is held to its share.
+//! The owner's limits, policy and machine together: whatever the sensors read, the clocks do and
+//! the owner says, in any order, nothing runs that must not, and what runs is held to its share.
 //!
 //! The policy is read off its numbers a second time here, by code that shares nothing with it.
 

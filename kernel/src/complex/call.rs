@@ -1,0 +1,111 @@
+//! What can be asked of a complex, and what it answers.
+
+use isos_base::api::{AccountView, JobView};
+use isos_base::job::JobSpec;
+use isos_base::market::ReservationRecord;
+use isos_base::price::Price;
+use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
+use serde::{Deserialize, Serialize};
+
+use super::{BankCall, BankReply, Wish};
+
+/// What can be asked for. Rights have been checked by the shell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Call {
+    /// Run a job.
+    Submit {
+        /// Who pays.
+        account: AccountId,
+        /// What.
+        spec: Box<JobSpec>,
+        /// The caller's idempotency key.
+        key: Option<String>,
+    },
+    /// Run a job that says what it pays at the most.
+    SubmitBid {
+        /// Who pays.
+        account: AccountId,
+        /// What.
+        spec: Box<JobSpec>,
+        /// The caller's idempotency key.
+        key: Option<String>,
+        /// The most for a gigafuel.
+        bid: Price,
+    },
+    /// Change what a job pays at the most.
+    Bid {
+        /// Which.
+        job: JobId,
+        /// The most for a gigafuel.
+        bid: Price,
+    },
+    /// Promise cores to an account.
+    Reserve {
+        /// To whom.
+        account: AccountId,
+        /// What.
+        wish: Wish,
+    },
+    /// Give a reservation up.
+    Unreserve {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        id: ReservationId,
+    },
+    /// Stop a job.
+    Cancel {
+        /// Which.
+        job: JobId,
+    },
+    /// The account of this name, made if there is none.
+    OpenAccount {
+        /// Its name.
+        name: String,
+        /// Credits that a new one starts with.
+        welcome: MicroCredits,
+    },
+    /// New credits for an account, by the operator.
+    Mint {
+        /// For whom.
+        account: AccountId,
+        /// How much.
+        amount: MicroCredits,
+        /// Why, for the statement.
+        why: String,
+        /// The caller's idempotency key.
+        #[serde(default)]
+        key: Option<String>,
+        /// Which operator, by the account of the token.
+        #[serde(default)]
+        by: AccountId,
+    },
+    /// A token is good no more.
+    RevokeToken {
+        /// Its id.
+        id: Vec<u8>,
+        /// When it would have expired anyway.
+        until: Time,
+    },
+    /// Something of the bank.
+    Bank(BankCall),
+}
+
+/// The answer to a [`Call`] that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The job.
+    Job(Box<JobView>),
+    /// The job, which ended so long ago that only the database knows it.
+    Ended(JobId),
+    /// The account.
+    Account(AccountId),
+    /// The reservation.
+    Reserved(Box<ReservationRecord>),
+    /// The account that has got credits, as it is now.
+    Credited(Box<AccountView>),
+    /// It is done.
+    Done,
+    /// What the bank says.
+    Bank(BankReply),
+}
