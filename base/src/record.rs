@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bank::{PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
 pub use saved::{KeptCheckpoint, Referee, SavedRecord};
+pub use states::TaskState;
 pub use tables::Tables;
 
 use crate::guid::Guid;
@@ -26,7 +27,7 @@ use crate::price::Price;
 use crate::ranges::TaskRange;
 use crate::task::TaskResult;
 use crate::time::Time;
-use crate::units::{Bytes, Fuel, MicroCredits};
+use crate::units::{Fuel, MicroCredits};
 
 /// The complex's own accounts.
 pub mod system {
@@ -217,35 +218,6 @@ pub struct JobRecord {
     /// Why the tasks that were still open when the job ended were given up, all at once: they have
     /// no results of their own.
     pub why: Option<String>,
-}
-
-/// Where a task stands: two bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum TaskState {
-    /// Not accepted yet: waiting, running, or with too few votes.
-    Open = 0,
-    /// A result with exit code 0 was accepted.
-    Done = 1,
-    /// A result was accepted that says the program failed.
-    Failed = 2,
-    /// Given up: too many faults, no agreement, cancelled.
-    GivenUp = 3,
-}
-
-impl TaskState {
-    /// From its two bits.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Self {
-        match bits & 3 {
-            0 => Self::Open,
-            1 => Self::Done,
-            2 => Self::Failed,
-            _ => Self::GivenUp,
-        }
-    }
 }
 
 /// The states of tasks `chunk * CHUNK_TASKS ..`, two bits each, the first in the lowest bits.

@@ -1,7 +1,7 @@
 //! Rails: ways for money out of the complex and in. A payment provider is one file with one trait.
 //!
 //! To add one: a file in this folder with a type that implements [`Rail`], and a line in
-//! [`open`]. Everything hard is done elsewhere: what is held, limits, the outbox, retries with
+//! `open`. Everything hard is done elsewhere: what is held, limits, the outbox, retries with
 //! back-off, who leads. What is left for a rail is to say one thing to the provider and to
 //! understand the answer. The three answers of [`Rail::send`] are the whole contract:
 //!

@@ -1,8 +1,38 @@
-//! Reading task states as they are packed, two bits a task: whole bytes at a time where
-//! neighbours are alike.
+//! States of tasks, packed two bits a task, and read whole bytes at a time where neighbours are
+//! alike.
 
-use super::TaskState;
+use serde::{Deserialize, Serialize};
+
 use crate::ranges::TaskRange;
+
+/// Where a task stands: two bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum TaskState {
+    /// Not accepted yet: waiting, running, or with too few votes.
+    Open = 0,
+    /// A result with exit code 0 was accepted.
+    Done = 1,
+    /// A result was accepted that says the program failed.
+    Failed = 2,
+    /// Given up: too many faults, no agreement, cancelled.
+    GivenUp = 3,
+}
+
+impl TaskState {
+    /// From its two bits.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Open,
+            1 => Self::Done,
+            2 => Self::Failed,
+            _ => Self::GivenUp,
+        }
+    }
+}
 
 /// The runs of equal states of the first `count` tasks in `bits`, in order; together they are all
 /// of them. What lies behind the end of `bits` is open.
