@@ -33,16 +33,13 @@ pub use restore::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use isos_base::api::{AccountView, JobView, Problem};
+use isos_base::api::{JobView, Problem};
 use isos_base::host::Accept;
-use isos_base::job::JobSpec;
-use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
 use isos_base::wire::{Hello, ToComplex, ToHost};
 use isos_base::{
-    AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, ReservationId, Span,
-    Time,
+    AccountId, BillId, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time,
 };
 
 use serde::{Deserialize, Serialize};

@@ -8,12 +8,12 @@ mod reason;
 mod saved;
 
 use isos_base::guid::Guid;
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ReservationId};
+use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;
 use isos_base::record::{
     AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    JobState, LeaseRecord, LeaseState, Reason, ResultBatch, StateChunk, TransferKind,
-    TransferRecord, Trust, VoteBatch,
+    JobState, LeaseRecord, LeaseState, ResultBatch, StateChunk, TransferKind, TransferRecord,
+    Trust, VoteBatch,
 };
 use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
