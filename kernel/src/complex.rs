@@ -267,6 +267,8 @@ pub struct Complex {
     cores_offered: u32,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     revoked: BTreeMap<Vec<u8>, Time>,
+    /// When what has expired of these two is looked for again: timers fire far more often.
+    forgets: Time,
     last_job: JobId,
     last_lease: LeaseId,
     last_bill: BillId,
@@ -279,6 +281,8 @@ pub struct Complex {
     scratch: Vec<Effect>,
 }
 
+/// Keys and revocations are remembered so much longer than they must be, at the most.
+const FORGET_EACH: Span = Span::secs(60);
 /// Ended jobs that stay in memory for those who just watched them.
 const ENDED_KEPT_MAX: usize = 256;
 
@@ -405,6 +409,7 @@ impl Complex {
             share: FairShare::default(),
             cores_offered: 0,
             idempotency: BTreeMap::new(),
+            forgets: Time(0),
             revoked: BTreeMap::new(),
             last_job: JobId(0),
             last_lease: LeaseId(0),
@@ -509,8 +514,11 @@ impl Complex {
         self.ledger.expire(self.now, &mut changes);
         self.expire_proposals(effects);
         effects.extend(changes.into_iter().map(Effect::Keep));
-        self.idempotency.retain(|_, record| record.expires > self.now);
-        self.revoked.retain(|_, until| *until > self.now);
+        if self.now >= self.forgets {
+            self.forgets = self.now + FORGET_EACH;
+            self.idempotency.retain(|_, record| record.expires > self.now);
+            self.revoked.retain(|_, until| *until > self.now);
+        }
     }
 
     /// Writes what the step changed, each record once.

@@ -437,7 +437,14 @@ const fn saves(job: JobId) -> bool {
 fn roots(job: JobId, task: u32, segments: u64, right: Option<u64>) -> Vec<Guid> {
     let root = |nth| {
         let made_up = right.is_some_and(|right| nth >= right);
-        Guid::of(format!("{job}@{task} {nth} {made_up}").as_bytes())
+        // No hash: there are a hundred of them in a task.
+        let of_task = Random::new(job.0 << 32 | u64::from(task)).next_u64();
+        let mut random = Random::new(of_task ^ (nth << 1 | u64::from(made_up)));
+        let mut bytes = [0; 32];
+        for part in bytes.chunks_exact_mut(8) {
+            part.copy_from_slice(&random.next_u64().to_le_bytes());
+        }
+        Guid(bytes)
     };
     (0..segments).map(root).collect()
 }

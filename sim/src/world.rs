@@ -67,7 +67,8 @@ enum Event {
 struct Scheduled {
     at: Time,
     seq: u64,
-    event: Event,
+    /// Apart, since the heap moves what it orders.
+    event: Box<Event>,
 }
 
 impl PartialEq for Scheduled {
@@ -173,6 +174,7 @@ impl World {
 
     fn at(&mut self, at: Time, event: Event) {
         self.seq += 1;
+        let event = Box::new(event);
         self.heap.push(Reverse(Scheduled { at: at.max(self.now), seq: self.seq, event }));
     }
 
@@ -208,7 +210,7 @@ impl World {
             self.now = next.at;
             self.counts.events += 1;
             self.trace.update(&self.now.0.to_le_bytes());
-            self.happen(next.event);
+            self.happen(*next.event);
             if let Some(what) = self.broken.take() {
                 let at = self.now.since(START).as_secs_f64();
                 return Err(format!("{what} (after {at:.3} s)"));

@@ -459,6 +459,7 @@ impl Job {
         self.counts[state as usize] += 1;
         self.dirty_chunks.insert(task / CHUNK_TASKS);
         self.faults.remove(&task);
+        self.chains.decide(task);
         self.accepted.push(Accepted { task, result, host });
         ballot
     }
@@ -571,6 +572,7 @@ impl Job {
 
     pub(super) fn check_invariants(&self) {
         self.chains.check_invariants();
+        assert!(self.chains.tasks().all(|task| self.is_open(task)), "decided, and still held");
         let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
         assert_eq!(waiting, self.waiting);
         let owed =

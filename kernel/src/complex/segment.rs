@@ -39,6 +39,8 @@ pub(super) struct Chains {
     roots: usize,
     /// Where tasks were granted to go on, and with how much fuel used.
     resumed: BTreeMap<(u32, LeaseId), Fuel>,
+    /// Tasks with runs that were decided in this step.
+    decided: Vec<u32>,
     /// Whether there ever was one: then rows are to be dropped when the job ends.
     pub(super) used: bool,
 }
@@ -73,6 +75,13 @@ impl Chains {
         Some(gone)
     }
 
+    /// A task was decided: what it has saved is forgotten at the end of the step.
+    pub(super) fn decide(&mut self, task: u32) {
+        if self.runs.contains_key(&task) {
+            self.decided.push(task);
+        }
+    }
+
     /// The newest checkpoint of these runs, of so many segments at the most.
     fn newest<'a>(
         runs: impl IntoIterator<Item = &'a SavedRecord>,
@@ -84,6 +93,11 @@ impl Chains {
             .max_by_key(|(_, kept)| kept.segments)?;
         let guid = *run.roots.get(kept.segments.checked_sub(1)? as usize)?;
         Some(Checkpoint { guid, size: kept.size, fuel: kept.fuel })
+    }
+
+    /// Tasks that have saved something.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = u32> {
+        self.runs.keys().copied()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -151,7 +165,7 @@ impl Complex {
         if lease.record.host != host || !lease.out.contains(task) {
             return;
         }
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let Some(job) = self.jobs.get_mut(&job_id).filter(|job| job.is_open(task)) else { return };
         if !saved.is_plausible(job.record.spec.fuel) {
             let why = format!("host {} tells impossible checkpoints", host.short());
             effects.push(Effect::Say(why));
@@ -304,16 +318,19 @@ impl Job {
 
     /// Forgets what decided tasks have saved.
     pub(super) fn forget_saved(&mut self, effects: &mut Vec<Effect>) {
-        if self.chains.runs.is_empty() {
-            return;
-        }
-        let tasks = self.chains.runs.keys().copied();
-        let decided: Vec<u32> = tasks.filter(|&task| !self.is_open(task)).collect();
-        for task in decided {
+        for task in std::mem::take(&mut self.chains.decided) {
+            // Taken back in the same step: it is open again.
+            if self.is_open(task) {
+                continue;
+            }
             for run in self.chains.runs.remove(&task).unwrap_or_default() {
                 self.chains.roots -= run.roots.len();
-                self.chains.resumed.retain(|(of, _), _| *of != task);
                 effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
+            }
+            let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
+            let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
+            for key in gone {
+                self.chains.resumed.remove(&key);
             }
         }
     }

@@ -48,6 +48,8 @@ struct World {
     sessions: u64,
     answers: Vec<Result<Reply, Problem>>,
     memory: Bytes,
+    /// Time of a task on any host.
+    task: Span,
 }
 
 fn host_id(n: u8) -> HostId {
@@ -89,6 +91,7 @@ impl World {
             sessions: 0,
             answers: Vec::new(),
             memory: Bytes::gib(4),
+            task: Span::millis(1),
         };
         let welcome = MicroCredits::credits(1_000);
         world.call(Call::OpenAccount { name: "buyer".into(), welcome }).expect("a fresh name");
@@ -232,7 +235,7 @@ impl World {
                 }
             }
             grant.ranges.retain(|range| !range.is_empty());
-            let busy = Span::millis(results.len() as u64);
+            let busy = Span(self.task.0 * results.len() as u64);
             let (faults, returned) = (Vec::new(), Vec::new());
             leases.push(LeaseReport { lease: grant.lease, results, faults, returned, busy });
         }

@@ -184,19 +184,20 @@ fn reserve(world: &mut World, account: AccountId, cores: u32) -> Result<Reply, P
 #[test]
 fn whoever_reserved_is_first_in_the_window_and_pays_the_premium() {
     let mut world = World::with(market());
+    world.task = Span::secs(1);
     (1..=20).for_each(|n| world.join_at(n, 30));
     let (one, other) = (world.open("one"), world.open("other"));
     let rich = world.open("rich");
-    world.bid(rich, job(900_000), 300);
-    world.bid(other, job(900_000), 290);
+    world.bid(rich, job(6_000), 300);
+    world.bid(other, job(6_000), 290);
     (0..2).for_each(|_| world.tick());
     let too_much = reserve(&mut world, one, 30).unwrap_err();
     assert!(too_much.message.contains("30 cores"), "{}", too_much.message);
     let Ok(Reply::Reserved(made)) = reserve(&mut world, one, 4) else { panic!("not reserved") };
-    let mine = world.bid(one, job(100_000), 1_000);
+    let mine = world.bid(one, job(6_000), 1_000);
     let end = made.until + TICK + TICK;
     while world.now < end {
-        world.pass(Span::millis(500));
+        world.pass(Span::secs(2));
         (1..=20).for_each(|n| _ = world.work(n, 2));
     }
     let record = &world.tables.reservations[&made.id];
