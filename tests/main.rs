@@ -4,6 +4,7 @@
 //! processes that it started.
 
 mod bad_input;
+mod bank;
 mod big;
 mod browser;
 mod checkpoints;
@@ -11,6 +12,7 @@ mod crashes;
 mod exits;
 mod full_disk;
 mod jobs;
+mod market;
 mod money;
 mod owner;
 mod rights;

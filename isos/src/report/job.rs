@@ -146,7 +146,7 @@ impl JobDetails {
             page.field("given up", format!("what was not done: {}", clean(why)));
         }
         page.field("account", job.account.to_string());
-        page.field("price", format!("{} micro-credits per gigafuel", job.price.0));
+        page.field("pays", format!("at most {} micro-credits per gigafuel", job.price.0));
         page.field("held", credits(job.held));
         page.field("spent", credits(job.spent));
         let spec = &job.spec;
