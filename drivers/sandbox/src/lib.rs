@@ -27,6 +27,7 @@ mod p2;
 mod probe;
 mod protocol;
 mod queue;
+mod shape;
 mod spawn;
 mod stop;
 mod task;
