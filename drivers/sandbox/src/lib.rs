@@ -13,6 +13,7 @@
 //! The process that embeds this must call [`child_main`] when it finds itself started as a child,
 //! before it starts any thread.
 
+mod behind;
 mod chamber;
 mod checkpoint;
 mod child;
@@ -43,6 +44,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use isos_base::time::Span;
 use isos_base::{Bytes, Guid};
 
+#[doc(hidden)]
+pub use behind::behind_walls;
 pub use chamber::{Chamber, ChamberGone, Event, Events, OpenError};
 pub use code::{PrepareError, Prepared};
 pub use fence::{Allowed, Keeper};
