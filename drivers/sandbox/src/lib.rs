@@ -21,6 +21,8 @@ mod code;
 mod compile;
 mod engine;
 mod fence;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod host;
 mod link;
 mod p1;
