@@ -12,7 +12,7 @@ use isos_base::key::SecretKey;
 use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord, Trust};
-use isos_base::task::{Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
+use isos_base::task::{Execution, Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};
 use isos_base::trace::{HostStep, HostTrace, Step};
@@ -22,6 +22,8 @@ use isos_base::wire::{
     ToHost,
 };
 use isos_kernel::policy;
+use isos_sandbox::fuzz;
+use isos_sandbox::{Order, Part};
 use serde::Serialize;
 
 /// Good inputs of a target, the most telling first; none for a name that is not one.
@@ -43,6 +45,31 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
             let refused = ObjectAnswer::Refused("full".into());
             [ObjectAnswer::Found(300), ObjectAnswer::Kept, refused].iter().flat_map(both).collect()
         }
+        "sse" => texts(&[
+            ": hello\n\ndata: one\n\nevent: x\r\nid: 7\r\ndata:two\r\n\r\n",
+            "\u{feff}data: a\ndata: b\n\ndata\n\ndatabase: no\n\ndata: unfinished\n",
+        ]),
+        "pipe_to_child" => {
+            let one = Order { task: 1, file: Some(mount()), part: Part::default() };
+            let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3) };
+            vec![fuzz::orders(vec![one, Order { task: 2, file: None, part }])]
+        }
+        "checkpoint" => vec![fuzz::a_checkpoint()],
+        "pipe_from_child" => vec![fuzz::finished(vec![execution()])],
+        // Functions by their numbers, and what they take: see the program that reads this.
+        "preview_1" => vec![
+            (0..46).flat_map(|function| [function, 3, 0x61, 0, 0x65, 4, 0x60, 0x60]).collect(),
+            (0..200_u8).collect(),
+        ],
+        "component" => vec![
+            (0..120).flat_map(|function| [function, 0, 0x61, 0x62]).collect(),
+            (0..200_u8).rev().collect(),
+        ],
+        "program" => vec![
+            b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b"
+                .to_vec(),
+            b"\0asm\x0d\0\x01\0".to_vec(),
+        ],
         "output" => vec![output().encode(), encode(&FileList { files: vec![mount()] })],
         "result_entry" => both(&entry()),
         "record" => records(),
@@ -253,5 +280,16 @@ fn ticket_request() -> TicketRequest {
         account: "lab".into(),
         rights: vec!["join".into(), "read".into()],
         valid: Span::secs(3_600),
+    }
+}
+
+fn execution() -> Execution {
+    Execution {
+        task: 1,
+        end: Ok(Exit::Code(0)),
+        fuel: Fuel(9),
+        wall: Span(5),
+        marks: None,
+        output: output(),
     }
 }

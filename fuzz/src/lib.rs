@@ -2,11 +2,15 @@
 //! understood means the same when it is written and read again.
 //!
 //! `fuzz_targets/` gives each to libFuzzer (`cargo +nightly fuzz run --features libfuzzer ticket`),
-//! `tests/smoke.rs` gives each some thousand inputs on any compiler. Not here: the sandbox's
-//! WebAssembly (wasmtime has its own fuzzers) and frames of the driver's own child.
+//! `tests/smoke.rs` gives each some thousand inputs on any compiler. Not here: what WebAssembly
+//! itself does (wasmtime has its own fuzzers).
 
+#[path = "../../sdk/src/sse.rs"]
+mod events;
 pub mod golden;
+pub mod sandbox;
 
+use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -40,7 +44,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -54,6 +58,13 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "constraint", run: constraint },
     Target { name: "quantity", run: quantity },
     Target { name: "request", run: request },
+    Target { name: "sse", run: sse },
+    Target { name: "pipe_to_child", run: sandbox::pipe_to_child },
+    Target { name: "pipe_from_child", run: sandbox::pipe_from_child },
+    Target { name: "checkpoint", run: sandbox::checkpoint },
+    Target { name: "preview_1", run: sandbox::preview_1 },
+    Target { name: "component", run: sandbox::component },
+    Target { name: "program", run: sandbox::program },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -186,6 +197,20 @@ pub fn request(bytes: &[u8]) {
     json::<TicketRequest>(bytes);
     json::<BidRequest>(bytes);
     json::<ReserveRequest>(bytes);
+}
+
+/// The stream of events that a client reads: the same events however it is cut, none too long.
+pub fn sse(bytes: &[u8]) {
+    const MAX: usize = 200;
+    let read = |piece: usize| {
+        let (mut parser, mut found) = (events::Parser::new(MAX), VecDeque::new());
+        let end = bytes.chunks(piece).try_for_each(|piece| parser.push(piece, &mut found));
+        (end, found)
+    };
+    let whole = read(bytes.len().max(1));
+    assert!(whole.1.iter().all(|event| event.chars().count() <= MAX));
+    assert_eq!(whole, read(1));
+    assert_eq!(whole, read(7));
 }
 
 /// A specification is checked before anything believes it.

@@ -17,7 +17,7 @@ use crate::engine::ENGINE;
 use crate::host::Host;
 use crate::protocol::{Order, Setup};
 use crate::stop::{Answer, Stop};
-use crate::vfs::memory::SavedNode;
+use crate::vfs::memory::{self, SavedNode};
 
 /// A task between two of its segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,7 @@ pub(crate) struct Checkpoint {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
     /// Files and folders of `/out` and `/tmp`, each behind the folder that it is in.
+    #[serde(deserialize_with = "memory::few")]
     pub(crate) files: Vec<SavedNode>,
     /// The number of the next file.
     pub(crate) next_inode: u64,
@@ -101,12 +102,15 @@ impl Host {
         if !self.save_is_due() {
             return Ok(Ok(()));
         }
-        let size = self.vfs.memory.saved_bytes()
-            + (state.len() + self.stdout.len() + self.stderr.len()) as u64;
+        // Each file is looked at, whatever comes of it.
+        self.handles(self.vfs.memory.nodes());
+        let streams = (state.len() + self.stdout.len() + self.stderr.len()) as u64;
+        let Some(files) = self.vfs.memory.saved_bytes() else { return Ok(Err(TooLarge)) };
+        let size = files.saturating_add(streams);
         if Bytes(size) > CHECKPOINT_BYTES_MAX {
             return Ok(Err(TooLarge));
         }
-        self.moves(usize::try_from(size).unwrap_or(usize::MAX));
+        self.pays(usize::try_from(size).unwrap_or(usize::MAX))?;
         let mut saved = Vec::new();
         saved.try_reserve_exact(state.len()).map_err(|_| Stop::NoMemory)?;
         saved.extend_from_slice(state);

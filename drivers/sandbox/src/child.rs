@@ -94,12 +94,18 @@ pub(crate) fn main() -> ExitCode {
             };
         }
     };
-    // Threads exist before the filter that forbids making them; it then holds for all of them.
-    let gate = Arc::new(Barrier::new(threads + 1));
+    // A panic is a bug; a worker that died of it alone would leave its task without an end.
+    std::panic::set_hook(Box::new(|panic| {
+        let _gone = writeln!(io::stderr(), "{panic}");
+        std::process::abort();
+    }));
+    // Threads have come up before the filter that forbids to make them; it then holds for all.
+    let gate = Arc::new(Barrier::new(threads + 2));
     for index in 0..threads {
         let (job, orders, done, gate) = (job.clone(), orders.clone(), done.clone(), gate.clone());
         let work = move || {
             Engine::tls_eager_initialize();
+            gate.wait();
             gate.wait();
             while let Some(order) = orders.pop() {
                 let execution = job.run(&order, &mut |saved| done.tell(saved));
@@ -113,12 +119,18 @@ pub(crate) fn main() -> ExitCode {
         }
     }
     let writer = {
-        let done = done.clone();
-        thread::Builder::new().name("results".into()).spawn(move || write_results(&done))
+        let (done, gate) = (done.clone(), gate.clone());
+        let work = move || {
+            gate.wait();
+            gate.wait();
+            write_results(&done);
+        };
+        thread::Builder::new().name("results".into()).spawn(work)
     };
     if writer.is_err() {
         return ExitCode::from(4);
     }
+    gate.wait();
     walls.seccomp(Duty::Run);
     if write_frame(&mut io::stdout().lock(), &FromChild::Ready(walls.0)).is_err() {
         return ExitCode::from(3);
@@ -144,12 +156,20 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
         walls.be_idle();
     }
     let program = load(&code, component, &setup)?;
+    walls.limit(&limits_of(&setup));
+    walls.no_new_privileges();
+    walls.landlock(source.folders());
+    Ok(Job::new(program, setup, source))
+}
+
+/// What the kernel gives a running child at the most.
+pub(crate) fn limits_of(setup: &Setup) -> [(Resource, u64); 5] {
     let tasks = u64::from(setup.threads.max(1));
     // A checkpoint exists as files, as an object, and on its way.
     let saved = 4 * object_bytes_max().0;
-    let one = setup.spec.memory.0.saturating_add(2 * file_bytes_max(&setup)).saturating_add(saved);
+    let one = setup.spec.memory.0.saturating_add(2 * file_bytes_max(setup)).saturating_add(saved);
     let queued = 2 * setup.spec.output_max.0.saturating_mul(tasks);
-    walls.limit(&[
+    [
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Memlock, 0),
@@ -158,10 +178,7 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
             Resource::Data,
             OWN_BYTES.saturating_add(one.saturating_mul(tasks)).saturating_add(queued),
         ),
-    ]);
-    walls.no_new_privileges();
-    walls.landlock(source.folders());
-    Ok(Job::new(program, setup, source))
+    ]
 }
 
 /// Loads compiled code: into an engine with ready places where there can be one.

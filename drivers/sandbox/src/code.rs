@@ -27,6 +27,8 @@ const REASON_BYTES_MAX: u64 = 4_096;
 const CODE: &str = "code";
 const CHECK: &str = "check";
 const PART: &str = "part";
+/// With which a Rust program ends after a panic.
+const PANIC: i32 = 101;
 
 /// A program that has been checked and compiled here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,6 +336,9 @@ fn verdict(program: Guid, status: ExitStatus, said: &[u8]) -> Result<(), Prepare
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
         (Some(code), _) if code == i32::from(BAD_PROGRAM) => Err(bad(line)),
+        // A panic of the compiler: the program's doing, and not this machine's.
+        (Some(PANIC), _) if said.contains("Cannot allocate memory") => Err(limit("memory")),
+        (Some(PANIC), _) => Err(bad(&format!("the compiler broke down over it: {line}"))),
         (Some(code), _) if code == i32::from(TOO_HARD) => Err(limit("memory")),
         (_, Some(libc::SIGXCPU)) => Err(limit("processor time")),
         // The hard limit on time, or that of all children together on memory.

@@ -12,7 +12,7 @@ use wasmtime::{Memory, StoreContextMut};
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::p1::Descriptors;
 use crate::stop::Stop;
-use crate::vfs::Vfs;
+use crate::vfs::{self, Vfs};
 
 /// What every clock says when the program starts: 2026-01-01 00:00 UTC, in nanoseconds since 1970.
 pub(crate) const CLOCK_START_NS: u64 = 1_767_225_600_000_000_000;
@@ -20,10 +20,14 @@ pub(crate) const CLOCK_START_NS: u64 = 1_767_225_600_000_000_000;
 const CALL_FUEL: u64 = 200;
 /// Bytes that a host function moves for one unit of fuel.
 const BYTES_PER_FUEL: u64 = 8;
+/// A random byte is as dear as these many that are only moved.
+const RANDOM_WEIGHT: usize = 8;
+/// A thing that is looked up, listed or checked by itself is as dear as these many bytes.
+const THING_BYTES: usize = 256;
 /// The virtual clock's step at each look, so that loops that wait for it end.
 const LOOK_NS: u64 = 1_000;
-/// Two looks at the real clock that are further apart than this count as this: the time in
-/// between was a suspension, or other work of the owner's, and not the task's.
+/// Two looks at the real clock that are further apart than this count as this, or as what the
+/// thread computed in between: the rest was a suspension, or work of the owner's, not the task's.
 const GAP_MAX: Duration = Duration::from_millis(50);
 /// Fuel between two looks at the real clock, a few milliseconds. Part of nothing that is compared.
 pub(crate) const WATCH_FUEL: u64 = 10_000_000;
@@ -34,21 +38,31 @@ pub(crate) struct Watch {
     limit: Duration,
     spent: Duration,
     last: Instant,
+    /// Processor time of this thread at that moment.
+    worked: Duration,
 }
 
 impl Watch {
     /// Starts now.
     pub(crate) fn start(limit: Duration) -> Self {
-        Self { limit, spent: Duration::ZERO, last: Instant::now() }
+        Self { limit, spent: Duration::ZERO, last: Instant::now(), worked: worked() }
     }
 
     /// Whether the limit has passed.
     pub(crate) fn is_over(&mut self) -> bool {
         let now = Instant::now();
-        self.spent += now.duration_since(self.last).min(GAP_MAX);
-        self.last = now;
+        let worked = worked();
+        let busy = worked.saturating_sub(self.worked);
+        self.spent += now.duration_since(self.last).min(busy.max(GAP_MAX));
+        (self.last, self.worked) = (now, worked);
         self.spent > self.limit
     }
+}
+
+/// Processor time of this thread.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
 }
 
 /// The state of one task.
@@ -168,6 +182,26 @@ impl Host {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
 
+    /// The same for work that is about to be done: who cannot pay for it does not get it.
+    pub(crate) fn pays(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.moves(bytes);
+        if CALL_FUEL + self.moved / BYTES_PER_FUEL > self.fuel_left {
+            return Err(Stop::OutOfFuel);
+        }
+        Ok(())
+    }
+
+    /// Notes things that the host function handles one by one.
+    pub(crate) fn handles(&mut self, things: usize) {
+        self.moves(things.saturating_mul(THING_BYTES));
+    }
+
+    /// Notes a path that is about to be walked.
+    pub(crate) fn walks(&mut self, path_bytes: usize) {
+        // A part has two bytes at the least, and is looked up in one folder.
+        self.handles(path_bytes.min(vfs::PATH_BYTES_MAX) / 2);
+    }
+
     /// Nanoseconds since the program started: one for each unit of fuel, and what it slept.
     pub(crate) fn monotonic_ns(&mut self) -> u64 {
         self.slept_ns = self.slept_ns.saturating_add(LOOK_NS);
@@ -185,9 +219,10 @@ impl Host {
     }
 
     /// The next random bytes.
-    pub(crate) fn fill_random(&mut self, buffer: &mut [u8]) {
-        self.moves(buffer.len());
+    pub(crate) fn fill_random(&mut self, buffer: &mut [u8]) -> Result<(), Stop> {
+        self.pays(buffer.len().saturating_mul(RANDOM_WEIGHT))?;
         self.random.fill(buffer);
+        Ok(())
     }
 
     /// Appends to a standard stream.
@@ -252,6 +287,10 @@ pub(crate) struct Meter {
     pub(crate) started: Option<Instant>,
 }
 
+/// Instances of a component, and tables: each takes the host some kilobytes, used or not.
+pub(crate) const INSTANCES_MAX: usize = 1_000;
+/// Memories of a task: each takes gigabytes of addresses, used or not.
+pub(crate) const MEMORIES_MAX: usize = 100;
 /// Elements of all tables of a task.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
@@ -328,5 +367,38 @@ impl wasmtime::ResourceLimiter for Meter {
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed()
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a thread that does nothing for a while")]
+    fn a_long_look_away_counts_as_far_as_the_thread_worked() {
+        let limit = Duration::from_millis(150);
+        let mut idle = Watch::start(limit);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!idle.is_over(), "a suspension is not the task's time");
+
+        let mut busy = Watch::start(limit);
+        let start = worked();
+        while worked() - start < Duration::from_millis(200) {
+            std::hint::spin_loop();
+        }
+        assert!(busy.is_over(), "one long call of the host is");
     }
 }

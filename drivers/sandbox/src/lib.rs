@@ -13,6 +13,7 @@
 //! The process that embeds this must call [`child_main`] when it finds itself started as a child,
 //! before it starts any thread.
 
+mod behind;
 mod chamber;
 mod checkpoint;
 mod child;
@@ -20,6 +21,8 @@ mod code;
 mod compile;
 mod engine;
 mod fence;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod host;
 mod link;
 mod p1;
@@ -27,6 +30,7 @@ mod p2;
 mod probe;
 mod protocol;
 mod queue;
+mod shape;
 mod spawn;
 mod stop;
 mod task;
@@ -42,6 +46,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use isos_base::time::Span;
 use isos_base::{Bytes, Guid};
 
+#[doc(hidden)]
+pub use behind::behind_walls;
 pub use chamber::{Chamber, ChamberGone, Event, Events, OpenError};
 pub use code::{PrepareError, Prepared};
 pub use fence::{Allowed, Keeper};

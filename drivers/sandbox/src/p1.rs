@@ -14,6 +14,7 @@ mod process;
 use wasmtime::{Caller, Extern, Linker};
 
 pub(crate) use descriptors::Descriptors;
+pub(crate) use files::LISTED_MAX;
 use guest::Guest;
 
 use crate::host::{Host, enter, leave};
@@ -36,6 +37,7 @@ fn call(
         caller.data_mut().memory = Some(memory);
         memory
     } else {
+        leave(&mut (&mut caller).into())?;
         return Ok(Errno::Invalid as u32);
     };
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
@@ -89,10 +91,7 @@ fn add_process(l: &mut Linker<Host>) -> wasmtime::Result<()> {
     })?;
     l.func_wrap(MODULE, "sched_yield", |c: Ctx<'_>| call(c, |_, _| Ok(())))?;
     l.func_wrap(MODULE, "random_get", |c: Ctx<'_>, buffer: u32, length: u32| {
-        call(c, |g, h| {
-            h.fill_random(g.slice_mut(buffer, length)?);
-            Ok(())
-        })
+        call(c, |g, h| Ok(h.fill_random(g.slice_mut(buffer, length)?)?))
     })?;
     Ok(())
 }

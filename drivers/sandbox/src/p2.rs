@@ -43,8 +43,10 @@ mod bindings {
 
 /// Resources that a component may hold at once.
 const RESOURCES_MAX: usize = 4_096;
+/// Bytes that a component hands over in one call. They are copied before they can be looked at.
+const CALL_BYTES_MAX: usize = 16 << 20;
 /// What a component must export to be a command, without the patch version.
-const RUN: &str = "wasi:cli/run@0.2";
+pub(crate) const RUN: &str = "wasi:cli/run@0.2";
 
 /// A component that is linked and exports `wasi:cli/run`.
 pub(crate) struct Command {
@@ -71,6 +73,7 @@ impl Command {
     /// Runs one task.
     pub(crate) async fn run(store: &mut Store<Host>, command: &Self) -> wasmtime::Result<()> {
         store.data_mut().table.set_max_capacity(RESOURCES_MAX);
+        store.set_hostcall_fuel(CALL_BYTES_MAX);
         store.call_hook(|mut store, hook| match hook {
             CallHook::CallingHost => enter(&mut store),
             CallHook::ReturningFromHost => leave(&mut store),
@@ -116,6 +119,23 @@ fn refuse_sockets(linker: &mut Linker<Host>, program: &Component) -> wasmtime::R
                 types::ComponentItem::ComponentFunc(_) => {
                     instance
                         .func_new(export, |_, function, _, results| refuse(&function, results))?;
+                }
+                // Those of `wasi:io` that the interface uses are the real ones.
+                types::ComponentItem::Resource(_) if export == "input-stream" => {
+                    let ty = wasmtime::component::ResourceType::host::<streams::Input>();
+                    instance.resource(export, ty, |_, _| Ok(()))?;
+                }
+                types::ComponentItem::Resource(_) if export == "output-stream" => {
+                    let ty = wasmtime::component::ResourceType::host::<streams::Output>();
+                    instance.resource(export, ty, |_, _| Ok(()))?;
+                }
+                types::ComponentItem::Resource(_) if export == "pollable" => {
+                    let ty = wasmtime::component::ResourceType::host::<streams::Pollable>();
+                    instance.resource(export, ty, |_, _| Ok(()))?;
+                }
+                types::ComponentItem::Resource(_) if export == "error" => {
+                    let ty = wasmtime::component::ResourceType::host::<streams::StreamFailure>();
+                    instance.resource(export, ty, |_, _| Ok(()))?;
                 }
                 types::ComponentItem::Resource(_) => {
                     let socket = wasmtime::component::ResourceType::host::<NoSocket>();

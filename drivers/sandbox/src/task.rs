@@ -57,8 +57,13 @@ fn quota_of(setup: &Setup) -> Quota {
 
 impl Job {
     pub(crate) fn new(program: Program, setup: Setup, source: Source) -> Self {
+        Self::shared(program, setup, Arc::new(source))
+    }
+
+    /// With a source that others use, too.
+    pub(crate) fn shared(program: Program, setup: Setup, source: Arc<Source>) -> Self {
         let inputs = Arc::new(InDir::of(&setup.spec.inputs));
-        Self { program, setup, inputs, source: Arc::new(source) }
+        Self { program, setup, inputs, source }
     }
 
     /// Runs one task to its end, and says from time to time how far it has come. `tell` says
@@ -100,8 +105,10 @@ impl Job {
         let (mut host, mut roots) = self.resumed(order, of, &watch)?;
         loop {
             if order.part.until.is_some_and(|until| roots.len() >= until as usize) {
-                let end = Saved { task: order.task, fuel: ran.fuel, roots, checkpoint: None };
-                tell(end);
+                // A part of no segments is odd, and nothing is known at its end.
+                if !roots.is_empty() {
+                    tell(Saved { task: order.task, fuel: ran.fuel, roots, checkpoint: None });
+                }
                 return Ok((Ok(Exit::Code(0)), Output::default()));
             }
             let fuel_left = host.saving.fuel_start;
@@ -313,6 +320,11 @@ fn end_of(ran: wasmtime::Result<()>, started: bool) -> Result<Exit, Fault> {
     }
     use wasmtime::Trap as T;
     let Some(trap) = error.downcast_ref::<T>() else {
+        // More instances, tables or memories than are allowed: the same on every host.
+        let text = error.root_cause().to_string();
+        if text.starts_with("resource limit exceeded") {
+            return Err(Fault::BadProgram(text));
+        }
         // Before the start, linking was checked and limits have answered above: what is left is
         // memory or address space. Afterwards, a component broke the rules of its interface.
         let host = !started || error.downcast_ref::<std::io::Error>().is_some();

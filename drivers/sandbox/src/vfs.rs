@@ -17,7 +17,9 @@ use memory::{Memory, Tree};
 use crate::stop::{Answer, Errno, No};
 
 /// Bytes of a path in one call.
-const PATH_BYTES_MAX: usize = 4_096;
+pub(crate) const PATH_BYTES_MAX: usize = 4_096;
+/// Inputs that one task may have open at once. The child's limit is made for as many of each.
+pub(crate) const OPEN_INPUTS_MAX: usize = crate::p1::Descriptors::MAX;
 /// Bytes of one name.
 const NAME_BYTES_MAX: usize = 255;
 /// The inode of `/`; those of memory are even and larger, those of `/in` odd.
@@ -94,12 +96,16 @@ pub(crate) struct Vfs {
     inputs: Arc<InDir>,
     source: Arc<Source>,
     pub(crate) memory: Memory,
+    /// Inputs that are open: each is a descriptor of the child's, which all its tasks share.
+    open_inputs: usize,
+    /// Entries of folders' lists that a component holds.
+    pub(crate) listed: usize,
 }
 
 impl Vfs {
     /// A file system with these inputs, and nothing yet in `/out` and `/tmp`.
     pub(crate) fn new(inputs: Arc<InDir>, source: Arc<Source>, memory: Memory) -> Self {
-        Self { inputs, source, memory }
+        Self { inputs, source, memory, open_inputs: 0, listed: 0 }
     }
 
     /// `/`, open.
@@ -218,7 +224,10 @@ impl Vfs {
         let mut file = None;
         match &node {
             Node::InFile(_) if how.write || how.truncate => return Err(Errno::ReadOnly.into()),
-            Node::InFile(input) => file = Some(self.source.open_input(input)?),
+            Node::InFile(input) => {
+                let input = input.clone();
+                file = Some(self.open_input(&input)?);
+            }
             Node::Memory(id) => {
                 if how.truncate {
                     self.memory.set_size(*id, 0)?;
@@ -230,10 +239,19 @@ impl Vfs {
         Ok(Handle { node, write: how.write, file })
     }
 
+    fn open_input(&mut self, input: &InFile) -> Answer<File> {
+        if self.open_inputs >= OPEN_INPUTS_MAX {
+            return Err(Errno::TooManyDescriptors.into());
+        }
+        let file = self.source.open_input(input)?;
+        self.open_inputs += 1;
+        Ok(file)
+    }
+
     /// A second handle to an open thing, with the same rights.
     pub(crate) fn reopen(&mut self, handle: &Handle) -> Answer<Handle> {
         let file = match &handle.node {
-            Node::InFile(input) => Some(self.source.open_input(input)?),
+            Node::InFile(input) => Some(self.open_input(input)?),
             Node::Memory(id) => {
                 self.memory.opened(*id);
                 None
@@ -245,8 +263,10 @@ impl Vfs {
 
     /// Forgets an open thing; a file without a name goes away with its last handle.
     pub(crate) fn close(&mut self, handle: Handle) {
-        if let Node::Memory(id) = handle.node {
-            self.memory.closed(id);
+        match handle.node {
+            Node::Memory(id) => self.memory.closed(id),
+            Node::InFile(_) => self.open_inputs -= 1,
+            Node::Root | Node::InDir(_) => {}
         }
     }
 

@@ -18,6 +18,9 @@ use seccompiler::{
 };
 
 use crate::protocol::Wall;
+use profile::May;
+
+mod profile;
 
 /// Whether each wall stands, in the order in which they were built.
 #[derive(Debug, Default)]
@@ -110,80 +113,40 @@ pub(crate) enum Duty {
     Run,
 }
 
-/// Both duties: memory, threads' waiting, streams, signals of its own, leaving.
-const CALLS: &[i64] = &[
-    libc::SYS_brk,
-    libc::SYS_clock_getres,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_close,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_fstat,
-    libc::SYS_futex,
-    libc::SYS_getpid,
-    libc::SYS_getrandom,
-    libc::SYS_gettid,
-    libc::SYS_lseek,
-    libc::SYS_madvise,
-    libc::SYS_membarrier,
-    libc::SYS_mremap,
-    libc::SYS_munmap,
-    libc::SYS_nanosleep,
-    libc::SYS_pread64,
-    libc::SYS_read,
-    libc::SYS_restart_syscall,
-    libc::SYS_rseq,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_sched_yield,
-    libc::SYS_set_robust_list,
-    libc::SYS_sigaltstack,
-    libc::SYS_write,
-    libc::SYS_writev,
-];
-
 /// An allow-list; everything else answers "not permitted", so that a library which tries
 /// something new falls back instead of dying.
 fn seccomp(duty: Duty) -> Result<(), String> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        CALLS.iter().map(|call| (*call, Vec::new())).collect();
-    let failed = |error: &dyn std::fmt::Display| error.to_string();
-    let mut when = |call: i64, argument: u8, mask: u64, value: u64| {
-        let op = SeccompCmpOp::MaskedEq(mask);
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
-        rules.insert(call, vec![SeccompRule::new(vec![condition])?]);
-        Ok::<(), seccompiler::BackendError>(())
-    };
-    let write_flags = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
-    let plans: &[(i64, u8, i32, i32)] = match duty {
-        Duty::Run => &[
-            (libc::SYS_openat, 2, write_flags, libc::O_RDONLY),
-            (libc::SYS_mmap, 2, libc::PROT_EXEC, 0),
-            (libc::SYS_mprotect, 2, libc::PROT_EXEC, 0),
-        ],
-        Duty::Compile => &[
-            (libc::SYS_clone, 0, libc::CLONE_THREAD, libc::CLONE_THREAD),
-            (libc::SYS_mmap, 2, 0, 0),
-            (libc::SYS_mprotect, 2, 0, 0),
-        ],
-    };
-    for (call, argument, mask, value) in plans {
-        when(*call, *argument, *mask as u64, *value as u64).map_err(|e| failed(&e))?;
-    }
-    // A signal to itself is how a process aborts.
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    when(libc::SYS_tgkill, 0, u64::from(u32::MAX), own as u64).map_err(|e| failed(&e))?;
+    let mut rules = BTreeMap::new();
+    for row in profile::ROWS {
+        let may = match duty {
+            Duty::Compile => row.compile,
+            Duty::Run => row.run,
+        };
+        let conditions = match may {
+            May::No => continue,
+            May::Yes => Vec::new(),
+            May::Only(bits) => vec![rule(bits.argument, bits.mask as u64, bits.value as u64)?],
+            May::Own => vec![rule(0, u64::from(u32::MAX), own as u64)?],
+        };
+        rules.insert(row.call, conditions);
+    }
     if duty == Duty::Compile {
         // The C library starts threads with clone3, whose flags no filter can see, and falls back
         // to clone where clone3 does not exist. So for this process it does not.
-        rules.insert(libc::SYS_clone3, Vec::new());
-        let missing = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+        rules.insert(profile::MISSING, Vec::new());
+        let missing = BTreeMap::from([(profile::MISSING, Vec::new())]);
         apply(missing, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
     }
     apply(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
+}
+
+/// What one argument must be in the bits of a mask.
+fn rule(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, String> {
+    let op = SeccompCmpOp::MaskedEq(mask);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(|error| error.to_string())
 }
 
 fn apply(

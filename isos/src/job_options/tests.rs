@@ -1,5 +1,7 @@
 //! Job files, and flags over them.
 
+use isos_base::random::Random;
+
 use super::*;
 
 const FILE: &str = r#"
@@ -81,4 +83,62 @@ fn what_a_job_file_must_not_say() {
     assert_eq!(verify, Some(Verify::Credibility { error_ppm: 100 }));
     let nothing = JobOptions::parse("").unwrap();
     assert_eq!(nothing.submission().unwrap_err().code, crate::exit::Code::Usage);
+}
+
+#[test]
+fn odd_texts_are_refused_in_words_and_never_a_panic() {
+    // What tends to break readers: numbers at the ends of their ranges, brackets without end.
+    let telling = [
+        "18446744073709551616",
+        "-1",
+        "1e309",
+        "nan",
+        "9223372036854775807",
+        "\"18446744073709551615GiB\"",
+        "\"1e4000G\"",
+        "\"quorum=255/0\"",
+        "\"credibility=-0\"",
+        "\u{0}",
+        "\u{10ffff}",
+        "[[",
+        "\"\"",
+        "{ a = { b = 1 } }",
+        "1979-05-27T07:32:00Z",
+    ];
+    let mut random = Random::new(1);
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..20_000 {
+        let mut text: Vec<char> = FILE.chars().collect();
+        for _ in 0..=round % 4 {
+            let at = random.below(text.len() as u64 + 1) as usize;
+            let end = (at + random.below(6) as usize).min(text.len());
+            match random.below(4) {
+                0 => drop(text.drain(at..end)),
+                1 => {
+                    let odd = telling[random.below(telling.len() as u64) as usize];
+                    drop(text.splice(at..end, odd.chars()));
+                }
+                2 => text.truncate(at.max(1)),
+                _ => {
+                    let piece = text[at..end].to_vec();
+                    drop(text.splice(at..at, piece));
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        match JobOptions::parse(&text) {
+            // What the file means is checked before anything is made of it.
+            Ok(options) => {
+                good += 1;
+                let _refused = options.submission();
+            }
+            Err(why) => {
+                bad += 1;
+                assert!(!why.is_empty(), "{text}");
+            }
+        }
+    }
+    assert!(good > 100 && bad > 100, "{good} of {bad} are job files");
+    let deep = format!("args = {}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(JobOptions::parse(&deep).is_err());
 }

@@ -56,8 +56,9 @@ const ROOMS: [Room; 14] = [
 const TOPS: [&str; 4] = ["isos", "isos-sim", "isos-tests", "xtask"];
 
 /// Crates (`*` at the end: and all that begin so) that only these packages may name.
-const OWNED: [(&str, &[&str], &str); 8] = [
+const OWNED: [(&str, &[&str], &str); 9] = [
     ("wasmtime*", &["isos-sandbox"], "the engine can be replaced in one room"),
+    ("wasmparser", &["isos-sandbox"], "the engine's parser changes with the engine"),
     ("iroh*", &["isos-net"], "the transport can be replaced in one room"),
     ("sqlx*", &["isos-db"], "SQL stays in one room"),
     ("axum*", &["isos-complex"], "the HTTP server is the complex's"),

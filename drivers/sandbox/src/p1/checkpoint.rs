@@ -47,7 +47,7 @@ pub(super) fn add_to_linker(l: &mut Linker<Host>) -> wasmtime::Result<()> {
         let mut code = FAULT;
         call(c, |g, h| {
             let into = g.slice_mut(at, length)?;
-            h.moves(into.len());
+            h.pays(into.len())?;
             code = match &h.saving.restored {
                 Some(state) if state.len() == into.len() => {
                     into.copy_from_slice(state);

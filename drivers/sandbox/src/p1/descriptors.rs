@@ -73,6 +73,16 @@ impl Descriptors {
         }
     }
 
+    /// Entries of the lists that all others than `fd` hold.
+    pub(super) fn listed(&self, fd: u32) -> usize {
+        let held = self.0.iter().enumerate().filter(|(index, _)| *index != fd as usize);
+        held.filter_map(|(_, descriptor)| match descriptor {
+            Some(Descriptor::Open(file)) => file.list.as_ref().map(Vec::len),
+            _ => None,
+        })
+        .sum()
+    }
+
     /// The folder that a path starts from.
     pub(super) fn base(&self, fd: u32) -> Result<Node, Errno> {
         match self.get(fd)? {

@@ -16,6 +16,8 @@ const RIGHT_TELL: u64 = 1 << 5;
 const RIGHT_WRITE: u64 = 1 << 6;
 /// Every right that preview 1 knows.
 const RIGHTS_ALL: u64 = (1 << 30) - 1;
+/// Entries of all folders' lists that a task holds at once, to go on reading them.
+pub(crate) const LISTED_MAX: usize = 1 << 18;
 /// Bytes of a directory entry in front of its name.
 const ENTRY_BYTES: usize = 24;
 
@@ -191,18 +193,23 @@ impl Host {
             return Err(Errno::BadDescriptor.into());
         }
         let mut done = 0u32;
-        for (address, length) in guest.buffers(list)? {
+        let buffers = guest.buffers(list)?;
+        self.handles(buffers.len());
+        for (address, length) in buffers {
             // The count that is answered has 32 bits.
             let length = length.min(u32::MAX - done);
             let buffer = guest.slice_mut(address, length)?;
             let from = at.checked_add(u64::from(done)).ok_or(Errno::TooLarge)?;
+            let file = self.descriptors.file(fd)?;
+            let left = self.vfs.stat(&file.handle).size.saturating_sub(from);
+            self.pays(buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)))?;
+            let file = self.descriptors.file(fd)?;
             let n = self.vfs.read(&file.handle, from, buffer)?;
             done += n as u32;
             if n < buffer.len() {
                 break;
             }
         }
-        self.moves(done as usize);
         Ok(done)
     }
 
@@ -230,7 +237,9 @@ impl Host {
             Descriptor::Output(stream) => {
                 let stream = *stream;
                 let mut done = 0u32;
-                for (address, length) in guest.buffers(list)? {
+                let buffers = guest.buffers(list)?;
+                self.handles(buffers.len());
+                for (address, length) in buffers {
                     let length = length.min(u32::MAX - done);
                     self.write_stream(stream, guest.slice(address, length)?)?;
                     done += length;
@@ -254,17 +263,24 @@ impl Host {
         list: (u32, u32),
         at: u64,
     ) -> Answer<(u32, u64)> {
-        let file = self.descriptors.file(fd)?;
-        let before = self.vfs.stat(&file.handle).size;
+        self.descriptors.file(fd)?;
         let mut done = 0u32;
-        for (address, length) in guest.buffers(list)? {
+        let buffers = guest.buffers(list)?;
+        self.handles(buffers.len());
+        for (address, length) in buffers {
             let length = length.min(u32::MAX - done);
             let from = at.checked_add(u64::from(done)).ok_or(Errno::TooLarge)?;
-            self.vfs.write(&file.handle, from, guest.slice(address, length)?)?;
+            let bytes = guest.slice(address, length)?;
+            self.pays(bytes.len())?;
+            let file = self.descriptors.file(fd)?;
+            let before = self.vfs.stat(&file.handle).size;
+            self.vfs.write(&file.handle, from, bytes)?;
+            if length > 0 {
+                // A hole in front of the data was filled with zeros, and is paid for.
+                self.moves_sized(from.saturating_sub(before));
+            }
             done += length;
         }
-        // A hole in front of the data is filled with zeros, and paid for.
-        self.moves_sized(u64::from(done) + at.saturating_sub(before));
         Ok((done, at.saturating_add(u64::from(done))))
     }
 
@@ -306,17 +322,27 @@ impl Host {
         cookie: u64,
         out: u32,
     ) -> Answer<()> {
+        let elsewhere = self.descriptors.listed(fd);
         let file = self.descriptors.file_mut(fd).map_err(|_| Errno::NotDirectory)?;
-        if cookie == 0 || file.list.is_none() {
+        let fresh = cookie == 0 || file.list.is_none();
+        if fresh {
             let own = self.vfs.stat(&file.handle).inode;
             let dot = |name: &str| Entry { name: name.into(), kind: Kind::Dir, inode: own };
             let mut list = vec![dot("."), dot("..")];
             list.extend(self.vfs.list(&file.handle)?);
-            file.list = Some(list);
+            let entries = list.len();
+            file.list = (elsewhere + entries <= LISTED_MAX).then_some(list);
+            // Paid for whatever comes of it.
+            self.handles(entries);
+        }
+        let file = self.descriptors.file(fd)?;
+        let full = fresh && file.list.is_none();
+        if full {
+            return Err(Errno::TooManyDescriptors.into());
         }
         let list = file.list.as_deref().unwrap_or_default();
         let room = guest.slice_mut(buffer, length)?;
-        let mut used = 0;
+        let (mut used, mut handed) = (0, 0);
         let from = usize::try_from(cookie).unwrap_or(usize::MAX).min(list.len());
         for (index, entry) in list.iter().enumerate().skip(from) {
             let mut bytes = Vec::with_capacity(ENTRY_BYTES + entry.name.len());
@@ -328,13 +354,14 @@ impl Host {
             let n = bytes.len().min(room.len() - used);
             room[used..used + n].copy_from_slice(&bytes[..n]);
             used += n;
+            handed += 1;
             // A full buffer, even with half an entry, tells the program to ask for more.
             if n < bytes.len() {
                 break;
             }
         }
-        let listed = list.len();
-        self.moves(used + if cookie == 0 { listed * ENTRY_BYTES } else { 0 });
+        self.handles(handed);
+        self.moves(used);
         Ok(guest.put_u32(out, used as u32)?)
     }
 

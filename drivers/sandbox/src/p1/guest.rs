@@ -1,6 +1,7 @@
 //! The program's memory, read and written only through checked ranges.
 
 use crate::stop::Errno;
+use crate::vfs::PATH_BYTES_MAX;
 
 /// Entries of one scatter or gather list.
 const LIST_MAX: u32 = 1_024;
@@ -23,7 +24,11 @@ impl<'a> Guest<'a> {
         self.0.get_mut(from..from + length as usize).ok_or(Errno::Fault)
     }
 
-    pub(super) fn text(&self, (at, length): (u32, u32)) -> Result<&str, Errno> {
+    /// A path; of one that is too long not a byte is looked at.
+    pub(super) fn path(&self, (at, length): (u32, u32)) -> Result<&str, Errno> {
+        if length as usize > PATH_BYTES_MAX {
+            return Err(Errno::NameTooLong);
+        }
         std::str::from_utf8(self.slice(at, length)?).map_err(|_| Errno::BadBytes)
     }
 

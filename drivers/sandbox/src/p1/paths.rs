@@ -36,8 +36,8 @@ impl Host {
             directory: how & DIRECTORY != 0,
             write,
         };
-        let path = guest.text(path)?;
-        self.moves(path.len() * 8);
+        let path = guest.path(path)?;
+        self.walks(path.len());
         let handle = self.vfs.open(&base, path, open)?;
         let dir = self.vfs.stat(&handle).kind == Kind::Dir;
         let file = OpenFile {
@@ -60,15 +60,15 @@ impl Host {
         out: u32,
     ) -> Answer<()> {
         let base = self.descriptors.base(fd)?;
-        let stat = self.vfs.stat_at(&base, guest.text(path)?)?;
-        self.moves(path.1 as usize * 8);
+        self.walks(path.1 as usize);
+        let stat = self.vfs.stat_at(&base, guest.path(path)?)?;
         Ok(put_stat(guest, out, Some(stat))?)
     }
 
     pub(super) fn path_exists(&mut self, guest: &Guest<'_>, fd: u32, path: Text) -> Answer<()> {
         let base = self.descriptors.base(fd)?;
-        self.vfs.stat_at(&base, guest.text(path)?)?;
-        self.moves(path.1 as usize * 8);
+        self.walks(path.1 as usize);
+        self.vfs.stat_at(&base, guest.path(path)?)?;
         Ok(())
     }
 
@@ -79,8 +79,8 @@ impl Host {
         path: Text,
     ) -> Answer<()> {
         let base = self.descriptors.base(fd)?;
-        self.moves(path.1 as usize * 8);
-        self.vfs.create_dir(&base, guest.text(path)?)
+        self.walks(path.1 as usize);
+        self.vfs.create_dir(&base, guest.path(path)?)
     }
 
     pub(super) fn path_remove_directory(
@@ -90,8 +90,8 @@ impl Host {
         path: Text,
     ) -> Answer<()> {
         let base = self.descriptors.base(fd)?;
-        self.moves(path.1 as usize * 8);
-        Ok(self.vfs.remove(&base, guest.text(path)?, Kind::Dir)?)
+        self.walks(path.1 as usize);
+        Ok(self.vfs.remove(&base, guest.path(path)?, Kind::Dir)?)
     }
 
     pub(super) fn path_unlink_file(
@@ -101,8 +101,8 @@ impl Host {
         path: Text,
     ) -> Answer<()> {
         let base = self.descriptors.base(fd)?;
-        self.moves(path.1 as usize * 8);
-        Ok(self.vfs.remove(&base, guest.text(path)?, Kind::File)?)
+        self.walks(path.1 as usize);
+        Ok(self.vfs.remove(&base, guest.path(path)?, Kind::File)?)
     }
 
     pub(super) fn path_rename(
@@ -112,9 +112,10 @@ impl Host {
         (new_fd, to, to_length): (u32, u32, u32),
     ) -> Answer<()> {
         let (base, new_base) = (self.descriptors.base(fd)?, self.descriptors.base(new_fd)?);
-        let from = guest.text((from, from_length))?;
-        let to = guest.text((to, to_length)).map_err(|_| Errno::Fault)?;
-        self.moves((from.len() + to.len()) * 8);
+        let from = guest.path((from, from_length))?;
+        let to = guest.path((to, to_length)).map_err(|_| Errno::Fault)?;
+        self.walks(from.len());
+        self.walks(to.len());
         self.vfs.rename((&base, from), (&new_base, to))
     }
 }

@@ -40,6 +40,7 @@ impl Host {
 
     pub(super) fn args_get(&mut self, guest: &mut Guest<'_>, list: u32, text: u32) -> Answer<()> {
         self.moves(self.args.iter().map(String::len).sum());
+        self.handles(self.args.len());
         Ok(put_texts(guest, &self.args, list, text)?)
     }
 
@@ -49,6 +50,7 @@ impl Host {
         count: u32,
         bytes: u32,
     ) -> Answer<()> {
+        self.moves(self.args.len() * 8);
         Ok(put_sizes(guest, &self.args, count, bytes)?)
     }
 
@@ -60,6 +62,7 @@ impl Host {
     ) -> Answer<()> {
         let texts = self.environment();
         self.moves(texts.iter().map(String::len).sum());
+        self.handles(texts.len());
         Ok(put_texts(guest, &texts, list, text)?)
     }
 
@@ -71,6 +74,7 @@ impl Host {
     ) -> Answer<()> {
         let texts = self.environment();
         self.moves(texts.iter().map(String::len).sum());
+        self.handles(texts.len());
         Ok(put_sizes(guest, &texts, count, bytes)?)
     }
 
@@ -114,7 +118,7 @@ impl Host {
         if n == 0 || n > WAITS_MAX {
             return Err(Errno::Invalid.into());
         }
-        self.moves(n as usize * SUBSCRIPTION_BYTES as usize);
+        self.handles(n as usize);
         let (monotonic, realtime) = (self.monotonic_ns(), self.realtime_ns());
         let mut waits = Vec::with_capacity(n as usize);
         for index in 0..n {

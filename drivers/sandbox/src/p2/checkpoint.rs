@@ -10,12 +10,13 @@ impl checkpoint::Host for Host {
     }
 
     fn restore(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        let state = self.saving.restored.clone();
-        self.moves(state.as_ref().map_or(0, Vec::len));
-        Ok(state)
+        self.pays(self.saving.restored.as_ref().map_or(0, Vec::len))?;
+        Ok(self.saving.restored.clone())
     }
 
     fn save(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), checkpoint::Refused>> {
+        // It was copied before anybody could ask whether a save is due.
+        self.moves(state.len());
         match Self::save(self, &state) {
             Ok(Ok(())) => Ok(Ok(())),
             Ok(Err(_)) => Ok(Err(checkpoint::Refused::TooLarge)),

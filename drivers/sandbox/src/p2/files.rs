@@ -8,6 +8,7 @@ use super::streams::{Input, Output, StreamFailure};
 use super::wasi::clocks::wall_clock::Datetime;
 use super::wasi::filesystem::{preopens, types};
 use crate::host::{CLOCK_START_NS, Host};
+use crate::p1::LISTED_MAX;
 use crate::stop::{Answer, Errno, No};
 use crate::vfs::{Entry, Handle, Kind, Open, Stat, Vfs};
 use types::{DescriptorFlags, DescriptorType, ErrorCode, NewTimestamp, OpenFlags, PathFlags};
@@ -24,7 +25,11 @@ pub struct Descriptor {
 
 /// A folder's list, what is left of it.
 #[derive(Debug)]
-pub struct Listing(std::vec::IntoIter<Entry>);
+pub struct Listing {
+    rest: std::vec::IntoIter<Entry>,
+    /// Entries at the beginning.
+    length: usize,
+}
 
 type Fd = Resource<Descriptor>;
 
@@ -94,7 +99,9 @@ impl Host {
         path: &str,
         work: impl FnOnce(&mut Vfs, &crate::vfs::Node) -> Answer<T>,
     ) -> Answer<T> {
-        self.moves(path.len() * 8);
+        // It was copied before anybody could look at its length.
+        self.moves(path.len());
+        self.walks(path.len());
         let base = self.table.get(fd)?.handle.node.clone();
         work(&mut self.vfs, &base)
     }
@@ -128,12 +135,12 @@ impl types::HostDirectoryEntryStream for Host {
         &mut self,
         list: Resource<Listing>,
     ) -> Answer<Option<types::DirectoryEntry>> {
-        let next = self.table.get_mut(&list)?.0.next();
+        let next = self.table.get_mut(&list)?.rest.next();
         Ok(next.map(|entry| types::DirectoryEntry { type_: type_of(entry.kind), name: entry.name }))
     }
 
     fn drop(&mut self, list: Resource<Listing>) -> wasmtime::Result<()> {
-        self.table.delete(list)?;
+        self.vfs.listed -= self.table.delete(list)?.length;
         Ok(())
     }
 }
@@ -202,10 +209,12 @@ impl types::HostDescriptor for Host {
         if !descriptor.read {
             return Err(Errno::BadDescriptor.into());
         }
-        let mut buffer = vec![0; length.min(READ_BYTES_MAX) as usize];
+        let length = length.min(READ_BYTES_MAX) as usize;
+        self.pays(length)?;
+        let descriptor = self.table.get(&fd)?;
+        let mut buffer = vec![0; length];
         let n = self.vfs.read(&descriptor.handle, offset, &mut buffer)?;
         let end = offset.saturating_add(n as u64) >= self.vfs.stat(&descriptor.handle).size;
-        self.moves(buffer.len());
         buffer.truncate(n);
         Ok((buffer, end))
     }
@@ -213,15 +222,23 @@ impl types::HostDescriptor for Host {
     fn write(&mut self, fd: Fd, bytes: Vec<u8>, offset: u64) -> Answer<u64> {
         let descriptor = self.table.get(&fd)?;
         let hole = offset.saturating_sub(self.vfs.stat(&descriptor.handle).size);
+        self.pays(bytes.len())?;
+        let descriptor = self.table.get(&fd)?;
         self.vfs.write(&descriptor.handle, offset, &bytes)?;
-        self.moves(bytes.len().saturating_add(usize::try_from(hole).unwrap_or(usize::MAX)));
+        self.moves(usize::try_from(hole).unwrap_or(usize::MAX));
         Ok(bytes.len() as u64)
     }
 
     fn read_directory(&mut self, fd: Fd) -> Answer<Resource<Listing>> {
         let list = self.vfs.list(&self.table.get(&fd)?.handle)?;
-        self.moves(list.len() * 24);
-        Ok(self.table.push(Listing(list.into_iter()))?)
+        let length = list.len();
+        self.handles(length);
+        if self.vfs.listed + length > LISTED_MAX {
+            return Err(Errno::TooManyDescriptors.into());
+        }
+        let listing = self.table.push(Listing { rest: list.into_iter(), length })?;
+        self.vfs.listed += length;
+        Ok(listing)
     }
 
     fn create_directory_at(&mut self, fd: Fd, path: String) -> Answer<()> {
@@ -252,10 +269,11 @@ impl types::HostDescriptor for Host {
         &mut self,
         _fd: Fd,
         _: PathFlags,
-        _path: String,
+        path: String,
         _new_fd: Fd,
-        _new_path: String,
+        new_path: String,
     ) -> Answer<()> {
+        self.moves(path.len() + new_path.len());
         Err(Errno::NotSupported.into())
     }
 
@@ -293,10 +311,13 @@ impl types::HostDescriptor for Host {
 
     fn rename_at(&mut self, fd: Fd, from: String, new_fd: Fd, to: String) -> Answer<()> {
         let new_base = self.table.get(&new_fd)?.handle.node.clone();
+        self.moves(to.len());
+        self.walks(to.len());
         self.path(&fd, &from, |vfs, base| vfs.rename((base, &from), (&new_base, &to)))
     }
 
-    fn symlink_at(&mut self, _fd: Fd, _old: String, _new: String) -> Answer<()> {
+    fn symlink_at(&mut self, _fd: Fd, old: String, new: String) -> Answer<()> {
+        self.moves(old.len() + new.len());
         Err(Errno::NotSupported.into())
     }
 

@@ -59,6 +59,7 @@ type Answer<T> = Result<T, StreamNo>;
 impl Host {
     fn read_stream(&mut self, stream: &Resource<Input>, length: u64) -> Answer<Vec<u8>> {
         let length = usize::try_from(length.min(PIECE_BYTES_MAX)).unwrap_or(usize::MAX);
+        self.pays(length)?;
         let mut buffer = vec![0; length];
         let read = match self.table.get_mut(stream)? {
             Input::Empty => 0,
@@ -68,7 +69,6 @@ impl Host {
                 n
             }
         };
-        self.moves(length);
         if read == 0 && length > 0 {
             return Err(StreamNo::Closed);
         }
@@ -77,26 +77,30 @@ impl Host {
     }
 
     fn write_out(&mut self, stream: &Resource<Output>, bytes: &[u8]) -> Answer<()> {
-        let standard = match self.table.get_mut(stream)? {
-            Output::Standard(stream) => Some(*stream),
+        if let Output::Standard(standard) = self.table.get(stream)? {
+            let standard = *standard;
+            return Ok(self.write_stream(standard, bytes)?);
+        }
+        self.pays(bytes.len())?;
+        let mut hole = 0;
+        match self.table.get_mut(stream)? {
+            Output::Standard(_) => {}
             Output::File { handle, offset } => {
+                let end = self.vfs.stat(handle).size;
                 self.vfs.write(handle, *offset, bytes)?;
+                if !bytes.is_empty() {
+                    // Filled with zeros, and paid for.
+                    hole = offset.saturating_sub(end);
+                }
                 *offset += bytes.len() as u64;
-                None
             }
             Output::Append(handle) => {
                 let end = self.vfs.stat(handle).size;
                 self.vfs.write(handle, end, bytes)?;
-                None
-            }
-        };
-        match standard {
-            Some(stream) => Ok(self.write_stream(stream, bytes)?),
-            None => {
-                self.moves(bytes.len());
-                Ok(())
             }
         }
+        self.moves(usize::try_from(hole).unwrap_or(usize::MAX));
+        Ok(())
     }
 }
 
@@ -256,7 +260,7 @@ impl poll::Host for Host {
             // The interface says that this traps.
             return Err(Stop::Aborted.into());
         }
-        self.moves(list.len() * 8);
+        self.handles(list.len());
         let left =
             list.iter().map(|one| self.left_ns(one)).collect::<wasmtime::Result<Vec<_>>>()?;
         let first = left.iter().copied().min().unwrap_or(0);

@@ -15,11 +15,13 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 impl cli::environment::Host for Host {
     fn get_environment(&mut self) -> Made<Vec<(String, String)>> {
         self.moves(self.env.iter().map(|(name, value)| name.len() + value.len()).sum());
+        self.handles(self.env.len());
         Ok(self.env.clone())
     }
 
     fn get_arguments(&mut self) -> Made<Vec<String>> {
         self.moves(self.args.iter().map(String::len).sum());
+        self.handles(self.args.len());
         Ok(self.args.clone())
     }
 
@@ -132,14 +134,14 @@ impl Host {
             return Err(Stop::Aborted.into());
         }
         let mut bytes = vec![0; length as usize];
-        self.fill_random(&mut bytes);
+        self.fill_random(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn random_u64(&mut self) -> u64 {
+    fn random_u64(&mut self) -> Made<u64> {
         let mut bytes = [0; 8];
-        self.fill_random(&mut bytes);
-        u64::from_le_bytes(bytes)
+        self.fill_random(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 }
 
@@ -149,7 +151,7 @@ impl random::random::Host for Host {
     }
 
     fn get_random_u64(&mut self) -> Made<u64> {
-        Ok(self.random_u64())
+        self.random_u64()
     }
 }
 
@@ -159,12 +161,12 @@ impl random::insecure::Host for Host {
     }
 
     fn get_insecure_random_u64(&mut self) -> Made<u64> {
-        Ok(self.random_u64())
+        self.random_u64()
     }
 }
 
 impl random::insecure_seed::Host for Host {
     fn insecure_seed(&mut self) -> Made<(u64, u64)> {
-        Ok((self.random_u64(), self.random_u64()))
+        Ok((self.random_u64()?, self.random_u64()?))
     }
 }

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use isos_base::job::is_plain_path;
 use isos_base::task::OutputFile;
 
-pub(crate) use saved::SavedNode;
+pub(crate) use saved::{SavedNode, few};
 
 use super::{Kind, Stat};
 use crate::stop::{Answer, Errno, Stop};
 
+/// Bytes of a path below `/out` or `/tmp`.
+const PATH_BYTES_MAX: usize = 1_024;
 /// Files and folders under `/tmp`.
 const TMP_NODES_MAX: usize = 65_536;
 
@@ -173,14 +175,17 @@ impl Memory {
         *used = used.checked_sub(bytes).expect("no more is given back than was taken");
     }
 
-    /// Length of a folder's path below its root.
-    fn path_length(&self, mut id: Id) -> usize {
-        let mut length = 0;
-        while let Some(parent) = self.node(id).parent {
-            length += self.node(id).name_length + 1;
-            id = parent;
+    /// Whether a name in a folder makes a path that is too long. Looks no further up than it must:
+    /// by renaming what is above it, a folder can come to lie much deeper.
+    fn is_too_long(&self, mut folder: Id, name: &str) -> bool {
+        let mut length = name.len();
+        while let Some(parent) = self.node(folder).parent
+            && length <= PATH_BYTES_MAX
+        {
+            length += self.node(folder).name_length + 1;
+            folder = parent;
         }
-        length
+        length > PATH_BYTES_MAX
     }
 
     pub(super) fn create(&mut self, parent: Id, name: &str, kind: Kind) -> Answer<Id> {
@@ -188,7 +193,7 @@ impl Memory {
         if parent != tree.root() && self.node(parent).parent.is_none() {
             return Err(Errno::NoEntry.into());
         }
-        if self.path_length(parent) + name.len() > 1_024 {
+        if self.is_too_long(parent, name) {
             return Err(Errno::NameTooLong.into());
         }
         match tree {
@@ -275,6 +280,11 @@ impl Memory {
         if let Content::File(bytes) = &mut self.node_mut(id).content {
             bytes.try_reserve(length.saturating_sub(bytes.len())).map_err(|_| Stop::NoMemory)?;
             bytes.resize(length, 0);
+            // What is given back to the quota is given back to the host, or a file that was cut
+            // would hold twice what its task may.
+            if bytes.capacity() / 2 > length {
+                bytes.shrink_to_fit();
+            }
         }
         Ok(())
     }
@@ -333,6 +343,9 @@ impl Memory {
         if to != self.node(to).tree.root() && self.node(to).parent.is_none() {
             return Err(Errno::NoEntry);
         }
+        if self.is_too_long(to, new_name) {
+            return Err(Errno::NameTooLong);
+        }
         // A folder cannot move into itself.
         let mut above = Some(to);
         while let Some(folder) = above {
@@ -340,9 +353,6 @@ impl Memory {
                 return Err(Errno::Invalid);
             }
             above = self.node(folder).parent;
-        }
-        if self.path_length(to) + new_name.len() > 1_024 {
-            return Err(Errno::NameTooLong);
         }
         if let Some(there) = self.child(to, new_name)? {
             if there == id {
@@ -374,6 +384,10 @@ impl Memory {
             for (name, id) in entries {
                 let path = if above.is_empty() { name } else { format!("{above}/{name}") };
                 match &mut self.node_mut(id).content {
+                    // Nothing below it has a path that an output may have.
+                    Content::Dir(_) if path.len() > PATH_BYTES_MAX => {
+                        return Err(Stop::OutputTooLarge);
+                    }
                     Content::Dir(_) => folders.push((path, id)),
                     Content::File(_) if !is_plain_path(&path) => return Err(Stop::OutputTooLarge),
                     Content::File(bytes) => {

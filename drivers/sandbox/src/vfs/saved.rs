@@ -1,10 +1,14 @@
 //! `/out` and `/tmp` between two segments of a task: all that has a name, nothing that is open.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::{Deserialize, Serialize};
+use isos_base::limits;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Content, Id, Memory, Quota, Tree};
+use super::{Content, Id, Memory, PATH_BYTES_MAX, Quota, TMP_NODES_MAX, Tree};
 use crate::vfs::{Kind, NAME_BYTES_MAX};
 
 /// What a saved file or folder takes besides its path and content, at the most.
@@ -22,21 +26,62 @@ pub(crate) struct SavedNode {
     content: Option<Vec<u8>>,
 }
 
+/// Reads no more of them than one task can have: a node takes much more memory than the few bytes
+/// that say it.
+pub(crate) fn few<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<SavedNode>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<SavedNode>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the files and folders of one task")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut nodes = Vec::new();
+            while let Some(node) = list.next_element()? {
+                if nodes.len() >= limits::OUTPUT_FILES_MAX + TMP_NODES_MAX {
+                    return Err(A::Error::invalid_length(nodes.len(), &self));
+                }
+                nodes.push(node);
+            }
+            Ok(nodes)
+        }
+    }
+
+    source.deserialize_seq(Few)
+}
+
 impl Memory {
+    /// How many files and folders there are.
+    pub(crate) const fn nodes(&self) -> usize {
+        self.out_nodes + self.tmp_nodes
+    }
+
     /// About how many bytes [`Memory::into_saved`] gives, and never fewer than their content.
-    pub(crate) fn saved_bytes(&self) -> u64 {
+    /// Nothing when a path is longer than any that can be made, as those of folders that were put
+    /// into others can be: such files cannot be restored.
+    pub(crate) fn saved_bytes(&self) -> Option<u64> {
         let mut sum = 0;
-        self.walk(|_, path, id| {
+        let walked = self.walk(|_, path, id| {
+            if path.len() > PATH_BYTES_MAX {
+                return ControlFlow::Break(());
+            }
             sum += NODE_BYTES + path.len() as u64 + self.stat(id).size;
+            ControlFlow::Continue(())
         });
-        sum
+        walked.is_continue().then_some(sum)
     }
 
     /// What has a name, each folder before what is in it, and the next inode. Whatever is only open
     /// is forgotten, as descriptors are.
     pub(crate) fn into_saved(mut self) -> (Vec<SavedNode>, u64) {
         let mut found = Vec::new();
-        self.walk(|tree, path, id| found.push((tree == Tree::Out, path.to_owned(), id)));
+        let _whole = self.walk(|tree, path, id| {
+            found.push((tree == Tree::Out, path.to_owned(), id));
+            ControlFlow::Continue(())
+        });
         let nodes = found.into_iter().map(|(out, path, id)| {
             let node = self.node_mut(id);
             let content = match &mut node.content {
@@ -87,7 +132,7 @@ impl Memory {
     }
 
     /// Visits all that has a name, each folder before what is in it: always in the same order.
-    fn walk(&self, mut each: impl FnMut(Tree, &str, Id)) {
+    fn walk(&self, mut each: impl FnMut(Tree, &str, Id) -> ControlFlow<()>) -> ControlFlow<()> {
         for tree in [Tree::Out, Tree::Tmp] {
             let mut folders = vec![(String::new(), tree.root())];
             while let Some((above, folder)) = folders.pop() {
@@ -95,18 +140,21 @@ impl Memory {
                 for (name, id) in entries {
                     let path =
                         if above.is_empty() { name.into() } else { format!("{above}/{name}") };
-                    each(tree, &path, id);
+                    each(tree, &path, id)?;
                     if self.stat(id).kind == Kind::Dir {
                         folders.push((path, id));
                     }
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use isos_base::codec;
+
     use super::*;
 
     const QUOTA: Quota = Quota { out: 1_000, out_nodes: 10, tmp: 500 };
@@ -129,7 +177,7 @@ mod tests {
     #[test]
     fn files_are_restored_with_their_numbers_and_quotas_and_without_what_was_only_open() {
         let before = memory();
-        assert!(before.saved_bytes() >= 15);
+        assert!(before.saved_bytes() >= Some(15));
         let (nodes, next) = before.into_saved();
         let paths: Vec<_> = nodes.iter().map(|node| (node.out, node.path.as_str())).collect();
         assert_eq!(paths, [(true, "b"), (true, "b/deep"), (true, "b/deep/x"), (false, "a")]);
@@ -137,6 +185,30 @@ mod tests {
         assert_eq!((restored.out_used, restored.tmp_used), (12, 3));
         assert_eq!((restored.out_nodes, restored.tmp_nodes), (3, 1));
         assert_eq!(restored.into_saved(), (nodes, next), "and can be saved again");
+    }
+
+    #[test]
+    fn a_folder_that_lies_too_deep_to_be_made_there_is_not_saved() {
+        let mut memory = Memory::new(QUOTA);
+        memory.create(Tree::Tmp.root(), "a", Kind::Dir).unwrap();
+        for deep in 0..600 {
+            let fits = memory.saved_bytes();
+            assert_eq!(fits.is_some(), 2 * deep < PATH_BYTES_MAX, "{deep} folders deep");
+            let folder = memory.create(Tree::Tmp.root(), "b", Kind::Dir).unwrap();
+            memory.rename(Tree::Tmp.root(), "a", folder, "a").unwrap();
+            memory.rename(Tree::Tmp.root(), "b", Tree::Tmp.root(), "a").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_list_of_more_files_than_a_task_can_have_is_not_read() {
+        #[derive(Debug, Serialize, Deserialize)]
+        struct Files(#[serde(deserialize_with = "few")] Vec<SavedNode>);
+        let node = SavedNode { out: true, path: String::new(), inode: 0, content: None };
+        let most = limits::OUTPUT_FILES_MAX + TMP_NODES_MAX;
+        let files = |count| codec::encode(&Files(vec![node.clone(); count]));
+        assert!(codec::decode::<Files>(&files(most)).is_ok());
+        assert!(codec::decode::<Files>(&files(most + 1)).is_err());
     }
 
     #[test]

@@ -125,3 +125,38 @@ fn names_that_an_output_cannot_have_are_refused() {
         assert_eq!(answer, Err(No::Errno(errno)), "{path:?}");
     }
 }
+
+#[test]
+fn a_tower_of_renamed_folders_is_deep_and_no_work() {
+    let mut vfs = Vfs { memory: Memory::new(Quota { out_nodes: 4_000, ..QUOTA }), ..vfs() };
+    let root = Node::Root;
+    vfs.create_dir(&root, "out/a").expect("made");
+    let bottom = vfs.open(&root, "out/a", Open::default()).expect("opened");
+    for _ in 0..3_000 {
+        vfs.create_dir(&root, "out/b").expect("made");
+        vfs.rename((&root, "out/a"), (&root, "out/b/a")).expect("moved");
+        vfs.rename((&root, "out/b"), (&root, "out/a")).expect("moved");
+    }
+    let node = bottom.node.clone();
+    assert_eq!(vfs.create_dir(&node, "x"), Err(No::Errno(Errno::NameTooLong)));
+    let into_itself = vfs.rename((&root, "out/a"), (&node, "x"));
+    assert_eq!(into_itself, Err(No::Errno(Errno::NameTooLong)));
+    vfs.close(bottom);
+    assert_eq!(vfs.memory.take_output(), Err(Stop::OutputTooLarge));
+}
+
+#[test]
+fn one_task_has_no_more_inputs_open_than_the_child_has_room_for() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("e"), b"abc").expect("a file");
+    let source = Source::open(folder.path(), None).expect("a folder");
+    let mut vfs = Vfs { source: Arc::new(source), ..vfs() };
+    let open = |vfs: &mut Vfs| vfs.open(&Node::Root, "in/e", Open::default());
+    let mut handles: Vec<_> =
+        (0..super::OPEN_INPUTS_MAX).map(|_| open(&mut vfs).expect("room")).collect();
+    assert_eq!(open(&mut vfs).map(drop), Err(No::Errno(Errno::TooManyDescriptors)));
+    let one = handles.pop().expect("many");
+    assert_eq!(vfs.reopen(&one).map(drop), Err(No::Errno(Errno::TooManyDescriptors)));
+    vfs.close(one);
+    handles.push(open(&mut vfs).expect("room again"));
+}

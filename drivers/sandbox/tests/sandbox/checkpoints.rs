@@ -28,10 +28,14 @@ const IMPORTS: &str = r#"
     (func $clock (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_open"
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_create_directory"
+    (func $mkdir (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_rename"
+    (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
 
 /// A module with all of these, and what it does.
-fn program(body: &str) -> String {
+pub(crate) fn program(body: &str) -> String {
     format!("(module {IMPORTS} {PRELUDE} {body})")
 }
 
@@ -66,7 +70,7 @@ fn counting(steps: u64) -> String {
 }
 
 /// Runs orders, and collects what they save.
-fn run(job: &Job<'_>, order: Order) -> (Execution, Vec<Saved>) {
+pub(crate) fn run(job: &Job<'_>, order: Order) -> (Execution, Vec<Saved>) {
     wait(async {
         let (chamber, mut events) = job.open().await;
         chamber.send(vec![order]).await.expect("a living chamber");
@@ -81,17 +85,17 @@ fn run(job: &Job<'_>, order: Order) -> (Execution, Vec<Saved>) {
     })
 }
 
-fn whole() -> Order {
+pub(crate) fn whole() -> Order {
     Order { task: 0, file: None, part: Part::default() }
 }
 
 /// Puts a checkpoint where a chamber finds it.
-fn from(job: &Job<'_>, object: &[u8]) -> Part {
+pub(crate) fn from(job: &Job<'_>, object: &[u8]) -> Part {
     let mount = job.own(0, "x", object).file.expect("a file");
     Part { from: Some((mount.guid, mount.size)), until: None }
 }
 
-fn objects(saved: &[Saved]) -> Vec<&[u8]> {
+pub(crate) fn objects(saved: &[Saved]) -> Vec<&[u8]> {
     saved.iter().filter_map(|saved| saved.checkpoint.as_deref()).collect()
 }
 

@@ -3,6 +3,7 @@
 mod chambers;
 mod checkpoints;
 mod components;
+mod escape;
 mod files;
 mod guests;
 mod programs;
@@ -19,7 +20,11 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == CHILD) {
         return isos_sandbox::child_main(std::env::args_os().skip(2));
     }
-    let tests: Vec<Trial> = [
+    if std::env::args_os().nth(1).is_some_and(|first| first == escape::native::CHILD) {
+        let args: Vec<String> = std::env::args().skip(2).collect();
+        return escape::native::main(&args);
+    }
+    let tests = [
         programs::TESTS,
         files::TESTS,
         chambers::TESTS,
@@ -27,14 +32,16 @@ fn main() -> ExitCode {
         components::TESTS,
         guests::TESTS,
     ]
-    .concat()
-    .into_iter()
-    .map(|(name, test)| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
+    .concat();
+    let tests: Vec<Trial> = tests
+        .into_iter()
+        .chain(escape::tests())
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok(())
+            })
         })
-    })
-    .collect();
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
