@@ -15,7 +15,7 @@ use isos_base::{AccountId, Bytes, HostId, Span, Time};
 use tokio::time::Instant;
 
 use crate::hosts::{API_CONNECTIONS_MAX, HOST_CONNECTIONS_MAX};
-use crate::limits::{Limits, rate};
+use crate::limits::{BURST_SECS, Limits, rate};
 
 /// Debtors of one table: some 6 MiB when all places are taken.
 const CALLERS_MAX: usize = 65_536;
@@ -37,12 +37,14 @@ enum Limit {
     AccountOpen,
     AccountUploads,
     AccountReads,
+    AccountSessions,
+    AccountFrames,
     HostSessions,
     HostFrames,
 }
 
 impl Limit {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -51,6 +53,8 @@ impl Limit {
         Self::AccountOpen,
         Self::AccountUploads,
         Self::AccountReads,
+        Self::AccountSessions,
+        Self::AccountFrames,
         Self::HostSessions,
         Self::HostFrames,
     ];
@@ -66,6 +70,8 @@ impl Limit {
             Self::AccountOpen => "account-open",
             Self::AccountUploads => "account-uploads",
             Self::AccountReads => "account-reads",
+            Self::AccountSessions => "account-sessions",
+            Self::AccountFrames => "account-frames",
             Self::HostSessions => "host-sessions",
             Self::HostFrames => "host-frames",
         }
@@ -104,6 +110,13 @@ impl Limit {
             }
             Self::AccountReads => {
                 format!("more than {} of one account's objects in memory", limits.account_reads)
+            }
+            Self::AccountSessions => {
+                let many = limits.account_sessions;
+                format!("more than {many} sessions a second of one account's hosts")
+            }
+            Self::AccountFrames => {
+                format!("more than {} frames a second of one account's hosts", limits.account_frames)
             }
             Self::HostSessions => {
                 format!("more than {} sessions a second of one host", limits.host_sessions)
@@ -153,6 +166,49 @@ impl<K: Ord> Drop for Share<K> {
     }
 }
 
+/// Where the sessions of one account wait for each other; those without any are not here.
+#[derive(Debug, Default)]
+struct Turns(Arc<Mutex<BTreeMap<AccountId, (usize, Arc<Queue>)>>>);
+
+/// Whoever has it is the next.
+type Queue = tokio::sync::Mutex<()>;
+
+/// One session's place among those of its account.
+#[derive(Debug)]
+struct Turn {
+    turns: Turns,
+    account: AccountId,
+    queue: Arc<Queue>,
+}
+
+impl Turns {
+    fn join(&self, account: AccountId) -> Turn {
+        let mut all = lock(&self.0);
+        let (sessions, queue) = all.entry(account).or_default();
+        *sessions += 1;
+        Turn { turns: Self(self.0.clone()), account, queue: queue.clone() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut all = lock(&self.turns.0);
+        if let Some((sessions, _)) = all.get_mut(&self.account) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                all.remove(&self.account);
+            }
+        }
+    }
+}
+
+/// What the frames of one session are counted with.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    own: Mutex<Rates<()>>,
+    account: Option<Turn>,
+}
+
 /// What everybody has taken lately and holds now.
 pub(crate) struct Door {
     limits: Limits,
@@ -161,6 +217,9 @@ pub(crate) struct Door {
     tokens: Mutex<Rates<Origin>>,
     accounts: Mutex<Rates<AccountId>>,
     sessions: Mutex<Rates<HostId>>,
+    account_sessions: Mutex<Rates<AccountId>>,
+    account_frames: Mutex<Rates<AccountId>>,
+    turns: Turns,
     connections: Holdings<Origin>,
     hosts: Holdings<Origin>,
     open: Holdings<AccountId>,
@@ -177,12 +236,17 @@ impl Door {
             let rate = Rate { per_second: per_second * times, burst: burst * times };
             Mutex::new(Rates::new(rate, CALLERS_MAX))
         };
+        let of_accounts =
+            |per_second: u32| Mutex::new(Rates::new(rate(per_second), CALLERS_MAX));
         Self {
             begun: Instant::now(),
             requests: of_origins(limits.address_requests),
             tokens: of_origins(limits.address_tokens),
-            accounts: Mutex::new(Rates::new(rate(limits.account_requests), CALLERS_MAX)),
+            accounts: of_accounts(limits.account_requests),
             sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
+            account_sessions: of_accounts(limits.account_sessions),
+            account_frames: of_accounts(limits.account_frames),
+            turns: Turns::default(),
             connections: Holdings::default(),
             hosts: Holdings::default(),
             open: Holdings::default(),
@@ -264,14 +328,33 @@ impl Door {
         self.take(&self.sessions, Limit::HostSessions, host, 1)
     }
 
-    /// What the frames of one session are counted with.
-    pub(crate) fn frames(&self) -> Mutex<Rates<()>> {
-        Mutex::new(Rates::new(rate(self.limits.host_frames), 1))
+    /// A host of an account that begins a session. Who is refused has the whole burst again when it
+    /// comes back: the account's other hosts are refused beside it.
+    pub(crate) fn account_session(&self, account: AccountId) -> Result<(), Refused> {
+        let taken = self.take(&self.account_sessions, Limit::AccountSessions, account, 1);
+        let later = |refused: Refused| refused.after.max(Span::secs(BURST_SECS));
+        taken.map_err(|refused| Refused { after: later(refused.clone()), ..refused })
+    }
+
+    /// What the frames of one session are counted with, for the account that it earns for.
+    pub(crate) fn frames(&self, account: Option<AccountId>) -> Frames {
+        let own = Mutex::new(Rates::new(rate(self.limits.host_frames), 1));
+        Frames { own, account: account.map(|account| self.turns.join(account)) }
     }
 
     /// Waits until a session may send one more frame.
-    pub(crate) async fn frame(&self, frames: &Mutex<Rates<()>>) {
-        while let Err(refused) = self.take(frames, Limit::HostFrames, (), 1) {
+    pub(crate) async fn frame(&self, frames: &Frames) {
+        while let Err(refused) = self.take(&frames.own, Limit::HostFrames, (), 1) {
+            tokio::time::sleep(refused.after.to_std()).await;
+        }
+        let Some(turn) = &frames.account else { return };
+        let rates = &self.account_frames;
+        if self.take(rates, Limit::AccountFrames, turn.account, 1).is_ok() {
+            return;
+        }
+        // One of them at a time looks at the clock, in the order in which they came.
+        let _first = turn.queue.lock().await;
+        while let Err(refused) = self.take(rates, Limit::AccountFrames, turn.account, 1) {
             tokio::time::sleep(refused.after.to_std()).await;
         }
     }

@@ -13,16 +13,16 @@ use isos_base::trace::HOST_STEPS_MAX;
 use isos_base::wire::{
     API_ALPN, HOST_ALPN, LeaseReport, OBJECT_ALPN, Refusal, Report, ToComplex, ToHost,
 };
-use isos_base::{Bytes, HostId, Span};
+use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
-use isos_kernel::complex::{Input, SessionId};
+use isos_kernel::complex::{Complex, Input, SessionId};
 use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::{Checked, REVOKED};
 use crate::clock;
 use crate::core::Outlet;
-use crate::door::{Door, Refused, Share};
+use crate::door::{Door, Frames, Refused, Share};
 use crate::http;
 use crate::metrics::Queue;
 use crate::objects::{Admitted, Members};
@@ -191,17 +191,11 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     };
     // First known as a guest and then asked for: a revocation meanwhile finds it either way.
     let guest = shared.guests.enter(ids, connection.clone());
-    if let Some(Ok(holder)) = &checked {
-        let refusal = match shared.is_revoked(holder).await {
-            Ok(false) => None,
-            Ok(true) => Some((Refusal::BadTicket(REVOKED.into()), REVOKED)),
-            // Nobody knows; a host that is told of a bad ticket would drop all its work.
-            Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping")),
-        };
-        if let Some((refusal, why)) = refusal {
-            return turn_away(stream.sender, &connection, refusal, why).await;
-        }
-    }
+    let holder = checked.as_ref().and_then(|holder| holder.as_ref().ok()).cloned();
+    let account = match standing(&shared, host, holder).await {
+        Ok(account) => account,
+        Err((refusal, why)) => return turn_away(stream.sender, &connection, refusal, &why).await,
+    };
     let (session, outlet) = shared.core.open_session();
     let admission = checked.map(|holder| {
         let holder = holder?;
@@ -213,11 +207,36 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
     let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
-    listen(&shared, session, stream.receiver, &connection).await;
+    let frames = shared.door.frames(account);
+    listen(&shared, session, frames, stream.receiver, &connection).await;
     drop(guest);
     shared.core.close_session(session);
     shared.core.input(Input::HostWent { session }).await;
     let _ = talk.await;
+}
+
+/// The account that a host is to earn for, if it has one; or why it gets no session.
+async fn standing(
+    shared: &Shared,
+    host: HostId,
+    holder: Option<Holder>,
+) -> Result<Option<AccountId>, (Refusal, String)> {
+    let look = move |complex: &mut Complex, _| {
+        let ids = holder.iter().flat_map(|holder| &holder.revocation_ids);
+        let revoked = ids.into_iter().any(|id| complex.is_revoked(id));
+        let named = holder.filter(|holder| holder.may(Right::Join)).map(|holder| holder.account);
+        (revoked, named.or_else(|| complex.account_of(host)))
+    };
+    let account = match shared.core.query(look).await {
+        Ok((false, account)) => account,
+        Ok((true, _)) => return Err((Refusal::BadTicket(REVOKED.into()), REVOKED.into())),
+        // Nobody knows; a host that is told of a bad ticket would drop all its work.
+        Err(_) => return Err((Refusal::Busy(STOPPING_FOR), "the server is stopping".into())),
+    };
+    // Whoever has no account is refused by the machine.
+    let taken = account.map_or(Ok(()), |account| shared.door.account_session(account));
+    let busy = |Refused { why, after }| (Refusal::Busy(after.max(AGAIN_AFTER_MIN)), why);
+    taken.map(|()| account).map_err(busy)
 }
 
 /// Who holds a token, or why it is no good; or that too many are checked for this address.
@@ -318,10 +337,10 @@ impl Drop for Guest {
 async fn listen(
     shared: &Shared,
     session: SessionId,
+    frames: Frames,
     mut receiver: FrameReceiver,
     connection: &Connection,
 ) {
-    let frames = shared.door.frames();
     loop {
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {

@@ -4,7 +4,7 @@ use isos_base::Bytes;
 use isos_base::rate::Rate;
 
 /// Rates may be taken for so many seconds at once, by somebody who was quiet for as long.
-const BURST_SECS: u64 = 10;
+pub(crate) const BURST_SECS: u64 = 10;
 
 /// The limits of a server. 0 anywhere is without limit.
 ///
@@ -35,6 +35,10 @@ pub struct Limits {
     pub account_uploads: Bytes,
     /// Bytes of objects that are in memory whole for one account, while their readers take them.
     pub account_reads: Bytes,
+    /// Sessions a second of all hosts of one account: a ticket makes as many keys as one likes.
+    pub account_sessions: u32,
+    /// Frames a second of all hosts of one account. They are read more slowly beyond it, in turn.
+    pub account_frames: u32,
     /// Sessions a second of one host.
     pub host_sessions: u32,
     /// Frames a second of one host: reports, and offers, after each of which work is looked for. A
@@ -55,6 +59,8 @@ impl Default for Limits {
             account_open: 128,
             account_uploads: Bytes::gib(8),
             account_reads: Bytes::mib(256),
+            account_sessions: 500,
+            account_frames: 20_000,
             host_sessions: 1,
             host_frames: 1_000,
         }

@@ -116,3 +116,54 @@ fn every_limit_is_counted_where_it_belongs() {
     assert!(text.contains("isos_limited_total{limit=\"account-uploads\"} 1\n"), "{text}");
     assert!(text.contains("isos_limited_total{limit=\"host-sessions\"} 0\n"), "{text}");
 }
+
+#[test]
+fn an_account_begins_no_more_sessions_with_many_hosts_than_it_may() {
+    let limits = Limits { account_sessions: 10, ..Limits::default() };
+    let (door, ada, bob) = (Door::new(limits), AccountId(100), AccountId(101));
+    let begun = (0..1_000_u16).filter(|n| {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&n.to_le_bytes());
+        let host = HostId(isos_base::key::PublicKey(key));
+        door.session(host).is_ok() && door.account_session(ada).is_ok()
+    });
+    let begun = begun.count();
+    assert!((100..150).contains(&begun), "{begun}");
+    let refused = door.account_session(ada).unwrap_err();
+    assert!(refused.why.contains("more than 10 sessions a second of one account"), "{refused:?}");
+    assert_eq!(refused.after, Span::secs(10), "until all of its hosts may come again");
+    assert_eq!(door.account_session(bob), Ok(()));
+}
+
+#[tokio::test]
+async fn the_hosts_of_one_account_say_no_more_together_than_it_may_and_all_are_heard() {
+    const HOSTS: usize = 50;
+    let limits = Limits { account_frames: 100, ..Limits::default() };
+    let door = Arc::new(Door::new(limits));
+    let (ada, bob) = (AccountId(100), AccountId(101));
+    let heard: Arc<[AtomicU64; HOSTS]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+    let mut hosts = tokio::task::JoinSet::new();
+    for n in 0..HOSTS {
+        let (door, heard) = (door.clone(), heard.clone());
+        hosts.spawn(async move {
+            let frames = door.frames(Some(ada));
+            loop {
+                door.frame(&frames).await;
+                heard[n].fetch_add(1, Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let each: Vec<u64> = heard.iter().map(|heard| heard.load(Relaxed)).collect();
+    let all: u64 = each.iter().sum();
+    // What it may at once, and what has come since; a slow machine counts longer.
+    assert!((1_000..2_000).contains(&all), "{all}");
+    assert!(each.iter().all(|heard| *heard >= 10), "{each:?}");
+    let other = door.frames(Some(bob));
+    let waits = tokio::time::timeout(std::time::Duration::ZERO, door.frame(&other));
+    assert!(waits.await.is_ok(), "others do not wait for them");
+    hosts.shutdown().await;
+    drop(other);
+    assert!(lock(&door.turns.0).is_empty(), "who has no session is forgotten");
+}

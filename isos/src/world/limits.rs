@@ -47,6 +47,12 @@ pub(crate) struct LimitArgs {
     /// Hosts that earn for one account.
     #[arg(long, value_name = "N", default_value_t = Config::default().account_hosts_max)]
     pub(crate) account_hosts: usize,
+    /// Sessions that all hosts of one account may begin a second.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_sessions)]
+    pub(crate) account_sessions: u32,
+    /// Frames of all hosts of one account a second; what they send beyond is read later.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_frames)]
+    pub(crate) account_frames: u32,
     /// Sessions that one host may begin a second.
     #[arg(long, value_name = "N", default_value_t = Limits::default().host_sessions)]
     pub(crate) host_sessions: u32,
@@ -69,6 +75,8 @@ impl LimitArgs {
             account_open: self.account_open,
             account_uploads: self.account_uploads,
             account_reads: self.account_reads,
+            account_sessions: self.account_sessions,
+            account_frames: self.account_frames,
             host_sessions: self.host_sessions,
             host_frames: self.host_frames,
         }

@@ -28,6 +28,12 @@ impl Complex {
         self.sessions.get(&session).copied()
     }
 
+    /// The account that a host earns for, if it ever joined.
+    #[must_use]
+    pub fn account_of(&self, host: HostId) -> Option<AccountId> {
+        self.hosts.get(&host).map(|host| host.record.account)
+    }
+
     /// All jobs that are not over, of one account or of all, newest first.
     pub fn job_views(&self, account: Option<AccountId>) -> impl Iterator<Item = JobView> {
         let mine = move |job: &&Job| account.is_none_or(|account| job.record.account == account);

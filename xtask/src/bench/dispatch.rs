@@ -116,7 +116,9 @@ pub(super) fn dispatch(
     let Load { hosts, batch, tasks, .. } = load;
     talk(&format!("  {hosts} hosts, {batch} tasks at a time"));
     let database = cluster.map(Cluster::database).transpose()?;
-    let world = start(programs, &["--held-hosts", "1000"], database.as_ref())?;
+    // All hosts have one account here.
+    let flags = ["--held-hosts", "1000", "--account-frames=0"];
+    let world = start(programs, &flags, database.as_ref())?;
     let engine = world.engine()?;
     let mut command = Command::new(programs.example("busy_hosts")?);
     let [hosts, batch, tasks_text] = [hosts, batch, tasks].map(|n| n.to_string());

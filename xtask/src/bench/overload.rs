@@ -128,7 +128,8 @@ fn returning(programs: &Programs, hosts: u32) -> Result<Vec<Figure>> {
     talk(&format!("  {hosts} hosts that come back at once"));
     let listen = format!("127.0.0.1:{}", free_port()?);
     // Each host has an address of its own, but all have one account.
-    let mut world = World::start_at(&programs.isos, &["--account-hosts=0"], &listen)?;
+    let flags = ["--account-hosts=0", "--account-sessions=0", "--account-frames=0"];
+    let mut world = World::start_at(&programs.isos, &flags, &listen)?;
     let engine = world.engine()?;
     let mut crowds = Vec::new();
     for first in (0..hosts).step_by(CROWD_HOSTS_MAX as usize) {
