@@ -116,7 +116,10 @@ impl Limit {
                 format!("more than {many} sessions a second of one account's hosts")
             }
             Self::AccountFrames => {
-                format!("more than {} frames a second of one account's hosts", limits.account_frames)
+                format!(
+                    "more than {} frames a second of one account's hosts",
+                    limits.account_frames
+                )
             }
             Self::HostSessions => {
                 format!("more than {} sessions a second of one host", limits.host_sessions)
@@ -236,8 +239,7 @@ impl Door {
             let rate = Rate { per_second: per_second * times, burst: burst * times };
             Mutex::new(Rates::new(rate, CALLERS_MAX))
         };
-        let of_accounts =
-            |per_second: u32| Mutex::new(Rates::new(rate(per_second), CALLERS_MAX));
+        let of_accounts = |per_second: u32| Mutex::new(Rates::new(rate(per_second), CALLERS_MAX));
         Self {
             begun: Instant::now(),
             requests: of_origins(limits.address_requests),

@@ -191,11 +191,23 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     };
     // First known as a guest and then asked for: a revocation meanwhile finds it either way.
     let guest = shared.guests.enter(ids, connection.clone());
-    let holder = checked.as_ref().and_then(|holder| holder.as_ref().ok()).cloned();
-    let account = match standing(&shared, host, holder).await {
-        Ok(account) => account,
-        Err((refusal, why)) => return turn_away(stream.sender, &connection, refusal, &why).await,
-    };
+    if let Some(Ok(holder)) = &checked {
+        let refusal = match shared.is_revoked(holder).await {
+            Ok(false) => None,
+            Ok(true) => Some((Refusal::BadTicket(REVOKED.into()), REVOKED)),
+            // Nobody knows; a host that is told of a bad ticket would drop all its work.
+            Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping")),
+        };
+        if let Some((refusal, why)) = refusal {
+            return turn_away(stream.sender, &connection, refusal, why).await;
+        }
+    }
+    let account = account(&shared, host, checked.as_ref()).await;
+    // Whoever has none is refused by the machine.
+    let taken = account.map_or(Ok(()), |account| shared.door.account_session(account));
+    if let Err(Refused { why, after }) = taken {
+        return turn_away(stream.sender, &connection, Refusal::Busy(after), &why).await;
+    }
     let (session, outlet) = shared.core.open_session();
     let admission = checked.map(|holder| {
         let holder = holder?;
@@ -215,28 +227,19 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     let _ = talk.await;
 }
 
-/// The account that a host is to earn for, if it has one; or why it gets no session.
-async fn standing(
+/// The account that a host is to earn for, if it has one.
+async fn account(
     shared: &Shared,
     host: HostId,
-    holder: Option<Holder>,
-) -> Result<Option<AccountId>, (Refusal, String)> {
-    let look = move |complex: &mut Complex, _| {
-        let ids = holder.iter().flat_map(|holder| &holder.revocation_ids);
-        let revoked = ids.into_iter().any(|id| complex.is_revoked(id));
-        let named = holder.filter(|holder| holder.may(Right::Join)).map(|holder| holder.account);
-        (revoked, named.or_else(|| complex.account_of(host)))
-    };
-    let account = match shared.core.query(look).await {
-        Ok((false, account)) => account,
-        Ok((true, _)) => return Err((Refusal::BadTicket(REVOKED.into()), REVOKED.into())),
-        // Nobody knows; a host that is told of a bad ticket would drop all its work.
-        Err(_) => return Err((Refusal::Busy(STOPPING_FOR), "the server is stopping".into())),
-    };
-    // Whoever has no account is refused by the machine.
-    let taken = account.map_or(Ok(()), |account| shared.door.account_session(account));
-    let busy = |Refused { why, after }| (Refusal::Busy(after.max(AGAIN_AFTER_MIN)), why);
-    taken.map(|()| account).map_err(busy)
+    token: Option<&Result<Holder, String>>,
+) -> Option<AccountId> {
+    match token {
+        Some(Ok(holder)) if holder.may(Right::Join) => Some(holder.account),
+        _ => {
+            let look = move |complex: &mut Complex, _| complex.account_of(host);
+            shared.core.query(look).await.ok().flatten()
+        }
+    }
 }
 
 /// Who holds a token, or why it is no good; or that too many are checked for this address.

@@ -10,6 +10,7 @@ use isos_base::record::JobRecord;
 use isos_base::{AccountId, Bytes, HostId, JobId, LeaseId, MicroCredits, TaskSet, Time};
 
 use super::job::Job;
+use super::place::looked_at;
 use super::{Complex, Host};
 
 impl Complex {
@@ -93,6 +94,12 @@ impl Complex {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let hosts = self.hosts.range((from, Bound::Unbounded));
         hosts.map(|(_, host)| self.host_view_of(host))
+    }
+
+    /// The hosts of an account, by key.
+    pub fn hosts_of(&self, account: AccountId) -> impl Iterator<Item = HostView> {
+        let hosts = self.owners.hosts_of(account).inspect(|_| looked_at());
+        hosts.filter_map(|id| self.host_view(id))
     }
 
     fn host_view_of(&self, host: &Host) -> HostView {
