@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::rate::{Origin, Rate, Rates};
 use isos_base::{AccountId, Bytes, HostId, Span, Time};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::hosts::{API_CONNECTIONS_MAX, HOST_CONNECTIONS_MAX};
@@ -23,6 +24,8 @@ const CALLERS_MAX: usize = 65_536;
 const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// Uploads of one account at once, of any size.
 const ACCOUNT_UPLOADS_MAX: u64 = 32;
+/// A request that reads much of the database waits so long for its account's others.
+const SCAN_WAIT_MAX: std::time::Duration = std::time::Duration::from_millis(500);
 /// Who holds as much as it may comes back after this time: nobody knows when something gets free.
 const HELD_AGAIN: Span = Span::secs(2);
 
@@ -37,6 +40,7 @@ enum Limit {
     AccountOpen,
     AccountUploads,
     AccountReads,
+    AccountScans,
     AccountSessions,
     AccountFrames,
     HostSessions,
@@ -44,7 +48,7 @@ enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -53,6 +57,7 @@ impl Limit {
         Self::AccountOpen,
         Self::AccountUploads,
         Self::AccountReads,
+        Self::AccountScans,
         Self::AccountSessions,
         Self::AccountFrames,
         Self::HostSessions,
@@ -70,6 +75,7 @@ impl Limit {
             Self::AccountOpen => "account-open",
             Self::AccountUploads => "account-uploads",
             Self::AccountReads => "account-reads",
+            Self::AccountScans => "account-scans",
             Self::AccountSessions => "account-sessions",
             Self::AccountFrames => "account-frames",
             Self::HostSessions => "host-sessions",
@@ -110,6 +116,10 @@ impl Limit {
             }
             Self::AccountReads => {
                 format!("more than {} of one account's objects in memory", limits.account_reads)
+            }
+            Self::AccountScans => {
+                let many = limits.account_scans;
+                format!("more than {many} requests of one account at once that read much")
             }
             Self::AccountSessions => {
                 let many = limits.account_sessions;
@@ -169,40 +179,65 @@ impl<K: Ord> Drop for Share<K> {
     }
 }
 
-/// Where the sessions of one account wait for each other; those without any are not here.
-#[derive(Debug, Default)]
-struct Turns(Arc<Mutex<BTreeMap<AccountId, (usize, Arc<Queue>)>>>);
+/// Where what one account does waits for its turn; accounts that do nothing are not here.
+#[derive(Debug)]
+struct Turns {
+    /// So many of an account have their turn at once.
+    at_once: usize,
+    all: Lines,
+}
 
-/// Whoever has it is the next.
-type Queue = tokio::sync::Mutex<()>;
+/// How many are in each account's line, and where they wait.
+type Lines = Arc<Mutex<BTreeMap<AccountId, (usize, Arc<Semaphore>)>>>;
 
-/// One session's place among those of its account.
+/// One's place in the line of an account.
 #[derive(Debug)]
 struct Turn {
-    turns: Turns,
+    lines: Lines,
     account: AccountId,
-    queue: Arc<Queue>,
+    line: Arc<Semaphore>,
 }
 
 impl Turns {
+    /// 0 is without limit.
+    fn new(at_once: u32) -> Self {
+        let at_once = if at_once == 0 { Semaphore::MAX_PERMITS } else { at_once as usize };
+        Self { at_once, all: Lines::default() }
+    }
+
     fn join(&self, account: AccountId) -> Turn {
-        let mut all = lock(&self.0);
-        let (sessions, queue) = all.entry(account).or_default();
-        *sessions += 1;
-        Turn { turns: Self(self.0.clone()), account, queue: queue.clone() }
+        let mut all = lock(&self.all);
+        let new = || (0, Arc::new(Semaphore::new(self.at_once)));
+        let (many, line) = all.entry(account).or_insert_with(new);
+        *many += 1;
+        Turn { lines: self.all.clone(), account, line: line.clone() }
+    }
+}
+
+impl Turn {
+    async fn comes(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.line.clone().acquire_owned().await.ok()
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut all = lock(&self.turns.0);
-        if let Some((sessions, _)) = all.get_mut(&self.account) {
-            *sessions -= 1;
-            if *sessions == 0 {
+        let mut all = lock(&self.lines);
+        if let Some((many, _)) = all.get_mut(&self.account) {
+            *many -= 1;
+            if *many == 0 {
                 all.remove(&self.account);
             }
         }
     }
+}
+
+/// A request that reads much of the database, one of its account's few at once until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    _permit: Option<OwnedSemaphorePermit>,
+    _turn: Turn,
 }
 
 /// What the frames of one session are counted with.
@@ -223,6 +258,7 @@ pub(crate) struct Door {
     account_sessions: Mutex<Rates<AccountId>>,
     account_frames: Mutex<Rates<AccountId>>,
     turns: Turns,
+    scans: Turns,
     connections: Holdings<Origin>,
     hosts: Holdings<Origin>,
     open: Holdings<AccountId>,
@@ -248,7 +284,8 @@ impl Door {
             sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
             account_sessions: of_accounts(limits.account_sessions),
             account_frames: of_accounts(limits.account_frames),
-            turns: Turns::default(),
+            turns: Turns::new(1),
+            scans: Turns::new(limits.account_scans),
             connections: Holdings::default(),
             hosts: Holdings::default(),
             open: Holdings::default(),
@@ -313,6 +350,20 @@ impl Door {
         }
     }
 
+    /// Lets an account read much of the database, when it is its turn within a moment.
+    pub(crate) async fn scan(&self, account: AccountId) -> Result<Scan, Refused> {
+        match tokio::time::timeout(SCAN_WAIT_MAX, self.scan_on(account)).await {
+            Ok(scan) => Ok(scan),
+            Err(_) => Err(self.refuse(Limit::AccountScans, HELD_AGAIN)),
+        }
+    }
+
+    /// As [`Door::scan`], for one that has begun and goes on: it waits as long as it takes.
+    pub(crate) async fn scan_on(&self, account: AccountId) -> Scan {
+        let turn = self.scans.join(account);
+        Scan { _permit: turn.comes().await, _turn: turn }
+    }
+
     /// A connection to the API.
     pub(crate) fn connection(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
         let max = most(origin, self.limits.address_connections, API_CONNECTIONS_MAX);
@@ -355,7 +406,7 @@ impl Door {
             return;
         }
         // One of them at a time looks at the clock, in the order in which they came.
-        let _first = turn.queue.lock().await;
+        let _first = turn.comes().await;
         while let Err(refused) = self.take(rates, Limit::AccountFrames, turn.account, 1) {
             tokio::time::sleep(refused.after.to_std()).await;
         }

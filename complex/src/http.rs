@@ -37,7 +37,7 @@ pub(crate) use self::steady::steady_body;
 pub(crate) use self::visit::{Caller, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::auth::{Checked, REVOKED, lacks};
 use crate::clock;
-use crate::door::seconds;
+use crate::door::{Scan, seconds};
 use crate::server::Shared;
 
 /// A JSON body may have this many bytes: a job with a thousand inputs fits.
@@ -198,6 +198,11 @@ impl FromRequestParts<App> for Who {
 impl Who {
     fn needs(&self, right: Right) -> Answer<()> {
         if self.0.may(right) { Ok(()) } else { Err(Failure(lacks(right))) }
+    }
+
+    /// Its turn to read much of the database.
+    async fn scan(&self, shared: &App) -> Answer<Scan> {
+        shared.door.scan(self.0.account).await.map_err(|refused| Failure(refused.into()))
     }
 
     fn is_operator(&self) -> bool {

@@ -35,6 +35,9 @@ pub struct Limits {
     pub account_uploads: Bytes,
     /// Bytes of objects that are in memory whole for one account, while their readers take them.
     pub account_reads: Bytes,
+    /// Requests of one account at once that read much of the database: statements, explanations of
+    /// jobs, results, lists of tasks.
+    pub account_scans: u32,
     /// Sessions a second of all hosts of one account: a ticket makes as many keys as one likes.
     pub account_sessions: u32,
     /// Frames a second of all hosts of one account. They are read more slowly beyond it, in turn.
@@ -59,6 +62,7 @@ impl Default for Limits {
             account_open: 128,
             account_uploads: Bytes::gib(8),
             account_reads: Bytes::mib(256),
+            account_scans: 2,
             account_sessions: 500,
             account_frames: 20_000,
             host_sessions: 1,

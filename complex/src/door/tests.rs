@@ -165,5 +165,24 @@ async fn the_hosts_of_one_account_say_no_more_together_than_it_may_and_all_are_h
     assert!(waits.await.is_ok(), "others do not wait for them");
     hosts.shutdown().await;
     drop(other);
-    assert!(lock(&door.turns.0).is_empty(), "who has no session is forgotten");
+    assert!(lock(&door.turns.all).is_empty(), "who has no session is forgotten");
+}
+
+#[tokio::test]
+async fn a_third_long_read_of_an_account_waits_for_a_moment_and_is_refused_with_a_time() {
+    let (door, ada, bob) = (Door::new(Limits::default()), AccountId(100), AccountId(101));
+    let (first, _second) = (door.scan(ada).await.unwrap(), door.scan(ada).await.unwrap());
+    let refused = door.scan(ada).await.unwrap_err();
+    assert!(refused.why.contains("more than 2 requests of one account"), "{refused:?}");
+    assert!(refused.why.contains("raise --account-scans"), "{refused:?}");
+    assert_eq!(refused.after, HELD_AGAIN);
+    let bobs = door.scan(bob).await.unwrap();
+    let soon = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        drop(first);
+    };
+    let (third, ()) = tokio::join!(door.scan(ada), soon);
+    assert!(third.is_ok(), "{third:?}");
+    drop((third, _second, bobs));
+    assert!(lock(&door.scans.all).is_empty(), "who reads nothing is forgotten");
 }

@@ -340,6 +340,7 @@ pub(super) async fn tasks(
     Query(query): Query<TasksQuery>,
 ) -> Answer<Json<Vec<TaskView>>> {
     find(&shared, &who, id).await?;
+    let _scan = who.scan(&shared).await?;
     let from = query.from.unwrap_or(0);
     let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let found = shared.db.results_from(JobId(id), from, limit).await;

@@ -221,6 +221,7 @@ pub(super) async fn statement(
     let id = account_id(&shared, &who, &text).await?;
     let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
     let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
+    let _scan = who.scan(&shared).await?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
     // The balance is carried from the first transfer, whatever part is asked for.
@@ -255,6 +256,7 @@ pub(super) async fn statement_head(
     Path(text): Path<String>,
 ) -> Answer<Json<SignedHead>> {
     let id = account_id(&shared, &who, &text).await?;
+    let _scan = who.scan(&shared).await?;
     let head = shared.heads.of(&shared.db, id).await.map_err(|error| unreadable(&error))?;
     Ok(Json(shared.tokens.sign(head, clock::now())))
 }
@@ -281,6 +283,7 @@ pub(super) async fn earnings(
         let hosts = complex.hosts_of(id).take(HOSTS_MAX);
         hosts.map(|host| (host.id, host.spec.name)).collect::<Vec<_>>()
     };
+    let _scan = who.scan(&shared).await?;
     let mut all = Vec::new();
     for (host, name) in shared.core.query(look).await? {
         let sums = shared.db.earnings(host).await;
@@ -468,6 +471,7 @@ pub(super) async fn explain(
 }
 
 async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation> {
+    let _scan = who.scan(shared).await?;
     let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let view = complex.job_view(job).filter(|view| operator || view.account == mine)?;
@@ -490,6 +494,7 @@ async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation>
 }
 
 async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanation> {
+    let _scan = who.scan(shared).await?;
     let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let may = complex.job_view(task.job).is_some_and(|view| operator || view.account == mine);
