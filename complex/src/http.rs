@@ -188,7 +188,7 @@ impl FromRequestParts<App> for Who {
             visit.keep(share.map_err(|refused| Failure(refused.into()))?);
         }
         if shared.is_revoked(&holder).await? {
-            shared.tokens.revoked(&token, now);
+            shared.tokens.revoked(&token);
             return Err(unauthorised(REVOKED));
         }
         Ok(Self(holder))
