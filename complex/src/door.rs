@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::rate::{Origin, Rate, Rates};
+use isos_base::rate::{Origin, Rate, Rates, Site};
 use isos_base::{AccountId, Bytes, HostId, Span, Time};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -150,6 +150,13 @@ pub(crate) struct Refused {
     pub(crate) after: Span,
 }
 
+impl Refused {
+    /// Said of a whole site rather than of one address.
+    fn of_site(self) -> Self {
+        Self { why: format!("all addresses of this /48 together: {}", self.why), ..self }
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(Refused { why, after }: Refused) -> Self {
         Self::new(ProblemCode::Limited, why).after(after)
@@ -247,20 +254,61 @@ pub(crate) struct Frames {
     account: Option<Turn>,
 }
 
+/// How often origins do something, and sites.
+struct OriginRates {
+    origins: Mutex<Rates<Origin>>,
+    sites: Mutex<Rates<Site>>,
+}
+
+impl OriginRates {
+    fn new(per_second: u32) -> Self {
+        let Rate { per_second, burst } = rate(per_second);
+        let times = |times| Rate { per_second: per_second * times, burst: burst * times };
+        Self {
+            origins: Mutex::new(Rates::new(times(Origin::RELAYED_TIMES), CALLERS_MAX)),
+            sites: Mutex::new(Rates::new(times(Site::TIMES), CALLERS_MAX)),
+        }
+    }
+}
+
+/// Places that are held, by where their holders are.
+struct Stays {
+    origins: Holdings<Origin>,
+    sites: Holdings<Site>,
+    all: Holdings<()>,
+    /// Of all places, so many are a half.
+    half: u64,
+}
+
+impl Stays {
+    fn new(places: usize) -> Self {
+        let (origins, sites, all) = Default::default();
+        Self { origins, sites, all, half: places as u64 / 2 }
+    }
+}
+
+/// A place that somebody holds, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    _of_origin: Share<Origin>,
+    _of_site: Option<Share<Site>>,
+    _of_all: Share<()>,
+}
+
 /// What everybody has taken lately and holds now.
 pub(crate) struct Door {
     limits: Limits,
     begun: Instant,
-    requests: Mutex<Rates<Origin>>,
-    tokens: Mutex<Rates<Origin>>,
+    requests: OriginRates,
+    tokens: OriginRates,
     accounts: Mutex<Rates<AccountId>>,
     sessions: Mutex<Rates<HostId>>,
     account_sessions: Mutex<Rates<AccountId>>,
     account_frames: Mutex<Rates<AccountId>>,
     turns: Turns,
     scans: Turns,
-    connections: Holdings<Origin>,
-    hosts: Holdings<Origin>,
+    connections: Stays,
+    hosts: Stays,
     open: Holdings<AccountId>,
     uploads: Holdings<AccountId>,
     reads: Holdings<AccountId>,
@@ -269,25 +317,20 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(limits: Limits) -> Self {
-        let of_origins = |per_second: u32| {
-            let Rate { per_second, burst } = rate(per_second);
-            let times = Origin::RELAYED_TIMES;
-            let rate = Rate { per_second: per_second * times, burst: burst * times };
-            Mutex::new(Rates::new(rate, CALLERS_MAX))
-        };
         let of_accounts = |per_second: u32| Mutex::new(Rates::new(rate(per_second), CALLERS_MAX));
         Self {
             begun: Instant::now(),
-            requests: of_origins(limits.address_requests),
-            tokens: of_origins(limits.address_tokens),
+            requests: OriginRates::new(limits.address_requests),
+            tokens: OriginRates::new(limits.address_tokens),
             accounts: of_accounts(limits.account_requests),
             sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
             account_sessions: of_accounts(limits.account_sessions),
             account_frames: of_accounts(limits.account_frames),
             turns: Turns::new(1),
             scans: Turns::new(limits.account_scans),
-            connections: Holdings::default(),
-            hosts: Holdings::default(),
+            // By TCP and by QUIC.
+            connections: Stays::new(2 * API_CONNECTIONS_MAX),
+            hosts: Stays::new(HOST_CONNECTIONS_MAX),
             open: Holdings::default(),
             uploads: Holdings::default(),
             reads: Holdings::default(),
@@ -306,7 +349,7 @@ impl Door {
         if origin == Origin::Proxy {
             return Ok(());
         }
-        self.take(&self.requests, Limit::AddressRequests, origin, origin.weight())
+        self.take_from(&self.requests, Limit::AddressRequests, origin)
     }
 
     /// A token from there that must be checked.
@@ -314,7 +357,7 @@ impl Door {
         if origin == Origin::Proxy {
             return Ok(());
         }
-        self.take(&self.tokens, Limit::AddressTokens, origin, origin.weight())
+        self.take_from(&self.tokens, Limit::AddressTokens, origin)
     }
 
     /// A request of an account; it is under way until the share is dropped.
@@ -365,15 +408,15 @@ impl Door {
     }
 
     /// A connection to the API.
-    pub(crate) fn connection(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+    pub(crate) fn connection(&self, origin: Origin) -> Result<Stay, Refused> {
         let max = most(origin, self.limits.address_connections, API_CONNECTIONS_MAX);
-        self.hold(&self.connections, Limit::AddressConnections, origin, 1, max)
+        self.stay(&self.connections, Limit::AddressConnections, origin, max)
     }
 
     /// A connection of a host.
-    pub(crate) fn host(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+    pub(crate) fn host(&self, origin: Origin) -> Result<Stay, Refused> {
         let max = most(origin, self.limits.address_hosts, HOST_CONNECTIONS_MAX);
-        self.hold(&self.hosts, Limit::AddressHosts, origin, 1, max)
+        self.stay(&self.hosts, Limit::AddressHosts, origin, max)
     }
 
     /// A host that begins a session.
@@ -420,6 +463,25 @@ impl Door {
         for (limit, count) in Limit::ALL.iter().zip(&self.refused) {
             let _ = writeln!(out, "{name}{{limit=\"{}\"}} {}", limit.name(), count.load(Relaxed));
         }
+    }
+
+    /// Takes from what an origin may do, and from what its site may.
+    fn take_from(&self, rates: &OriginRates, limit: Limit, origin: Origin) -> Result<(), Refused> {
+        self.take(&rates.origins, limit, origin, origin.weight())?;
+        let Some(site) = origin.site() else { return Ok(()) };
+        self.take(&rates.sites, limit, site, 1).map_err(Refused::of_site)
+    }
+
+    /// A place among those of an origin, `max` of them. All origins of a site together may have as
+    /// many as a single one, once half of all places are taken.
+    fn stay(&self, stays: &Stays, limit: Limit, origin: Origin, max: u64) -> Result<Stay, Refused> {
+        let of_origin = self.hold(&stays.origins, limit, origin, 1, max)?;
+        let all = lock(&stays.all).get(&()).copied().unwrap_or(0);
+        let site_max = if all >= stays.half { max } else { 0 };
+        let hold = |site| self.hold(&stays.sites, limit, site, 1, site_max);
+        let of_site = origin.site().map(hold).transpose().map_err(Refused::of_site)?;
+        let of_all = self.hold(&stays.all, limit, (), 1, 0)?;
+        Ok(Stay { _of_origin: of_origin, _of_site: of_site, _of_all: of_all })
     }
 
     fn take<K: Ord + Copy>(

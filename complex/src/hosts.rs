@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::auth::{Checked, REVOKED};
 use crate::clock;
 use crate::core::Outlet;
-use crate::door::{Door, Frames, Refused, Share};
+use crate::door::{Door, Frames, Refused, Stay};
 use crate::http;
 use crate::metrics::Queue;
 use crate::objects::{Admitted, Members};
@@ -63,7 +63,7 @@ pub(crate) struct Places {
 }
 
 /// One of the [`Places`], and one of those that its address may have, until it is dropped.
-pub(crate) type Place = (OwnedSemaphorePermit, Share<Origin>);
+pub(crate) type Place = (OwnedSemaphorePermit, Stay);
 
 impl Default for Places {
     fn default() -> Self {

@@ -43,7 +43,7 @@ fn what_is_held_at_once_is_free_again_when_it_is_dropped() {
     assert!(door.connection(BOB).is_ok());
     drop(held);
     assert!(door.connection(ADA).is_ok());
-    assert!(lock(&door.connections).is_empty(), "who holds nothing is forgotten");
+    assert!(lock(&door.connections.origins).is_empty(), "who holds nothing is forgotten");
     let relayed: Vec<_> = (0..32).map(|_| door.connection(Origin::Relayed).unwrap()).collect();
     assert!(door.connection(Origin::Relayed).is_err(), "{}", relayed.len());
 }
@@ -171,7 +171,7 @@ async fn the_hosts_of_one_account_say_no_more_together_than_it_may_and_all_are_h
 #[tokio::test]
 async fn a_third_long_read_of_an_account_waits_for_a_moment_and_is_refused_with_a_time() {
     let (door, ada, bob) = (Door::new(Limits::default()), AccountId(100), AccountId(101));
-    let (first, _second) = (door.scan(ada).await.unwrap(), door.scan(ada).await.unwrap());
+    let (first, second) = (door.scan(ada).await.unwrap(), door.scan(ada).await.unwrap());
     let refused = door.scan(ada).await.unwrap_err();
     assert!(refused.why.contains("more than 2 requests of one account"), "{refused:?}");
     assert!(refused.why.contains("raise --account-scans"), "{refused:?}");
@@ -183,6 +183,46 @@ async fn a_third_long_read_of_an_account_waits_for_a_moment_and_is_refused_with_
     };
     let (third, ()) = tokio::join!(door.scan(ada), soon);
     assert!(third.is_ok(), "{third:?}");
-    drop((third, _second, bobs));
+    drop((third, second, bobs));
     assert!(lock(&door.scans.all).is_empty(), "who reads nothing is forgotten");
+}
+
+/// The origin of a /56 of one /48.
+fn of_site(n: u8) -> Origin {
+    Origin::V6([0x20, 1, 0xd, 0xb8, 0, 1, n])
+}
+
+#[test]
+fn a_site_of_many_networks_does_four_times_as_much_as_one_of_them() {
+    let door = door();
+    let done = (0..200).map(|n| let_in(100, || door.request(of_site(n)))).sum::<usize>();
+    assert!((40..60).contains(&done), "{done}");
+    let refused = door.request(of_site(201)).unwrap_err();
+    assert!(
+        refused.why.starts_with("all addresses of this /48 together: more than"),
+        "{refused:?}"
+    );
+    assert_eq!(door.request(Origin::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0])), Ok(()), "another site");
+}
+
+#[test]
+fn a_site_has_no_more_places_than_one_network_once_half_of_them_are_taken() {
+    let door = Door::new(Limits { address_hosts: 100, ..Limits::default() });
+    let mut held = Vec::new();
+    let take =
+        |held: &mut Vec<_>, n| held.extend(std::iter::from_fn(|| door.host(of_site(n)).ok()));
+    // There is room: each network has its own.
+    (0..10).for_each(|n| take(&mut held, n));
+    assert_eq!(held.len(), 1_000);
+    let mut others = Vec::new();
+    for n in 0..75 {
+        let other = Origin::V4([192, 0, 2, n]);
+        others.extend(std::iter::from_fn(|| door.host(other).ok()));
+    }
+    assert_eq!(others.len(), 7_500);
+    assert!(door.host(of_site(11)).is_err(), "the site has a thousand");
+    held.truncate(99);
+    take(&mut held, 12);
+    assert_eq!(held.len(), 100);
+    assert!(door.host(Origin::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0])).is_ok(), "another site");
 }
