@@ -24,6 +24,7 @@ mod outbox;
 pub mod rail;
 mod server;
 mod statement;
+mod stock;
 #[cfg(test)]
 mod testing;
 mod trace;

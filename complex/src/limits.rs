@@ -35,6 +35,8 @@ pub struct Limits {
     pub account_uploads: Bytes,
     /// Bytes of objects that are in memory whole for one account, while their readers take them.
     pub account_reads: Bytes,
+    /// How much of the room for objects that others leave free one account may have, in percent.
+    pub account_shelf: u32,
     /// Requests of one account at once that read much of the database: statements, explanations of
     /// jobs, results, lists of tasks.
     pub account_scans: u32,
@@ -62,6 +64,7 @@ impl Default for Limits {
             account_open: 128,
             account_uploads: Bytes::gib(8),
             account_reads: Bytes::mib(256),
+            account_shelf: 50,
             account_scans: 2,
             account_sessions: 500,
             account_frames: 20_000,

@@ -33,6 +33,7 @@ use crate::objects::{Members, Store};
 use crate::outbox::{self, Outbox};
 use crate::rail::{self, RailError, RailSpec};
 use crate::statement::Heads;
+use crate::stock::Stock;
 use crate::trace::Traces;
 
 /// What a server is started with.
@@ -289,6 +290,7 @@ impl Server {
         let store = Arc::new(Store {
             shelf: shelf.clone(),
             members: admitted.clone(),
+            stock: Stock::new(config.limits.account_shelf),
             unclaimed: Arc::default(),
             core: core.clone(),
         });

@@ -32,6 +32,7 @@ pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use call::{Call, Reply};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
+pub use view::TasksOut;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

@@ -47,6 +47,9 @@ pub(crate) struct LimitArgs {
     /// Hosts that earn for one account.
     #[arg(long, value_name = "N", default_value_t = Config::default().account_hosts_max)]
     pub(crate) account_hosts: usize,
+    /// Percent of the room for objects that one account may have, of what others leave.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_shelf)]
+    pub(crate) account_shelf: u32,
     /// Requests of one account at once that read much: statements, results, explanations of jobs.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_scans)]
     pub(crate) account_scans: u32,
@@ -78,6 +81,7 @@ impl LimitArgs {
             account_open: self.account_open,
             account_uploads: self.account_uploads,
             account_reads: self.account_reads,
+            account_shelf: self.account_shelf,
             account_scans: self.account_scans,
             account_sessions: self.account_sessions,
             account_frames: self.account_frames,

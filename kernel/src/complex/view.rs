@@ -13,6 +13,19 @@ use super::job::Job;
 use super::place::looked_at;
 use super::{Complex, Host};
 
+/// Tasks of one lease that a host has not reported.
+#[derive(Debug, Clone)]
+pub struct TasksOut {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which tasks.
+    pub tasks: TaskSet,
+    /// For whom.
+    pub buyer: AccountId,
+    /// The most that each of them may leave.
+    pub output_max: Bytes,
+}
+
 impl Complex {
     /// A job that is not over, or ended lately.
     #[must_use]
@@ -133,14 +146,15 @@ impl Complex {
         }
     }
 
-    /// What a host has not reported yet, by lease, with the most that each task may leave.
+    /// What a host has not reported yet, by lease.
     #[must_use]
-    pub fn tasks_out(&self, host: HostId) -> Vec<(LeaseId, TaskSet, Bytes)> {
+    pub fn tasks_out(&self, host: HostId) -> Vec<TasksOut> {
         let leases = self.hosts.get(&host).into_iter().flat_map(|host| &host.leases);
         let leases = leases.filter_map(|id| self.leases.get(id));
         let out = leases.filter(|lease| !lease.out.is_empty()).filter_map(|lease| {
-            let spec = &self.jobs.get(&lease.record.job)?.record.spec;
-            Some((lease.record.id, lease.out.clone(), spec.output_max))
+            let job = &self.jobs.get(&lease.record.job)?.record;
+            let (lease, tasks) = (lease.record.id, lease.out.clone());
+            Some(TasksOut { lease, tasks, buyer: job.account, output_max: job.spec.output_max })
         });
         out.collect()
     }
