@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod core;
 mod door;
+mod doorman;
 mod follow;
 mod front;
 mod hosts;

@@ -275,7 +275,7 @@ impl Server {
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
-        let Front { endpoint, listener, http, relay, addr } = front;
+        let Front { endpoint, listener, http, relay, doorman, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
@@ -295,6 +295,7 @@ impl Server {
             core: core.clone(),
         });
         let (servers, known) = watch::channel(vec![addr]);
+        doorman.lead(core.clone(), known.clone());
         let shared = Arc::new(Shared {
             core,
             db,

@@ -48,6 +48,13 @@ impl Complex {
         self.hosts.get(&host).map(|host| host.record.account)
     }
 
+    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred.
+    /// Nothing if nobody knows it.
+    #[must_use]
+    pub fn may_relay(&self, key: PublicKey) -> Option<bool> {
+        self.hosts.get(&HostId(key)).map(|host| host.record.barred.is_none())
+    }
+
     /// All jobs that are not over, of one account or of all, newest first.
     pub fn job_views(&self, account: Option<AccountId>) -> impl Iterator<Item = JobView> {
         let mine = move |job: &&Job| account.is_none_or(|account| job.record.account == account);
