@@ -95,3 +95,38 @@ impl LimitArgs {
 pub(crate) fn unless_zero(limit: usize) -> usize {
     if limit == 0 { usize::MAX } else { limit }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    const OPERATE: &str = include_str!("../../../docs/operate.md");
+
+    /// The first two cells of each row of the table of limits, without what is for eyes alone.
+    fn told() -> Vec<(String, String)> {
+        let (_, section) = OPERATE.split_once("## Who may take how much").expect("the section");
+        let table = section.lines().skip_while(|line| !line.starts_with("| option")).skip(2);
+        let rows = table.take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
+        });
+        let option = |cell: &str| cell.trim_matches('`').trim_start_matches("--").to_owned();
+        let default = |cell: &str| cell.replace(',', "").trim_end_matches("/s").to_owned();
+        cells.map(|(name, value)| (option(name), default(value))).collect()
+    }
+
+    #[test]
+    fn the_table_of_limits_tells_each_option_and_its_default() {
+        let command = LimitArgs::augment_args(clap::Command::new("server"));
+        let known = command.get_arguments().filter(|it| it.get_action().takes_values());
+        let known = known.map(|argument| {
+            let default = argument.get_default_values().first().expect("each has one");
+            let name = argument.get_long().expect("each has a long name");
+            (name.to_owned(), default.to_string_lossy().into_owned())
+        });
+        assert_eq!(told(), known.collect::<Vec<_>>());
+    }
+}
