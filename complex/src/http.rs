@@ -142,6 +142,11 @@ pub(crate) fn internal(message: &str) -> Problem {
     Problem::new(ProblemCode::Internal, message)
 }
 
+/// What the machine answers to another question.
+fn odd_reply<T>() -> Answer<T> {
+    Err(Failure(internal("the kernel gave another reply")))
+}
+
 /// There is no such thing.
 fn not_found(what: impl std::fmt::Display) -> Failure {
     Failure(Problem::new(ProblemCode::NotFound, format!("there is no {what}")))

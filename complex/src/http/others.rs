@@ -15,7 +15,7 @@ use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
-use super::jobs::PAGE_MAX;
+use super::jobs::page;
 use super::redone::Redone;
 use super::{Answer, App, AppState, Visit, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
@@ -88,7 +88,7 @@ pub(super) async fn hosts(
     Query(query): Query<HostsQuery>,
 ) -> Answer<Json<Vec<HostView>>> {
     who.needs(Right::Read)?;
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
+    let limit = page(query.limit) as usize;
     let look =
         move |complex: &mut Complex, _| complex.host_views(query.after).take(limit).collect();
     Ok(Json(shared.core.query(look).await?))
@@ -165,6 +165,13 @@ pub(super) async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<Ac
         .ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
+/// What is shown of the account that `text` names, if this token may see it.
+pub(super) async fn seen_account(shared: &App, who: &Who, text: &str) -> Answer<AccountView> {
+    let id = account_id(shared, who, text).await?;
+    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
+    view.ok_or_else(|| not_found(format!("account {text:?}")))
+}
+
 /// Shows an account; an operator may see anybody's.
 #[utoipa::path(
     get,
@@ -182,9 +189,7 @@ pub(super) async fn account(
     who: Who,
     Path(text): Path<String>,
 ) -> Answer<Json<AccountView>> {
-    let id = account_id(&shared, &who, &text).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
-    view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
+    seen_account(&shared, &who, &text).await.map(Json)
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -218,14 +223,12 @@ pub(super) async fn statement(
     Path(text): Path<String>,
     Query(query): Query<StatementQuery>,
 ) -> Answer<Json<Statement>> {
-    let id = account_id(&shared, &who, &text).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
-    let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
+    let account = seen_account(&shared, &who, &text).await?;
     let _scan = who.scan(&shared).await?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
     // The balance is carried from the first transfer, whatever part is asked for.
-    let mut book = Lines::behind(&shared.db, id, 0, MicroCredits::ZERO);
+    let mut book = Lines::behind(&shared.db, account.id, 0, MicroCredits::ZERO);
     let mut lines = Vec::new();
     while lines.len() < limit
         && let Some(line) = book.next(wanted).await.map_err(|error| unreadable(&error))?
