@@ -129,7 +129,8 @@ fn an_account_begins_no_more_sessions_with_many_hosts_than_it_may() {
     });
     let begun = begun.count();
     assert!((100..150).contains(&begun), "{begun}");
-    let refused = door.account_session(ada).unwrap_err();
+    // On a slow machine there may be room for one again.
+    let refused = (0..10).find_map(|_| door.account_session(ada).err()).expect("it is used up");
     assert!(refused.why.contains("more than 10 sessions a second of one account"), "{refused:?}");
     assert_eq!(refused.after, Span::secs(10), "until all of its hosts may come again");
     assert_eq!(door.account_session(bob), Ok(()));
@@ -197,7 +198,7 @@ fn a_site_of_many_networks_does_four_times_as_much_as_one_of_them() {
     let door = door();
     let done = (0..200).map(|n| let_in(100, || door.request(of_site(n)))).sum::<usize>();
     assert!((40..60).contains(&done), "{done}");
-    let refused = door.request(of_site(201)).unwrap_err();
+    let refused = (0..10).find_map(|_| door.request(of_site(201)).err()).expect("it is used up");
     assert!(
         refused.why.starts_with("all addresses of this /48 together: more than"),
         "{refused:?}"
