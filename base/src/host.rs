@@ -32,7 +32,7 @@ pub struct HostSpec {
 }
 
 /// Which programs an owner lets run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Accept {
     /// Any.
@@ -57,7 +57,7 @@ impl Accept {
 }
 
 /// What the policy allows now. The complex grants within it; the host enforces it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Offer {
     /// Cores now; 0 when the owner wants quiet.

@@ -1,6 +1,7 @@
 //! Typed identifiers, one file so that none is forgotten.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,33 @@ impl FromStr for TaskId {
 pub struct HostId(pub PublicKey);
 
 impl HostId {
+    /// The first and the last host that there can be whose text begins so; nothing if there is
+    /// none.
+    #[must_use]
+    pub fn beginning_with(prefix: &str) -> Option<RangeInclusive<Self>> {
+        let (mut first, mut last) = ([0_u8; 32], [u8::MAX; 32]);
+        for (at, letter) in prefix.bytes().enumerate() {
+            let value = match letter {
+                b'a'..=b'z' => letter - b'a',
+                b'2'..=b'7' => letter - b'2' + 26,
+                _ => return None,
+            };
+            for bit in 0..5 {
+                let place = at * 5 + bit;
+                let is_set = value & (16 >> bit) != 0;
+                let mask = 128 >> (place % 8);
+                match (first.get_mut(place / 8), last.get_mut(place / 8)) {
+                    (Some(low), _) if is_set => *low |= mask,
+                    (_, Some(high)) if !is_set => *high &= !mask,
+                    // The last letter stands for a single bit, and text has no more letters.
+                    _ if is_set || at >= 52 => return None,
+                    _ => {}
+                }
+            }
+        }
+        Some(Self(PublicKey(first))..=Self(PublicKey(last)))
+    }
+
     /// The first ten characters: enough to tell hosts apart on a screen.
     #[must_use]
     pub fn short(&self) -> String {
@@ -149,5 +177,39 @@ pub struct TransferId(pub u128);
 impl fmt::Display for TransferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn hosts_that_begin_with_a_text_stand_together(
+            key: [u8; 32],
+            other: [u8; 32],
+            letters in 0..=52_usize,
+        ) {
+            let (host, other) = (HostId(PublicKey(key)), HostId(PublicKey(other)));
+            let prefix: String = host.to_string().chars().take(letters).collect();
+            let range = HostId::beginning_with(&prefix).expect("there is one");
+            prop_assert!(range.contains(&host));
+            prop_assert_eq!(range.contains(&other), other.to_string().starts_with(&prefix));
+            for end in [range.start(), range.end()] {
+                prop_assert!(end.to_string().starts_with(&prefix));
+            }
+        }
+    }
+
+    #[test]
+    fn no_host_begins_with_what_is_no_key() {
+        let whole = HostId(PublicKey([7; 32])).to_string();
+        let last = format!("{}b", &whole[..51]);
+        for text in ["host1", "A", "a b", &format!("{whole}a"), &last] {
+            assert_eq!(HostId::beginning_with(text), None, "{text}");
+        }
     }
 }

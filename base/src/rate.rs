@@ -138,6 +138,16 @@ pub enum Origin {
     Proxy,
 }
 
+/// A /48 of IPv6: what one site gets that asks for it, 256 origins. Who has one can come from another
+/// of these each time, so all of them together are counted as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site(pub [u8; 6]);
+
+impl Site {
+    /// How many times as often as one address a whole site may do something.
+    pub const TIMES: u64 = 4;
+}
+
 impl Origin {
     /// How many times as much as one address all relayed callers together may do.
     pub const RELAYED_TIMES: u64 = 16;
@@ -152,6 +162,15 @@ impl Origin {
                 Self::V6([a, b, c, d, e, f, g])
             }
             None => Self::Relayed,
+        }
+    }
+
+    /// The site that it is a part of.
+    #[must_use]
+    pub const fn site(self) -> Option<Site> {
+        match self {
+            Self::V6([a, b, c, d, e, f, _]) => Some(Site([a, b, c, d, e, f])),
+            Self::V4(_) | Self::Relayed | Self::Proxy => None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Tokens: who asks, and what they may.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod known;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
@@ -9,10 +10,7 @@ use isos_base::key::SecretKey;
 use isos_base::statement::{Head, SignedHead, SignedLedgerHead};
 use isos_base::{AccountId, Guid, Time};
 
-/// Checked tokens that are remembered: a check costs signatures and Datalog.
-const CACHE_MAX: usize = 4_096;
-/// How long a check is good. Revocations do not wait for it: the machine is asked each time.
-const CACHE_FOR: isos_base::Span = isos_base::Span::secs(30);
+use self::known::Known;
 
 /// What the holder of a revoked token is told.
 pub(crate) const REVOKED: &str = "the token was revoked";
@@ -29,7 +27,9 @@ pub(crate) enum Checked {
 /// Checks tokens of this complex, and makes them.
 pub(crate) struct Tokens {
     key: SecretKey,
-    checked: Mutex<HashMap<Guid, (Checked, Time)>>,
+    /// A check costs signatures and Datalog, and is good until the token expires. Revocations do
+    /// not wait for that: the machine is asked each time.
+    checked: Mutex<Known<Checked>>,
 }
 
 /// A token could not be made.
@@ -39,7 +39,7 @@ pub struct MintError(#[source] capability::TokenError);
 
 impl Tokens {
     pub(crate) fn new(key: SecretKey) -> Self {
-        Self { key, checked: Mutex::new(HashMap::new()) }
+        Self { key, checked: Mutex::default() }
     }
 
     /// A statement's head with the word of the complex.
@@ -63,33 +63,26 @@ impl Tokens {
 
     /// What was found lately.
     pub(crate) fn remembered(&self, token: &[u8], now: Time) -> Option<Checked> {
-        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        let (checked, until) = checked.get(&Guid::of(token))?;
-        (now < *until).then(|| checked.clone())
+        self.known().get(Guid::of(token), now)
     }
 
     /// Who holds this token; it costs signatures. Whether it was revoked is the caller's to ask the
     /// machine.
     pub(crate) fn check(&self, token: &[u8], now: Time) -> Result<Holder, capability::TokenError> {
         let holder = capability::check(&self.key.public(), token, now)?;
-        let until = (now + CACHE_FOR).min(holder.expires);
-        self.remember(token, Checked::Good(holder.clone()), until);
+        let (account, until) = (holder.account, holder.expires);
+        self.known().put(Guid::of(token), account, Checked::Good(holder.clone()), until);
         Ok(holder)
     }
 
     /// The machine says that this token was revoked, and it will not change its mind.
-    pub(crate) fn revoked(&self, token: &[u8], now: Time) {
-        self.remember(token, Checked::Revoked, now + CACHE_FOR);
+    pub(crate) fn revoked(&self, token: &[u8]) {
+        self.known().change(Guid::of(token), Checked::Revoked);
     }
 
-    fn remember(&self, token: &[u8], what: Checked, until: Time) {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if checked.len() >= CACHE_MAX {
-            // One at a time: those of others stay good for as long as they can.
-            let first = checked.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| *id);
-            first.map(|id| checked.remove(&id));
-        }
-        checked.insert(Guid::of(token), (what, until));
+    fn known(&self) -> MutexGuard<'_, Known<Checked>> {
+        // Nothing panics between two statements that belong together.
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::core::report;
 use crate::objects::blocking;
 use crate::server::Shared;
+use crate::stock::Stock;
 
 /// The first collection comes so long after the start: whatever the server was restarted for is
 /// more urgent.
@@ -110,8 +111,14 @@ impl Collector {
         if !many && self.swept.is_some_and(|swept| now.since(swept) < SWEEP_PERIOD) {
             return Ok(Collected::default());
         }
-        let house = House { db: &shared.db, shelf: &shared.shelf, keep: shared.keep };
+        let (db, shelf, stock) = (&shared.db, &shared.shelf, &shared.store.stock);
+        let house = House { db, shelf, stock, keep: shared.keep };
+        if self.swept.is_none() {
+            // What lay here before this server began is somebody's: nobody is spared, all are seen.
+            house.spare_the_named(now, None).await?;
+        }
         let collected = house.clean(now, std::mem::take(&mut self.orphans)).await?;
+        stock.recount(shelf);
         self.swept = Some(now);
         Ok(collected)
     }
@@ -139,6 +146,7 @@ async fn orphans(shared: &Shared) -> Result<Vec<Guid>, CollectError> {
 struct House<'a> {
     db: &'a Db,
     shelf: &'a Shelf,
+    stock: &'a Stock,
     keep: Option<Span>,
 }
 
@@ -170,7 +178,7 @@ impl House<'_> {
             return Ok(());
         }
         let mut dead: HashSet<Guid> = candidates.iter().copied().collect();
-        self.spare_the_named(now, &mut dead).await?;
+        self.spare_the_named(now, Some(&mut dead)).await?;
         // A server that has been deposed meanwhile hears it here, before it removes anything that
         // the next leader may have taken into use.
         self.db.forget_expired(now).await?;
@@ -194,20 +202,20 @@ impl House<'_> {
         Ok(())
     }
 
-    /// Takes out of `dead` what jobs name.
+    /// Takes out of `dead` what jobs name, and notes whose that is.
     async fn spare_the_named(
         &self,
         now: Time,
-        dead: &mut HashSet<Guid>,
+        mut dead: Option<&mut HashSet<Guid>>,
     ) -> Result<(), CollectError> {
         let mut before = None;
-        while !dead.is_empty() {
+        while dead.as_ref().is_none_or(|dead| !dead.is_empty()) {
             let jobs = self.db.jobs(None, before, JOBS_AT_ONCE).await?;
             let Some(last) = jobs.last() else { break };
             before = Some(last.id);
             for job in jobs {
                 if !self.is_over_for_good(&job, now) {
-                    self.spare_a_job(&job, dead).await?;
+                    self.spare_a_job(&job, dead.as_deref_mut()).await?;
                 }
             }
         }
@@ -225,14 +233,20 @@ impl House<'_> {
     async fn spare_a_job(
         &self,
         job: &JobRecord,
-        dead: &mut HashSet<Guid>,
+        mut dead: Option<&mut HashSet<Guid>>,
     ) -> Result<(), CollectError> {
-        dead.remove(&job.spec.program);
+        let mut named = |guid: &Guid| {
+            dead.as_mut().map(|dead| dead.remove(guid));
+            if let Some(size) = self.shelf.size(guid) {
+                self.stock.belongs(*guid, job.account, size);
+            }
+        };
+        named(&job.spec.program);
         for input in &job.spec.inputs {
-            dead.remove(&input.guid);
+            named(&input.guid);
         }
         if let Some(list) = job.spec.each {
-            dead.remove(&list);
+            named(&list);
             let shelf = self.shelf.clone();
             let bytes = blocking(move || shelf.read(&list, limits::FILE_LIST_BYTES_MAX)).await?;
             // A list that is lost names nothing; its job cannot run any more either.
@@ -240,7 +254,7 @@ impl House<'_> {
                 let files: FileList = codec::decode(&bytes)
                     .map_err(|source| CollectError::List { job: job.id, guid: list, source })?;
                 for file in files.files {
-                    dead.remove(&file.guid);
+                    named(&file.guid);
                 }
             }
         }
@@ -252,13 +266,13 @@ impl House<'_> {
             for run in &runs {
                 let places = run.kept.iter().filter_map(|kept| kept.segments.checked_sub(1));
                 for guid in places.filter_map(|place| run.roots.get(place as usize)) {
-                    dead.remove(guid);
+                    named(guid);
                 }
             }
         }
         let mut spare = |result: &TaskResult| {
             if let OutputAt::Object(guid, _) = &result.output {
-                dead.remove(guid);
+                named(guid);
             }
         };
         let mut after = None;

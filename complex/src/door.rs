@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::rate::{Origin, Rate, Rates};
+use isos_base::rate::{Origin, Rate, Rates, Site};
 use isos_base::{AccountId, Bytes, HostId, Span, Time};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::hosts::{API_CONNECTIONS_MAX, HOST_CONNECTIONS_MAX};
-use crate::limits::{Limits, rate};
+use crate::limits::{BURST_SECS, Limits, rate};
 
 /// Debtors of one table: some 6 MiB when all places are taken.
 const CALLERS_MAX: usize = 65_536;
@@ -23,6 +24,8 @@ const CALLERS_MAX: usize = 65_536;
 const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// Uploads of one account at once, of any size.
 const ACCOUNT_UPLOADS_MAX: u64 = 32;
+/// A request that reads much of the database waits so long for its account's others.
+const SCAN_WAIT_MAX: std::time::Duration = std::time::Duration::from_millis(500);
 /// Who holds as much as it may comes back after this time: nobody knows when something gets free.
 const HELD_AGAIN: Span = Span::secs(2);
 
@@ -37,12 +40,15 @@ enum Limit {
     AccountOpen,
     AccountUploads,
     AccountReads,
+    AccountScans,
+    AccountSessions,
+    AccountFrames,
     HostSessions,
     HostFrames,
 }
 
 impl Limit {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -51,6 +57,9 @@ impl Limit {
         Self::AccountOpen,
         Self::AccountUploads,
         Self::AccountReads,
+        Self::AccountScans,
+        Self::AccountSessions,
+        Self::AccountFrames,
         Self::HostSessions,
         Self::HostFrames,
     ];
@@ -66,6 +75,9 @@ impl Limit {
             Self::AccountOpen => "account-open",
             Self::AccountUploads => "account-uploads",
             Self::AccountReads => "account-reads",
+            Self::AccountScans => "account-scans",
+            Self::AccountSessions => "account-sessions",
+            Self::AccountFrames => "account-frames",
             Self::HostSessions => "host-sessions",
             Self::HostFrames => "host-frames",
         }
@@ -105,6 +117,20 @@ impl Limit {
             Self::AccountReads => {
                 format!("more than {} of one account's objects in memory", limits.account_reads)
             }
+            Self::AccountScans => {
+                let many = limits.account_scans;
+                format!("more than {many} requests of one account at once that read much")
+            }
+            Self::AccountSessions => {
+                let many = limits.account_sessions;
+                format!("more than {many} sessions a second of one account's hosts")
+            }
+            Self::AccountFrames => {
+                format!(
+                    "more than {} frames a second of one account's hosts",
+                    limits.account_frames
+                )
+            }
             Self::HostSessions => {
                 format!("more than {} sessions a second of one host", limits.host_sessions)
             }
@@ -122,6 +148,13 @@ pub(crate) struct Refused {
     pub(crate) why: String,
     /// When to come back.
     pub(crate) after: Span,
+}
+
+impl Refused {
+    /// Said of a whole site rather than of one address.
+    fn of_site(self) -> Self {
+        Self { why: format!("all addresses of this /48 together: {}", self.why), ..self }
+    }
 }
 
 impl From<Refused> for Problem {
@@ -153,16 +186,129 @@ impl<K: Ord> Drop for Share<K> {
     }
 }
 
+/// Where what one account does waits for its turn; accounts that do nothing are not here.
+#[derive(Debug)]
+struct Turns {
+    /// So many of an account have their turn at once.
+    at_once: usize,
+    all: Lines,
+}
+
+/// How many are in each account's line, and where they wait.
+type Lines = Arc<Mutex<BTreeMap<AccountId, (usize, Arc<Semaphore>)>>>;
+
+/// One's place in the line of an account.
+#[derive(Debug)]
+struct Turn {
+    lines: Lines,
+    account: AccountId,
+    line: Arc<Semaphore>,
+}
+
+impl Turns {
+    /// 0 is without limit.
+    fn new(at_once: u32) -> Self {
+        let at_once = if at_once == 0 { Semaphore::MAX_PERMITS } else { at_once as usize };
+        Self { at_once, all: Lines::default() }
+    }
+
+    fn join(&self, account: AccountId) -> Turn {
+        let mut all = lock(&self.all);
+        let new = || (0, Arc::new(Semaphore::new(self.at_once)));
+        let (many, line) = all.entry(account).or_insert_with(new);
+        *many += 1;
+        Turn { lines: self.all.clone(), account, line: line.clone() }
+    }
+}
+
+impl Turn {
+    async fn comes(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.line.clone().acquire_owned().await.ok()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut all = lock(&self.lines);
+        if let Some((many, _)) = all.get_mut(&self.account) {
+            *many -= 1;
+            if *many == 0 {
+                all.remove(&self.account);
+            }
+        }
+    }
+}
+
+/// A request that reads much of the database, one of its account's few at once until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    _permit: Option<OwnedSemaphorePermit>,
+    _turn: Turn,
+}
+
+/// What the frames of one session are counted with.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    own: Mutex<Rates<()>>,
+    account: Option<Turn>,
+}
+
+/// How often origins do something, and sites.
+struct OriginRates {
+    origins: Mutex<Rates<Origin>>,
+    sites: Mutex<Rates<Site>>,
+}
+
+impl OriginRates {
+    fn new(per_second: u32) -> Self {
+        let Rate { per_second, burst } = rate(per_second);
+        let times = |times| Rate { per_second: per_second * times, burst: burst * times };
+        Self {
+            origins: Mutex::new(Rates::new(times(Origin::RELAYED_TIMES), CALLERS_MAX)),
+            sites: Mutex::new(Rates::new(times(Site::TIMES), CALLERS_MAX)),
+        }
+    }
+}
+
+/// Places that are held, by where their holders are.
+struct Stays {
+    origins: Holdings<Origin>,
+    sites: Holdings<Site>,
+    all: Holdings<()>,
+    /// Of all places, so many are a half.
+    half: u64,
+}
+
+impl Stays {
+    fn new(places: usize) -> Self {
+        let (origins, sites, all) = Default::default();
+        Self { origins, sites, all, half: places as u64 / 2 }
+    }
+}
+
+/// A place that somebody holds, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    _of_origin: Share<Origin>,
+    _of_site: Option<Share<Site>>,
+    _of_all: Share<()>,
+}
+
 /// What everybody has taken lately and holds now.
 pub(crate) struct Door {
     limits: Limits,
     begun: Instant,
-    requests: Mutex<Rates<Origin>>,
-    tokens: Mutex<Rates<Origin>>,
+    requests: OriginRates,
+    tokens: OriginRates,
     accounts: Mutex<Rates<AccountId>>,
     sessions: Mutex<Rates<HostId>>,
-    connections: Holdings<Origin>,
-    hosts: Holdings<Origin>,
+    account_sessions: Mutex<Rates<AccountId>>,
+    account_frames: Mutex<Rates<AccountId>>,
+    turns: Turns,
+    scans: Turns,
+    connections: Stays,
+    hosts: Stays,
     open: Holdings<AccountId>,
     uploads: Holdings<AccountId>,
     reads: Holdings<AccountId>,
@@ -171,20 +317,20 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(limits: Limits) -> Self {
-        let of_origins = |per_second: u32| {
-            let Rate { per_second, burst } = rate(per_second);
-            let times = Origin::RELAYED_TIMES;
-            let rate = Rate { per_second: per_second * times, burst: burst * times };
-            Mutex::new(Rates::new(rate, CALLERS_MAX))
-        };
+        let of_accounts = |per_second: u32| Mutex::new(Rates::new(rate(per_second), CALLERS_MAX));
         Self {
             begun: Instant::now(),
-            requests: of_origins(limits.address_requests),
-            tokens: of_origins(limits.address_tokens),
-            accounts: Mutex::new(Rates::new(rate(limits.account_requests), CALLERS_MAX)),
+            requests: OriginRates::new(limits.address_requests),
+            tokens: OriginRates::new(limits.address_tokens),
+            accounts: of_accounts(limits.account_requests),
             sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
-            connections: Holdings::default(),
-            hosts: Holdings::default(),
+            account_sessions: of_accounts(limits.account_sessions),
+            account_frames: of_accounts(limits.account_frames),
+            turns: Turns::new(1),
+            scans: Turns::new(limits.account_scans),
+            // By TCP and by QUIC.
+            connections: Stays::new(2 * API_CONNECTIONS_MAX),
+            hosts: Stays::new(HOST_CONNECTIONS_MAX),
             open: Holdings::default(),
             uploads: Holdings::default(),
             reads: Holdings::default(),
@@ -203,7 +349,7 @@ impl Door {
         if origin == Origin::Proxy {
             return Ok(());
         }
-        self.take(&self.requests, Limit::AddressRequests, origin, origin.weight())
+        self.take_from(&self.requests, Limit::AddressRequests, origin)
     }
 
     /// A token from there that must be checked.
@@ -211,7 +357,7 @@ impl Door {
         if origin == Origin::Proxy {
             return Ok(());
         }
-        self.take(&self.tokens, Limit::AddressTokens, origin, origin.weight())
+        self.take_from(&self.tokens, Limit::AddressTokens, origin)
     }
 
     /// A request of an account; it is under way until the share is dropped.
@@ -247,16 +393,30 @@ impl Door {
         }
     }
 
+    /// Lets an account read much of the database, when it is its turn within a moment.
+    pub(crate) async fn scan(&self, account: AccountId) -> Result<Scan, Refused> {
+        match tokio::time::timeout(SCAN_WAIT_MAX, self.scan_on(account)).await {
+            Ok(scan) => Ok(scan),
+            Err(_) => Err(self.refuse(Limit::AccountScans, HELD_AGAIN)),
+        }
+    }
+
+    /// As [`Door::scan`], for one that has begun and goes on: it waits as long as it takes.
+    pub(crate) async fn scan_on(&self, account: AccountId) -> Scan {
+        let turn = self.scans.join(account);
+        Scan { _permit: turn.comes().await, _turn: turn }
+    }
+
     /// A connection to the API.
-    pub(crate) fn connection(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+    pub(crate) fn connection(&self, origin: Origin) -> Result<Stay, Refused> {
         let max = most(origin, self.limits.address_connections, API_CONNECTIONS_MAX);
-        self.hold(&self.connections, Limit::AddressConnections, origin, 1, max)
+        self.stay(&self.connections, Limit::AddressConnections, origin, max)
     }
 
     /// A connection of a host.
-    pub(crate) fn host(&self, origin: Origin) -> Result<Share<Origin>, Refused> {
+    pub(crate) fn host(&self, origin: Origin) -> Result<Stay, Refused> {
         let max = most(origin, self.limits.address_hosts, HOST_CONNECTIONS_MAX);
-        self.hold(&self.hosts, Limit::AddressHosts, origin, 1, max)
+        self.stay(&self.hosts, Limit::AddressHosts, origin, max)
     }
 
     /// A host that begins a session.
@@ -264,14 +424,33 @@ impl Door {
         self.take(&self.sessions, Limit::HostSessions, host, 1)
     }
 
-    /// What the frames of one session are counted with.
-    pub(crate) fn frames(&self) -> Mutex<Rates<()>> {
-        Mutex::new(Rates::new(rate(self.limits.host_frames), 1))
+    /// A host of an account that begins a session. Who is refused has the whole burst again when it
+    /// comes back: the account's other hosts are refused beside it.
+    pub(crate) fn account_session(&self, account: AccountId) -> Result<(), Refused> {
+        let taken = self.take(&self.account_sessions, Limit::AccountSessions, account, 1);
+        let later = |refused: Refused| refused.after.max(Span::secs(BURST_SECS));
+        taken.map_err(|refused| Refused { after: later(refused.clone()), ..refused })
+    }
+
+    /// What the frames of one session are counted with, for the account that it earns for.
+    pub(crate) fn frames(&self, account: Option<AccountId>) -> Frames {
+        let own = Mutex::new(Rates::new(rate(self.limits.host_frames), 1));
+        Frames { own, account: account.map(|account| self.turns.join(account)) }
     }
 
     /// Waits until a session may send one more frame.
-    pub(crate) async fn frame(&self, frames: &Mutex<Rates<()>>) {
-        while let Err(refused) = self.take(frames, Limit::HostFrames, (), 1) {
+    pub(crate) async fn frame(&self, frames: &Frames) {
+        while let Err(refused) = self.take(&frames.own, Limit::HostFrames, (), 1) {
+            tokio::time::sleep(refused.after.to_std()).await;
+        }
+        let Some(turn) = &frames.account else { return };
+        let rates = &self.account_frames;
+        if self.take(rates, Limit::AccountFrames, turn.account, 1).is_ok() {
+            return;
+        }
+        // One of them at a time looks at the clock, in the order in which they came.
+        let _first = turn.comes().await;
+        while let Err(refused) = self.take(rates, Limit::AccountFrames, turn.account, 1) {
             tokio::time::sleep(refused.after.to_std()).await;
         }
     }
@@ -284,6 +463,25 @@ impl Door {
         for (limit, count) in Limit::ALL.iter().zip(&self.refused) {
             let _ = writeln!(out, "{name}{{limit=\"{}\"}} {}", limit.name(), count.load(Relaxed));
         }
+    }
+
+    /// Takes from what an origin may do, and from what its site may.
+    fn take_from(&self, rates: &OriginRates, limit: Limit, origin: Origin) -> Result<(), Refused> {
+        self.take(&rates.origins, limit, origin, origin.weight())?;
+        let Some(site) = origin.site() else { return Ok(()) };
+        self.take(&rates.sites, limit, site, 1).map_err(Refused::of_site)
+    }
+
+    /// A place among those of an origin, `max` of them. All origins of a site together may have as
+    /// many as a single one, once half of all places are taken.
+    fn stay(&self, stays: &Stays, limit: Limit, origin: Origin, max: u64) -> Result<Stay, Refused> {
+        let of_origin = self.hold(&stays.origins, limit, origin, 1, max)?;
+        let all = lock(&stays.all).get(&()).copied().unwrap_or(0);
+        let site_max = if all >= stays.half { max } else { 0 };
+        let hold = |site| self.hold(&stays.sites, limit, site, 1, site_max);
+        let of_site = origin.site().map(hold).transpose().map_err(Refused::of_site)?;
+        let of_all = self.hold(&stays.all, limit, (), 1, 0)?;
+        Ok(Stay { _of_origin: of_origin, _of_site: of_site, _of_all: of_all })
     }
 
     fn take<K: Ord + Copy>(

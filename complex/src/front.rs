@@ -12,6 +12,7 @@ use isos_disk::Home;
 use isos_net::{Endpoint, EndpointConfig, Relay};
 use tokio::net::TcpListener;
 
+use crate::doorman::Doorman;
 use crate::limits::rate;
 use crate::server::{ServerConfig, ServerError};
 
@@ -66,6 +67,8 @@ pub(crate) struct Front {
     pub(crate) listener: TcpListener,
     pub(crate) http: SocketAddr,
     pub(crate) relay: Option<Relay>,
+    /// Who knows whom the relay is for.
+    pub(crate) doorman: Arc<Doorman>,
     /// Where it is to be reached.
     pub(crate) addr: ServerAddr,
 }
@@ -78,8 +81,9 @@ impl Front {
         let failed = |source| ServerError::Http { address: config.http, source };
         let listener = TcpListener::bind(config.http).await.map_err(failed)?;
         let http = listener.local_addr().map_err(failed)?;
+        let doorman = Arc::new(Doorman::new(place.server.public()));
         let relay = match config.relay {
-            Some(address) => Some(Relay::spawn(address, |_, _| true).await?),
+            Some(address) => Some(Relay::spawn(address, doorman.admission()).await?),
             None => None,
         };
         let relay_url = relay.as_ref().map(|relay| match config.public_address {
@@ -97,7 +101,7 @@ impl Front {
         let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
         addresses.extend(endpoint.addresses());
         let addr = ServerAddr { key: place.server.public(), addresses, relay: relay_url };
-        Ok(Self { endpoint, listener, http, relay, addr })
+        Ok(Self { endpoint, listener, http, relay, doorman, addr })
     }
 
     /// The same sockets for another time: free ports become those that were found.

@@ -13,16 +13,16 @@ use isos_base::trace::HOST_STEPS_MAX;
 use isos_base::wire::{
     API_ALPN, HOST_ALPN, LeaseReport, OBJECT_ALPN, Refusal, Report, ToComplex, ToHost,
 };
-use isos_base::{Bytes, HostId, Span};
+use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
-use isos_kernel::complex::{Input, SessionId};
+use isos_kernel::complex::{Complex, Input, SessionId};
 use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::{Checked, REVOKED};
 use crate::clock;
 use crate::core::Outlet;
-use crate::door::{Door, Refused, Share};
+use crate::door::{Door, Frames, Refused, Stay};
 use crate::http;
 use crate::metrics::Queue;
 use crate::objects::{Admitted, Members};
@@ -63,7 +63,7 @@ pub(crate) struct Places {
 }
 
 /// One of the [`Places`], and one of those that its address may have, until it is dropped.
-pub(crate) type Place = (OwnedSemaphorePermit, Share<Origin>);
+pub(crate) type Place = (OwnedSemaphorePermit, Stay);
 
 impl Default for Places {
     fn default() -> Self {
@@ -202,6 +202,12 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
             return turn_away(stream.sender, &connection, refusal, why).await;
         }
     }
+    let account = account(&shared, host, checked.as_ref()).await;
+    // Whoever has none is refused by the machine.
+    let taken = account.map_or(Ok(()), |account| shared.door.account_session(account));
+    if let Err(Refused { why, after }) = taken {
+        return turn_away(stream.sender, &connection, Refusal::Busy(after), &why).await;
+    }
     let (session, outlet) = shared.core.open_session();
     let admission = checked.map(|holder| {
         let holder = holder?;
@@ -213,11 +219,27 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
     let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
-    listen(&shared, session, stream.receiver, &connection).await;
+    let frames = shared.door.frames(account);
+    listen(&shared, session, frames, stream.receiver, &connection).await;
     drop(guest);
     shared.core.close_session(session);
     shared.core.input(Input::HostWent { session }).await;
     let _ = talk.await;
+}
+
+/// The account that a host is to earn for, if it has one.
+async fn account(
+    shared: &Shared,
+    host: HostId,
+    token: Option<&Result<Holder, String>>,
+) -> Option<AccountId> {
+    match token {
+        Some(Ok(holder)) if holder.may(Right::Join) => Some(holder.account),
+        _ => {
+            let look = move |complex: &mut Complex, _| complex.account_of(host);
+            shared.core.query(look).await.ok().flatten()
+        }
+    }
 }
 
 /// Who holds a token, or why it is no good; or that too many are checked for this address.
@@ -318,10 +340,10 @@ impl Drop for Guest {
 async fn listen(
     shared: &Shared,
     session: SessionId,
+    frames: Frames,
     mut receiver: FrameReceiver,
     connection: &Connection,
 ) {
-    let frames = shared.door.frames();
     loop {
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {

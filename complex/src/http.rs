@@ -37,7 +37,7 @@ pub(crate) use self::steady::steady_body;
 pub(crate) use self::visit::{Caller, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::auth::{Checked, REVOKED, lacks};
 use crate::clock;
-use crate::door::seconds;
+use crate::door::{Scan, seconds};
 use crate::server::Shared;
 
 /// A JSON body may have this many bytes: a job with a thousand inputs fits.
@@ -142,6 +142,11 @@ pub(crate) fn internal(message: &str) -> Problem {
     Problem::new(ProblemCode::Internal, message)
 }
 
+/// What the machine answers to another question.
+fn odd_reply<T>() -> Answer<T> {
+    Err(Failure(internal("the kernel gave another reply")))
+}
+
 /// There is no such thing.
 fn not_found(what: impl std::fmt::Display) -> Failure {
     Failure(Problem::new(ProblemCode::NotFound, format!("there is no {what}")))
@@ -188,7 +193,7 @@ impl FromRequestParts<App> for Who {
             visit.keep(share.map_err(|refused| Failure(refused.into()))?);
         }
         if shared.is_revoked(&holder).await? {
-            shared.tokens.revoked(&token, now);
+            shared.tokens.revoked(&token);
             return Err(unauthorised(REVOKED));
         }
         Ok(Self(holder))
@@ -198,6 +203,11 @@ impl FromRequestParts<App> for Who {
 impl Who {
     fn needs(&self, right: Right) -> Answer<()> {
         if self.0.may(right) { Ok(()) } else { Err(Failure(lacks(right))) }
+    }
+
+    /// Its turn to read much of the database.
+    async fn scan(&self, shared: &App) -> Answer<Scan> {
+        shared.door.scan(self.0.account).await.map_err(|refused| Failure(refused.into()))
     }
 
     fn is_operator(&self) -> bool {

@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod core;
 mod door;
+mod doorman;
 mod follow;
 mod front;
 mod hosts;
@@ -24,6 +25,7 @@ mod outbox;
 pub mod rail;
 mod server;
 mod statement;
+mod stock;
 #[cfg(test)]
 mod testing;
 mod trace;

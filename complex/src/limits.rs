@@ -4,11 +4,11 @@ use isos_base::Bytes;
 use isos_base::rate::Rate;
 
 /// Rates may be taken for so many seconds at once, by somebody who was quiet for as long.
-const BURST_SECS: u64 = 10;
+pub(crate) const BURST_SECS: u64 = 10;
 
 /// The limits of a server. 0 anywhere is without limit.
 ///
-/// An address is an IPv4 address or a /56 of IPv6; whoever comes through a relay counts as one that
+/// An address is an IPv4 address or a /56 of IPv6, of which a /48 has no more than a few; whoever comes through a relay counts as one that
 /// may do sixteen times as much. The defaults leave a crowd behind one address, such as a
 /// laboratory, what it needs, and keep a single one from taking what all share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub struct Limits {
     pub account_uploads: Bytes,
     /// Bytes of objects that are in memory whole for one account, while their readers take them.
     pub account_reads: Bytes,
+    /// How much of the room for objects that others leave free one account may have, in percent.
+    pub account_shelf: u32,
+    /// Requests of one account at once that read much of the database: statements, explanations of
+    /// jobs, results, lists of tasks.
+    pub account_scans: u32,
+    /// Sessions a second of all hosts of one account: a ticket makes as many keys as one likes.
+    pub account_sessions: u32,
+    /// Frames a second of all hosts of one account. They are read more slowly beyond it, in turn.
+    pub account_frames: u32,
     /// Sessions a second of one host.
     pub host_sessions: u32,
     /// Frames a second of one host: reports, and offers, after each of which work is looked for. A
@@ -55,6 +64,10 @@ impl Default for Limits {
             account_open: 128,
             account_uploads: Bytes::gib(8),
             account_reads: Bytes::mib(256),
+            account_shelf: 50,
+            account_scans: 2,
+            account_sessions: 500,
+            account_frames: 20_000,
             host_sessions: 1,
             host_frames: 1_000,
         }

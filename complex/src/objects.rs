@@ -1,6 +1,6 @@
 //! The server's shelf as hosts see it: programs and inputs to fetch, outputs to hand over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,16 @@ use isos_base::checkpoint::{Saved, object_bytes_max};
 use isos_base::key::PublicKey;
 use isos_base::task::{OutputAt, TaskResult};
 use isos_base::wire::Report;
-use isos_base::{Bytes, Guid, HostId, LeaseId, TaskSet, limits};
+use isos_base::{AccountId, Bytes, Guid, HostId, LeaseId, limits};
 use isos_disk::{ObjectWriter, Shelf};
+use isos_kernel::complex::TasksOut;
 use isos_net::{Admission, ObjectStore};
 use tokio::io::AsyncWrite;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::clock;
 use crate::core::{Core, report};
+use crate::stock::Stock;
 
 /// Connections for objects that one host may have at once.
 const HOST_CONNECTIONS_MAX: usize = 4;
@@ -220,10 +222,10 @@ impl Unclaimed {
 }
 
 /// The most that these tasks may leave, all together.
-fn room(out: &[(LeaseId, TaskSet, Bytes)]) -> u64 {
-    let each = |max: &Bytes| max.0.saturating_mul(2).saturating_add(OUTPUT_EXTRA);
-    out.iter().fold(0u64, |sum, (_, tasks, max)| {
-        sum.saturating_add(u64::from(tasks.count()).saturating_mul(each(max)))
+fn room(out: &[TasksOut]) -> u64 {
+    let each = |max: Bytes| max.0.saturating_mul(2).saturating_add(OUTPUT_EXTRA);
+    out.iter().fold(0u64, |sum, it| {
+        sum.saturating_add(u64::from(it.tasks.count()).saturating_mul(each(it.output_max)))
     })
 }
 
@@ -232,6 +234,7 @@ pub(crate) struct Store {
     pub(crate) shelf: Shelf,
     pub(crate) members: Arc<Members>,
     pub(crate) unclaimed: Arc<Unclaimed>,
+    pub(crate) stock: Stock,
     pub(crate) core: Core,
 }
 
@@ -242,10 +245,12 @@ impl Store {
         let Ok(out) = self.core.query(move |complex, _| complex.tasks_out(host)).await else {
             return;
         };
-        let held =
-            out.iter().any(|(id, tasks, _)| *id == saved.lease && tasks.contains(saved.task));
+        let held = out.iter().find(|it| it.lease == saved.lease && it.tasks.contains(saved.task));
         let size = self.shelf.need(guid, clock::now());
-        if held && size.is_some_and(|size| size <= object_bytes_max()) {
+        if let (Some(held), Some(size)) = (held, size) {
+            self.stock.belongs(*guid, held.buyer, size);
+        }
+        if held.is_some() && size.is_some_and(|size| size <= object_bytes_max()) {
             saved.kept = size;
             self.unclaimed.settle(guid);
         }
@@ -268,10 +273,12 @@ impl Store {
             return;
         };
         for (lease, task, guid) in named {
-            if out.iter().any(|(id, tasks, _)| *id == lease && tasks.contains(task)) {
-                let _ = self.shelf.need(&guid, clock::now());
-                self.unclaimed.settle(&guid);
+            let out = out.iter().find(|it| it.lease == lease && it.tasks.contains(task));
+            let Some(out) = out else { continue };
+            if let Some(size) = self.shelf.need(&guid, clock::now()) {
+                self.stock.belongs(guid, out.buyer, size);
             }
+            self.unclaimed.settle(&guid);
         }
     }
 }
@@ -312,6 +319,17 @@ impl ObjectStore for Store {
         if size > max {
             return Admission::Refuse(format!("{size} bytes, an output has at most {max}"));
         }
+        // It is not said for whom it is: one of them has room at least.
+        let buyers: BTreeSet<AccountId> = out.iter().map(|it| it.buyer).collect();
+        let shares =
+            buyers.iter().map(|buyer| self.stock.reserve(&self.shelf, *buyer, Bytes(size)));
+        let mut shares: Vec<_> = shares.collect();
+        if shares.iter().all(Result::is_err)
+            && let Some(Err(why)) = shares.pop()
+        {
+            return Admission::Refuse(format!("for this job {}", why.message));
+        }
+        drop(shares);
         let room = room(&out);
         match self.unclaimed.reserve(host, guid, size, room) {
             Ok(()) => {}
@@ -395,7 +413,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use isos_base::TaskRange;
+    use isos_base::{TaskRange, TaskSet};
 
     use super::*;
 
@@ -404,7 +422,13 @@ mod tests {
         let host = |n: u8| HostId(PublicKey([n; 32]));
         let guid = |n: u8| Guid::of(&[n]);
         let tasks = |count| TaskSet::from_iter([TaskRange::new(0, count)]);
-        let out = [(LeaseId(1), tasks(2), Bytes(1_000)), (LeaseId(2), tasks(1), Bytes(0))];
+        let out = |lease, count, max| TasksOut {
+            lease: LeaseId(lease),
+            tasks: tasks(count),
+            buyer: AccountId(100),
+            output_max: Bytes(max),
+        };
+        let out = [out(1, 2, 1_000), out(2, 1, 0)];
         let room = room(&out);
         assert_eq!(room, 2 * (2_000 + OUTPUT_EXTRA) + OUTPUT_EXTRA);
         let unclaimed = Unclaimed::default();

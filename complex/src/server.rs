@@ -33,6 +33,7 @@ use crate::objects::{Members, Store};
 use crate::outbox::{self, Outbox};
 use crate::rail::{self, RailError, RailSpec};
 use crate::statement::Heads;
+use crate::stock::Stock;
 use crate::trace::Traces;
 
 /// What a server is started with.
@@ -274,7 +275,7 @@ impl Server {
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
-        let Front { endpoint, listener, http, relay, addr } = front;
+        let Front { endpoint, listener, http, relay, doorman, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
@@ -289,10 +290,12 @@ impl Server {
         let store = Arc::new(Store {
             shelf: shelf.clone(),
             members: admitted.clone(),
+            stock: Stock::new(config.limits.account_shelf),
             unclaimed: Arc::default(),
             core: core.clone(),
         });
         let (servers, known) = watch::channel(vec![addr]);
+        doorman.lead(core.clone(), known.clone());
         let shared = Arc::new(Shared {
             core,
             db,

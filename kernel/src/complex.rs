@@ -9,10 +9,13 @@
 mod ask;
 mod bank;
 mod call;
+mod crowd;
 mod explain;
+mod fit;
 mod job;
 mod lone;
 mod market;
+mod names;
 mod place;
 mod report;
 mod restore;
@@ -29,6 +32,7 @@ pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use call::{Call, Reply};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
+pub use view::TasksOut;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -44,8 +48,10 @@ use isos_base::{
 
 use serde::{Deserialize, Serialize};
 
+use self::crowd::{Counted, Crowd};
 use self::job::Job;
 use self::market::{GoodId, Market};
+use self::names::Names;
 use self::place::Sweep;
 use self::session::{Block, Owners, Session};
 use self::trust::Over;
@@ -213,6 +219,8 @@ struct Host {
     wakes: Time,
     /// The lowest price at which it lent something within a day, and when it did so last.
     lent: (Price, Time),
+    /// As what it stands in the crowd.
+    counted: Option<Counted>,
 }
 
 /// The machine.
@@ -250,6 +258,9 @@ pub struct Complex {
     bills: BTreeMap<BillId, BillRecord>,
     due: Due,
     hosts: BTreeMap<HostId, Host>,
+    /// The same by what decides whether they can run a job.
+    crowd: Crowd,
+    names: Names,
     sessions: BTreeMap<SessionId, HostId>,
     /// Hosts that vanished with tasks, by when these are given to others.
     lost: BTreeSet<(Time, HostId)>,
@@ -351,6 +362,7 @@ impl Machine for Complex {
             assert!(host.leases.contains(id), "lease {id}: its host knows it");
         }
         self.check_over();
+        self.check_crowd();
         let cores: u32 =
             self.hosts.values().filter_map(|h| h.session.as_ref()).map(Session::cores).sum();
         assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
@@ -397,6 +409,8 @@ impl Complex {
             bills: BTreeMap::new(),
             due: Due::default(),
             hosts: BTreeMap::new(),
+            crowd: Crowd::default(),
+            names: Names::default(),
             sessions: BTreeMap::new(),
             lost: BTreeSet::new(),
             hungry: BTreeSet::new(),
@@ -427,6 +441,7 @@ impl Complex {
     /// of a batch: a row that many of them change is written once.
     pub fn apply(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
+        self.crowd.tell_time(self.now);
         let mut own = std::mem::take(&mut self.scratch);
         match input {
             Input::HostCame { host, session, address, hello, admission } => {

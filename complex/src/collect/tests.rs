@@ -16,6 +16,7 @@ struct Place {
     folder: tempfile::TempDir,
     db: Db,
     shelf: Shelf,
+    stock: Stock,
 }
 
 impl Place {
@@ -25,7 +26,7 @@ impl Place {
         let shelf = Shelf::open(&folder.path().join("shelf"), limits, Durability::Cache).unwrap();
         let database = folder.path().join("complex.db");
         let db = Db::open(database.to_str().unwrap()).await.unwrap();
-        Self { folder, db, shelf }
+        Self { folder, db, shelf, stock: Stock::new(50) }
     }
 
     fn put(&self, text: &str) -> Guid {
@@ -33,7 +34,7 @@ impl Place {
     }
 
     fn house(&self, keep: Option<Span>) -> House<'_> {
-        House { db: &self.db, shelf: &self.shelf, keep }
+        House { db: &self.db, shelf: &self.shelf, stock: &self.stock, keep }
     }
 
     fn there(&self, guids: &[Guid]) -> Vec<bool> {
@@ -158,4 +159,19 @@ async fn revocations_leave_every_hour_and_a_sweep_is_once_a_day() {
     assert!(shared.db.load().await.unwrap().revocations.is_empty());
     assert_eq!(collector.collect(&shared, now + DAY).await.unwrap().objects, 1);
     world.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_lay_there_before_the_start_is_of_the_account_whose_job_names_it() {
+    let place = Place::new().await;
+    let (program, nobodys) = (place.shelf.put(&[7; 20 << 20]).unwrap(), place.put("of nobody"));
+    let changes = [Change::Job(Box::new(job(1, program, None)))];
+    place.db.commit(&changes).await.unwrap();
+    let owner = AccountId(100);
+    let room = |account, mib| place.stock.reserve(&place.shelf, account, Bytes::mib(mib));
+    assert!(room(owner, 21).is_ok(), "half of what is free, as for anybody");
+    place.house(None).spare_the_named(Time(1), None).await.unwrap();
+    assert!(room(owner, 13).is_err(), "it has 20 of 32 MiB");
+    assert!(room(owner, 11).is_ok() && room(AccountId(101), 21).is_ok());
+    assert!(place.there(&[program, nobodys]).iter().all(|is_there| *is_there));
 }

@@ -200,3 +200,24 @@ async fn a_host_that_talks_without_end_is_read_more_slowly_and_does_not_hold_up_
     assert!((10..50).contains(&read), "{read}");
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn many_hosts_of_one_account_begin_no_more_sessions_than_it_may() {
+    let world = World::with(Limits { account_sessions: 1, ..Limits::default() }).await;
+    let token = world.token("ada", &[Right::Join]).await;
+    let mut busy = None;
+    for seed in 10..40 {
+        let host = endpoint(seed).await;
+        let (_connection, _session, frame) = greeted(&world, &host, &token).await;
+        if let ToHost::Refused(Refusal::Busy(span)) = frame {
+            busy = Some(span);
+            break;
+        }
+        assert!(matches!(frame, ToHost::Welcome { .. }), "{frame:?}");
+    }
+    assert_eq!(busy, Some(Span::secs(10)), "no key of its own needs a rest, but the account does");
+    let other = world.token("bob", &[Right::Join]).await;
+    let (.., frame) = greeted(&world, &endpoint(7).await, &other).await;
+    assert!(matches!(frame, ToHost::Welcome { .. }), "others are unharmed: {frame:?}");
+    world.server.stop().await;
+}

@@ -13,17 +13,13 @@ use isos_kernel::complex::{BankCall, BankReply, Call, Complex, Reply};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
-use super::jobs::PAGE_MAX;
-use super::others::account_id;
-use super::{Answer, App, AppState, Who, not_found, unreadable, usage};
+use super::jobs::page;
+use super::others::{account_id, seen_account};
+use super::{Answer, App, AppState, Who, not_found, odd_reply, unreadable, usage};
 use crate::clock;
 
 /// Proposals that are shown, ended ones among them.
 const PROPOSALS_SHOWN: u32 = 100;
-
-fn odd_reply<T>() -> Answer<T> {
-    Err(super::Failure::from(super::internal("the kernel gave another reply")))
-}
 
 async fn call(shared: &App, call: BankCall) -> Answer<BankReply> {
     match shared.core.call(Call::Bank(call)).await? {
@@ -113,7 +109,7 @@ pub(super) async fn payouts(
     Query(query): Query<PayoutsQuery>,
 ) -> Answer<Json<Vec<PayoutView>>> {
     let account = account_id(&shared, &who, &text).await?;
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let limit = page(query.limit);
     let before = query.before.map(PayoutId);
     let found = shared.db.payouts(Some(account), before, limit).await;
     let found = found.map_err(|error| unreadable(&error))?;
@@ -137,15 +133,13 @@ pub(super) async fn deposit_addresses(
     who: Who,
     Path(text): Path<String>,
 ) -> Answer<Json<Vec<DepositAddress>>> {
-    let id = account_id(&shared, &who, &text).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
-    let view = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
+    let view = seen_account(&shared, &who, &text).await?;
     let rails = shared.outbox.rails().iter();
     let address = |it: &crate::rail::OpenRail| DepositAddress {
         rail: it.terms.name.clone(),
         currency: it.terms.currency.clone(),
         rate: it.terms.rate,
-        address: it.rail.address(id.0, &view.name),
+        address: it.rail.address(view.id.0, &view.name),
     };
     Ok(Json(rails.map(address).collect()))
 }
@@ -193,7 +187,7 @@ pub(super) async fn outbox(
 ) -> Answer<Json<Vec<PayoutView>>> {
     who.needs(Right::Operate)?;
     let after = PayoutId(query.after.unwrap_or(0));
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
+    let limit = page(query.limit) as usize;
     let look = move |complex: &mut Complex, _| {
         complex.payouts_waiting(None, after).take(limit).cloned().collect::<Vec<_>>()
     };
@@ -241,8 +235,8 @@ pub(super) async fn approve(
     Path(proposal): Path<u64>,
 ) -> Answer<Json<ProposalRecord>> {
     who.needs(Right::Operate)?;
-    let by = who.0.account;
-    decided(&shared, BankCall::Approve { proposal: ProposalId(proposal), by }).await
+    let (proposal, by) = (ProposalId(proposal), who.0.account);
+    decided(&shared, BankCall::Approve { proposal, by }).await
 }
 
 /// Refuses a proposal, or takes one's own back.
@@ -266,8 +260,8 @@ pub(super) async fn refuse(
     Path(proposal): Path<u64>,
 ) -> Answer<Json<ProposalRecord>> {
     who.needs(Right::Operate)?;
-    let by = who.0.account;
-    decided(&shared, BankCall::Refuse { proposal: ProposalId(proposal), by }).await
+    let (proposal, by) = (ProposalId(proposal), who.0.account);
+    decided(&shared, BankCall::Refuse { proposal, by }).await
 }
 
 /// Proposes how many operators must agree before credits are made.

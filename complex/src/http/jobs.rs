@@ -18,13 +18,20 @@ use serde::Deserialize;
 use super::extract::{Json, Path, Query};
 use super::redone::Redone;
 use super::{
-    Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, unreadable, usage,
+    Answer, App, AppState, Failure, KEEP_ALIVE, Who, internal, not_found, odd_reply, unreadable,
+    usage,
 };
 use crate::clock;
 use crate::objects::blocking;
 
 /// Rows of one page.
-pub(super) const PAGE_MAX: u32 = 1_000;
+const PAGE_MAX: u32 = 1_000;
+
+/// Rows of the page that is asked for: as many as there may be, if it is not said.
+pub(super) fn page(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE_MAX).min(PAGE_MAX)
+}
+
 /// Progress is told at most this often.
 const EVENT_PERIOD: Duration = Duration::from_millis(100);
 /// And in no more bytes than this: a job with many inputs or ranges is told less often.
@@ -61,7 +68,7 @@ pub(super) async fn submit(
     match shared.core.call(call).await? {
         Reply::Job(view) => Ok(Json(*view)),
         Reply::Ended(id) => find(&shared, &who, id.0).await.map(Json),
-        _ => Err(Failure(internal("the kernel gave another reply"))),
+        _ => odd_reply(),
     }
 }
 
@@ -250,7 +257,7 @@ pub(super) async fn cancel(
     }
     match shared.core.call(Call::Cancel { job: JobId(id) }).await? {
         Reply::Job(view) => Ok(Json(*view)),
-        _ => Err(Failure(internal("the kernel gave another reply"))),
+        _ => odd_reply(),
     }
 }
 
@@ -340,8 +347,9 @@ pub(super) async fn tasks(
     Query(query): Query<TasksQuery>,
 ) -> Answer<Json<Vec<TaskView>>> {
     find(&shared, &who, id).await?;
+    let _scan = who.scan(&shared).await?;
     let from = query.from.unwrap_or(0);
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let limit = page(query.limit);
     let found = shared.db.results_from(JobId(id), from, limit).await;
     let found = found.map_err(|error| unreadable(&error))?;
     let redone = Redone::of(&shared.db, JobId(id)).await.map_err(|error| unreadable(&error))?;
@@ -414,7 +422,7 @@ pub(super) async fn leases(
     Query(query): Query<LeasesQuery>,
 ) -> Answer<Json<Vec<LeaseView>>> {
     find(&shared, &who, id).await?;
-    let (after, limit) = (query.after.map(LeaseId), query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX));
+    let (after, limit) = (query.after.map(LeaseId), page(query.limit));
     let page = shared.db.leases(LeasesOf::Job(JobId(id)), after, limit).await;
     let page = page.map_err(|error| unreadable(&error))?;
     Ok(Json(page.iter().map(lease_view).collect()))

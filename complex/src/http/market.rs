@@ -12,7 +12,7 @@ use isos_kernel::market::Barter;
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
-use super::{Answer, AppState, Failure, Who, internal, jobs, not_found, unreadable};
+use super::{Answer, AppState, Failure, Who, jobs, not_found, odd_reply, unreadable};
 use crate::clock;
 
 /// What an account gave is summed over so long.
@@ -125,7 +125,7 @@ pub(super) async fn bid(
     jobs::find(&shared, &who, id).await?;
     match shared.core.call(Call::Bid { job: JobId(id), bid: request.bid }).await? {
         Reply::Job(view) => Ok(Json(*view)),
-        _ => Err(Failure(internal("the kernel gave another reply"))),
+        _ => odd_reply(),
     }
 }
 
@@ -200,6 +200,6 @@ pub(super) async fn unreserve(
 fn answer(reply: Reply) -> Answer<Json<ReservationView>> {
     match reply {
         Reply::Reserved(record) => Ok(Json(ReservationView::of(&record))),
-        _ => Err(Failure(internal("the kernel gave another reply"))),
+        _ => odd_reply(),
     }
 }

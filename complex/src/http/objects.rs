@@ -116,9 +116,14 @@ pub(super) async fn put(
             format!("{UPLOADS_MAX} uploads are under way, no more: try again in a moment");
         return Err(Failure(Problem::new(ProblemCode::Busy, message)));
     };
-    let shelf = shared.shelf.clone();
-    let writer = blocking(move || shelf.writer(guid, Bytes(size))).await.map_err(io)?;
-    let mut writer = writer.map_err(|error| shelf_failure(&error))?;
+    let (store, account) = (shared.store.clone(), who.0.account);
+    let begun = blocking(move || {
+        let shelved = store.stock.reserve(&store.shelf, account, Bytes(size))?;
+        let writer =
+            store.shelf.writer(guid, Bytes(size)).map_err(|error| shelf_failure(&error))?;
+        Ok::<_, Failure>((writer, shelved))
+    });
+    let (mut writer, shelved) = begun.await.map_err(io)??;
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| usage(format!("the upload broke off: {error}")))?;
@@ -127,6 +132,7 @@ pub(super) async fn put(
     }
     let finished = blocking(move || writer.finish()).await.map_err(io)?;
     finished.map_err(|error| shelf_failure(&error))?;
+    shelved.keep(guid);
     shared.store.unclaimed.settle(&guid);
     Ok(StatusCode::OK)
 }

@@ -15,7 +15,7 @@ use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
-use super::jobs::PAGE_MAX;
+use super::jobs::page;
 use super::redone::Redone;
 use super::{Answer, App, AppState, Visit, Who, failures, not_found, unreadable, usage};
 use crate::auth::lacks;
@@ -88,7 +88,7 @@ pub(super) async fn hosts(
     Query(query): Query<HostsQuery>,
 ) -> Answer<Json<Vec<HostView>>> {
     who.needs(Right::Read)?;
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX) as usize;
+    let limit = page(query.limit) as usize;
     let look =
         move |complex: &mut Complex, _| complex.host_views(query.after).take(limit).collect();
     Ok(Json(shared.core.query(look).await?))
@@ -165,6 +165,13 @@ pub(super) async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<Ac
         .ok_or_else(|| not_found(format!("account {text:?}")))
 }
 
+/// What is shown of the account that `text` names, if this token may see it.
+pub(super) async fn seen_account(shared: &App, who: &Who, text: &str) -> Answer<AccountView> {
+    let id = account_id(shared, who, text).await?;
+    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
+    view.ok_or_else(|| not_found(format!("account {text:?}")))
+}
+
 /// Shows an account; an operator may see anybody's.
 #[utoipa::path(
     get,
@@ -182,9 +189,7 @@ pub(super) async fn account(
     who: Who,
     Path(text): Path<String>,
 ) -> Answer<Json<AccountView>> {
-    let id = account_id(&shared, &who, &text).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
-    view.map(Json).ok_or_else(|| not_found(format!("account {text:?}")))
+    seen_account(&shared, &who, &text).await.map(Json)
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -218,13 +223,12 @@ pub(super) async fn statement(
     Path(text): Path<String>,
     Query(query): Query<StatementQuery>,
 ) -> Answer<Json<Statement>> {
-    let id = account_id(&shared, &who, &text).await?;
-    let view = shared.core.query(move |complex, _| complex.account_view(id)).await?;
-    let account = view.ok_or_else(|| not_found(format!("account {text:?}")))?;
+    let account = seen_account(&shared, &who, &text).await?;
+    let _scan = who.scan(&shared).await?;
     let limit = query.limit.unwrap_or(LINES_MAX).min(LINES_MAX) as usize;
     let wanted = query.after.unwrap_or(0);
     // The balance is carried from the first transfer, whatever part is asked for.
-    let mut book = Lines::behind(&shared.db, id, 0, MicroCredits::ZERO);
+    let mut book = Lines::behind(&shared.db, account.id, 0, MicroCredits::ZERO);
     let mut lines = Vec::new();
     while lines.len() < limit
         && let Some(line) = book.next(wanted).await.map_err(|error| unreadable(&error))?
@@ -255,6 +259,7 @@ pub(super) async fn statement_head(
     Path(text): Path<String>,
 ) -> Answer<Json<SignedHead>> {
     let id = account_id(&shared, &who, &text).await?;
+    let _scan = who.scan(&shared).await?;
     let head = shared.heads.of(&shared.db, id).await.map_err(|error| unreadable(&error))?;
     Ok(Json(shared.tokens.sign(head, clock::now())))
 }
@@ -278,9 +283,10 @@ pub(super) async fn earnings(
 ) -> Answer<Json<Vec<HostEarnings>>> {
     let id = account_id(&shared, &who, &text).await?;
     let look = move |complex: &mut Complex, _| {
-        let hosts = complex.host_views(None).filter(|host| host.account == id);
-        hosts.map(|host| (host.id, host.spec.name)).take(HOSTS_MAX).collect::<Vec<_>>()
+        let hosts = complex.hosts_of(id).take(HOSTS_MAX);
+        hosts.map(|host| (host.id, host.spec.name)).collect::<Vec<_>>()
     };
+    let _scan = who.scan(&shared).await?;
     let mut all = Vec::new();
     for (host, name) in shared.core.query(look).await? {
         let sums = shared.db.earnings(host).await;
@@ -468,6 +474,7 @@ pub(super) async fn explain(
 }
 
 async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation> {
+    let _scan = who.scan(shared).await?;
     let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let view = complex.job_view(job).filter(|view| operator || view.account == mine)?;
@@ -490,6 +497,7 @@ async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation>
 }
 
 async fn explain_task(shared: &App, who: &Who, task: TaskId) -> Answer<Explanation> {
+    let _scan = who.scan(shared).await?;
     let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let may = complex.job_view(task.job).is_some_and(|view| operator || view.account == mine);

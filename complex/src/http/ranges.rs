@@ -68,6 +68,7 @@ pub(super) async fn ranges(
 ) -> Answer<Json<TaskRanges>> {
     let wanted = query.states()?;
     let view = find(&shared, &who, id).await?;
+    let _scan = who.scan(&shared).await?;
     let mut page = Page {
         wanted,
         is_over: view.state.is_over(),

@@ -105,6 +105,7 @@ pub(super) async fn results(
         )));
     }
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
+    let _scan = who.scan(&shared).await?;
     if let Some(task) = query.task {
         let redone = Redone::of(&shared.db, job).await.map_err(|error| unreadable(&error))?;
         let found = redone.last(&shared.db, job, task).await;
@@ -163,6 +164,9 @@ impl Pages {
 
     /// Goes on to the next batch that may have wanted tasks; false at the end.
     async fn turn_over(&mut self) -> Result<bool, Problem> {
+        // Not while its reader takes what was found: a slow one would keep others of its account
+        // from theirs.
+        let _scan = self.shared.door.scan_on(self.account).await;
         let (db, job) = (&self.shared.db, self.job);
         if let Some(range) = self.range {
             if self.ahead.is_empty() {

@@ -193,7 +193,7 @@ where
         }
     };
     if let Err(error) = served {
-        tracing::debug!("an HTTP connection ended: {error}");
+        tracing::debug!("an HTTP connection ended: {}", crate::core::report(&error));
     }
 }
 

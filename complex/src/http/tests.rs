@@ -418,3 +418,50 @@ async fn credits_with_a_key_are_granted_once_and_a_key_is_for_one_grant() {
     assert_eq!(credit(5, ",\"key\":\"\"").await.0, 400);
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn an_account_that_reads_much_at_once_is_told_when_to_come_back_and_others_are_unharmed() {
+    let world = World::new().await;
+    let ada = world.token("ada", &[Right::Read]).await;
+    let bob = world.token("bob", &[Right::Read]).await;
+    let (_, who) = world.json("GET /v1/whoami", &ada, "").await;
+    let who: isos_base::api::WhoAmI = serde_json::from_str(&who).unwrap();
+    let door = &world.server.shared.door;
+    let _held = [door.scan(who.account.id).await, door.scan(who.account.id).await];
+    let lines = ["GET /v1/accounts/me/statement", "GET /v1/accounts/me/statement/head"];
+    for line in lines.into_iter().chain(["GET /v1/explain/42", "GET /v1/explain/42@7"]) {
+        let bearer = format!("Bearer {ada}");
+        let answer = world.ask(line, &[("authorization", &*bearer)], b"").await;
+        assert!(limited(&answer).contains("more than 2 requests of one account"), "{line}");
+        let (status, body) = world.json(line, &bob, "").await;
+        assert!(status == 200 || status == 404, "{line}: {body}");
+    }
+    let (status, body) = world.json("GET /v1/accounts/me", &ada, "").await;
+    assert_eq!(status, 200, "what is quick is answered: {body}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_fills_no_more_than_its_share_of_the_shelf() {
+    let home = tempfile::tempdir().unwrap();
+    let objects_max = Bytes(1_000_000);
+    let config =
+        crate::ServerConfig { objects_max, ..crate::ServerConfig::local(home.path().to_owned()) };
+    let world = World::of(crate::Server::start(config).await.unwrap());
+    let ada = world.token("ada", &[Right::Submit]).await;
+    let bob = world.token("bob", &[Right::Submit]).await;
+    let put = async |token: &str, bytes: &[u8]| {
+        let bearer = format!("Bearer {token}");
+        let line = format!("PUT /v1/objects/{}", Guid::of(bytes));
+        world.ask(&line, &[("authorization", &*bearer)], bytes).await
+    };
+    assert_eq!(put(&ada, &[1; 400_000]).await.0, 200);
+    let (status, _, body) = put(&ada, &[2; 200_000]).await;
+    let problem: Problem = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, problem.code), (409, ProblemCode::Refused), "{body}");
+    assert!(problem.message.contains("raise --account-shelf"), "{body}");
+    assert_eq!(put(&ada, &[1; 400_000]).await.0, 200, "what is there can be named again");
+    assert_eq!(put(&bob, &[3; 290_000]).await.0, 200, "others have theirs");
+    assert_eq!(put(&bob, &[4; 20_000]).await.0, 409);
+    world.server.stop().await;
+}

@@ -3,6 +3,7 @@
 //! line says otherwise. Linux only: figures come from `/proc`.
 
 use std::error::Error;
+use std::future::ready;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use isos_base::Guid;
 use isos_base::key::{PublicKey, SecretKey};
 use isos_net::{
-    Admission, Connection, Endpoint, EndpointConfig, ObjectStore, PeerAddr, Relay, RelayAddr,
-    get_object, put_object, serve_objects,
+    Admission, Connection, Endpoint, EndpointConfig, Guest, ObjectStore, PeerAddr, Relay,
+    RelayAddr, get_object, put_object, serve_objects,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -64,7 +65,7 @@ async fn main() -> Outcome<()> {
     let (near, far) = tokio::join!(client.connect(&peer, ALPN), server.accept());
     measure(&mut out, "direct", near?, far.ok_or("closed")?.accept()).await?;
 
-    let relay = Relay::spawn((Ipv4Addr::LOCALHOST, 0).into(), |_, _| true).await?;
+    let relay = Relay::spawn((Ipv4Addr::LOCALHOST, 0).into(), |_, _| ready(Guest::Known)).await?;
     let (client, server) =
         (endpoint(201, Some(relay.url())).await?, endpoint(202, Some(relay.url())).await?);
     server.online().await?;

@@ -29,7 +29,7 @@ pub use object::{
     serve_object, serve_objects,
 };
 pub use raw::{RawReceiver, RawSender, RawStream};
-pub use relay::{Relay, RelaySpawnError};
+pub use relay::{Guest, Relay, RelaySpawnError};
 pub use stream::{FrameReceiver, FrameSender, RecvError, SendError, Stream};
 
 /// The cause of an error, as the transport library reports it.

@@ -95,6 +95,13 @@ pub const PEER_TEXT_CHARS_MAX: usize = 512;
 
 /// Clients of one relay. Each holds a TCP connection and its queues.
 pub const RELAY_CLIENTS_MAX: usize = 16_384;
+/// Of those, clients whose keys nobody knows: a quarter, so that the others find a place.
+pub const RELAY_STRANGERS_MAX: usize = if cfg!(test) { 3 } else { RELAY_CLIENTS_MAX / 4 };
+/// Of those, clients of a relay that cannot say whom it knows.
+pub const RELAY_UNTOLD_MAX: usize = RELAY_CLIENTS_MAX / 2;
+/// A relay that has no room for strangers asks again which of them are still strangers, but not
+/// more often than this.
+pub const RELAY_ASK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Bytes per second that a relay takes from one client: relaying costs five times the CPU of a
 /// direct path, and is for finding each other and for small frames.
 pub const RELAY_CLIENT_BYTES_PER_SECOND: u32 = 32 << 20;

@@ -47,6 +47,18 @@ pub(crate) struct LimitArgs {
     /// Hosts that earn for one account.
     #[arg(long, value_name = "N", default_value_t = Config::default().account_hosts_max)]
     pub(crate) account_hosts: usize,
+    /// Percent of the room for objects that one account may have, of what others leave.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_shelf)]
+    pub(crate) account_shelf: u32,
+    /// Requests of one account at once that read much: statements, results, explanations of jobs.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_scans)]
+    pub(crate) account_scans: u32,
+    /// Sessions that all hosts of one account may begin a second.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_sessions)]
+    pub(crate) account_sessions: u32,
+    /// Frames of all hosts of one account a second; what they send beyond is read later.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_frames)]
+    pub(crate) account_frames: u32,
     /// Sessions that one host may begin a second.
     #[arg(long, value_name = "N", default_value_t = Limits::default().host_sessions)]
     pub(crate) host_sessions: u32,
@@ -69,6 +81,10 @@ impl LimitArgs {
             account_open: self.account_open,
             account_uploads: self.account_uploads,
             account_reads: self.account_reads,
+            account_shelf: self.account_shelf,
+            account_scans: self.account_scans,
+            account_sessions: self.account_sessions,
+            account_frames: self.account_frames,
             host_sessions: self.host_sessions,
             host_frames: self.host_frames,
         }
@@ -78,4 +94,39 @@ impl LimitArgs {
 /// As the machine has it, where 0 is nothing at all.
 pub(crate) fn unless_zero(limit: usize) -> usize {
     if limit == 0 { usize::MAX } else { limit }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    const OPERATE: &str = include_str!("../../../docs/operate.md");
+
+    /// The first two cells of each row of the table of limits, without what is for eyes alone.
+    fn told() -> Vec<(String, String)> {
+        let (_, section) = OPERATE.split_once("## Who may take how much").expect("the section");
+        let table = section.lines().skip_while(|line| !line.starts_with("| option")).skip(2);
+        let rows = table.take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
+        });
+        let option = |cell: &str| cell.trim_matches('`').trim_start_matches("--").to_owned();
+        let default = |cell: &str| cell.replace(',', "").trim_end_matches("/s").to_owned();
+        cells.map(|(name, value)| (option(name), default(value))).collect()
+    }
+
+    #[test]
+    fn the_table_of_limits_tells_each_option_and_its_default() {
+        let command = LimitArgs::augment_args(clap::Command::new("server"));
+        let known = command.get_arguments().filter(|it| it.get_action().takes_values());
+        let known = known.map(|argument| {
+            let default = argument.get_default_values().first().expect("each has one");
+            let name = argument.get_long().expect("each has a long name");
+            (name.to_owned(), default.to_string_lossy().into_owned())
+        });
+        assert_eq!(told(), known.collect::<Vec<_>>());
+    }
 }

@@ -13,8 +13,9 @@ use isos_base::record::{Accepted, JobState, TaskState};
 use isos_base::{AccountId, Bytes, HostId, JobId, TaskId, Time};
 
 use super::Complex;
+use super::crowd::{Look, Looks};
 use super::job::Job;
-use super::place::{Unfit, affordable, charge_max, unfits};
+use super::place::{Unfit, affordable, charge_max, looked_at, unfits};
 use crate::verify::Rule;
 
 /// Classes of hosts that an explanation lists, those with the most hosts first.
@@ -29,8 +30,9 @@ impl Complex {
         };
         let mut reasons = Vec::new();
         let tasks = view.tasks;
+        let looks = self.looks(&job);
         if job.waiting() > 0 {
-            reasons.extend(self.obstacles(&mut job));
+            reasons.extend(self.obstacles(&mut job, &looks));
             reasons.extend(self.budget(&job));
             reasons.extend(self.turn(&job));
         }
@@ -46,15 +48,11 @@ impl Complex {
                 remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
         }
-        let fit = self
-            .hosts
-            .values()
-            .filter(|h| unfits(&mut job, h, &self.market, self.now, true).is_empty())
-            .count();
-        let lacking = self.lacking_voters(&mut job);
+        let fit: u32 = self.fitting(&mut job, &looks).map(|look| look.hosts).sum();
+        let lacking = self.lacking_voters(&mut job, &looks);
         if job.open() > 0 {
             reasons.extend(lacking.clone());
-            reasons.extend(self.lacking_checks(&mut job));
+            reasons.extend(self.lacking_checks(&mut job, &looks));
         }
         reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
@@ -80,19 +78,19 @@ impl Complex {
     }
 
     /// Hosts that cannot run a job, by class, each class with all its reasons.
-    pub(super) fn obstacles(&self, job: &mut Job) -> Vec<ReasonView> {
+    pub(super) fn obstacles(&self, job: &mut Job, looks: &Looks<'_>) -> Vec<ReasonView> {
         let mut groups: BTreeMap<(HostSpec, Vec<Unfit>), (u32, Time)> = BTreeMap::new();
-        for host in self.hosts.values() {
-            let reasons = if let Some(why) = &host.record.barred {
-                vec![Unfit::KeepsFailing(format!("barred: {why}"))]
+        for look in &looks.looks {
+            let reasons = if let Some(why) = &look.kept_out {
+                vec![Unfit::KeepsFailing(why.clone())]
             } else {
-                unfits(job, host, &self.market, self.now, false)
+                unfits(job, &look.seen, &self.market, self.now, false)
             };
             if !reasons.is_empty() {
-                let class = self.classes.spec(host.class).clone();
-                let (hosts, wakes) = groups.entry((class, reasons)).or_insert((0, host.wakes));
-                *hosts += 1;
-                *wakes = (*wakes).min(host.wakes);
+                let class = self.classes.spec(look.class).clone();
+                let (hosts, wakes) = groups.entry((class, reasons)).or_insert((0, look.wakes));
+                *hosts += look.hosts;
+                *wakes = (*wakes).min(look.wakes);
             }
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
@@ -123,6 +121,7 @@ impl Complex {
                 reasons.push(describe(&about, &reason, job, wakes));
             }
         }
+        reasons.extend(looks.unseen_reason());
         if self.hosts.is_empty() {
             reasons.push(ReasonView {
                 about: "hosts".into(),
@@ -133,22 +132,34 @@ impl Complex {
         reasons
     }
 
+    /// Those that can run a job now.
+    pub(super) fn fitting<'l>(
+        &self,
+        job: &mut Job,
+        looks: &'l Looks<'_>,
+    ) -> impl Iterator<Item = &'l Look<'l>> {
+        looks.looks.iter().filter(move |look| {
+            look.kept_out.is_none()
+                && unfits(job, &look.seen, &self.market, self.now, true).is_empty()
+        })
+    }
+
     /// What a quorum lacks, if the hosts that can run the job now are too few of each other's
     /// strangers to make one.
-    pub(super) fn lacking_voters(&self, job: &mut Job) -> Option<ReasonView> {
+    pub(super) fn lacking_voters(&self, job: &mut Job, looks: &Looks<'_>) -> Option<ReasonView> {
         let Some(Rule::Quorum { agree, .. }) = job.rule() else { return None };
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
-        for host in self.hosts.values() {
-            if host.record.barred.is_some()
-                || !unfits(job, host, &self.market, self.now, true).is_empty()
-            {
-                continue;
-            }
-            hosts += 1;
-            let stranger = owners.insert(host.record.account);
-            if stranger && host.block.is_none_or(|block| blocks.insert(block)) {
-                independent += 1;
+        for look in self.fitting(job, looks) {
+            hosts += look.hosts;
+            for (owner, block) in look.places() {
+                if independent >= u32::from(agree) {
+                    return None;
+                }
+                if !owners.contains(&owner) && block.is_none_or(|block| blocks.insert(block)) {
+                    owners.insert(owner);
+                    independent += 1;
+                }
             }
         }
         if hosts == 0 || independent >= u32::from(agree) {
@@ -386,9 +397,12 @@ impl Complex {
     /// Hosts whose key or name begins with `text`, at most two: enough to know whether it is one.
     #[must_use]
     pub fn hosts_like(&self, text: &str) -> Vec<HostId> {
-        let fits = |host: &&super::Host| {
-            host.record.id.to_string().starts_with(text) || host.record.spec.name == text
-        };
-        self.hosts.values().filter(fits).map(|host| host.record.id).take(2).collect()
+        let by_key = HostId::beginning_with(text).into_iter();
+        let by_key = by_key.flat_map(|range| self.hosts.range(range)).map(|(id, _)| *id).take(2);
+        let named = |id: &HostId| self.hosts.get(id).is_some_and(|it| it.record.spec.name == text);
+        let by_name = self.names.of(text).filter(named).take(2);
+        let found = by_key.chain(by_name).inspect(|_| looked_at());
+        let found: BTreeSet<HostId> = found.collect();
+        found.into_iter().take(2).collect()
     }
 }

@@ -12,8 +12,10 @@ use isos_base::{
     Fuel, HostId, JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
+#[cfg(test)]
+pub(super) use super::fit::LOOKED_AT;
+pub(super) use super::fit::{Seen, Unfit, could_ever, looked_at, meets, unfit, unfits};
 use super::job::Job;
-use super::market::Market;
 use super::{Complex, Effect, Host};
 use crate::lease::Lease;
 use crate::schedule::BatchSize;
@@ -41,8 +43,6 @@ const DECLINED_DOUBLINGS_MAX: u32 = 7;
 const DECLINED_JOBS_MAX: usize = 1_024;
 /// A host that was passed over in favour of better ones looks again after this time.
 const PASSED_OVER_FOR: Span = Span::secs(5);
-/// Classes of hosts for which a job remembers whether they fit.
-const FITS_KEPT_MAX: usize = 4_096;
 /// Time that a lease has beyond what its work should take.
 const LEASE_SLACK: Span = Span::secs(60);
 /// A host on which a job failed this often in a row gets no more of it for a while.
@@ -72,21 +72,6 @@ impl Sweep {
     pub(super) fn goes_on(&self) -> Option<Time> {
         (self.left > 0).then_some(self.next)
     }
-}
-
-/// Why a host cannot run a job now.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unfit {
-    Offline,
-    Asleep,
-    Quiet(Vec<String>),
-    Constraint,
-    MemoryNever { has: u64 },
-    MemoryNow { has: u64 },
-    Price { wants: u32, pays: u32, until: Option<String> },
-    Bid { price: u32 },
-    Program,
-    KeepsFailing(String),
 }
 
 impl Complex {
@@ -484,91 +469,4 @@ pub(super) fn affordable(job: &Job, remaining: MicroCredits) -> u32 {
         0 => u32::MAX,
         each => u32::try_from(free / each).unwrap_or(u32::MAX),
     }
-}
-
-/// Why a host cannot run a job now, if it cannot. The first reason; `explain` asks for them all.
-pub(super) fn unfit(job: &mut Job, host: &Host, market: &Market, now: Time) -> Option<Unfit> {
-    unfits(job, host, market, now, true).into_iter().next()
-}
-
-/// All reasons why a host cannot run a job now, or the first one.
-pub(super) fn unfits(
-    job: &mut Job,
-    host: &Host,
-    market: &Market,
-    now: Time,
-    first_only: bool,
-) -> Vec<Unfit> {
-    let mut reasons = Vec::new();
-    let spec = &job.record.spec;
-    let memory = spec.memory;
-    let mut add = |reason: Unfit| {
-        reasons.push(reason);
-        first_only
-    };
-    match &host.session {
-        None => {
-            if add(if host.wakes > now { Unfit::Asleep } else { Unfit::Offline }) {
-                return reasons;
-            }
-        }
-        Some(session) => {
-            let offer = &session.offer;
-            if offer.cores == 0 && add(Unfit::Quiet(offer.reasons.clone())) {
-                return reasons;
-            }
-            if let Err(no) = market.deal(&job.record, host.good, offer.price_min) {
-                let no = match no {
-                    // The window of its policy that says so, and until when.
-                    Unfit::Price { wants, pays, .. } => {
-                        let until = offer.reasons.iter().find(|reason| reason.contains("until"));
-                        Unfit::Price { wants, pays, until: until.cloned() }
-                    }
-                    other => other,
-                };
-                if add(no) {
-                    return reasons;
-                }
-            }
-            if !offer.accept.allows(&spec.program) && add(Unfit::Program) {
-                return reasons;
-            }
-            let now_short = offer.memory < memory && host.record.spec.memory >= memory;
-            if now_short && add(Unfit::MemoryNow { has: offer.memory.0 }) {
-                return reasons;
-            }
-        }
-    }
-    if host.record.spec.memory < memory
-        && add(Unfit::MemoryNever { has: host.record.spec.memory.0 })
-    {
-        return reasons;
-    }
-    if let Some(avoided) = job.avoid.get(&host.record.id)
-        && avoided.until > now
-        && add(Unfit::KeepsFailing(avoided.why.clone()))
-    {
-        return reasons;
-    }
-    if !meets(job, host) {
-        reasons.push(Unfit::Constraint);
-    }
-    reasons
-}
-
-/// Whether a host meets a job's constraint.
-pub(super) fn meets(job: &mut Job, host: &Host) -> bool {
-    let Some(constraint) = &job.constraint else { return true };
-    if constraint.names_hosts() {
-        return constraint.fits(&host.record.spec);
-    }
-    if job.fits.len() > FITS_KEPT_MAX {
-        job.fits.clear();
-    }
-    *job.fits.entry(host.class).or_insert_with(|| constraint.fits(&host.record.spec))
-}
-
-/// Whether a host is such that it could run a job, whatever it offers now.
-pub(super) fn could_ever(job: &mut Job, host: &Host) -> bool {
-    host.record.spec.memory >= job.record.spec.memory && meets(job, host)
 }

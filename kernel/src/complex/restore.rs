@@ -69,11 +69,13 @@ impl Complex {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
             let reliability = Reliability::of(record.good, record.lost);
-            complex.owners.enter(record.account, &record.barred);
+            complex.owners.enter(record.account, record.id, &record.barred);
+            complex.names.enter(&record.spec.name, record.id);
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
             let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));
             let (block, session, wakes, core_rate) = (None, None, Time(0), None);
+            let counted = None;
             let host = Host {
                 record,
                 class,
@@ -88,8 +90,10 @@ impl Complex {
                 accept,
                 wakes,
                 lent,
+                counted,
             };
             complex.hosts.insert(id, host);
+            complex.recount(id);
         }
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
         let mut chunks: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -96,22 +96,31 @@ pub(super) struct Owners(BTreeMap<AccountId, Owner>);
 
 #[derive(Debug, Default)]
 struct Owner {
-    hosts: usize,
+    hosts: BTreeSet<HostId>,
     barred: usize,
 }
 
 impl Owners {
-    pub(super) fn enter(&mut self, account: AccountId, barred: &Option<String>) {
+    pub(super) fn enter(&mut self, account: AccountId, host: HostId, barred: &Option<String>) {
         let owner = self.0.entry(account).or_default();
-        owner.hosts += 1;
+        owner.hosts.insert(host);
         owner.barred += usize::from(barred.is_some());
     }
 
-    fn leave(&mut self, account: AccountId, barred: &Option<String>) {
+    fn leave(&mut self, account: AccountId, host: HostId, barred: &Option<String>) {
         if let Some(owner) = self.0.get_mut(&account) {
-            owner.hosts -= 1;
+            owner.hosts.remove(&host);
             owner.barred -= usize::from(barred.is_some());
         }
+    }
+
+    /// The hosts of an account, by key.
+    pub(super) fn hosts_of(
+        &self,
+        account: AccountId,
+    ) -> impl ExactSizeIterator<Item = HostId> + use<'_> {
+        const NONE: &BTreeSet<HostId> = &BTreeSet::new();
+        self.0.get(&account).map_or(NONE, |owner| &owner.hosts).iter().copied()
     }
 
     /// How many there are.
@@ -133,7 +142,7 @@ impl Owners {
             return Err(Refusal::Barred(why));
         }
         let max = config.account_hosts_max;
-        if owner.hosts >= max {
+        if owner.hosts.len() >= max {
             let why = format!(
                 "account {account} has {max} hosts, which is the limit: use a ticket of another, \
                  or ask the operator to raise --account-hosts"
@@ -172,9 +181,11 @@ impl Complex {
         let good = self.market.enter(&hello.spec);
         if let Some(known) = self.hosts.get(&id) {
             self.classes.leave(known.class);
-            self.owners.leave(known.record.account, &known.record.barred);
+            self.owners.leave(known.record.account, id, &known.record.barred);
+            self.names.leave(&known.record.spec.name, id);
         }
-        self.owners.enter(account, &None);
+        self.owners.enter(account, id, &None);
+        self.names.enter(&hello.spec.name, id);
         let now = self.now;
         let host = self.hosts.entry(id).or_insert_with(|| Host {
             record: HostRecord {
@@ -201,6 +212,7 @@ impl Complex {
             accept: Accept::Any,
             wakes: Time(0),
             lent: (Price(0), now),
+            counted: None,
         });
         host.record.spec = hello.spec;
         host.record.account = account;
@@ -234,6 +246,7 @@ impl Complex {
         host.note_offer(now);
         self.ranks.insert((host.record.trust.passed, id));
         self.sessions.insert(session, id);
+        self.recount(id);
         effects.push(Effect::Send(session, ToHost::Welcome { now, account }));
         if !stray.is_empty() {
             effects.push(Effect::Send(session, ToHost::Revoke(stray)));
@@ -307,6 +320,7 @@ impl Complex {
                     self.cores_offered += current.cores();
                 }
                 host.note_offer(self.now);
+                self.recount(id);
                 self.feed(id, effects);
             }
             ToComplex::Report(report) => self.report(id, session, report, effects),
@@ -360,6 +374,7 @@ impl Complex {
             self.hungry.remove(&id);
             effects.push(Effect::Close(old.id));
         }
+        self.recount(id);
     }
 
     /// Everything that a host holds goes to others.

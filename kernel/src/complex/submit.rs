@@ -280,16 +280,12 @@ impl Complex {
             why: None,
         };
         let mut job = Job::new(record, constraint, &self.config);
-        let mut obstacles = self.obstacles(&mut job);
-        obstacles.extend(self.lacking_voters(&mut job));
+        let looks = self.looks(&job);
+        let mut obstacles = self.obstacles(&mut job, &looks);
+        obstacles.extend(self.lacking_voters(&mut job, &looks));
         let (mut hosts, mut cores) = (0, 0);
-        for host in self.hosts.values() {
-            if host.record.barred.is_none()
-                && super::place::unfit(&mut job, host, &self.market, self.now).is_none()
-            {
-                hosts += 1;
-                cores += host.session.as_ref().map_or(0, super::session::Session::cores);
-            }
+        for look in self.fitting(&mut job, &looks) {
+            (hosts, cores) = (hosts + look.hosts, cores + look.cores);
         }
         let available =
             self.ledger.account_view(account).map_or(MicroCredits::ZERO, |view| view.available);

@@ -21,6 +21,7 @@ use super::*;
 
 mod bank;
 mod bounds;
+mod crowd;
 mod explain;
 mod faults;
 mod market;
@@ -379,6 +380,7 @@ fn two_hosts_of_one_owner_are_not_independent() {
     world.join(2);
     let account = world.complex.account_named("owner1").unwrap();
     world.complex.hosts.get_mut(&host_id(2)).unwrap().record.account = account;
+    world.complex.recount(host_id(2));
     let job = world.submit(quorum(20));
     world.run();
     assert_eq!(world.state(job), JobState::Active);

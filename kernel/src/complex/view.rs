@@ -10,7 +10,21 @@ use isos_base::record::JobRecord;
 use isos_base::{AccountId, Bytes, HostId, JobId, LeaseId, MicroCredits, TaskSet, Time};
 
 use super::job::Job;
+use super::place::looked_at;
 use super::{Complex, Host};
+
+/// Tasks of one lease that a host has not reported.
+#[derive(Debug, Clone)]
+pub struct TasksOut {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which tasks.
+    pub tasks: TaskSet,
+    /// For whom.
+    pub buyer: AccountId,
+    /// The most that each of them may leave.
+    pub output_max: Bytes,
+}
 
 impl Complex {
     /// A job that is not over, or ended lately.
@@ -26,6 +40,19 @@ impl Complex {
     #[must_use]
     pub fn host_of(&self, session: super::SessionId) -> Option<HostId> {
         self.sessions.get(&session).copied()
+    }
+
+    /// The account that a host earns for, if it ever joined.
+    #[must_use]
+    pub fn account_of(&self, host: HostId) -> Option<AccountId> {
+        self.hosts.get(&host).map(|host| host.record.account)
+    }
+
+    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred.
+    /// Nothing if nobody knows it.
+    #[must_use]
+    pub fn may_relay(&self, key: PublicKey) -> Option<bool> {
+        self.hosts.get(&HostId(key)).map(|host| host.record.barred.is_none())
     }
 
     /// All jobs that are not over, of one account or of all, newest first.
@@ -89,6 +116,12 @@ impl Complex {
         hosts.map(|(_, host)| self.host_view_of(host))
     }
 
+    /// The hosts of an account, by key.
+    pub fn hosts_of(&self, account: AccountId) -> impl Iterator<Item = HostView> {
+        let hosts = self.owners.hosts_of(account).inspect(|_| looked_at());
+        hosts.filter_map(|id| self.host_view(id))
+    }
+
     fn host_view_of(&self, host: &Host) -> HostView {
         let record = &host.record;
         let out = host.leases.iter().filter_map(|id| self.leases.get(id));
@@ -120,14 +153,15 @@ impl Complex {
         }
     }
 
-    /// What a host has not reported yet, by lease, with the most that each task may leave.
+    /// What a host has not reported yet, by lease.
     #[must_use]
-    pub fn tasks_out(&self, host: HostId) -> Vec<(LeaseId, TaskSet, Bytes)> {
+    pub fn tasks_out(&self, host: HostId) -> Vec<TasksOut> {
         let leases = self.hosts.get(&host).into_iter().flat_map(|host| &host.leases);
         let leases = leases.filter_map(|id| self.leases.get(id));
         let out = leases.filter(|lease| !lease.out.is_empty()).filter_map(|lease| {
-            let spec = &self.jobs.get(&lease.record.job)?.record.spec;
-            Some((lease.record.id, lease.out.clone(), spec.output_max))
+            let job = &self.jobs.get(&lease.record.job)?.record;
+            let (lease, tasks) = (lease.record.id, lease.out.clone());
+            Some(TasksOut { lease, tasks, buyer: job.account, output_max: job.spec.output_max })
         });
         out.collect()
     }

@@ -24,7 +24,13 @@ const ASLEEP_PAUSE: Duration = Duration::from_secs(70);
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All hosts come from one address and for one account, and may.
-const ONE_ADDRESS: [&str; 3] = ["--address-handshakes=0", "--address-hosts=0", "--account-hosts=0"];
+const ONE_ADDRESS: [&str; 5] = [
+    "--address-handshakes=0",
+    "--address-hosts=0",
+    "--account-hosts=0",
+    "--account-sessions=0",
+    "--account-frames=0",
+];
 
 pub(super) fn run(
     programs: &Programs,

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::figure::{Bar, Figure};
@@ -21,7 +21,7 @@ const OVERLOAD_CONNECTIONS: u32 = 2_000;
 /// How much is offered, in peaks.
 const OVERLOAD: f64 = 2.0;
 /// One address and one account ask for everything here, and may.
-const NO_LIMITS: [&str; 8] = [
+const NO_LIMITS: [&str; 10] = [
     "--address-requests=0",
     "--address-tokens=0",
     "--address-connections=0",
@@ -30,6 +30,8 @@ const NO_LIMITS: [&str; 8] = [
     "--account-requests=0",
     "--account-open=0",
     "--account-hosts=0",
+    "--account-sessions=0",
+    "--account-frames=0",
 ];
 /// The loads that find the peak last so long, in seconds.
 const PEAK_SECONDS: u64 = 5;
@@ -46,8 +48,8 @@ pub(super) fn run(
     seconds: u64,
     figures: &mut Vec<Figure>,
 ) -> Result<()> {
-    for what in ["whoami", "plan"] {
-        figures.extend(requests(programs, what, seconds)?);
+    for (what, known) in [("whoami", 0), ("plan", 0), ("plan", hosts)] {
+        figures.extend(requests(programs, what, known, seconds)?);
     }
     figures.extend(returning(programs, hosts)?);
     Ok(())
@@ -87,16 +89,38 @@ fn ask(
     Ok(asked)
 }
 
-fn requests(programs: &Programs, what: &str, seconds: u64) -> Result<Vec<Figure>> {
-    talk(&format!("  requests: {what}"));
+/// Hosts that join, are sent to sleep, and stay away.
+fn make_known(programs: &Programs, world: &World, hosts: u32) -> Result<()> {
+    let mut command = Command::new(programs.example("idle_hosts")?);
+    command.args([&world.ticket, &hosts.to_string(), "1", &world.engine()?]);
+    let crowd = on_cores(Cores::Others, || Process::start("idle_hosts", &mut command))?;
+    crowd.line(HOSTS_PATIENCE + END_PATIENCE)?;
+    crowd.finish(END_PATIENCE)?;
+    let known = world.get("/v1/hosts?limit=1")?;
+    ensure!(known.as_array().is_some_and(|known| !known.is_empty()), "no host is known: {known}");
+    Ok(())
+}
+
+/// One kind of request at a server that knows so many hosts.
+fn requests(programs: &Programs, what: &str, known: u32, seconds: u64) -> Result<Vec<Figure>> {
+    let name = if known > 0 { format!("{what} with {known} known hosts") } else { what.into() };
+    talk(&format!("  requests: {name}"));
     // Clients that took the server's cores would slow it down as no clients elsewhere do.
-    let world = on_cores(Cores::First, || World::start(&programs.isos, &NO_LIMITS))?;
+    let flags = [&NO_LIMITS[..], &["--held-hosts=0"]].concat();
+    let world = on_cores(Cores::First, || World::start(&programs.isos, &flags))?;
+    if known > 0 {
+        make_known(programs, &world, known)?;
+    }
     let server = world.server.pid();
     // The first load warms up what the second finds warm.
-    let mut peak = 0.0_f64;
+    let (mut peak, mut peak_cores) = (0.0_f64, 0.0);
     for _ in 0..2 {
+        let cpu = Cpu::of(server)?;
         let asked = ask(programs, &world, (what, PEAK_CONNECTIONS), PEAK_SECONDS, 0.0)?;
-        peak = peak.max(asked.rate()?);
+        if asked.rate()? > peak {
+            peak = asked.rate()?;
+            peak_cores = Cpu::of(server)?.since(cpu).total() / asked.number("secs")?;
+        }
     }
     let before = memory_mib(server)?;
     let clients = (what, OVERLOAD_CONNECTIONS);
@@ -107,9 +131,10 @@ fn requests(programs: &Programs, what: &str, seconds: u64) -> Result<Vec<Figure>
     let others = asked.number("late")? + asked.number("rude")? + asked.number("failed")?;
     let (goodput, unsent) = (asked.rate()?, asked.number("unsent")?);
     let arrived = (offered - unsent) / offered * OVERLOAD;
-    let figure = |name: &str, value, unit| Figure::new(format!("{what}: {name}"), value, unit);
+    let figure = |of: &str, value, unit| Figure::new(format!("{name}: {of}"), value, unit);
     Ok(vec![
         figure("peak", peak, "/s"),
+        figure("cores of the server at the peak", peak_cores, "cores"),
         figure("goodput at twice that", goodput, "/s"),
         figure("goodput by the peak", goodput / peak, "").bar(Bar::AtLeast(0.8)),
         figure("refused politely", share(asked.number("polite")?), "%"),
@@ -128,7 +153,8 @@ fn returning(programs: &Programs, hosts: u32) -> Result<Vec<Figure>> {
     talk(&format!("  {hosts} hosts that come back at once"));
     let listen = format!("127.0.0.1:{}", free_port()?);
     // Each host has an address of its own, but all have one account.
-    let mut world = World::start_at(&programs.isos, &["--account-hosts=0"], &listen)?;
+    let flags = ["--account-hosts=0", "--account-sessions=0", "--account-frames=0"];
+    let mut world = World::start_at(&programs.isos, &flags, &listen)?;
     let engine = world.engine()?;
     let mut crowds = Vec::new();
     for first in (0..hosts).step_by(CROWD_HOSTS_MAX as usize) {

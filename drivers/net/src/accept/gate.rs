@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use iroh::endpoint::IncomingAddr;
-use isos_base::rate::{Origin, Rate, Rates};
+use isos_base::rate::{Origin, Rate, Rates, Site};
 use isos_base::{Span, Time};
 
 use crate::limits;
@@ -51,7 +51,9 @@ pub(super) struct Gate {
     relayed: usize,
     /// Both together.
     by_caller: BTreeMap<Caller, usize>,
+    by_site: BTreeMap<Site, usize>,
     rates: Rates<Origin>,
+    site_rates: Rates<Site>,
     /// When handshakes ended since all places are taken, the latest first.
     ends: VecDeque<Time>,
 }
@@ -72,14 +74,16 @@ pub(super) enum Verdict {
 impl Gate {
     /// For at most so many handshakes from one address.
     pub(super) fn new(Rate { per_second, burst }: Rate) -> Self {
-        let times = Origin::RELAYED_TIMES;
-        let rate = Rate { per_second: per_second * times, burst: burst * times };
+        let times = |times| Rate { per_second: per_second * times, burst: burst * times };
+        let remembered = limits::ADDRESSES_REMEMBERED_MAX;
         Self {
             in_progress: 0,
             waiting: 0,
             relayed: 0,
             by_caller: BTreeMap::new(),
-            rates: Rates::new(rate, limits::ADDRESSES_REMEMBERED_MAX),
+            by_site: BTreeMap::new(),
+            rates: Rates::new(times(Origin::RELAYED_TIMES), remembered),
+            site_rates: Rates::new(times(Site::TIMES), remembered),
             ends: VecDeque::new(),
         }
     }
@@ -103,13 +107,24 @@ impl Gate {
             return Verdict::Prove;
         }
         let is_relayed = origin == Origin::Relayed;
+        let site = origin.site();
+        let of_site = site.and_then(|site| self.by_site.get(&site)).copied().unwrap_or(0);
+        // All networks of a site together have no more than one, once half of the places are taken.
+        let half_full = self.in_progress + self.waiting >= limits::HANDSHAKES_MAX / 2;
+        if half_full && of_site >= limits::ADDRESS_HANDSHAKES_MAX {
+            return Verdict::Refuse;
+        }
         if count >= limits::ADDRESS_HANDSHAKES_MAX
             || is_relayed && self.relayed >= limits::RELAYED_HANDSHAKES_MAX
             || self.rates.take(now, origin, origin.weight()).is_err()
+            || site.is_some_and(|site| self.site_rates.take(now, site, 1).is_err())
         {
             return Verdict::Refuse;
         }
         *self.by_caller.entry(caller).or_default() += 1;
+        if let Some(site) = site {
+            *self.by_site.entry(site).or_default() += 1;
+        }
         self.relayed += usize::from(is_relayed);
         if waits {
             self.waiting += 1;
@@ -162,11 +177,18 @@ impl Gate {
 
     fn forget(&mut self, caller: Caller) {
         self.relayed -= usize::from(caller.origin() == Origin::Relayed);
-        if let Some(count) = self.by_caller.get_mut(&caller) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_caller.remove(&caller);
-            }
+        one_less(&mut self.by_caller, caller);
+        if let Some(site) = caller.origin().site() {
+            one_less(&mut self.by_site, site);
+        }
+    }
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
         }
     }
 }
@@ -211,6 +233,21 @@ mod tests {
             assert_eq!(gate.judge(NOW, at(n), true), Verdict::Begin);
         }
         gate
+    }
+
+    #[test]
+    fn a_site_of_many_networks_has_no_more_of_a_half_full_gate_than_one_of_them() {
+        let of_site = |n: u8| Caller::Direct(Origin::V6([0x20, 1, 0xd, 0xb8, 0, 1, n]));
+        let mut gate = gate();
+        let enough = limits::HANDSHAKES_MAX / 2;
+        let twice = (0..=255).chain(0..=255);
+        let begun = twice.filter(|n| gate.judge(NOW, of_site(*n), true) == Verdict::Begin);
+        let begun = begun.count();
+        assert_eq!(begun, enough);
+        assert_eq!(gate.judge(NOW, of_site(3), true), Verdict::Refuse);
+        assert_eq!(gate.judge(NOW, at(1), true), Verdict::Begin, "others come in");
+        (0..begun).for_each(|n| gate.end(NOW, of_site(n as u8)));
+        assert!(gate.by_site.is_empty(), "who is not there is forgotten");
     }
 
     #[test]

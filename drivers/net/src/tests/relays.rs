@@ -1,18 +1,24 @@
 //! Two hosts that cannot reach each other, and the relay between them.
 
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use isos_base::key::PublicKey;
 
 use super::{ALPN, config, endpoint, key};
 use crate::{
-    ConnectError, Endpoint, EndpointConfig, OnlineError, PeerAddr, Relay, RelayAddr, RelayError,
+    ConnectError, Endpoint, EndpointConfig, Guest, OnlineError, PeerAddr, Relay, RelayAddr,
+    RelayError, limits,
 };
 
 async fn relay(
     admission: impl Fn(PublicKey, Option<&str>) -> bool + Send + Sync + 'static,
 ) -> Relay {
+    let admission = move |key, token: Option<String>| {
+        let may = admission(key, token.as_deref());
+        std::future::ready(if may { Guest::Known } else { Guest::Unwanted })
+    };
     Relay::spawn((Ipv4Addr::LOCALHOST, 0).into(), admission).await.unwrap()
 }
 
@@ -97,7 +103,7 @@ async fn a_relay_that_is_not_there_is_an_error_in_bounded_time() {
     endpoint.add_relay(&RelayAddr { url: url.clone(), token: None }).await.unwrap();
     let start = Instant::now();
     let error = endpoint.online().await.unwrap_err();
-    assert!(start.elapsed() < crate::limits::ONLINE_TIMEOUT + Duration::from_secs(1));
+    assert!(start.elapsed() < limits::ONLINE_TIMEOUT + Duration::from_secs(1));
     assert!(error.to_string().contains(&url), "{error}");
     let error =
         endpoint.add_relay(&RelayAddr { url: "nonsense".into(), token: None }).await.unwrap_err();
@@ -107,6 +113,38 @@ async fn a_relay_that_is_not_there_is_an_error_in_bounded_time() {
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let first = relay(|_, _| true).await;
-    let error = Relay::spawn(first.address(), |_, _| true).await.unwrap_err();
+    let known = |_, _| std::future::ready(Guest::Known);
+    let error = Relay::spawn(first.address(), known).await.unwrap_err();
     assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+}
+
+/// An endpoint whose only way is this relay, or why it has none.
+async fn comes(relay: &Relay, seed: u8) -> Result<Endpoint, OnlineError> {
+    let client = behind(relay, seed, None).await;
+    client.online().await.map(|_| client)
+}
+
+#[tokio::test]
+async fn strangers_have_some_places_of_a_relay_and_those_who_became_known_free_theirs() {
+    let known = Arc::new(Mutex::new(vec![key(1).public()]));
+    let asked = known.clone();
+    let admission = move |key: PublicKey, _| {
+        let is_known = asked.lock().unwrap().contains(&key);
+        std::future::ready(if is_known { Guest::Known } else { Guest::Stranger })
+    };
+    let relay = Relay::spawn((Ipv4Addr::LOCALHOST, 0).into(), admission).await.unwrap();
+    let strangers = limits::RELAY_STRANGERS_MAX as u8;
+    let mut clients = Vec::new();
+    for n in 0..strangers {
+        clients.push(comes(&relay, 10 + n).await.unwrap());
+    }
+    let refused = comes(&relay, 100).await.unwrap_err();
+    assert!(refused.to_string().contains("no room for strangers"), "{refused}");
+    let member = comes(&relay, 1).await.expect("who is known has a place");
+    // One of them joins through the relay.
+    known.lock().unwrap().push(clients[0].public());
+    tokio::time::sleep(limits::RELAY_ASK_AGAIN).await;
+    let late = comes(&relay, 101).await.expect("there is room again");
+    drop((member, late, clients));
+    relay.close().await;
 }

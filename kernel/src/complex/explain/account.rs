@@ -3,6 +3,7 @@
 use isos_base::api::{Explanation, ReasonView};
 use isos_base::{AccountId, MicroCredits};
 
+use crate::complex::place::looked_at;
 use crate::complex::{Complex, Host};
 
 /// Jobs, and hosts, that an explanation names one by one.
@@ -23,7 +24,10 @@ impl Complex {
         }
         reasons.extend(self.account_holds(id));
         reasons.extend(self.account_quotas(id));
-        let mine = || self.hosts.values().filter(|host| host.record.account == id);
+        let mine = || {
+            let hosts = self.owners.hosts_of(id).inspect(|_| looked_at());
+            hosts.filter_map(|host| self.hosts.get(&host))
+        };
         reasons.extend(self.account_bars(id, mine().filter(|it| it.record.barred.is_some())));
         reasons.extend(self.account_pay(id, mine()));
         if let Some(before) = self.accounts_before(id).filter(|before| *before > 0) {
@@ -92,7 +96,7 @@ impl Complex {
     /// How much of what it may have it has.
     fn account_quotas(&self, id: AccountId) -> Vec<ReasonView> {
         let jobs = self.jobs.values().filter(|job| job.record.account == id).count();
-        let hosts = self.hosts.values().filter(|host| host.record.account == id).count();
+        let hosts = self.owners.hosts_of(id).len();
         let (jobs_max, hosts_max) = (self.config.account_jobs_max, self.config.account_hosts_max);
         let jobs_remedy = (jobs >= jobs_max)
             .then(|| "no more are taken: wait for some, or use one job with more tasks".to_owned());

@@ -35,20 +35,21 @@ impl Complex {
         });
         let mut asks: BTreeMap<Price, (u32, u32, Option<&String>)> = BTreeMap::new();
         let (mut hosts, mut willing, mut cores, mut quiet) = (0, 0, 0, 0);
-        for session in self.hosts.values().filter_map(|host| host.session.as_ref()) {
-            let offer = &session.offer;
+        let mut unseen = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        for (offer, group) in self.crowd.here() {
+            unseen = unseen.saturating_sub(group.hosts);
             if offer.cores == 0 {
-                quiet += 1;
+                quiet += group.hosts;
                 continue;
             }
-            hosts += 1;
+            hosts += group.hosts;
             if offer.price_min <= price {
-                willing += 1;
-                cores += session.cores();
+                willing += group.hosts;
+                cores += group.cores;
             }
             let ask = asks.entry(offer.price_min).or_default();
-            ask.0 += 1;
-            ask.1 += session.cores();
+            ask.0 += group.hosts;
+            ask.1 += group.cores;
             ask.2 = ask.2.or(offer.reasons.iter().find(|reason| reason.contains("until")));
         }
         let more = asks.len().saturating_sub(PRICES_SHOWN_MAX);
@@ -70,6 +71,13 @@ impl Complex {
         if more > 0 {
             let why = format!("{more} higher prices are asked");
             reasons.push(ReasonView { about: "others".into(), why, remedy: None });
+        }
+        if unseen > 0 {
+            reasons.push(ReasonView {
+                about: format!("{unseen} more connected"),
+                why: "were not looked at: they differ in too many ways".into(),
+                remedy: None,
+            });
         }
         if quiet > 0 {
             reasons.push(ReasonView {

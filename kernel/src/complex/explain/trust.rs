@@ -1,36 +1,40 @@
 //! Why a result waits for a check, and what a host has shown: in words, from what decides.
 
-use isos_base::MicroCredits;
+use std::collections::BTreeSet;
+
 use isos_base::api::ReasonView;
 use isos_base::job::Verify;
+use isos_base::{HostId, MicroCredits};
 
+use crate::complex::crowd::{Looks, Place};
 use crate::complex::job::Job;
-use crate::complex::place::unfits;
 use crate::complex::{Complex, Host};
 use crate::verify::Rule;
 
 impl Complex {
     /// What checks wait for, if nobody is there who could make them.
-    pub(in crate::complex) fn lacking_checks(&self, job: &mut Job) -> Option<ReasonView> {
+    pub(in crate::complex) fn lacking_checks(
+        &self,
+        job: &mut Job,
+        looks: &Looks<'_>,
+    ) -> Option<ReasonView> {
         if !job.rule().is_some_and(Rule::asks_one_first) {
             return None;
         }
-        let (now, market) = (self.now, &self.market);
-        let fit: Vec<&Host> = self
-            .hosts
-            .values()
-            .filter(|host| host.record.barred.is_none())
-            .filter(|host| unfits(job, host, market, now, true).is_empty())
-            .collect();
-        let independent = |host: &Host, asked: &[isos_base::HostId]| {
-            asked.iter().all(|id| {
-                *id != host.record.id && self.hosts.get(id).is_none_or(|it| host.is_independent(it))
+        let (mut hosts, mut fit) = (0, BTreeSet::new());
+        for look in self.fitting(job, looks) {
+            hosts += look.hosts;
+            fit.extend(look.places());
+        }
+        let independent = |(account, block): &Place, asked: &[HostId]| {
+            asked.iter().filter_map(|id| self.hosts.get(id)).all(|host| {
+                host.record.account != *account && (block.is_none() || host.block != *block)
             })
         };
         let lacking =
-            job.begun().filter(|(asked, _)| !fit.iter().any(|host| independent(host, asked)));
+            job.begun().filter(|(asked, _)| !fit.iter().any(|place| independent(place, asked)));
         let tasks: u32 = lacking.map(|(_, tasks)| tasks.count()).sum();
-        let (hosts, s) = (fit.len(), if fit.len() == 1 { "" } else { "s" });
+        let s = if hosts == 1 { "" } else { "s" };
         (tasks > 0).then(|| ReasonView {
             about: "checks".into(),
             why: format!(
