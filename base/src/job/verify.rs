@@ -6,12 +6,11 @@ use super::JobError;
 use crate::limits;
 
 /// How results are made sure of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// One host's word is taken.
-    #[default]
     Trusted,
     /// `agree` independent hosts must give bitwise the same result; at most `of` are asked.
     Quorum {
@@ -28,9 +27,17 @@ pub enum Verify {
     },
 }
 
+/// Credibility at [`Verify::ERROR_PPM_DEFAULT`].
+impl Default for Verify {
+    fn default() -> Self {
+        Self::Credibility { error_ppm: Self::ERROR_PPM_DEFAULT }
+    }
+}
+
 impl Verify {
-    /// The error rate of `credibility` without a number: about as many wrong results as a quorum of
-    /// two lets through, and two strangers who agree are believed at once.
+    /// The error rate of `credibility` without a number, and of jobs that say nothing: as many wrong
+    /// results as a quorum of two lets through, and the highest at which two strangers who agree are
+    /// believed at once.
     pub const ERROR_PPM_DEFAULT: u32 = 10_000;
     /// The highest error rate that can be asked for: 10 %.
     pub const ERROR_PPM_MAX: u32 = 100_000;
