@@ -7,6 +7,7 @@
 //! a token is good is decided by whoever made the [`Input`].
 
 mod ask;
+mod assured;
 mod bank;
 mod call;
 mod explain;

@@ -31,14 +31,21 @@ impl Complex {
             job.begun().filter(|(asked, _)| !fit.iter().any(|host| independent(host, asked)));
         let tasks: u32 = lacking.map(|(_, tasks)| tasks.count()).sum();
         let (hosts, s) = (fit.len(), if fit.len() == 1 { "" } else { "s" });
+        let waited_for = self.checks_awaited_until(job).map_or_else(String::new, |until| {
+            format!("; who was there within a day is waited for, until {until} at the latest")
+        });
         (tasks > 0).then(|| ReasonView {
             about: "checks".into(),
             why: format!(
                 "{tasks} tasks wait for one more independent host, which is to say whether their \
                  results are right; {hosts} host{s} can run the job now, none of them is \
-                 independent of those that answered"
+                 independent of those that answered{waited_for}"
             ),
-            remedy: Some("wait for hosts of other owners, or submit with --verify trusted".into()),
+            remedy: Some(
+                "wait: the results are taken as they are once nobody is left who could check, and \
+                 counted as unchecked; or submit with --verify trusted"
+                    .into(),
+            ),
         })
     }
 
