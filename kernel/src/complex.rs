@@ -20,6 +20,7 @@ mod restore;
 mod segment;
 mod session;
 mod settle;
+mod stretch;
 mod submit;
 #[cfg(test)]
 mod tests;

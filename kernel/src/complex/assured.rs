@@ -5,6 +5,7 @@
 
 use isos_base::api::Assured;
 use isos_base::job::Verify;
+use isos_base::limits;
 
 use super::ask::is_able;
 use super::job::Job;
@@ -29,6 +30,14 @@ impl Complex {
                 now: each(agree),
                 later: each(agree),
                 why: format!("{agree} independent hosts must agree, at most {of} are asked"),
+            },
+            Verify::Checkpoint { stretches } => Assured {
+                now: each(2),
+                later: 100 + each(stretches) / u32::from(limits::STRETCHES_CHECKED_MAX),
+                why: format!(
+                    "each task is run once, and at most {stretches} of the stretches between its \
+                     checkpoints again by others; one that hands no checkpoints over is run twice"
+                ),
             },
             Verify::Credibility { error_ppm } => self.assured_by_credit(job, error_ppm),
         }
@@ -60,7 +69,9 @@ impl Complex {
             _ => executions / work,
         };
         let falls = || match now > later + 0.05 {
-            true => format!("about {now:.1} hosts now; that falls to {later:.2} as hosts earn trust"),
+            true => {
+                format!("about {now:.1} hosts now; that falls to {later:.2} as hosts earn trust")
+            }
             false => format!("about {now:.2} hosts"),
         };
         let why = match able.len() {

@@ -51,6 +51,14 @@ impl Complex {
 
     /// What the votes on a task say so far.
     pub(in crate::complex) fn check_text(&self, job: &Job, task: u32) -> Option<String> {
+        if let Some((drawn, left)) = job.stretches_left(self.config.check_secret, task)
+            && matches!(job.record.spec.verify, Verify::Checkpoint { .. })
+        {
+            return Some(format!(
+                "{left} of {drawn} stretches that were drawn from it wait for an independent host \
+                 that runs them again, one after the other"
+            ));
+        }
         let Verify::Credibility { error_ppm } = job.record.spec.verify else { return None };
         let ballot = job.ballots.get(&task)?;
         let best = ballot.credibilities(self.config.bad_share).into_iter().fold(0.0, f64::max);
