@@ -96,3 +96,38 @@ fn a_liar_is_found_by_the_segment_that_it_made_up() {
     assert!(referee * 4 < worker, "{referee} for two segments, {worker} for all");
     world.assert_money_adds_up();
 }
+
+#[test]
+fn who_makes_a_stretch_up_is_found_by_another_owners_host_that_runs_it_again() {
+    let mut world = World::start(&[]);
+    let eager = || HostPlan { save_every: Some("500ms"), ..HostPlan::default() };
+    world.add_host(HostPlan { lies: true, ..eager() });
+    world.wait_for_hosts(1);
+    let job = submit(&world, "9689", "checkpoint=32");
+    world.wait("a checkpoint", || told(&world, job).contains("has saved"));
+    // It has worked up to there, and makes up what follows.
+    world.add_host(eager());
+    world.add_host(eager());
+    let mut checked = false;
+    world.wait("the end", || {
+        checked |= told(&world, job).contains("checks ");
+        world.job(job)["state"] != "active"
+    });
+    let end = world.job(job);
+    assert_eq!((&end["state"], &end["unchecked"]), (&"done".into(), &0.into()), "{end}");
+    assert!(checked, "somebody was seen to check a stretch");
+    let state = |name: &str| world.json(&["host", "show", name])["state"].clone();
+    assert_eq!(state("host-1"), "barred");
+    assert!(state("host-2") != "barred" && state("host-3") != "barred");
+    let earned = |owner: &str| {
+        let account = world.json(&["account", "show", owner]);
+        account["received"].as_i64().expect("a number") - 1_000_000_000
+    };
+    world.wait("the bills", || earned("owner-of-host-2") > 0 && earned("owner-of-host-3") > 0);
+    assert_eq!(earned("owner-of-host-1"), 0);
+
+    let whole = submit(&world, "9689", "trusted");
+    world.wait_job(whole);
+    assert_eq!(result(&world, job), result(&world, whole), "as if nobody had lied");
+    world.assert_money_adds_up();
+}

@@ -132,6 +132,8 @@ pub(crate) fn start(
         opening: Vec::new(),
         handed: BTreeMap::new(),
         resumes: BTreeMap::new(),
+        parts: BTreeSet::new(),
+        worked: BTreeMap::new(),
         handing: JoinSet::new(),
         handed_over: BTreeSet::new(),
     };
@@ -164,6 +166,10 @@ struct Life {
     handed: BTreeMap<u32, (Option<Span>, Span)>,
     /// Where tasks go on that have not been given to the child.
     resumes: BTreeMap<u32, Resume>,
+    /// Tasks of which a part is run, for others.
+    parts: BTreeSet<u32>,
+    /// Segments that a liar has not made up.
+    worked: BTreeMap<u32, usize>,
     /// Checkpoints on their way to the complex, and of which tasks.
     handing: JoinSet<u32>,
     handed_over: BTreeSet<u32>,
@@ -345,8 +351,12 @@ impl Life {
         let granted = self.resumes.remove(&task);
         let own = self.shared.saves.newest(self.offer.job, task);
         let until = granted.as_ref().and_then(|granted| granted.until);
+        match until {
+            Some(_) => self.parts.insert(task),
+            None => self.parts.remove(&task),
+        };
         let granted = granted.and_then(|granted| granted.from);
-        // Who runs a part as a referee begins where he is told to.
+        // Who runs a part for others begins where he is told to.
         let own = own.filter(|_| until.is_none());
         let newest = own.into_iter().chain(granted).max_by_key(|checkpoint| checkpoint.fuel);
         let Some(Checkpoint { guid, size, .. }) = newest else {
@@ -370,9 +380,18 @@ impl Life {
     async fn saved(&mut self, saved: Saved) {
         let Saved { task, fuel, mut roots, mut checkpoint } = saved;
         if self.shared.alter_results {
-            // As one who has made up all segments but the first.
-            let made_up = |root: &Guid| Guid::of(&[&root.0[..], b"altered"].concat());
-            roots.iter_mut().skip(1).for_each(|root| *root = made_up(root));
+            // As one who has worked up to its first checkpoint, or for one segment, and made up the
+            // rest.
+            let first = if checkpoint.is_some() { roots.len() } else { 1 };
+            let worked = *self.worked.entry(task).or_insert(first);
+            if roots.len() > worked {
+                let made_up = |root: &Guid| Guid::of(&[&root.0[..], b"altered"].concat());
+                roots.iter_mut().skip(worked).for_each(|root| *root = made_up(root));
+                checkpoint = None;
+            }
+        }
+        if self.parts.contains(&task) {
+            // It rests on what another says, and is not gone on with, here or elsewhere.
             checkpoint = None;
         }
         while let Some(done) = self.handing.try_join_next() {
@@ -420,6 +439,8 @@ impl Life {
             ended.push(Ended { task, wall, outcome: self.outcome(execution).await });
             // Also after a fault: what it was begun from may be why.
             self.shared.saves.forget(&self.shared.home, self.offer.job, task);
+            self.parts.remove(&task);
+            self.worked.remove(&task);
             if let Some(marks) = marks
                 && let Some(handed) = self.handed.remove(&task)
                 && let Some(arrived) = self.shared.tracer.take(self.offer.job, task)

@@ -84,6 +84,9 @@ pub struct JobView {
     pub hosts: u32,
     /// What was asked for.
     pub spec: JobSpec,
+    /// How its results are made sure of; said when it is submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assured: Option<Assured>,
 }
 
 /// Whether and how a host takes part.
@@ -292,6 +295,20 @@ pub struct Plan {
     pub available: MicroCredits,
     /// Hosts that cannot run it, and why.
     pub obstacles: Vec<ReasonView>,
+    /// How its results would be made sure of, and what that costs.
+    pub assured: Assured,
+}
+
+/// How a job's results are made sure of, by the hosts that could run it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Assured {
+    /// Executions for 100 results, about, by what these hosts have shown.
+    pub now: u32,
+    /// The same once each of them has given 1,000 right ones.
+    pub later: u32,
+    /// In words.
+    pub why: String,
 }
 
 /// A task.

@@ -87,9 +87,10 @@ pub struct FileList {
 pub enum JobError {
     /// The verification rule is not one.
     #[error(
-        "{text:?} is no verification rule: use credibility=RATE, trusted, or quorum=M/N with \
-         2 <= M <= N <= {}",
-        limits::QUORUM_VOTERS_MAX
+        "{text:?} is no verification rule: use credibility=RATE, trusted, quorum=M/N with \
+         2 <= M <= N <= {}, or checkpoint=K with K from 1 to {}",
+        limits::QUORUM_VOTERS_MAX,
+        limits::STRETCHES_CHECKED_MAX
     )]
     Verify {
         /// What was given.

@@ -54,6 +54,9 @@ pub const HOST_TASKS_MAX: u32 = 65_536;
 pub const HOST_LEASES_MAX: usize = 256;
 /// Voters of a quorum.
 pub const QUORUM_VOTERS_MAX: u8 = 9;
+/// Stretches of one task that are run again under `--verify checkpoint=K`; of the same task no more
+/// checkpoints are kept.
+pub const STRETCHES_CHECKED_MAX: u8 = 32;
 /// Programs that a host's policy may name.
 pub const POLICY_PROGRAMS_MAX: usize = 256;
 /// Characters of a name (host, account, job).

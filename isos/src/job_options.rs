@@ -61,7 +61,8 @@ pub(crate) struct JobOptions {
     /// Where it may run, as CEL: 'host.cpus >= 4 && host.country == "FI"'
     #[arg(long, value_name = "CEL")]
     pub(crate) r#where: Option<String>,
-    /// How results are made sure of: trusted, quorum=M/N, or credibility=RATE [default: trusted]
+    /// How results are made sure of: trusted, quorum=M/N, checkpoint=K, or credibility=RATE
+    /// [default: credibility=1e-2]
     #[arg(long, value_name = "RULE", conflicts_with = "error")]
     #[serde(deserialize_with = "text_or_number")]
     pub(crate) verify: Option<Verify>,

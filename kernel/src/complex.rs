@@ -7,6 +7,7 @@
 //! a token is good is decided by whoever made the [`Input`].
 
 mod ask;
+mod assured;
 mod bank;
 mod call;
 mod crowd;
@@ -22,6 +23,7 @@ mod restore;
 mod segment;
 mod session;
 mod settle;
+mod stretch;
 mod submit;
 #[cfg(test)]
 mod tests;

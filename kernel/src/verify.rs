@@ -26,6 +26,9 @@ pub struct Vote {
     pub result: TaskResult,
     /// The chance that this host's results are wrong, as far as it was known when it answered.
     pub doubt: f64,
+    /// It has run a part of the task only, from a checkpoint of another: what it found may be that
+    /// the other is wrong, but is no result.
+    pub part: bool,
 }
 
 /// What decides a task.
@@ -47,6 +50,12 @@ pub enum Rule {
         /// The chance that a cheat's check is made by one that it knows.
         accomplice: f64,
     },
+    /// One whole run, all drawn stretches of which were found right by others; of at most `of`
+    /// hosts.
+    Checkpoint {
+        /// Hosts asked at the most.
+        of: u8,
+    },
 }
 
 /// Whoever votes against others is barred if these turn out to be right, so that they have to be
@@ -63,14 +72,30 @@ impl Rule {
     pub const fn agree(self) -> u8 {
         match self {
             Self::Quorum { agree, .. } => agree,
-            Self::Credibility { .. } => 2,
+            Self::Credibility { .. } | Self::Checkpoint { .. } => 2,
         }
     }
 
     /// Whether a task is given to one host first, and to others only once that one has answered.
     #[must_use]
     pub const fn asks_one_first(self) -> bool {
+        matches!(self, Self::Credibility { .. } | Self::Checkpoint { .. })
+    }
+
+    /// Whether results of some hosts are taken unchecked, which can be taken back later.
+    #[must_use]
+    pub const fn gives_credit(self) -> bool {
         matches!(self, Self::Credibility { .. })
+    }
+
+    /// How wrong those may be who check: wrong ones among a million.
+    #[must_use]
+    pub const fn checkers_error_ppm(self) -> Option<u32> {
+        match self {
+            Self::Quorum { .. } => None,
+            Self::Credibility { error_ppm, .. } => Some(error_ppm),
+            Self::Checkpoint { .. } => Some(isos_base::job::Verify::ERROR_PPM_DEFAULT),
+        }
     }
 }
 
@@ -81,6 +106,8 @@ pub struct Ballot {
     pub asked: Vec<HostId>,
     /// Their answers so far, in the order in which they came.
     pub votes: Vec<Vote>,
+    /// Stretches of the first whole run that were drawn and not found right so far.
+    pub unchecked: u32,
 }
 
 /// What the votes say.
@@ -118,6 +145,7 @@ impl Ballot {
             Rule::Credibility { error_ppm, of, accomplice } => {
                 self.weigh(error_ppm, of, accomplice)
             }
+            Rule::Checkpoint { of } => self.look(of),
         }
     }
 
@@ -183,6 +211,36 @@ impl Ballot {
         if self.asked.len() < usize::from(of) { Verdict::Ask(1) } else { Verdict::Hopeless }
     }
 
+    /// Two equal votes decide, or one whole run whose drawn stretches others have found right. Hosts
+    /// are asked one after the other: each runs one stretch, and is then asked no more than any
+    /// other.
+    fn look(&self, of: u8) -> Verdict {
+        if self.outstanding() > 0 {
+            return Verdict::Ask(0);
+        }
+        let groups = self.groups();
+        if let Some((digest, _)) = groups.iter().find(|(_, doubts)| doubts.len() >= 2) {
+            return Verdict::Agreed(*digest);
+        }
+        match groups.as_slice() {
+            [(digest, _)] if self.unchecked == 0 => Verdict::Agreed(*digest),
+            _ if self.asked.len() < usize::from(of) => Verdict::Ask(1),
+            _ => Verdict::Hopeless,
+        }
+    }
+
+    /// The first vote of a host that has run all of the task.
+    #[must_use]
+    pub fn whole(&self) -> Option<&Vote> {
+        self.votes.iter().find(|vote| !vote.part)
+    }
+
+    /// Whether all votes are the same.
+    #[must_use]
+    pub fn is_of_one_mind(&self) -> bool {
+        self.votes.windows(2).all(|pair| pair[0].digest == pair[1].digest)
+    }
+
     /// The chance of each of the different answers that it is right.
     #[must_use]
     pub fn credibilities(&self, accomplice: f64) -> Vec<f64> {
@@ -238,8 +296,8 @@ mod tests {
             let result = TaskResult { task: 0, exit: Exit::Code(0), fuel: Fuel(fuel), output };
             let (host, digest) = (host(n), result.digest());
             ballot.ask(host);
-            let doubt = 0.05;
-            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, doubt });
+            let (doubt, part) = (0.05, false);
+            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, doubt, part });
         }
         silent.iter().for_each(|&n| ballot.ask(host(n)));
         ballot
@@ -297,6 +355,21 @@ mod tests {
         let votes = &votes[..3];
         assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 9), Verdict::Ask(1));
         assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 3), Verdict::Hopeless);
+    }
+
+    #[test]
+    fn one_whole_run_counts_once_all_its_stretches_were_found_right() {
+        let rule = Rule::Checkpoint { of: 9 };
+        let mut one = ballot(&[(1, 5)], &[]);
+        one.unchecked = 2;
+        assert_eq!(one.verdict(rule), Verdict::Ask(1));
+        one.ask(host(2));
+        assert_eq!(one.verdict(rule), Verdict::Ask(0), "one after the other");
+        one.forget(host(2));
+        one.unchecked = 0;
+        assert!(matches!(one.verdict(rule), Verdict::Agreed(_)));
+        let dissent = ballot(&[(1, 5), (2, 6)], &[]);
+        assert_eq!(dissent.verdict(rule), Verdict::Ask(1), "a third settles it");
     }
 
     #[test]

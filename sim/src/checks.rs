@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use isos_base::job::Verify;
-use isos_base::record::{JobState, LeaseState, Reason, Tables, TaskState};
+use isos_base::record::{JobRecord, JobState, LeaseState, Reason, Tables, TaskState};
 use isos_base::{BillId, JobId, Machine, Time, TransferId};
 use isos_kernel::complex::{Complex, Config, Effect};
 use isos_kernel::ledger::{GENESIS, verify_chain};
@@ -120,7 +120,8 @@ fn same<T: PartialEq + fmt::Debug>(
 fn ended_as_one(tables: &Tables, id: JobId) -> Result<(), String> {
     let job = &tables.jobs[&id];
     let mut seen = BTreeSet::new();
-    if !tables.results_of(id).all(|accepted| seen.insert(accepted.task)) {
+    let again = |task| was_taken_back(job, task);
+    if !tables.results_of(id).all(|it| seen.insert(it.task) || again(it.task)) {
         return Err("a task was accepted twice".into());
     }
     let said = job.done + job.failed + job.given_up;
@@ -131,6 +132,11 @@ fn ended_as_one(tables: &Tables, id: JobId) -> Result<(), String> {
         return Err("tasks were given up without a reason".into());
     }
     Ok(())
+}
+
+/// Whether a task may have several results, the last of which counts.
+fn was_taken_back(job: &JobRecord, task: u32) -> bool {
+    job.redone.iter().any(|range| (range.start..range.end).contains(&task))
 }
 
 /// What a job says it spent is what its bills charged.
@@ -145,7 +151,7 @@ fn every_task_once(tables: &Tables, id: JobId) -> Result<(), String> {
     let job = &tables.jobs[&id];
     let mut seen = BTreeSet::new();
     for accepted in tables.results_of(id) {
-        if !seen.insert(accepted.task) {
+        if !seen.insert(accepted.task) && !was_taken_back(job, accepted.task) {
             return Err(format!("task {} was accepted twice", accepted.task));
         }
         if let Err(why) = &accepted.result {

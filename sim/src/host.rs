@@ -345,7 +345,9 @@ impl SimHost {
             let from = resume.and_then(|resume| resume.from).map_or(0, |from| from.fuel.0);
             let until = resume.and_then(|resume| resume.until);
             let all = right_result(room.offer.job, task).fuel.0;
-            let end = until.map_or(all, |until| (u64::from(until) * segment(&room.offer)).min(all));
+            let end = until.map_or(all, |until| {
+                u64::from(until).saturating_mul(segment(&room.offer)).min(all)
+            });
             let share = end.saturating_sub(from) as f64 / all as f64;
             let time = task_time(room.offer.job, task).0 as f64 * self.slowness * share;
             room.running.insert(self.runs, Run { task, began: now, from, until, told: 0 });

@@ -47,7 +47,7 @@ impl Policy {
             Self::Kernel(Verify::Quorum { agree, .. }) => {
                 Some(wrong_accept_probability(agree, bad))
             }
-            Self::Kernel(Verify::Trusted) | Self::Adaptive => None,
+            Self::Kernel(Verify::Trusted | Verify::Checkpoint { .. }) | Self::Adaptive => None,
         }
     }
 }

@@ -6,12 +6,11 @@ use super::JobError;
 use crate::limits;
 
 /// How results are made sure of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// One host's word is taken.
-    #[default]
     Trusted,
     /// `agree` independent hosts must give bitwise the same result; at most `of` are asked.
     Quorum {
@@ -26,11 +25,26 @@ pub enum Verify {
         /// Wrong results among a million accepted ones, at the most: 1 to 100,000.
         error_ppm: u32,
     },
+    /// One host runs a task as a whole, and hands checkpoints over; some of the stretches between
+    /// them, drawn once its result is there, are run again by independent hosts.
+    Checkpoint {
+        /// Stretches of each task that are run again, at the most: 1 to
+        /// [`limits::STRETCHES_CHECKED_MAX`].
+        stretches: u8,
+    },
+}
+
+/// Credibility at [`Verify::ERROR_PPM_DEFAULT`].
+impl Default for Verify {
+    fn default() -> Self {
+        Self::Credibility { error_ppm: Self::ERROR_PPM_DEFAULT }
+    }
 }
 
 impl Verify {
-    /// The error rate of `credibility` without a number: about as many wrong results as a quorum of
-    /// two lets through, and two strangers who agree are believed at once.
+    /// The error rate of `credibility` without a number, and of jobs that say nothing: as many wrong
+    /// results as a quorum of two lets through, and the highest at which two strangers who agree are
+    /// believed at once.
     pub const ERROR_PPM_DEFAULT: u32 = 10_000;
     /// The highest error rate that can be asked for: 10 %.
     pub const ERROR_PPM_MAX: u32 = 100_000;
@@ -40,7 +54,7 @@ impl Verify {
     pub const fn error_ppm(self) -> Option<u32> {
         match self {
             Self::Credibility { error_ppm } => Some(error_ppm),
-            Self::Trusted | Self::Quorum { .. } => None,
+            Self::Trusted | Self::Quorum { .. } | Self::Checkpoint { .. } => None,
         }
     }
 
@@ -50,18 +64,19 @@ impl Verify {
         match self {
             Self::Trusted => 1,
             Self::Quorum { agree, .. } => agree,
-            Self::Credibility { .. } => 2,
+            // A task that saves nothing is one stretch.
+            Self::Credibility { .. } | Self::Checkpoint { .. } => 2,
         }
     }
 
     /// Executions of a task that the buyer sets money aside for. Under credibility a few tasks may
-    /// have more, most have one.
+    /// have more, most have one; all stretches of a task are one, and who is caught is one more.
     #[must_use]
     pub const fn replicas_max(self) -> u8 {
         match self {
             Self::Trusted => 1,
             Self::Quorum { of, .. } => of,
-            Self::Credibility { .. } => 3,
+            Self::Credibility { .. } | Self::Checkpoint { .. } => 3,
         }
     }
 
@@ -89,6 +104,11 @@ impl Verify {
             Self::Credibility { error_ppm } if !(1..=Self::ERROR_PPM_MAX).contains(&error_ppm) => {
                 Err(JobError::ErrorRate { text: rate(error_ppm) })
             }
+            Self::Checkpoint { stretches }
+                if !(1..=limits::STRETCHES_CHECKED_MAX).contains(&stretches) =>
+            {
+                Err(JobError::Verify { text: self.to_string() })
+            }
             _ => Ok(()),
         }
     }
@@ -99,13 +119,14 @@ fn rate(error_ppm: u32) -> String {
     format!("{:e}", f64::from(error_ppm) / 1e6)
 }
 
-/// `trusted`, `quorum=2/3` or `credibility=1e-3`.
+/// `trusted`, `quorum=2/3`, `credibility=1e-3` or `checkpoint=3`.
 impl std::fmt::Display for Verify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Trusted => f.pad("trusted"),
             Self::Quorum { agree, of } => f.pad(&format!("quorum={agree}/{of}")),
             Self::Credibility { error_ppm } => f.pad(&format!("credibility={}", rate(*error_ppm))),
+            Self::Checkpoint { stretches } => f.pad(&format!("checkpoint={stretches}")),
         }
     }
 }
@@ -121,6 +142,11 @@ impl std::str::FromStr for Verify {
         }
         if let Some(error) = text.strip_prefix("credibility=") {
             return Self::with_error(error);
+        }
+        if let Some(stretches) = text.strip_prefix("checkpoint=") {
+            let verify = Self::Checkpoint { stretches: stretches.parse().map_err(|_| bad())? };
+            verify.check()?;
+            return Ok(verify);
         }
         let (agree, of) =
             text.strip_prefix("quorum=").and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
@@ -144,6 +170,8 @@ mod tests {
             "credibility=1e-6",
             "credibility=1e-1",
             "credibility=2.5e-5",
+            "checkpoint=1",
+            "checkpoint=32",
         ] {
             assert_eq!(text.parse::<Verify>().unwrap().to_string(), text);
         }
@@ -152,7 +180,11 @@ mod tests {
             Ok(Verify::Credibility { error_ppm: Verify::ERROR_PPM_DEFAULT })
         );
         assert_eq!("credibility=0.0001".parse(), Verify::with_error("1e-4"));
-        for bad in ["", "quorum=1/3", "quorum=3/2", "quorum=2", "quorum=2/99", "majority"] {
+        for bad in
+            ["", "quorum=1/3", "quorum=3/2", "quorum=2", "quorum=2/99", "majority", "checkpoint"]
+                .into_iter()
+                .chain(["checkpoint=0", "checkpoint=33", "checkpoint=x"])
+        {
             assert!(bad.parse::<Verify>().is_err(), "{bad}");
         }
     }
@@ -173,5 +205,6 @@ mod tests {
         assert_eq!(encode(Verify::Trusted), [0]);
         assert_eq!(encode(Verify::Quorum { agree: 2, of: 3 }), [1, 2, 3]);
         assert_eq!(encode(Verify::Credibility { error_ppm: 100 }), [2, 100]);
+        assert_eq!(encode(Verify::Checkpoint { stretches: 3 }), [3, 3]);
     }
 }

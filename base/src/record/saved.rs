@@ -27,13 +27,19 @@ pub struct SavedRecord {
     pub referee: Option<Referee>,
 }
 
-/// A part of a task that a third host runs to settle which of two others is wrong.
+/// A part of a task that a host runs to settle which of two others is wrong, or to check another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Referee {
-    /// The first segment in which they differ, from 0.
+    /// The segment whose root is looked at, from 0: the first in which they differ, or the last of
+    /// what is checked; or [`Referee::TO_END`].
     pub segment: u32,
     /// Fuel that was used where it begins: what came before is not its work.
     pub fuel: Fuel,
+}
+
+impl Referee {
+    /// In place of a segment: what is looked at is the result.
+    pub const TO_END: u32 = u32::MAX;
 }
 
 /// A checkpoint that was handed over: the object that the root of a segment names.

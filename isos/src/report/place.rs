@@ -4,7 +4,7 @@ use isos_base::api::{Plan, TicketReply};
 use serde_json::{Value, json};
 
 use super::explain::reasons;
-use crate::output::{Page, Report, Tone, ago, credits, plural, stamp};
+use crate::output::{Page, Report, Tone, ago, clean, credits, plural, stamp};
 
 /// A plan.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl Report for PlanReport {
         page.field("price", format!("{} micro-credits per gigafuel", plan.price.0));
         page.field("holds", format!("{}, the most it can cost", credits(plan.hold)));
         page.field("available", credits(plan.available));
+        page.field("checks", clean(&plan.assured.why));
         if !plan.obstacles.is_empty() {
             page.line("in the way:");
             reasons(page, &plan.obstacles);

@@ -2,8 +2,8 @@
 
 use expect_test::expect_file;
 use isos_base::api::{
-    AccountView, BilledWork, ComplexStatus, Explanation, HostCounts, HostEarnings, HostState,
-    HostView, JobView, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
+    AccountView, Assured, BilledWork, ComplexStatus, Explanation, HostCounts, HostEarnings,
+    HostState, HostView, JobView, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
     TicketReply,
 };
 use isos_base::host::{Accept, HostSpec, Offer};
@@ -64,6 +64,7 @@ pub(crate) fn job(id: u64, state: JobState) -> JobView {
         spent: MicroCredits(120_042),
         hosts: if over { 0 } else { 6 },
         spec,
+        assured: None,
     }
 }
 
@@ -231,6 +232,8 @@ fn explanations_and_plans() {
         reasons: obstacles.clone(),
     };
     check("explanation", &ExplainReport(explanation));
+    let assured = "each result is made sure of by about 2.0 hosts now; that falls to 1.04 as hosts \
+        earn trust";
     let plan = Plan {
         hosts: 6,
         cores: 12,
@@ -238,6 +241,7 @@ fn explanations_and_plans() {
         hold: MicroCredits(2_000_000),
         available: MicroCredits(98_000_000),
         obstacles: Vec::new(),
+        assured: Assured { now: 200, later: 104, why: assured.into() },
     };
     check("plan", &PlanReport { plan: plan.clone(), tasks: 200 });
     let stuck = Plan { hosts: 0, cores: 0, obstacles, ..plan };

@@ -57,7 +57,7 @@ impl Survey {
 
 impl Host {
     /// Whether it is there, or was lately. Right after a restart all are.
-    fn is_around(&self, now: Time, back_by: Time) -> bool {
+    pub(super) fn is_around(&self, now: Time, back_by: Time) -> bool {
         let was_seen = self.session.is_some() || self.record.seen + AWAY_AFTER > now;
         self.record.barred.is_none() && (was_seen || now < back_by)
     }
@@ -75,6 +75,17 @@ impl Host {
         }
     }
 
+    /// Until when it is waited for if it does not come back, and does not lend again what it lent.
+    /// Nothing while both is so now.
+    fn awaited_until(&self, price: Price, now: Time, back_by: Time) -> Option<Time> {
+        let seen = (self.record.seen + AWAY_AFTER).max(back_by);
+        let gone = self.session.is_none().then_some(seen);
+        let offer = self.session.as_ref().map(|session| &session.offer);
+        let lends = offer.is_some_and(|offer| offer.cores > 0 && offer.price_min <= price);
+        let dear = (!lends && now < self.lent.1 + AWAY_AFTER).then_some(self.lent.1 + AWAY_AFTER);
+        gone.into_iter().chain(dear).min()
+    }
+
     /// Whether it lends something for this price, or did lately.
     fn lends_for(&self, price: Price, now: Time) -> bool {
         let offer = self.session.as_ref().map(|session| &session.offer);
@@ -84,7 +95,7 @@ impl Host {
 }
 
 /// Whether nothing that lasts keeps a host from a job.
-fn is_able(job: &mut Job, host: &Host, now: Time) -> bool {
+pub(super) fn is_able(job: &mut Job, host: &Host, now: Time) -> bool {
     let spec = &job.record.spec;
     host.record.spec.memory >= spec.memory
         && host.accept.allows(&spec.program)
@@ -147,6 +158,15 @@ impl Complex {
             job.survey = Some(found);
         }
         yes
+    }
+
+    /// Until when those are waited for who could check a job's results and do not do so now.
+    pub(super) fn checks_awaited_until(&self, job: &mut Job) -> Option<Time> {
+        let (now, back_by) = (self.now, self.back_by);
+        let around = self.hosts.values().filter(|host| host.is_around(now, back_by));
+        let able: Vec<_> = around.filter(|host| is_able(job, host, now)).collect();
+        let price = job.record.price;
+        able.iter().filter_map(|host| host.awaited_until(price, now, back_by)).max()
     }
 
     /// Whether a job leaves less than half of the owners who are around: whoever submits it could

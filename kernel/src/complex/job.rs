@@ -185,6 +185,7 @@ impl Job {
                 let (of, accomplice) = (limits::QUORUM_VOTERS_MAX, self.bad_share);
                 Some(Rule::Credibility { error_ppm, of, accomplice })
             }
+            Verify::Checkpoint { .. } => Some(Rule::Checkpoint { of: limits::QUORUM_VOTERS_MAX }),
         }
     }
 

@@ -11,7 +11,7 @@ use super::place::{HOST_FAULTS_MAX, charge_max_at};
 use super::session::believable;
 use super::trust::Standing;
 use super::{Complex, Effect, SessionId};
-use crate::verify::{Ballot, Rule, Verdict, Vote};
+use crate::verify::{Ballot, Rule, Verdict};
 use isos_base::record::{Change, JobState, VoteBatch};
 
 /// A host on which a job failed [`HOST_FAULTS_MAX`] times in a row gets none of it for this long,
@@ -289,11 +289,11 @@ impl Complex {
         }
         let doubt = self.doubt(host);
         let job = self.jobs.get_mut(&job_id).expect("looked up above");
-        let vote = Vote { host, lease, digest: result.digest(), result, doubt };
-        let verdict = job.change_ballot(task, rule, |ballot| {
-            ballot.ask(host);
-            ballot.votes.push(vote);
-        });
+        let vote = job.vote_of(host, lease, result, doubt);
+        let Some(vote) = self.note_part(job_id, vote, effects) else { return };
+        let secret = self.config.check_secret;
+        let job = self.jobs.get_mut(&job_id).expect("looked up above");
+        let verdict = job.cast(secret, rule, vote);
         self.judge(job_id, task, verdict, effects);
     }
 
@@ -314,6 +314,10 @@ impl Complex {
     ) {
         self.dirty_jobs.insert(job_id);
         self.judged.insert(job_id);
+        if self.judge_parts(job_id, task, verdict, effects) {
+            self.queue_or_leave(job_id);
+            return;
+        }
         match verdict {
             Verdict::Ask(more) => {
                 self.queue_or_leave(job_id);
@@ -341,7 +345,7 @@ impl Complex {
     pub(super) fn decide_by_votes(&mut self, job: JobId, task: u32, digest: Digest) -> Ballot {
         let job = self.jobs.get_mut(&job).expect("checked by the caller");
         let votes = &job.ballots[&task].votes;
-        let winner = votes.iter().find(|vote| vote.digest == digest);
+        let winner = votes.iter().filter(|vote| vote.digest == digest).min_by_key(|it| it.part);
         let winner = winner.expect("the digest is of one of the votes");
         let (result, host) = (winner.result.clone(), winner.host);
         job.decide(task, Ok(result), Some(host))
@@ -461,7 +465,7 @@ impl Complex {
     }
 
     /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
-    fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };

@@ -17,7 +17,7 @@ use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
 use crate::market::Reliability;
-use crate::verify::{Rule, Vote};
+use crate::verify::Rule;
 
 /// Hosts get at least this long to come back after a restart.
 const RETURN_TIME_MIN: Span = Span::secs(30);
@@ -219,7 +219,7 @@ impl Complex {
     /// Takes the undecided ones of a lease's votes into their ballots, and gives an account of all.
     fn restore_votes(&mut self, record: &LeaseRecord, votes: Vec<TaskResult>) -> Cast {
         let mut cast = Cast::default();
-        let doubt = self.doubt(record.host);
+        let (doubt, secret) = (self.doubt(record.host), self.config.check_secret);
         let Some(job) = self.jobs.get_mut(&record.job) else { return cast };
         let rule = job.rule();
         let mine: TaskSet = record.ranges.iter().copied().collect();
@@ -229,11 +229,8 @@ impl Complex {
             cast.undecided += 1;
             cast.reserved += record.price.charge(result.fuel).0;
             let (host, lease) = (record.host, record.id);
-            let vote = Vote { host, lease, digest: result.digest(), result, doubt };
-            job.change_ballot(vote.result.task, rule, |ballot| {
-                ballot.ask(host);
-                ballot.votes.push(vote);
-            });
+            let vote = job.vote_of(host, lease, result, doubt);
+            job.cast(secret, rule, vote);
         }
         cast
     }
@@ -250,7 +247,7 @@ impl Complex {
         let holder = record.host;
         let (mut out, mut alone) = (TaskSet::new(), TaskSet::new());
         let believed = !checkable || host.record.account == job.record.account;
-        let on_credit = job.rule().is_some_and(Rule::asks_one_first) && !believed;
+        let on_credit = job.rule().is_some_and(Rule::gives_credit) && !believed;
         for task in record.ranges.iter().flat_map(|range| range.tasks()) {
             let one = TaskRange::new(task, task + 1);
             if cast.tasks.contains(task) {

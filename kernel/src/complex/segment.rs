@@ -15,21 +15,36 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use isos_base::checkpoint::{Checkpoint, Resume, Saved};
+use isos_base::job::Verify;
 use isos_base::record::{Change, KeptCheckpoint, Referee, SavedRecord};
 use isos_base::task::TaskResult;
-use isos_base::{Fuel, HostId, JobId, LeaseId, TaskRange};
+use isos_base::{Bytes, Fuel, HostId, JobId, LeaseId, TaskRange, limits};
 
 use super::job::Job;
+use super::stretch::next_stretch;
 use super::{Complex, Effect};
 use crate::verify::segments::first_difference;
-use crate::verify::{Ballot, Vote};
+use crate::verify::{Ballot, Rule, Vote};
 
 /// Roots of one job's tasks that are held: 32 MiB. What is beyond is not taken down.
 const JOB_ROOTS_MAX: usize = 1 << 20;
-/// Runs of one task that are held; the one that came least far goes first.
-const RUNS_MAX: usize = 16;
+/// Runs of one task that are held: one that told nothing goes first, then the one that came least
+/// far. More than there can be stretches to check, whose rows are small.
+const RUNS_MAX: usize = 2 * limits::STRETCHES_CHECKED_MAX as usize;
 /// Checkpoints of one run that are held: every other one goes when there are more.
 const KEPT_MAX: usize = 8;
+/// The same where stretches between them are run again: the more, the shorter these are.
+const KEPT_FOR_CHECKS_MAX: usize = limits::STRETCHES_CHECKED_MAX as usize;
+/// Of all of one run, but for its newest, where so many are held.
+const KEPT_FOR_CHECKS_BYTES_MAX: Bytes = Bytes::mib(64);
+
+/// Checkpoints of one run that are held, and their bytes.
+const fn kept_max(verify: Verify) -> (usize, Bytes) {
+    match verify {
+        Verify::Checkpoint { .. } => (KEPT_FOR_CHECKS_MAX, KEPT_FOR_CHECKS_BYTES_MAX),
+        _ => (KEPT_MAX, Bytes(u64::MAX)),
+    }
+}
 
 /// What a job's tasks have saved, those that are not decided.
 #[derive(Debug, Default)]
@@ -51,7 +66,8 @@ impl Chains {
         self.runs.get(&task)?.iter().find(|run| run.lease == lease)
     }
 
-    fn runs(&self, task: u32) -> &[SavedRecord] {
+    /// All runs of a task.
+    pub(super) fn runs(&self, task: u32) -> &[SavedRecord] {
         self.runs.get(&task).map_or(&[], Vec::as_slice)
     }
 
@@ -69,7 +85,11 @@ impl Chains {
         if runs.len() <= RUNS_MAX {
             return None;
         }
-        let least = (0..runs.len() - 1).min_by_key(|&place| runs[place].fuel)?;
+        let use_of = |run: &SavedRecord| match run.roots.is_empty() {
+            true => (false, run.lease.0),
+            false => (true, run.fuel.0),
+        };
+        let least = (0..runs.len() - 1).min_by_key(|&place| use_of(&runs[place]))?;
         let gone = runs.remove(least);
         self.roots -= gone.roots.len();
         Some(gone)
@@ -104,7 +124,7 @@ impl Chains {
         let roots: usize = self.runs.values().flatten().map(|run| run.roots.len()).sum();
         assert_eq!(roots, self.roots, "roots held");
         assert!(self.runs.values().all(|runs| !runs.is_empty() && runs.len() <= RUNS_MAX));
-        assert!(self.runs.values().flatten().all(|run| run.kept.len() <= KEPT_MAX));
+        assert!(self.runs.values().flatten().all(|run| run.kept.len() <= KEPT_FOR_CHECKS_MAX));
     }
 }
 
@@ -135,7 +155,7 @@ fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
 }
 
 /// The vote that a referee's root stands for.
-fn found_right<'a>(
+pub(super) fn found_right<'a>(
     chains: &Chains,
     ballot: &'a Ballot,
     run: &SavedRecord,
@@ -175,7 +195,12 @@ impl Complex {
         let known = job.chains.run(id, task);
         let before = known.map_or(&[][..], |run| &run.roots[..]);
         let more = roots.len() - before.len().min(roots.len());
-        if !roots.starts_with(before) || job.chains.roots + more > JOB_ROOTS_MAX {
+        // There is always room for what parts find.
+        let most = match known.is_some_and(|run| run.referee.is_some()) {
+            true => JOB_ROOTS_MAX,
+            false => JOB_ROOTS_MAX / 4 * 3,
+        };
+        if !roots.starts_with(before) || job.chains.roots + more > most {
             return;
         }
         let segments = roots.len() as u32;
@@ -184,7 +209,9 @@ impl Complex {
             && all.last().is_none_or(|last| last.segments < segments)
         {
             all.push(KeptCheckpoint { segments, size, fuel });
-            if all.len() > KEPT_MAX {
+            let bytes = all.iter().fold(Bytes::ZERO, |sum, kept| sum + kept.size);
+            let (most, bytes_max) = kept_max(job.record.spec.verify);
+            if all.len() > most || bytes > bytes_max {
                 let mut nth = all.len();
                 // The newest stays, and of the others every other one.
                 all.retain(|_| {
@@ -199,7 +226,7 @@ impl Complex {
         self.take_down(run, effects);
     }
 
-    fn take_down(&mut self, run: SavedRecord, effects: &mut Vec<Effect>) {
+    pub(super) fn take_down(&mut self, run: SavedRecord, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&run.job) else { return };
         effects.push(Effect::Keep(Change::Saved(Box::new(run.clone()))));
         if let Some(gone) = job.chains.put(run) {
@@ -219,35 +246,46 @@ impl Complex {
     ) -> Vec<Resume> {
         let mut resumes = Vec::new();
         let mut referees = Vec::new();
+        let secret = self.config.check_secret;
         let Some(job) = self.jobs.get_mut(&job_id) else { return resumes };
         let Job { chains, ballots, record, .. } = job;
-        let trusts = matches!(record.spec.verify, isos_base::job::Verify::Trusted);
+        let verify = record.spec.verify;
+        let trusts = matches!(verify, Verify::Trusted);
         for range in ranges {
             let saved = chains.runs.range(range.start..range.end);
             for task in saved.map(|(&task, _)| task).collect::<Vec<_>>() {
                 let ballot = ballots.get(&task);
-                let (from, until) = match ballot.and_then(|it| dispute(chains, it, task)) {
-                    Some(Dispute { segment, from, until }) => {
-                        let fuel = from.map_or(Fuel(0), |from| from.fuel);
-                        referees.push(SavedRecord {
-                            lease,
-                            task,
-                            job: job_id,
-                            host,
-                            fuel,
-                            roots: Vec::new(),
-                            kept: Vec::new(),
-                            referee: Some(Referee { segment, fuel }),
-                        });
-                        (from, until)
-                    }
-                    None => {
-                        let mine = |run: &&SavedRecord| trusts || run.host == host;
-                        let own = chains.runs(task).iter().filter(mine);
-                        // Who has run a part for others has not run what came before it.
-                        let own = own.filter(|run| run.referee.is_none());
-                        (Chains::newest(own, u32::MAX), None)
-                    }
+                let mut part = |referee: Referee| {
+                    let (fuel, roots, kept) = (referee.fuel, Vec::new(), Vec::new());
+                    let (job, referee) = (job_id, Some(referee));
+                    referees.push(SavedRecord {
+                        lease,
+                        task,
+                        job,
+                        host,
+                        fuel,
+                        roots,
+                        kept,
+                        referee,
+                    });
+                };
+                let stretch = |ballot| next_stretch(secret, verify, chains, task, ballot);
+                let (from, until) = if let Some(Dispute { segment, from, until }) =
+                    ballot.and_then(|it| dispute(chains, it, task))
+                {
+                    let fuel = from.map_or(Fuel(0), |from| from.fuel);
+                    part(Referee { segment, fuel });
+                    (from, until)
+                } else if let Some(stretch) = ballot.and_then(stretch) {
+                    part(stretch.referee());
+                    // Who is told no end may begin with a checkpoint of its own.
+                    (stretch.from, Some(stretch.until.unwrap_or(u32::MAX)))
+                } else {
+                    let mine = |run: &&SavedRecord| trusts || run.host == host;
+                    let own = chains.runs(task).iter().filter(mine);
+                    // Who has run a part for others has not run what came before it.
+                    let own = own.filter(|run| run.referee.is_none());
+                    (Chains::newest(own, u32::MAX), None)
                 };
                 if let Some(from) = from {
                     chains.resumed.insert((task, lease), from.fuel);
@@ -279,6 +317,9 @@ impl Complex {
         let Some((run, referee)) = run.and_then(|run| Some((run, run.referee?))) else {
             return Ok(result);
         };
+        if let Some(Rule::Checkpoint { .. }) = job.rule() {
+            return Self::stretch_answer(job, run, referee, result);
+        }
         match run.roots.len().cmp(&(referee.segment as usize)) {
             Ordering::Less => Err("a referee has told no roots".into()),
             // It came to the end: an answer of its own.
@@ -316,21 +357,25 @@ impl Job {
         }
     }
 
+    /// Forgets all runs of a task, one of which was made up.
+    pub(super) fn forget_runs(&mut self, task: u32, effects: &mut Vec<Effect>) {
+        for run in self.chains.runs.remove(&task).unwrap_or_default() {
+            self.chains.roots -= run.roots.len();
+            effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
+        }
+        let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
+        let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.chains.resumed.remove(&key);
+        }
+    }
+
     /// Forgets what decided tasks have saved.
     pub(super) fn forget_saved(&mut self, effects: &mut Vec<Effect>) {
         for task in std::mem::take(&mut self.chains.decided) {
             // Taken back in the same step: it is open again.
-            if self.is_open(task) {
-                continue;
-            }
-            for run in self.chains.runs.remove(&task).unwrap_or_default() {
-                self.chains.roots -= run.roots.len();
-                effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
-            }
-            let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
-            let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
-            for key in gone {
-                self.chains.resumed.remove(&key);
+            if !self.is_open(task) {
+                self.forget_runs(task, effects);
             }
         }
     }
@@ -353,8 +398,7 @@ impl Job {
             parts.push(format!("has saved {segments} segments, the last at {}", share(run.fuel)));
         }
         if let Some(referee) = run.and_then(|run| run.referee) {
-            let segment = referee.segment + 1;
-            parts.push(format!("settles a dispute about segment {segment}"));
+            parts.push(self.part_text(task, referee));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }

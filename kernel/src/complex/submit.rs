@@ -1,6 +1,6 @@
 //! What people ask for: jobs, accounts, credits, revocations.
 
-use isos_base::api::{Plan, Problem, ProblemCode};
+use isos_base::api::{JobView, Plan, Problem, ProblemCode};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
 use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
@@ -64,8 +64,7 @@ impl Complex {
             None => request_hash(&spec),
         };
         if let Some(job) = self.remembered(account, key.as_deref(), request)? {
-            let view = self.job_view(job).map(Box::new);
-            return Ok(view.map_or(Reply::Ended(job), Reply::Job));
+            return Ok(self.submitted(job).map_or(Reply::Ended(job), Reply::Job));
         }
         self.room_for_key(account, key.as_deref())?;
         let price = self.bid_for(account, &spec, bid)?;
@@ -107,8 +106,16 @@ impl Complex {
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
         self.remember(account, key, request, id, effects);
-        let view = self.job_view(id).expect("inserted above");
-        Ok(Reply::Job(Box::new(view)))
+        Ok(Reply::Job(self.submitted(id).expect("inserted above")))
+    }
+
+    /// What is answered to who submitted a job; nothing if it ended long ago.
+    fn submitted(&mut self, id: JobId) -> Option<Box<JobView>> {
+        let view = self.job_view(id)?;
+        let Some(mut job) = self.jobs.remove(&id) else { return Some(Box::new(view)) };
+        let assured = Some(self.assured(&mut job));
+        self.jobs.insert(id, job);
+        Some(Box::new(JobView { assured, ..view }))
     }
 
     /// What was done lately under a key, if it was the same request.
@@ -289,7 +296,8 @@ impl Complex {
         }
         let available =
             self.ledger.account_view(account).map_or(MicroCredits::ZERO, |view| view.available);
-        Ok(Plan { hosts, cores, price, hold, available, obstacles })
+        let assured = self.assured(&mut job);
+        Ok(Plan { hosts, cores, price, hold, available, obstacles, assured })
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {

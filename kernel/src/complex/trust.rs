@@ -103,13 +103,16 @@ impl Complex {
     /// How a host stands towards a job.
     pub(super) fn standing(&mut self, id: JobId, host: HostId) -> Standing {
         let Some(job) = self.jobs.get(&id) else { return Standing::Believed };
-        let Some(Rule::Credibility { error_ppm, .. }) = job.rule() else {
+        let Some(rule) = job.rule().filter(|rule| rule.asks_one_first()) else {
             return Standing::Believed;
         };
         let is_own = self.hosts[&host].record.account == job.record.account;
         if is_own || !self.could_ask(id, &[host]) {
             return Standing::Believed;
         }
+        let Rule::Credibility { error_ppm, .. } = rule else {
+            return Standing::Known { rate: 1.0 };
+        };
         Standing::Known { rate: self.check_rate(&self.hosts[&host], error_ppm) }
     }
 
@@ -144,7 +147,9 @@ impl Complex {
     /// and go under ever new names would else find their like to agree with.
     pub(super) fn better_checkers(&mut self, id: HostId, job: JobId) -> Vec<HostId> {
         let Some(job) = self.jobs.get_mut(&job) else { return Vec::new() };
-        let Some(Rule::Credibility { error_ppm, .. }) = job.rule() else { return Vec::new() };
+        let Some(error_ppm) = job.rule().and_then(Rule::checkers_error_ppm) else {
+            return Vec::new();
+        };
         if self.median.0 + MEDIAN_EVERY <= self.now || self.median.0 > self.now {
             let middle = self.ranks.iter().nth(self.ranks.len() / 2);
             self.median = (self.now, middle.map_or(0, |&(passed, _)| passed));

@@ -81,6 +81,7 @@ impl Complex {
             spent: record.spent,
             hosts: 0,
             spec: record.spec,
+            assured: None,
         }
     }
 

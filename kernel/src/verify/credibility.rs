@@ -56,6 +56,18 @@ impl Assumed {
         (self.odds() / (error * E)).ceil() as u64
     }
 
+    /// Equal votes of hosts in each of which one doubts so much that decide a task, at most as many
+    /// as may be asked.
+    #[must_use]
+    pub fn votes_needed(self, doubt: f64, error: f64) -> u8 {
+        let decide = |votes: u8| {
+            let group = vec![doubt; usize::from(votes)];
+            group_credibilities(&[group], self.bad)[0] >= 1.0 - error
+        };
+        let most = isos_base::limits::QUORUM_VOTERS_MAX;
+        (2..most).find(|&votes| decide(votes)).unwrap_or(most)
+    }
+
     /// The share of a host's results that are to be checked, once so many of them were accepted.
     #[must_use]
     pub fn check_rate(self, results: u64, error: f64) -> f64 {
@@ -124,6 +136,14 @@ mod tests {
         }
         let ten_checks = assumed(0.2).doubt(10);
         assert!(1.0 - group_credibilities(&[vec![ten_checks; 2]], 0.0)[0] < 1e-4);
+    }
+
+    #[test]
+    fn strangers_decide_by_two_at_the_default_and_by_more_where_less_is_accepted() {
+        let assumed = assumed(0.05);
+        let needed = |doubt| [1e-2, 1e-3, 1e-4].map(|error| assumed.votes_needed(doubt, error));
+        assert_eq!(needed(assumed.doubt(0)), [2, 3, 4]);
+        assert_eq!(needed(assumed.doubt(200)), [2, 2, 2]);
     }
 
     #[test]

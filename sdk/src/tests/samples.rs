@@ -32,6 +32,7 @@ pub(super) fn job(done: u32, state: JobState) -> JobView {
         spent: MicroCredits(0),
         hosts: 1,
         spec,
+        assured: None,
     }
 }
 

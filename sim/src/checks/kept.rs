@@ -8,6 +8,7 @@ use isos_base::Guid;
 use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
+use isos_base::job::Verify;
 use isos_base::record::{
     Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
     TransferRecord,
@@ -149,8 +150,8 @@ impl Kept {
                 check(same && goes_on, || format!("a job is changed: {old:?} to {new:?}"))
             }
             Change::States(new) => match tables.states.get(&(new.job, new.chunk)) {
-                Some(old) => decided_stay(old, new),
-                None => Ok(()),
+                Some(old) if !takes_back(tables, new.job) => decided_stay(old, new),
+                _ => Ok(()),
             },
             Change::Results(new) => {
                 if let Some(old) = tables.results.get(&(new.job, new.batch)) {
@@ -160,7 +161,8 @@ impl Kept {
                     });
                 }
                 new.results.iter().try_for_each(|accepted| {
-                    check(self.accepted.insert((new.job, accepted.task)), || {
+                    let first = self.accepted.insert((new.job, accepted.task));
+                    check(first || takes_back(tables, new.job), || {
                         format!("job {}: task {} is accepted twice", new.job, accepted.task)
                     })
                 })
@@ -267,6 +269,12 @@ impl Kept {
         };
         check(self.moved.insert((bill, charge)), || format!("bill {bill} is charged or paid twice"))
     }
+}
+
+/// Whether results of a job can be taken back because their host was caught.
+fn takes_back(tables: &Tables, job: JobId) -> bool {
+    let rule = tables.jobs.get(&job).map(|job| job.spec.verify);
+    matches!(rule, Some(Verify::Checkpoint { .. } | Verify::Credibility { .. }))
 }
 
 /// What was decided of a task is never decided again.

@@ -75,9 +75,10 @@ impl World {
             let account = self.open_account(format!("buyer{n}"), rich)?;
             let mut spec = JobSpec::new(Guid::of(&n.to_le_bytes()), Bytes(1), self.plan.tasks);
             spec.fuel = Fuel(100_000_000_000);
-            spec.verify = match n % 2 {
-                0 => Verify::Quorum { agree: 2, of: 3 },
-                _ => Verify::Trusted,
+            spec.verify = match n % 4 {
+                0 | 2 => Verify::Quorum { agree: 2, of: 3 },
+                1 => Verify::Trusted,
+                _ => Verify::Checkpoint { stretches: 2 },
             };
             self.submit(account, spec);
         }

@@ -12,7 +12,7 @@ use crate::commands::fresh_key;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::job_options::JobOptions;
-use crate::output::plural;
+use crate::output::{clean, plural};
 use crate::progress::UploadMeter;
 use crate::report::{JobReport, PlanReport};
 
@@ -64,6 +64,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let meter = UploadMeter::new(&context.out);
     let job = prepared.submit(client, Some(key), |now| meter.at(now)).await?;
     meter.finish();
+    if let Some(assured) = &job.assured {
+        context.out.note(&clean(&assured.why));
+    }
     if !args.wait && results.is_none() {
         context.out.show(&JobReport(job.clone()))?;
         let id = job.id;

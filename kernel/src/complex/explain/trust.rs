@@ -35,19 +35,34 @@ impl Complex {
             job.begun().filter(|(asked, _)| !fit.iter().any(|place| independent(place, asked)));
         let tasks: u32 = lacking.map(|(_, tasks)| tasks.count()).sum();
         let s = if hosts == 1 { "" } else { "s" };
+        let waited_for = self.checks_awaited_until(job).map_or_else(String::new, |until| {
+            format!("; who was there within a day is waited for, until {until} at the latest")
+        });
         (tasks > 0).then(|| ReasonView {
             about: "checks".into(),
             why: format!(
                 "{tasks} tasks wait for one more independent host, which is to say whether their \
                  results are right; {hosts} host{s} can run the job now, none of them is \
-                 independent of those that answered"
+                 independent of those that answered{waited_for}"
             ),
-            remedy: Some("wait for hosts of other owners, or submit with --verify trusted".into()),
+            remedy: Some(
+                "wait: the results are taken as they are once nobody is left who could check, and \
+                 counted as unchecked; or submit with --verify trusted"
+                    .into(),
+            ),
         })
     }
 
     /// What the votes on a task say so far.
     pub(in crate::complex) fn check_text(&self, job: &Job, task: u32) -> Option<String> {
+        if let Some((drawn, left)) = job.stretches_left(self.config.check_secret, task)
+            && matches!(job.record.spec.verify, Verify::Checkpoint { .. })
+        {
+            return Some(format!(
+                "{left} of {drawn} stretches that were drawn from it wait for an independent host \
+                 that runs them again, one after the other"
+            ));
+        }
         let Verify::Credibility { error_ppm } = job.record.spec.verify else { return None };
         let ballot = job.ballots.get(&task)?;
         let best = ballot.credibilities(self.config.bad_share).into_iter().fold(0.0, f64::max);

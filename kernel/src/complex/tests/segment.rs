@@ -5,6 +5,8 @@ use isos_base::checkpoint::{Checkpoint, Saved};
 
 use super::*;
 
+mod stretch;
+
 const SEGMENT: u64 = 100_000_000;
 
 /// The root of a chain that went so.

@@ -54,12 +54,12 @@ fn a_result_waits_for_a_check() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: running: 0 of 6 tasks ended, 0 with 0 hosts, 0 waiting
-          1 host (linux x86_64, 2 cores, 4 GiB): not connected
-            -> `isos host list` shows when it was seen
-          checks: 6 tasks wait for one more independent host, which is to say whether their results are right; 1 host can run the job now, none of them is independent of those that answered
-            -> wait for hosts of other owners, or submit with --verify trusted
-    "#]],
+            job 1: running: 0 of 6 tasks ended, 0 with 0 hosts, 0 waiting
+              1 host (linux x86_64, 2 cores, 4 GiB): not connected
+                -> `isos host list` shows when it was seen
+              checks: 6 tasks wait for one more independent host, which is to say whether their results are right; 1 host can run the job now, none of them is independent of those that answered; who was there within a day is waited for, until 2026-11-18T12:00:00Z at the latest
+                -> wait: the results are taken as they are once nobody is left who could check, and counted as unchecked; or submit with --verify trusted
+        "#]],
     );
     let task = isos_base::TaskId { job: id, task: 2 };
     told(
@@ -399,4 +399,39 @@ fn an_account_has_nothing_left() {
           hosts: 0 have joined, of 10000 at the most
     "#]],
     );
+}
+
+/// What a buyer is told of the checks of a job of the default rule.
+fn assured(world: &World) -> String {
+    let spec = JobSpec { verify: Verify::default(), ..job(10) };
+    let told = world.complex.plan(world.buyer(), &spec).unwrap().assured;
+    format!("{} {}: {}", told.now, told.later, told.why)
+}
+
+#[test]
+fn a_buyer_is_told_how_often_its_tasks_are_run_for_being_sure() {
+    let mut world = world();
+    expect!["200 104: each result is made sure of by about 2.0 hosts at first; that falls to 1.04 as hosts earn trust"].assert_eq(&assured(&world));
+    world.come(1, "farm", |_| {});
+    world.come(2, "farm", |_| {});
+    expect!["100 104: nobody independent is there who could check: each result is one owner's word until hosts of another owner and network join"].assert_eq(&assured(&world));
+    (3..=4).for_each(|n| world.join(n));
+    expect!["200 104: each result is made sure of by about 2.0 hosts now; that falls to 1.04 as hosts earn trust"].assert_eq(&assured(&world));
+    let first = world.submit(credible(4_000, 10_000));
+    world.run();
+    assert_eq!(world.state(first), JobState::Done);
+    expect!["102 104: each result is made sure of by about 1.02 hosts"].assert_eq(&assured(&world));
+}
+
+#[test]
+fn own_hosts_are_believed_and_a_buyer_is_told_so_when_it_submits() {
+    let mut world = world();
+    (1..=2).for_each(|n| world.come(n, "buyer", |_| {}));
+    let spec = JobSpec { verify: Verify::default(), ..job(10) };
+    let call = Call::Submit { account: world.buyer(), spec: Box::new(spec), key: None };
+    let Ok(Reply::Job(view)) = world.call(call) else { panic!("not submitted") };
+    expect!["your own hosts are believed: each task is run once"]
+        .assert_eq(&view.assured.unwrap().why);
+    world.run();
+    assert_eq!(world.state(view.id), JobState::Done);
 }

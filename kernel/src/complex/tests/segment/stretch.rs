@@ -1,0 +1,292 @@
+//! Stories of tasks that are run once, stretches of which others run again.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Jobs that have so many stretches checked that these are all of a task.
+const ALL: u8 = 32;
+
+fn checked(stretches: u8) -> JobSpec {
+    let verify = Verify::Checkpoint { stretches };
+    JobSpec { verify, fuel: Fuel(20 * SEGMENT), ..job(1) }
+}
+
+/// How a host goes about tasks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ways {
+    Honest,
+    /// It makes up all segments from this one on, and the result.
+    MakesUp(u32),
+    /// It makes up the result alone.
+    MakesUpTheEnd,
+    /// It tells more segments than there are.
+    Goes(u32),
+    /// It stops so many segments before the end and makes up the result.
+    Stops(u32),
+    /// Honest work, but whatever it checks it finds wrong.
+    Accuses,
+}
+
+/// A task of so many segments, after some of which its host hands a checkpoint over.
+struct Chain {
+    segments: u32,
+    kept: Vec<u32>,
+}
+
+impl Chain {
+    fn new(segments: u32, kept: &[u32]) -> Self {
+        Self { segments, kept: kept.to_vec() }
+    }
+
+    fn right(&self) -> TaskResult {
+        answer("right", u64::from(self.segments))
+    }
+
+    /// The roots and the result of who goes about it so.
+    fn run(&self, ways: Ways, checks: bool) -> (Vec<Guid>, TaskResult) {
+        let (segments, right) = match ways {
+            Ways::Honest | Ways::MakesUpTheEnd => (self.segments, self.segments),
+            Ways::MakesUp(right) => (self.segments, right),
+            Ways::Goes(more) => (self.segments + more, self.segments),
+            Ways::Stops(less) => (self.segments.saturating_sub(less), self.segments),
+            Ways::Accuses if checks => (self.segments, 0),
+            Ways::Accuses => (self.segments, self.segments),
+        };
+        let made_up = |nth: u32| if nth < right { "" } else { "made up " };
+        let roots = (0..segments).map(|nth| root(&format!("{}{nth}", made_up(nth)))).collect();
+        let is_right = ways == Ways::Honest || (ways == Ways::Accuses && !checks);
+        let result = match is_right {
+            true => self.right(),
+            false => answer("wrong", u64::from(segments)),
+        };
+        (roots, result)
+    }
+}
+
+impl World {
+    /// Host `n` does what it was granted, and tells it.
+    fn play(&mut self, n: u8, chain: &Chain, ways: Ways) {
+        let lease = self.lease(n);
+        let resumes = &self.hosts[&n].resumes;
+        let resume = resumes.iter().rev().find(|resume| resume.lease == lease).cloned();
+        let (roots, result) = chain.run(ways, resume.is_some());
+        let until = resume.as_ref().and_then(|resume| resume.until);
+        let part = until.filter(|&until| until as usize <= roots.len());
+        if resume.is_none() {
+            for &kept in chain.kept.iter().filter(|&&kept| (kept as usize) < roots.len()) {
+                self.tell(n, roots[..kept as usize].to_vec(), true);
+            }
+        }
+        let told = part.map_or(roots.len(), |until| until as usize);
+        if told > 0 {
+            self.tell(n, roots[..told].to_vec(), false);
+        }
+        let stopped =
+            |until: u32| TaskResult { fuel: Fuel(u64::from(until) * SEGMENT + 1), ..answer("", 0) };
+        self.answer(n, Some(part.map_or(result, stopped)));
+    }
+
+    /// Whoever has something to do does it, host 1 in these ways and the others honestly, until
+    /// nobody has. Gives the number of grants that were played.
+    fn play_all(&mut self, chain: &Chain, ways: Ways) -> usize {
+        for played in 0..200 {
+            let ready = |host: &TestHost| host.session.is_some() && !host.grants.is_empty();
+            let Some(n) = self.hosts.iter().find(|(_, host)| ready(host)).map(|(&n, _)| n) else {
+                return played;
+            };
+            self.now += Span::millis(10);
+            self.play(n, chain, if n == 1 { ways } else { Ways::Honest });
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Fuel that a host is paid for.
+    fn paid_fuel(&self, n: u8) -> u64 {
+        let own = self.tables.leases.values().filter(|lease| lease.host == host_id(n));
+        own.map(|lease| lease.fuel.0).sum()
+    }
+
+    fn accepted(&self, job: JobId) -> TaskResult {
+        self.tables.results_of(job).last().unwrap().result.clone().unwrap()
+    }
+}
+
+#[test]
+fn a_task_is_run_once_and_its_stretches_again_by_another_owners_host() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    world.play(1, &chain, Ways::Honest);
+    let resume = world.resume(2).expect("a part").clone();
+    assert_eq!((resume.from, resume.until), (None, Some(2)));
+    let told = world.complex.explain_task(TaskId { job, task: 0 }).unwrap();
+    let told = told.reasons.iter().map(|reason| reason.why.as_str()).collect::<Vec<_>>();
+    assert!(told.iter().any(|why| why.contains("3 of 3 stretches")), "{told:?}");
+    assert!(
+        told.iter().any(|why| why.contains("checks another's run up to segment 2")),
+        "{told:?}"
+    );
+    world.play(2, &chain, Ways::Honest);
+    let from = Checkpoint { guid: root("1"), size: Bytes(300), fuel: Fuel(2 * SEGMENT + 1) };
+    let resume = world.resume(2).unwrap().clone();
+    assert_eq!((resume.from, resume.until), (Some(from), Some(4)));
+    world.play(2, &chain, Ways::Honest);
+    assert_eq!(world.resume(2).unwrap().until, Some(u32::MAX), "to the end");
+    assert_eq!(world.state(job), JobState::Active);
+    world.play(2, &chain, Ways::Honest);
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert_eq!(world.paid_fuel(2), 6 * SEGMENT + 7, "each part of the work once");
+    assert_eq!(world.paid_fuel(1), world.paid_fuel(2));
+    assert!(world.tables.saved.is_empty(), "what was saved goes with its job");
+    assert_eq!(world.tables.jobs[&job].unchecked, 0);
+}
+
+#[test]
+fn a_buyer_chooses_how_many_stretches_are_run_again() {
+    for stretches in 1..=3 {
+        let mut world = World::new();
+        (1..=2).for_each(|n| world.join(n));
+        let job = world.submit(checked(stretches));
+        let played = world.play_all(&Chain::new(9, &[1, 2, 3, 4, 5, 6, 7, 8]), Ways::Honest);
+        assert_eq!((world.state(job), played), (JobState::Done, 1 + usize::from(stretches)));
+        assert!(world.paid_fuel(2) <= (u64::from(stretches) * SEGMENT) + 7);
+    }
+}
+
+#[test]
+fn a_task_that_hands_nothing_over_is_run_twice() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    let job = world.submit(checked(1));
+    assert_eq!(world.play_all(&Chain::new(3, &[]), Ways::Honest), 2);
+    assert_eq!(world.state(job), JobState::Done);
+    assert_eq!(world.paid_fuel(1) + world.paid_fuel(2) + world.paid_fuel(3), 6 * SEGMENT + 14);
+}
+
+#[test]
+fn who_made_a_stretch_up_is_barred_and_unpaid_and_its_task_is_run_anew() {
+    let cheats = [Ways::MakesUp(3), Ways::MakesUpTheEnd, Ways::Goes(2), Ways::Stops(2)];
+    for ways in cheats {
+        let mut world = World::new();
+        (1..=3).for_each(|n| world.join(n));
+        let job = world.submit(checked(ALL));
+        let chain = Chain::new(6, &[2, 4]);
+        world.play_all(&chain, ways);
+        assert_eq!(world.state(job), JobState::Done, "{ways:?}");
+        assert_eq!(world.accepted(job), chain.right(), "{ways:?}");
+        assert!(world.hosts[&1].barred, "{ways:?}");
+        assert!(!world.hosts[&2].barred && !world.hosts[&3].barred, "{ways:?}");
+        assert_eq!(world.paid_fuel(1), 0, "{ways:?}");
+        world.pass(Span::secs(11));
+        assert!(world.balance("owner2") > 0 && world.balance("owner3") > 0);
+    }
+}
+
+#[test]
+fn who_finds_fault_with_honest_work_is_barred_and_the_work_counts() {
+    let mut world = World::new();
+    // Host 1 is not there yet when the task is granted.
+    (2..=3).for_each(|n| world.join(n));
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    let worker = if world.hosts[&2].grants.is_empty() { 3 } else { 2 };
+    world.leave(5 - worker);
+    world.join(1);
+    world.play(worker, &chain, Ways::Honest);
+    world.play(1, &chain, Ways::Accuses);
+    assert_eq!(world.state(job), JobState::Active);
+    assert!(world.hosts[&1].session.is_some(), "one word against another");
+    world.join(5 - worker);
+    world.play_all(&chain, Ways::Accuses);
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert!(world.hosts[&1].barred);
+    assert_eq!((world.paid_fuel(1), world.paid_fuel(worker)), (0, 6 * SEGMENT + 7));
+}
+
+#[test]
+fn nobody_who_could_check_is_said_and_not_waited_for() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.come(n, "farm", |_| {}));
+    let job = world.submit(checked(3));
+    assert_eq!(world.play_all(&Chain::new(6, &[2, 4]), Ways::Honest), 1);
+    assert_eq!(world.state(job), JobState::Done);
+    assert_eq!(world.tables.jobs[&job].unchecked, 1);
+}
+
+#[test]
+fn what_was_found_right_is_not_run_again_after_a_restart() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    let mut played = 0;
+    while world.state(job) == JobState::Active {
+        world.restart();
+        (1..=2).for_each(|n| world.join(n));
+        let n = if world.hosts[&1].grants.is_empty() { 2 } else { 1 };
+        world.play(n, &chain, Ways::Honest);
+        played += 1;
+    }
+    assert_eq!((played, world.accepted(job)), (4, chain.right()));
+    assert_eq!(world.paid_fuel(2), 6 * SEGMENT + 7);
+}
+
+fn any_ways() -> impl Strategy<Value = Ways> {
+    prop_oneof![
+        Just(Ways::Honest),
+        (0..9u32).prop_map(Ways::MakesUp),
+        Just(Ways::MakesUpTheEnd),
+        (1..4u32).prop_map(Ways::Goes),
+        (1..9u32).prop_map(Ways::Stops),
+        Just(Ways::Accuses),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever one host of four does, and whenever the server is killed.
+    #[test]
+    fn one_cheat_gets_nothing_through_where_all_is_checked_and_no_honest_host_is_barred(
+        segments in 0..9u32, kept in prop::collection::btree_set(1..9u32, 0..6),
+        stretches in prop_oneof![1..4u8, Just(ALL)], ways in any_ways(), first in any::<bool>(),
+        restarts in prop::collection::btree_set(0..40usize, 0..3),
+    ) {
+        let kept: Vec<u32> = kept.into_iter().collect();
+        let chain = Chain::new(segments, &kept);
+        let mut world = World::new();
+        if first {
+            world.join(1);
+        }
+        (2..=4).for_each(|n| world.join(n));
+        let job = world.submit(checked(stretches));
+        if !first {
+            world.join(1);
+        }
+        let mut played = 0;
+        loop {
+            if restarts.contains(&played) {
+                world.restart();
+                let back: Vec<u8> = (1..=4).filter(|n| !world.hosts[n].barred).collect();
+                back.into_iter().for_each(|n| world.join(n));
+            }
+            let ready = |host: &TestHost| host.session.is_some() && !host.grants.is_empty();
+            let next = world.hosts.iter().find(|(_, host)| ready(host)).map(|(&n, _)| n);
+            let Some(n) = next else { break };
+            world.now += Span::millis(10);
+            world.play(n, &chain, if n == 1 { ways } else { Ways::Honest });
+            played += 1;
+            prop_assert!(played < 200, "it never comes to rest");
+        }
+        prop_assert_eq!(world.state(job), JobState::Done);
+        prop_assert!((2..=4).all(|n| world.tables.hosts[&host_id(n)].barred.is_none()));
+        let (right, wrong) = (chain.right(), world.tables.hosts[&host_id(1)].barred.is_some());
+        if stretches == ALL || wrong {
+            prop_assert_eq!(world.accepted(job), right);
+        }
+        // As a checker it may have been right before.
+        prop_assert!(!(wrong && first) || world.paid_fuel(1) == 0, "who was caught is not paid");
+    }
+}
