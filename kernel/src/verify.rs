@@ -8,8 +8,9 @@
 mod credibility;
 pub mod segments;
 
-use isos_base::HostId;
+use isos_base::job::Verify;
 use isos_base::task::{Digest, TaskResult};
+use isos_base::{HostId, limits};
 
 pub use credibility::{Assumed, group_credibilities};
 
@@ -67,6 +68,20 @@ const DISSENT_ERROR_PPM: u32 = 100;
 const SURE_ENOUGH: f64 = 0.9;
 
 impl Rule {
+    /// What a buyer's choice comes to, where cheats are taken to do this share of the work.
+    #[must_use]
+    pub const fn of(verify: Verify, bad_share: f64) -> Option<Self> {
+        let of = limits::QUORUM_VOTERS_MAX;
+        match verify {
+            Verify::Trusted => None,
+            Verify::Quorum { agree, of } => Some(Self::Quorum { agree, of }),
+            Verify::Credibility { error_ppm } => {
+                Some(Self::Credibility { error_ppm, of, accomplice: bad_share })
+            }
+            Verify::Checkpoint { .. } => Some(Self::Checkpoint { of }),
+        }
+    }
+
     /// Equal votes that decide at the least.
     #[must_use]
     pub const fn agree(self) -> u8 {
@@ -94,7 +109,7 @@ impl Rule {
         match self {
             Self::Quorum { .. } => None,
             Self::Credibility { error_ppm, .. } => Some(error_ppm),
-            Self::Checkpoint { .. } => Some(isos_base::job::Verify::ERROR_PPM_DEFAULT),
+            Self::Checkpoint { .. } => Some(Verify::ERROR_PPM_DEFAULT),
         }
     }
 }
@@ -211,9 +226,9 @@ impl Ballot {
         if self.asked.len() < usize::from(of) { Verdict::Ask(1) } else { Verdict::Hopeless }
     }
 
-    /// Two equal votes decide, or one whole run whose drawn stretches others have found right. Hosts
-    /// are asked one after the other: each runs one stretch, and is then asked no more than any
-    /// other.
+    /// Two equal votes decide, or one whole run whose drawn stretches others have found right.
+    /// Hosts are asked one after the other: each runs one stretch, and is then asked no more than
+    /// any other.
     fn look(&self, of: u8) -> Verdict {
         if self.outstanding() > 0 {
             return Verdict::Ask(0);

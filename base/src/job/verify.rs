@@ -42,9 +42,9 @@ impl Default for Verify {
 }
 
 impl Verify {
-    /// The error rate of `credibility` without a number, and of jobs that say nothing: as many wrong
-    /// results as a quorum of two lets through, and the highest at which two strangers who agree are
-    /// believed at once.
+    /// The error rate of `credibility` without a number, and of jobs that say nothing: as many
+    /// wrong results as a quorum of two lets through, and the highest at which two strangers who
+    /// agree are believed at once.
     pub const ERROR_PPM_DEFAULT: u32 = 10_000;
     /// The highest error rate that can be asked for: 10 %.
     pub const ERROR_PPM_MAX: u32 = 100_000;
@@ -70,13 +70,15 @@ impl Verify {
     }
 
     /// Executions of a task that the buyer sets money aside for. Under credibility a few tasks may
-    /// have more, most have one; all stretches of a task are one, and who is caught is one more.
+    /// have more, most have one. All stretches of a task are one, and if its run was made up, both
+    /// are needed again.
     #[must_use]
     pub const fn replicas_max(self) -> u8 {
         match self {
             Self::Trusted => 1,
             Self::Quorum { of, .. } => of,
-            Self::Credibility { .. } | Self::Checkpoint { .. } => 3,
+            Self::Credibility { .. } => 3,
+            Self::Checkpoint { .. } => 4,
         }
     }
 

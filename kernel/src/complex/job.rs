@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::TaskCounts;
-use isos_base::job::Verify;
 use isos_base::price::Price;
 use isos_base::record::{
     Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState, states,
@@ -178,15 +177,7 @@ impl Job {
 
     /// What decides its tasks; nothing if one host's word does.
     pub(super) fn rule(&self) -> Option<Rule> {
-        match self.record.spec.verify {
-            Verify::Trusted => None,
-            Verify::Quorum { agree, of } => Some(Rule::Quorum { agree, of }),
-            Verify::Credibility { error_ppm } => {
-                let (of, accomplice) = (limits::QUORUM_VOTERS_MAX, self.bad_share);
-                Some(Rule::Credibility { error_ppm, of, accomplice })
-            }
-            Verify::Checkpoint { .. } => Some(Rule::Checkpoint { of: limits::QUORUM_VOTERS_MAX }),
-        }
+        Rule::of(self.record.spec.verify, self.bad_share)
     }
 
     pub(super) fn state(&self, task: u32) -> TaskState {

@@ -1,8 +1,8 @@
 //! Jobs whose tasks are run once and checked by stretches (`--verify checkpoint=K`).
 //!
 //! A *stretch* lies between two checkpoints that a task's host has handed over, or between one and
-//! the task's start or end. Which of them are run again follows from a keyed hash once the result is
-//! there: all roots were told before. Independent hosts run one each, from the checkpoint at its
+//! the task's start or end. Which of them are run again follows from a keyed hash once the result
+//! is there: all roots were told before. Independent hosts run one each, from the checkpoint at its
 //! beginning, and tell the root at its end, or the result. Whoever finds the same is paid for its
 //! part, and asked no more than any other. Whoever finds another root has voted against the whole
 //! run; then a referee settles the first segment in which the two differ, as between any two votes.
@@ -328,8 +328,8 @@ impl Complex {
         Some(run.roots.get(segment)? == whole.roots.get(segment)?)
     }
 
-    /// Takes votes out of a ballot: those that were right are paid for their part, the others' hosts
-    /// barred if that is sure. What is left of the ballot goes on.
+    /// Takes votes out of a ballot: those that were right are paid for their part, the others'
+    /// hosts barred if that is sure. What is left of the ballot goes on.
     fn dismiss(
         &mut self,
         job_id: JobId,
@@ -361,6 +361,10 @@ impl Complex {
         } else {
             // What may be made up is not gone on with either.
             job.forget_runs(task, effects);
+        }
+        // Before anybody is barred: it is looked then whether the hold pays for what is open again.
+        for (vote, _) in votes.iter().filter(|(vote, _)| !wrong.contains(&vote.host)) {
+            self.settle_if_over(vote.lease, effects);
         }
         for host in wrong {
             let why = format!("a part of task {job_id}@{task} is not what it says, others found");
