@@ -11,6 +11,7 @@ mod crashes;
 mod exits;
 mod full_disk;
 mod jobs;
+mod keys;
 mod money;
 mod owner;
 mod rights;

@@ -28,7 +28,7 @@ use crate::core::cut_off;
 use crate::door::Door;
 use crate::front::Front;
 use crate::hosts::{self, Places};
-use crate::http::{self, Caller, Failure, PASSED_ON, PROXIED, RELAYED, Visit};
+use crate::http::{self, Caller, Failure, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::limits::Limits;
 
 /// Connections to the leader at the most: about a thousand requests at once.
@@ -133,8 +133,10 @@ async fn accept(
             let connection = incoming.accept();
             if is_api {
                 let address = connection.remote_address().map(|address| address.ip());
+                let key = Some(connection.remote());
+                let door = || door.clone();
                 let caller =
-                    || Caller { door: door.clone(), address, is_server: false, pages: false };
+                    || Caller { door: door(), address, is_server: false, pages: false, key };
                 http::serve_streams(router, caller, &connection, stopping).await;
             } else {
                 let servers = shared.servers.borrow().in_order();
@@ -177,13 +179,18 @@ async fn pass_on(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
         return Failure::from(busy("the servers are choosing a new leader")).into_response();
     }
     let visit = request.extensions().get::<Visit>();
-    let address = visit.and_then(|visit| visit.address);
+    let (address, key) = visit.map_or((None, None), |visit| (visit.address, visit.key));
     let of = match visit.map(|visit| visit.origin) {
         Some(Origin::Proxy) => Some(HeaderValue::from_static(PROXIED)),
         _ => address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok()),
     };
     let of = of.unwrap_or(HeaderValue::from_static(RELAYED));
     request.headers_mut().insert(PASSED_ON, of);
+    // Whatever the client says of it itself counts for nothing.
+    request.headers_mut().remove(PASSED_KEY);
+    if let Some(key) = key.and_then(|key| HeaderValue::from_str(&key.to_string()).ok()) {
+        request.headers_mut().insert(PASSED_KEY, key);
+    }
     // Of one connection, not of the request.
     request.headers_mut().remove(header::CONNECTION);
     match shared.answer(request).await {

@@ -7,6 +7,8 @@ mod market;
 mod reason;
 mod saved;
 
+mod rights;
+
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;
@@ -19,6 +21,7 @@ use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
 
 use self::reason::{kind, reason, reason_of};
+pub(crate) use self::rights::{audit_head, audit_own};
 use crate::cells::{BadRow, Binder, Reader, transfer_bytes};
 use crate::sql::Row;
 use crate::table::{Again, Table};
@@ -90,7 +93,7 @@ impl Record for HostRecord {
         name: "hosts",
         columns: &[
             "id", "account", "name", "good", "bad", "lost", "barred", "joined", "seen", "spec",
-            "passed", "results",
+            "passed", "results", "ticket", "no_work",
         ],
         key: 1,
         again: Again::Replace,
@@ -110,6 +113,8 @@ impl Record for HostRecord {
         to.packed(&self.spec);
         to.number(self.trust.passed);
         to.number(self.trust.results);
+        to.maybe_packed((!self.ticket.is_empty()).then_some(&self.ticket));
+        to.flag(self.suspended);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -127,6 +132,8 @@ impl Record for HostRecord {
             seen: from.time()?,
             spec: from.packed()?,
             trust: Trust { passed: from.number()?, results: from.number()? },
+            ticket: from.maybe_packed()?.unwrap_or_default(),
+            suspended: from.flag()?,
         })
     }
 }

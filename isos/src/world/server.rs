@@ -78,6 +78,10 @@ pub(crate) struct ServerArgs {
     /// Polls a second of all other idle hosts together: the more hosts, the longer each sleeps.
     #[arg(long, value_name = "N", default_value_t = Config::default().polls_per_second_max)]
     pub(crate) polls_per_second: u32,
+    /// Who asks for an account with its recovery phrase gets it after this time, in which those who
+    /// have its keys see it and can say no.
+    #[arg(long, value_name = "TIME", default_value_t = Config::default().recovery_delay)]
+    pub(crate) recovery_delay: Span,
     /// Write down what the server is told and decides, for `isos replay`; a number is added to the
     /// name if the file is there.
     #[arg(long, value_name = "FILE")]
@@ -173,6 +177,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
             0 => u64::MAX,
             max => max,
         },
+        recovery_delay: args.recovery_delay,
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         bank: BankConfig {
             payout_min: args.payout_min,

@@ -85,6 +85,8 @@ impl Complex {
         for host in self.hosts.values() {
             let reasons = if let Some(why) = &host.record.barred {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
+            } else if host.record.suspended {
+                vec![Unfit::KeepsFailing("the ticket by which it came was revoked".into())]
             } else {
                 unfits(job, host, &self.market, self.now, false)
             };
@@ -140,9 +142,7 @@ impl Complex {
         let (mut owners, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         let (mut hosts, mut independent) = (0, 0);
         for host in self.hosts.values() {
-            if host.record.barred.is_some()
-                || !unfits(job, host, &self.market, self.now, true).is_empty()
-            {
+            if host.is_out() || !unfits(job, host, &self.market, self.now, true).is_empty() {
                 continue;
             }
             hosts += 1;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use isos_base::audit::Deed;
 use isos_base::task::{Digest, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
@@ -472,7 +473,10 @@ impl Complex {
         }
         effects.push(Effect::Say(format!("host {} is barred: {why}", id.short())));
         host.record.barred = Some(why.clone());
-        self.owners.bar(host.record.account);
+        let account = host.record.account;
+        self.owners.bar(account);
+        let deed = Deed::HostBarred { host: id, why: why.clone() };
+        self.audit(Some(account), deed, effects);
         self.forfeit(id, effects);
         let host = self.hosts.get_mut(&id).expect("looked up above");
         if let Some(session) = &host.session {

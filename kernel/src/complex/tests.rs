@@ -25,6 +25,7 @@ mod explain;
 mod faults;
 mod market;
 mod parts;
+mod rights;
 mod segment;
 mod trust;
 
@@ -203,6 +204,7 @@ impl World {
             address: None,
             hello: Box::new(hello),
             admission: Some(Ok(account)),
+            ticket: vec![vec![n]],
         });
     }
 

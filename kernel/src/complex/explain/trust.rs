@@ -19,7 +19,7 @@ impl Complex {
         let fit: Vec<&Host> = self
             .hosts
             .values()
-            .filter(|host| host.record.barred.is_none())
+            .filter(|host| !host.is_out())
             .filter(|host| unfits(job, host, market, now, true).is_empty())
             .collect();
         let independent = |host: &Host, asked: &[isos_base::HostId]| {
