@@ -153,3 +153,66 @@ fn a_revoked_ticket_reaches_its_host_within_a_minute_and_keeps_it_out() {
     assert!(why.contains("ticket"), "{why}");
     assert!(is_out(), "it has not come back");
 }
+
+#[test]
+fn a_host_with_another_key_goes_on_and_the_old_key_is_good_for_nothing() {
+    let mut world = World::with_hosts(1);
+    let done = world.submit(&[&module("spin"), "--count", "3"]);
+    assert_eq!(world.wait_job(done)["state"], "done");
+    let name = world.hosts[0].name.clone();
+    let before = world.json(&["host", "show", &name]);
+    let copy = world.folder().join("stolen.key");
+    let running = isos()
+        .arg("--home")
+        .arg(&world.hosts[0].home)
+        .args(["host", "rotate-key"])
+        .output()
+        .unwrap();
+    assert!(!running.status.success(), "its agent is running");
+    let stolen = copy.clone();
+    world.between_runs(0, |home| {
+        std::fs::copy(home.join("state/agent/agent.key"), &stolen).unwrap();
+        ok(isos().arg("--home").arg(home).args(["host", "rotate-key"]).output().unwrap());
+    });
+    world.wait_for_hosts(1);
+    let after = world.json(&["host", "show", &name]);
+    assert_ne!(before["id"], after["id"]);
+    assert_eq!((&before["account"], &before["good"]), (&after["account"], &after["good"]));
+    let more = world.submit(&[&module("spin"), "--count", "3"]);
+    assert_eq!(world.wait_job(more)["state"], "done");
+    let log = world.json(&["audit"]).to_string();
+    assert!(log.contains("host_key_rotated"), "{log}");
+    let old = before["id"].as_str().unwrap();
+    let why = world.json(&["explain", old]).to_string();
+    assert!(why.contains("replaced"), "{why}");
+    // Whoever has the old key is not let in.
+    let key = world.hosts[0].home.join("state/agent/agent.key");
+    let new = std::fs::read(&key).unwrap();
+    world.between_runs(0, |_| {
+        std::fs::copy(&copy, &key).unwrap();
+    });
+    let refused = || world.log(&name).contains("was replaced");
+    assert!(wait_until(Duration::from_secs(60), refused), "{}", world.log(&name));
+    world.between_runs(0, |_| std::fs::write(&key, new).unwrap());
+    world.wait_for_hosts(1);
+}
+
+#[test]
+fn a_server_with_another_key_is_found_by_old_tickets_as_long_as_it_answers_to_the_old_one() {
+    let mut world = World::with_hosts(1);
+    let ticket = world.ticket("anna", "submit,read");
+    ok(on(&world, "client", Some(&ticket), &["job", "list"]));
+    world.rotate_server_key();
+    ok(on(&world, "client", Some(&ticket), &["job", "list"]));
+    world.wait_for_hosts(1);
+    let job = world.submit(&[&module("spin"), "--count", "3"]);
+    assert_eq!(world.wait_job(job)["state"], "done");
+    let fresh = world.ticket("anna", "submit,read");
+    world.forget_earlier_key();
+    ok(on(&world, "client", Some(&fresh), &["job", "list"]));
+    assert_eq!(code(&on(&world, "client", Some(&ticket), &["job", "list"])), 10);
+    // The host was told of the new key while the old one answered.
+    world.wait_for_hosts(1);
+    let job = world.submit(&[&module("spin"), "--count", "3"]);
+    assert_eq!(world.wait_job(job)["state"], "done");
+}

@@ -114,6 +114,13 @@ pub enum Want {
         /// Its label.
         label: String,
     },
+    /// To be called by another key from now on: this one is a host's.
+    Rotate {
+        /// The other key.
+        key: PublicKey,
+        /// Its own [`consent`](crate::rotation::consent), in hexadecimal.
+        consent: String,
+    },
 }
 
 /// A claim with its signature.

@@ -28,6 +28,7 @@ pub mod ranges;
 pub mod rate;
 pub mod record;
 pub mod right;
+pub mod rotation;
 pub mod sensors;
 pub mod statement;
 pub mod task;

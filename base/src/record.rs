@@ -391,6 +391,9 @@ pub struct HostRecord {
     /// Whether that token was revoked: then it gets no work until it shows another.
     #[serde(default)]
     pub suspended: bool,
+    /// The key that took the place of this one, which is good for nothing since.
+    #[serde(default)]
+    pub successor: Option<HostId>,
 }
 
 /// What a host has shown under verification. Work that nobody checks does not count.

@@ -57,6 +57,7 @@ impl Servers {
 /// A running server that follows.
 pub(crate) struct Following {
     endpoint: Endpoint,
+    earlier: Option<Endpoint>,
     relay: Option<Relay>,
     http: SocketAddr,
     stop: watch::Sender<bool>,
@@ -87,15 +88,20 @@ struct Way {
 impl Following {
     /// Answers for the leader on these sockets.
     pub(crate) fn start(front: Front, limits: &Limits, servers: watch::Receiver<Servers>) -> Self {
-        let Front { endpoint, listener, http, relay, .. } = front;
+        let Front { endpoint, earlier, listener, http, relay, .. } = front;
         let (stop, stopping) = watch::channel(false);
         let upstream = Mutex::default();
         let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
         let door = Arc::new(Door::new(limits.clone()));
         let router = router(shared.clone(), door.clone());
         tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
-        tokio::spawn(accept(shared, router, door, stopping));
-        Self { endpoint, relay, http, stop }
+        let places = Arc::new(Places::default());
+        for endpoint in earlier.iter().chain([&endpoint]) {
+            let (shared, router, door) = (shared.clone(), router.clone(), door.clone());
+            let (endpoint, places) = (endpoint.clone(), places.clone());
+            tokio::spawn(accept(endpoint, places, shared, router, door, stopping.clone()));
+        }
+        Self { endpoint, earlier, relay, http, stop }
     }
 
     /// Base of its HTTP API.
@@ -107,6 +113,9 @@ impl Following {
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
         self.endpoint.close().await;
+        if let Some(earlier) = self.earlier {
+            earlier.close().await;
+        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }
@@ -114,13 +123,14 @@ impl Following {
 }
 
 async fn accept(
+    endpoint: Endpoint,
+    places: Arc<Places>,
     shared: Arc<Shared>,
     router: Router,
     door: Arc<Door>,
     stopping: watch::Receiver<bool>,
 ) {
-    let places = Places::default();
-    while let Some(incoming) = shared.endpoint.accept().await {
+    while let Some(incoming) = endpoint.accept().await {
         let is_api = incoming.alpn() == API_ALPN;
         if !is_api && incoming.alpn() != HOST_ALPN {
             incoming.refuse(code::REFUSED, "another server leads");

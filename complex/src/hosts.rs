@@ -15,7 +15,7 @@ use isos_base::wire::{
 use isos_base::{Bytes, HostId, Span};
 use isos_disk::Shelf;
 use isos_kernel::complex::{Input, SessionId};
-use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
+use isos_net::{Connection, Endpoint, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::{Checked, REVOKED};
@@ -124,8 +124,8 @@ pub(crate) fn let_in(
 }
 
 /// Accepts connections until the endpoint closes.
-pub(crate) async fn accept(shared: Arc<Shared>) {
-    while let Some(incoming) = shared.endpoint.accept().await {
+pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, place)) = let_in(&shared.places, &shared.door, incoming) else {
             continue;
         };

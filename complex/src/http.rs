@@ -99,6 +99,7 @@ fn router(shared: App) -> Router {
         .route("/v1/accounts/{account}/recovery", delete(keys::stop_recovery))
         .route("/v1/login", post(keys::login))
         .route("/v1/recover", post(keys::recover))
+        .route("/v1/hosts/rotate", post(keys::rotate_host))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/head", get(audit::head))
         .route("/v1/tickets", post(tickets::make))

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::collect;
 use crate::core::{Books, Core, report};
 use crate::door::Door;
-use crate::front::{Front, ServerPlace};
+use crate::front::{EarlierKey, Front, ServerPlace};
 use crate::hosts::{self, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
@@ -67,6 +67,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Ways for money out and in.
     pub rails: Vec<RailSpec>,
+    /// The server's key before, as long as there are tickets that name it.
+    pub earlier: Option<EarlierKey>,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -93,6 +95,7 @@ impl ServerConfig {
             journal: None,
             limits: Limits::default(),
             rails: Vec::new(),
+            earlier: None,
             test_world: false,
             kernel: Config::default(),
         }
@@ -105,8 +108,8 @@ pub enum ServerError {
     /// The folder.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// The complex's key.
-    #[error("cannot use the complex's key {}: {problem}", path.display())]
+    /// A key that lies in a file of its own.
+    #[error("cannot use the key {}: {problem}", path.display())]
     ComplexKey {
         /// The file.
         path: PathBuf,
@@ -220,6 +223,7 @@ impl Shared {
 /// A running server.
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
+    earlier: Option<Endpoint>,
     relay: Option<Relay>,
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,
@@ -298,7 +302,7 @@ impl Server {
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
-        let Front { endpoint, listener, http, relay, addr } = front;
+        let Front { endpoint, earlier, listener, http, relay, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
@@ -352,11 +356,14 @@ impl Server {
         tokio::spawn(async move {
             let _ = also.send(report(&*stopped.await)).await;
         });
-        tokio::spawn(hosts::accept(shared.clone()));
+        tokio::spawn(hosts::accept(shared.clone(), shared.endpoint.clone()));
+        if let Some(earlier) = &earlier {
+            tokio::spawn(hosts::accept(shared.clone(), earlier.clone()));
+        }
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
         outbox::start(&shared);
-        Ok(Self { shared, relay, operator_token, failed, stop, _home: place.home.clone() })
+        Ok(Self { shared, earlier, relay, operator_token, failed, stop, _home: place.home.clone() })
     }
 
     /// Its addresses, and the operator's token.
@@ -394,6 +401,9 @@ impl Server {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         self.shared.endpoint.close().await;
+        if let Some(earlier) = self.earlier {
+            earlier.close().await;
+        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }

@@ -215,6 +215,7 @@ fn records() -> Vec<Vec<u8>> {
         trust: Trust { passed: 2, results: 3 },
         ticket: vec![vec![7; 64]],
         suspended: false,
+        successor: None,
     };
     let tagged = |tag: u8, bytes: Vec<u8>| [vec![tag], bytes].concat();
     vec![tagged(2, encode(&vec![entry().accepted])), tagged(4, encode(&host))]

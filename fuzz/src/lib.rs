@@ -21,11 +21,12 @@ use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
 use isos_base::job::{FileList, JobSpec, Verify};
 use isos_base::key::{PublicKey, SecretKey};
-use isos_base::keyring::{Claim, SignedClaim};
+use isos_base::keyring::{Claim, SignedClaim, Want};
 use isos_base::record::{
     Accepted, AccountRecord, AuditRecord, HoldRecord, HostRecord, JobRecord, KeyRecord,
     KeyringRecord, LeaseRecord, StateChunk, TransferRecord,
 };
+use isos_base::rotation::consents;
 use isos_base::task::{Output, TaskResult};
 use isos_base::ticket::Ticket;
 use isos_base::time::{Span, Time};
@@ -204,6 +205,9 @@ pub fn claim(bytes: &[u8]) {
             let mut other = signed.clone();
             other.claim.nonce.0[0] ^= 1;
             assert!(other.check(&signed.claim.complex, at).is_err(), "it was not said");
+        }
+        if let Want::Rotate { key, consent } = &signed.claim.want {
+            let _ = consents(key, &signed.claim.complex, &signed.claim.key, consent);
         }
     }
     json::<LoginRequest>(bytes);

@@ -28,7 +28,7 @@ pub(crate) use bank::{
 };
 pub(crate) use explain::ExplainReport;
 pub(crate) use export::{Exported, LedgerHead, Verified};
-pub(crate) use host::{HostList, HostReport};
+pub(crate) use host::{HostKeyRotated, HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
 pub(crate) use keys::{KeyList, KeyRemoved, Phrase, Recovering, RecoveryStopped};
 pub(crate) use market::{

@@ -18,6 +18,7 @@ mod market;
 mod place;
 mod report;
 mod restore;
+mod rotate;
 mod segment;
 mod session;
 mod settle;

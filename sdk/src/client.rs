@@ -382,6 +382,12 @@ impl Client {
         self.json(Call::post("/v1/recover", claim, Again::Yes)).await
     }
 
+    /// Gives a host another key, by a claim of the one before.
+    pub async fn rotate_host(&self, claim: &SignedClaim) -> Result<(), ClientError> {
+        let call = Call::post("/v1/hosts/rotate", claim, Again::Yes);
+        self.line.send(&call).await.map(drop)
+    }
+
     /// What was done about rights, oldest first: all of it, for operators, or that of an account.
     pub async fn audit(
         &self,

@@ -9,7 +9,8 @@ use isos_base::audit::Actor;
 use isos_base::capability::{self, Right, Terms};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{KeyKind, SignedClaim, Want};
-use isos_base::{AccountId, Span};
+use isos_base::rotation::consents;
+use isos_base::{AccountId, HostId, Span};
 use isos_kernel::complex::{Call, Complex, KeyCall, NewKey, Once, Reply};
 
 use super::bank::may_make_operator;
@@ -277,6 +278,48 @@ pub(super) async fn recover(
         Reply::Recovery { account, due } => Ok(Json(RecoveryReply { account, due })),
         _ => Err(Failure(internal("the kernel gave another reply"))),
     }
+}
+
+/// Gives a host another key.
+///
+/// The claim is signed by the key before and names the one after, whose consent stands in it. The
+/// host's account, history and trust follow; the key before is good for nothing from then on.
+#[utoipa::path(
+    post,
+    path = "/v1/hosts/rotate",
+    operation_id = "rotateHostKey",
+    tag = "hosts",
+    security(()),
+    request_body = SignedClaim,
+    responses(
+        (status = 200, description = "Done, now or before"),
+        (status = 400, response = Failure),
+        (status = 403, response = Failure),
+        (status = 404, response = Failure),
+        (status = 409, response = Failure),
+        (status = 429, response = Failure),
+        (status = 500, response = Failure),
+        (status = 503, response = Failure),
+        (status = 504, response = Failure),
+    ),
+)]
+pub(super) async fn rotate_host(
+    State(shared): AppState,
+    visit: Option<axum::Extension<Visit>>,
+    Json(signed): Json<SignedClaim>,
+) -> Answer<StatusCode> {
+    knock(&shared, visit.as_deref())?;
+    let once = Some(believe(&shared, &signed)?);
+    let old = signed.claim.key;
+    let Want::Rotate { key: new, consent } = signed.claim.want else {
+        return Err(usage("the claim must want `rotate`"));
+    };
+    if !consents(&new, &shared.key, &old, &consent) {
+        return Err(unauthorised("the other key has not agreed to this"));
+    }
+    let call = KeyCall::RotateHost { old: HostId(old), new: HostId(new), once };
+    shared.core.call(Call::Keys(call)).await?;
+    Ok(StatusCode::OK)
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ use super::{
         keys::stop_recovery,
         keys::login,
         keys::recover,
+        keys::rotate_host,
         audit::list,
         audit::head,
         tickets::make,

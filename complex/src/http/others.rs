@@ -274,8 +274,7 @@ pub(super) async fn earnings(
 ) -> Answer<Json<Vec<HostEarnings>>> {
     let id = account_id(&shared, &who, &text).await?;
     let look = move |complex: &mut Complex, _| {
-        let hosts = complex.host_views(None).filter(|host| host.account == id);
-        hosts.map(|host| (host.id, host.spec.name)).take(HOSTS_MAX).collect::<Vec<_>>()
+        complex.keys_of_hosts(id).take(HOSTS_MAX).collect::<Vec<_>>()
     };
     let mut all = Vec::new();
     for (host, name) in shared.core.query(look).await? {

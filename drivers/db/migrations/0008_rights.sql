@@ -30,3 +30,4 @@ CREATE TABLE keyrings (
 
 ALTER TABLE hosts ADD COLUMN ticket BYTEA; -- packed; none of its ids if it is missing
 ALTER TABLE hosts ADD COLUMN no_work BOOLEAN NOT NULL DEFAULT FALSE; -- its ticket was revoked
+ALTER TABLE hosts ADD COLUMN successor BYTEA; -- the key that took its place

@@ -92,8 +92,21 @@ impl Record for HostRecord {
     const TABLE: Table = Table {
         name: "hosts",
         columns: &[
-            "id", "account", "name", "good", "bad", "lost", "barred", "joined", "seen", "spec",
-            "passed", "results", "ticket", "no_work",
+            "id",
+            "account",
+            "name",
+            "good",
+            "bad",
+            "lost",
+            "barred",
+            "joined",
+            "seen",
+            "spec",
+            "passed",
+            "results",
+            "ticket",
+            "no_work",
+            "successor",
         ],
         key: 1,
         again: Again::Replace,
@@ -115,6 +128,7 @@ impl Record for HostRecord {
         to.number(self.trust.results);
         to.maybe_packed((!self.ticket.is_empty()).then_some(&self.ticket));
         to.flag(self.suspended);
+        to.maybe_bytes(self.successor.map(|next| next.0.0));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -134,6 +148,7 @@ impl Record for HostRecord {
             trust: Trust { passed: from.number()?, results: from.number()? },
             ticket: from.maybe_packed()?.unwrap_or_default(),
             suspended: from.flag()?,
+            successor: from.maybe_host()?,
         })
     }
 }

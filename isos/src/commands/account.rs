@@ -3,6 +3,8 @@
 mod export;
 mod keys;
 
+pub(crate) use keys::claim;
+
 use isos_agent::Order;
 use isos_base::MicroCredits;
 use isos_base::api::{CreditReply, PayoutRequest};

@@ -9,7 +9,9 @@ use isos_base::capability::{self, Right};
 use isos_base::price::Price;
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_complex::rail::RailSpec;
-use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned};
+use isos_complex::{
+    EarlierKey, Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned,
+};
 use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config, Pricing};
 use isos_kernel::market::Band;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,12 @@ pub(crate) struct ServerArgs {
     /// at the first start.
     #[arg(long, value_name = "FILE")]
     pub(crate) complex_key: Option<PathBuf>,
+    /// File of the key that this server had before: who knows it by no other finds it by that.
+    #[arg(long, value_name = "FILE", requires = "earlier_listen")]
+    pub(crate) earlier_key: Option<PathBuf>,
+    /// The UDP address that tickets name with the key before.
+    #[arg(long, value_name = "ADDR", requires = "earlier_key")]
+    pub(crate) earlier_listen: Option<SocketAddr>,
     /// Credits that a new account starts with.
     #[arg(long, value_name = "CREDITS", default_value = "10")]
     pub(crate) welcome: MicroCredits,
@@ -187,6 +195,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         },
         ..Config::default()
     };
+    let earlier = args.earlier_key.zip(args.earlier_listen);
     let home = paths.complex_home();
     let config = ServerConfig {
         home: home.clone(),
@@ -203,6 +212,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         limits: args.limits.of_server(),
         journal: args.journal.map(|file| JournalConfig { file, max: args.journal_max }),
         rails: args.rails,
+        earlier: earlier.map(|(file, listen)| EarlierKey { file, listen }),
         test_world: args.test_world,
         kernel,
     };

@@ -58,7 +58,8 @@ impl Survey {
 impl Host {
     /// Whether it gets no work, wherever it is.
     pub(super) fn is_out(&self) -> bool {
-        self.record.barred.is_some() || self.record.suspended
+        let record = &self.record;
+        record.barred.is_some() || record.suspended || record.successor.is_some()
     }
 
     /// Whether it is there, or was lately. Right after a restart all are.

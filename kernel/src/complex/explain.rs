@@ -87,6 +87,9 @@ impl Complex {
                 vec![Unfit::KeepsFailing(format!("barred: {why}"))]
             } else if host.record.suspended {
                 vec![Unfit::KeepsFailing("the ticket by which it came was revoked".into())]
+            } else if host.record.successor.is_some() {
+                // It stands there under its other key.
+                continue;
             } else {
                 unfits(job, host, &self.market, self.now, false)
             };
@@ -387,7 +390,9 @@ impl Complex {
     #[must_use]
     pub fn hosts_like(&self, text: &str) -> Vec<HostId> {
         let fits = |host: &&super::Host| {
-            host.record.id.to_string().starts_with(text) || host.record.spec.name == text
+            // A name is that of the machine, under the key that it has now.
+            let is_named = host.record.spec.name == text && host.record.successor.is_none();
+            host.record.id.to_string().starts_with(text) || is_named
         };
         self.hosts.values().filter(fits).map(|host| host.record.id).take(2).collect()
     }

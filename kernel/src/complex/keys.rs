@@ -104,6 +104,15 @@ pub enum KeyCall {
         /// Of which account.
         account: AccountId,
     },
+    /// A host has another key.
+    RotateHost {
+        /// The key before.
+        old: HostId,
+        /// The key now.
+        new: HostId,
+        /// The claim of the key before.
+        once: Option<Once>,
+    },
 }
 
 impl Keys {
@@ -189,11 +198,16 @@ impl Complex {
                 answer
             }
             KeyCall::StopRecovery { account } => self.stop_recovery(account, effects),
+            KeyCall::RotateHost { old, new, once } => self.rotate_host(old, new, once, effects),
         }
     }
 
     /// What is good once is used up; an error if it was before.
-    fn use_up(&mut self, once: Option<Once>, effects: &mut Vec<Effect>) -> Result<(), Problem> {
+    pub(super) fn use_up(
+        &mut self,
+        once: Option<Once>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Problem> {
         let Some((id, until)) = once else { return Ok(()) };
         if self.revoked.contains_key(&id) {
             let message = "this claim was shown before: each is good once, sign another";

@@ -463,6 +463,16 @@ impl Complex {
 
     /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
     fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
+        self.bar_key(id, why.clone(), effects);
+        // Another key of the same host is no way out.
+        for other in self.other_keys_of(id) {
+            if self.hosts.get(&other).is_some_and(|host| host.record.barred.is_none()) {
+                self.bar(other, why.clone(), effects);
+            }
+        }
+    }
+
+    fn bar_key(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };

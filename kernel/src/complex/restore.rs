@@ -73,7 +73,9 @@ impl Complex {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
             let reliability = Reliability::of(record.good, record.lost);
-            complex.owners.enter(record.account, &record.barred);
+            if record.successor.is_none() {
+                complex.owners.enter(record.account, &record.barred);
+            }
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
             let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));

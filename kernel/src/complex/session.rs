@@ -116,7 +116,7 @@ impl Owners {
         owner.barred += usize::from(barred.is_some());
     }
 
-    fn leave(&mut self, account: AccountId, barred: &Option<String>) {
+    pub(super) fn leave(&mut self, account: AccountId, barred: &Option<String>) {
         if let Some(owner) = self.0.get_mut(&account) {
             owner.hosts -= 1;
             owner.barred -= usize::from(barred.is_some());
@@ -200,6 +200,7 @@ impl Complex {
                 trust: Trust::default(),
                 ticket: Vec::new(),
                 suspended: false,
+                successor: None,
             },
             class,
             good,
@@ -262,6 +263,10 @@ impl Complex {
         let known = self.hosts.get(&id);
         if let Some(why) = known.and_then(|host| host.record.barred.clone()) {
             return Err(Refusal::Barred(why));
+        }
+        if let Some(next) = known.and_then(|host| host.record.successor) {
+            let why = format!("its key was replaced by {next}");
+            return Err(Refusal::Unfit(why));
         }
         let spec = &hello.spec;
         let country = spec.country.as_deref().unwrap_or_default();

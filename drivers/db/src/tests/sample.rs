@@ -321,6 +321,7 @@ pub(super) fn host(random: &mut Random) -> HostRecord {
         trust: Trust { passed: random.below(1 << 63), results: random.below(9) },
         ticket: (0..random.below(3)).map(|n| vec![n as u8; 64]).collect(),
         suspended: random.one_in(2),
+        successor: random.one_in(2).then(|| host_id(7)),
     }
 }
 

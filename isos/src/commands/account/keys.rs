@@ -244,7 +244,11 @@ fn fill(bytes: &mut [u8]) -> anyhow::Result<()> {
 }
 
 /// What a key says, now.
-fn claim(complex: PublicKey, key: &SecretKey, want: Want) -> anyhow::Result<SignedClaim> {
+pub(crate) fn claim(
+    complex: PublicKey,
+    key: &SecretKey,
+    want: Want,
+) -> anyhow::Result<SignedClaim> {
     let mut nonce = Guid([0; 32]);
     fill(&mut nonce.0)?;
     Ok(Claim { complex, key: key.public(), at: clock::now(), nonce, want }.sign(key))

@@ -236,3 +236,64 @@ fn a_host_whose_ticket_was_revoked_does_not_come_back_without_another() {
     assert!(!world.tables.hosts[&host_id(1)].suspended);
     assert!(come(&mut world, None, Vec::new()), "and then without any");
 }
+
+fn rotate(world: &mut World, old: u8, new: u8) -> Result<Reply, Problem> {
+    let call = KeyCall::RotateHost { old: host_id(old), new: host_id(new), once: None };
+    let answer = world.call(Call::Keys(call));
+    if answer.is_ok()
+        && let Some(host) = world.hosts.get_mut(&old)
+    {
+        host.grants.clear();
+    }
+    answer
+}
+
+#[test]
+fn a_host_with_another_key_keeps_its_account_and_history_and_the_old_one_is_nobodys() {
+    let mut world = World::new();
+    world.join(1);
+    let account = world.complex.account_named("owner1").unwrap();
+    let done = world.submit(job(40));
+    world.run();
+    assert_eq!(world.state(done), JobState::Done);
+    let good = world.tables.hosts[&host_id(1)].good;
+    assert!(good > 0);
+    let going_on = world.submit(job(100));
+    world.work(1, 3);
+    assert_eq!(rotate(&mut world, 8, 9).unwrap_err().code, ProblemCode::NotFound);
+    rotate(&mut world, 1, 9).unwrap();
+    rotate(&mut world, 1, 9).expect("whoever did not hear the answer asks again");
+    assert_eq!(rotate(&mut world, 1, 8).unwrap_err().code, ProblemCode::Refused);
+    let deed = Deed::HostKeyRotated { old: host_id(1), new: host_id(9) };
+    assert_eq!(world.last_deed(), deed);
+    world.restart();
+    let (old, new) = (&world.tables.hosts[&host_id(1)], &world.tables.hosts[&host_id(9)]);
+    assert_eq!((new.account, new.good >= good, old.successor), (account, true, Some(host_id(9))));
+    assert!(world.complex.host_views(None).all(|view| view.id != host_id(1)));
+    let why = world.complex.explain_host(host_id(1)).unwrap();
+    assert!(why.reasons.iter().any(|reason| reason.why.contains("replaced")), "{why:?}");
+    world.join(1);
+    assert!(world.hosts[&1].barred, "the old key is refused, with any ticket");
+    world.hosts.remove(&1);
+    world.come(9, "owner1", |_| {});
+    world.run();
+    assert_eq!(world.state(going_on), JobState::Done, "what the old key had went to others");
+}
+
+#[test]
+fn another_key_is_no_way_out_for_a_host_that_lied() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    let checked = world.submit(quorum(1));
+    world.hosts.get_mut(&3).unwrap().lies = true;
+    world.work(3, 1);
+    rotate(&mut world, 3, 9).unwrap();
+    world.come(9, "owner3", |hello| hello.holding.clear());
+    world.hosts.get_mut(&9).unwrap().lies = true;
+    let more = world.submit(quorum(9));
+    world.run();
+    assert_eq!((world.state(checked), world.state(more)), (JobState::Done, JobState::Done));
+    let barred = |n| world.tables.hosts[&host_id(n)].barred.is_some();
+    assert!(barred(3) && barred(9), "both keys");
+    assert!(rotate(&mut world, 9, 10).is_err());
+}
