@@ -13,6 +13,7 @@ mod exits;
 mod full_disk;
 mod jobs;
 mod market;
+mod keys;
 mod money;
 mod owner;
 mod rights;
