@@ -12,6 +12,7 @@ mod crashes;
 mod exits;
 mod full_disk;
 mod jobs;
+mod keys;
 mod market;
 mod money;
 mod owner;

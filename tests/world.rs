@@ -127,6 +127,42 @@ impl World {
         self.folder.path()
     }
 
+    /// Gives the server another key and another port; the key before answers on the old port.
+    pub(crate) fn rotate_server_key(&mut self) {
+        let _ = self.server.kill();
+        self.server.wait().expect("it can be waited for");
+        let earlier = self.folder.path().join("earlier.key");
+        let key = self.complex.join("state/complex/server.key");
+        fs::rename(key, &earlier).expect("the server's key");
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr();
+        let before = std::mem::replace(&mut self.listen, udp.unwrap().to_string());
+        let earlier = earlier.to_str().unwrap().to_owned();
+        self.extra.extend(["--earlier-key".into(), earlier, "--earlier-listen".into(), before]);
+        self.restart_server();
+    }
+
+    /// The key before counts no more.
+    pub(crate) fn forget_earlier_key(&mut self) {
+        self.extra.truncate(self.extra.len() - 4);
+        self.restart_server();
+    }
+
+    /// Ends a host's agent, lets somebody do something at its home, and starts it again.
+    pub(crate) fn between_runs(&mut self, host: usize, so: impl FnOnce(&Path)) {
+        let Host { name, home, child } = &mut self.hosts[host];
+        let _ = child.kill();
+        child.wait().expect("it can be waited for");
+        so(home);
+        let mut command = isos();
+        command.args(["join", "--json", "--name", name, "--home"]).arg(&*home);
+        command.arg("--sensors-file").arg(home.join("sensors.toml"));
+        let log = self.folder.path().join(format!("{name}.log"));
+        let log = File::options().append(true).open(log).unwrap();
+        *child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let line = first_line(child);
+        assert!(line.contains("host"), "{name} did not start: {line}");
+    }
+
     /// Kills the server as a power cut would, and starts it again.
     pub(crate) fn restart_server(&mut self) {
         // It may have ended by itself.

@@ -9,6 +9,7 @@ mod chamber;
 mod clock;
 pub mod control;
 mod core;
+mod key;
 mod objects;
 mod owner;
 mod saves;
@@ -35,6 +36,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use control::{AgentStatus, Order, ask};
+pub use key::KeyChange;
 
 /// What an agent is started with.
 #[derive(Debug, Clone)]
@@ -169,7 +171,7 @@ impl Agent {
             return Err(AgentError::NotATestWorld);
         }
         let policy = remembered_policy(&home, config.policy.as_deref())?;
-        let key = SecretKey::from_bytes(&home.key("agent.key")?);
+        let key = SecretKey::from_bytes(&home.key(key::KEY_FILE)?);
         let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: SHELF_FLOOR };
         let shelf = home.shelf(shelf_limits, Durability::Cache)?;
         let io = |what| move |source| AgentError::Io { what, source };

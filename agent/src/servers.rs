@@ -39,6 +39,11 @@ impl Servers {
         }
     }
 
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> Vec<ServerAddr> {
+        self.lock().clone()
+    }
+
     /// The relays of all.
     pub(crate) fn relays(&self) -> BTreeSet<String> {
         self.lock().iter().filter_map(|server| server.relay.clone()).collect()

@@ -7,6 +7,8 @@
 mod bank;
 mod market;
 
+mod keys;
+
 use serde::{Deserialize, Serialize};
 
 pub use bank::{
@@ -16,6 +18,10 @@ pub use bank::{
 pub use market::{
     BarterView, BidRequest, ForecastView, MarketHistory, MarketView, PricesView, ReservationView,
     ReserveRequest,
+};
+
+pub use self::keys::{
+    AddKeyRequest, KeyView, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
 };
 
 use crate::guid::Guid;

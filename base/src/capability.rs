@@ -9,56 +9,17 @@ mod offline;
 use biscuit_auth::builder::Algorithm;
 use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder};
 use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use offline::{Block, Narrowing, attenuate, blocks, vouch};
 
 use crate::ids::AccountId;
 use crate::key::{PublicKey, SecretKey};
+pub use crate::right::Right;
 use crate::time::{Span, Time};
 
 /// Bytes that a token may have: several attenuations fit.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
-
-/// What a token may allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Right {
-    /// Link hosts to the account: they earn for it.
-    Join,
-    /// Submit, cancel and read jobs that the account pays.
-    Submit,
-    /// Read what concerns the account.
-    Read,
-    /// Everything, for every account: the operator.
-    Operate,
-}
-
-impl Right {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Join, Self::Submit, Self::Read, Self::Operate];
-
-    /// The word in tokens and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Join => "join",
-            Self::Submit => "submit",
-            Self::Read => "read",
-            Self::Operate => "operate",
-        }
-    }
-}
-
-impl std::str::FromStr for Right {
-    type Err = crate::ids::ParseIdError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|right| right.name() == text).ok_or_else(|| {
-            crate::ids::ParseIdError { text: text.into(), wanted: "join, submit, read or operate" }
-        })
-    }
-}
 
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,6 +44,10 @@ pub struct Holder {
     pub rights: Vec<Right>,
     /// When it expires, as it was issued.
     pub expires: Time,
+    /// When it was made.
+    pub issued: Time,
+    /// The key of the account with which it was made, if it was: then it is void without that.
+    pub key: Option<PublicKey>,
     /// Ids under which it, or what it was made from, may have been revoked.
     pub revocation_ids: Vec<Vec<u8>>,
 }
@@ -95,24 +60,39 @@ impl Holder {
     }
 }
 
+/// What a new token says.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// For whom.
+    pub account: AccountId,
+    /// What is allowed.
+    pub rights: &'a [Right],
+    /// Now.
+    pub issued: Time,
+    /// When it ends.
+    pub expires: Time,
+    /// The key of the account whose holder wants it, if that is who wants it.
+    pub key: Option<PublicKey>,
+}
+
 /// A new token of the complex with this key.
 ///
 /// # Errors
 /// When the library cannot make it.
-pub fn issue(
-    root: &SecretKey,
-    account: AccountId,
-    rights: &[Right],
-    expires: Time,
-) -> Result<Vec<u8>, TokenError> {
+pub fn issue(root: &SecretKey, terms: &Terms<'_>) -> Result<Vec<u8>, TokenError> {
     let fail = |error: biscuit_auth::error::Token| TokenError::Make(error.to_string());
     let key = PrivateKey::from_bytes(&root.to_bytes(), Algorithm::Ed25519)
         .map_err(|error| TokenError::Make(error.to_string()))?;
-    let mut code = format!("account({}); expires({});\n", account.0, micros(expires));
-    for right in rights {
+    let Terms { account, rights, issued, expires, key: by } = terms;
+    let mut code = format!("account({}); expires({});\n", account.0, micros(*expires));
+    code.push_str(&format!("issued({});\n", micros(*issued)));
+    if let Some(by) = by {
+        code.push_str(&format!("key(\"{by}\");\n"));
+    }
+    for right in *rights {
         code.push_str(&format!("right(\"{}\");\n", right.name()));
     }
-    code.push_str(&format!("check if now($now), $now < {};", micros(expires)));
+    code.push_str(&format!("check if now($now), $now < {};", micros(*expires)));
     let builder = BiscuitBuilder::new().code(code).map_err(fail)?;
     builder.build(&KeyPair::from(&key)).and_then(|token| token.to_vec()).map_err(fail)
 }
@@ -143,16 +123,26 @@ pub fn check(root: &PublicKey, token: &[u8], now: Time) -> Result<Holder, TokenE
             rights.push(right);
             let rule = "data($account, $expires) <- account($account), expires($expires)";
             let found: Result<Vec<(i64, i64)>, _> = authorizer.query(rule);
-            says = found.ok().and_then(|found| found.first().copied());
+            let found = found.ok().and_then(|found| found.first().copied());
+            // Only the complex's own block is asked: nobody can say these of their own token.
+            let issued: Result<Vec<(i64,)>, _> = authorizer.query("data($at) <- issued($at)");
+            let issued = issued.ok().and_then(|found| found.first().copied());
+            let key: Result<Vec<(String,)>, _> = authorizer.query("data($key) <- key($key)");
+            let key = key.ok().and_then(|mut found| found.pop());
+            says = found.map(|(account, expires)| (account, expires, issued, key));
         }
     }
-    let Some((account, expires)) = says else {
+    let Some((account, expires, issued, key)) = says else {
         return Err(TokenError::NotAllowed("anything"));
     };
+    let key = key.map(|(key,)| key.parse::<PublicKey>()).transpose();
     Ok(Holder {
         account: AccountId(account.cast_unsigned()),
         rights,
         expires: Time(expires.cast_unsigned()),
+        // Those of earlier versions do not say.
+        issued: Time(issued.map_or(0, |(at,)| at.cast_unsigned())),
+        key: key.map_err(|_| TokenError::Foreign)?,
         revocation_ids: token.revocation_identifiers(),
     })
 }
@@ -194,10 +184,30 @@ mod tests {
         SecretKey::from_bytes(&[7; 32])
     }
 
+    fn terms(rights: &[Right]) -> Terms<'_> {
+        let (issued, expires) = (Time(5), Time(50));
+        Terms { account: AccountId(100), rights, issued, expires, key: None }
+    }
+
+    #[test]
+    fn a_token_says_when_and_by_which_key_it_was_made_and_nobody_else_can() {
+        let key = Some(SecretKey::from_bytes(&[9; 32]).public());
+        let token = issue(&root(), &Terms { key, ..terms(&[Right::Read]) }).unwrap();
+        let holder = check(&root().public(), &token, Time(6)).unwrap();
+        assert_eq!((holder.issued, holder.key), (Time(5), key));
+        let plain = issue(&root(), &terms(&[Right::Read])).unwrap();
+        let block = biscuit_auth::builder::BlockBuilder::new();
+        let block = block.code("issued(40); key(\"a\"); right(\"operate\");").unwrap();
+        let widened = biscuit_auth::UnverifiedBiscuit::from(&plain).unwrap().append(block);
+        let widened = widened.unwrap().to_vec().unwrap();
+        let holder = check(&root().public(), &widened, Time(6)).unwrap();
+        assert_eq!((holder.issued, holder.key), (Time(5), None));
+        assert_eq!(holder.rights, [Right::Read]);
+    }
+
     #[test]
     fn a_token_allows_what_it_says_until_it_expires() {
-        let token =
-            issue(&root(), AccountId(100), &[Right::Submit, Right::Read], Time(50)).unwrap();
+        let token = issue(&root(), &terms(&[Right::Submit, Right::Read])).unwrap();
         assert!(token.len() < 400, "{} bytes", token.len());
         let holder = check(&root().public(), &token, Time(49)).unwrap();
         assert_eq!(holder.account, AccountId(100));

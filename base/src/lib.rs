@@ -5,6 +5,7 @@
 //! decision: those live in `kernel`, `toolkit` and `drivers`.
 
 pub mod api;
+pub mod audit;
 #[cfg(feature = "capability")]
 pub mod capability;
 pub mod causes;
@@ -15,6 +16,7 @@ pub mod host;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod keyring;
 pub mod limits;
 pub mod machine;
 pub mod market;
@@ -25,6 +27,8 @@ pub mod random;
 pub mod ranges;
 pub mod rate;
 pub mod record;
+pub mod right;
+pub mod rotation;
 pub mod sensors;
 pub mod statement;
 pub mod task;

@@ -15,6 +15,7 @@ pub use saved::{KeptCheckpoint, Referee, SavedRecord};
 pub use states::TaskState;
 pub use tables::Tables;
 
+pub use crate::audit::AuditRecord;
 use crate::guid::Guid;
 use crate::host::HostSpec;
 use crate::ids::{
@@ -22,6 +23,7 @@ use crate::ids::{
 };
 use crate::job::JobSpec;
 use crate::key::PublicKey;
+pub use crate::keyring::{KeyRecord, KeyringRecord};
 use crate::market::{MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
@@ -154,6 +156,12 @@ pub enum Change {
     Market(Box<MarketRecord>),
     /// Insert or replace a reservation.
     Reservation(Box<ReservationRecord>),
+    /// Append to the audit log.
+    Audit(Box<AuditRecord>),
+    /// Insert or replace a key of an account.
+    Key(Box<KeyRecord>),
+    /// Insert or replace what else is known of an account's rights.
+    Keyring(Box<KeyringRecord>),
 }
 
 /// Where a job stands.
@@ -377,6 +385,15 @@ pub struct HostRecord {
     /// What it has shown.
     #[serde(default)]
     pub trust: Trust,
+    /// Ids of the token by which it came, and of those that this was made from.
+    #[serde(default)]
+    pub ticket: Vec<Vec<u8>>,
+    /// Whether that token was revoked: then it gets no work until it shows another.
+    #[serde(default)]
+    pub suspended: bool,
+    /// The key that took the place of this one, which is good for nothing since.
+    #[serde(default)]
+    pub successor: Option<HostId>,
 }
 
 /// What a host has shown under verification. Work that nobody checks does not count.
@@ -571,4 +588,16 @@ pub struct Snapshot {
     /// How far tasks have come of jobs that are not over.
     #[serde(default)]
     pub saved: Vec<SavedRecord>,
+    /// The last audit record's position and hash.
+    #[serde(default)]
+    pub audit_head: Option<(u64, Guid)>,
+    /// The last hash of each account's part of the audit log.
+    #[serde(default)]
+    pub audit_own: Vec<(AccountId, Guid)>,
+    /// Keys that were not removed.
+    #[serde(default)]
+    pub keys: Vec<KeyRecord>,
+    /// What else is known of the rights of accounts.
+    #[serde(default)]
+    pub keyrings: Vec<KeyringRecord>,
 }

@@ -5,10 +5,11 @@ mod known;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::capability::{self, Holder, Right};
+use isos_base::audit::{Actor, AuditHead, SignedAuditHead, token_id};
+use isos_base::capability::{self, Holder, Right, Terms};
 use isos_base::key::SecretKey;
 use isos_base::statement::{Head, SignedHead, SignedLedgerHead};
-use isos_base::{AccountId, Guid, Time};
+use isos_base::{Guid, Time};
 
 use self::known::Known;
 
@@ -52,13 +53,15 @@ impl Tokens {
         SignedLedgerHead::sign(seq, hash, before, &self.key)
     }
 
-    pub(crate) fn issue(
-        &self,
-        account: AccountId,
-        rights: &[Right],
-        expires: Time,
-    ) -> Result<Vec<u8>, MintError> {
-        capability::issue(&self.key, account, rights, expires).map_err(MintError)
+    /// A new token. It is nobody's before its making is on the record: see
+    /// [`Shared::make_token`](crate::server::Shared::make_token).
+    pub(crate) fn issue(&self, terms: &Terms<'_>) -> Result<Vec<u8>, MintError> {
+        capability::issue(&self.key, terms).map_err(MintError)
+    }
+
+    /// Where the audit log stands, with the word of the complex.
+    pub(crate) fn sign_audit(&self, head: AuditHead, at: Time) -> SignedAuditHead {
+        head.sign(&self.key, at)
     }
 
     /// What was found lately.
@@ -93,4 +96,13 @@ pub(crate) fn lacks(right: Right) -> Problem {
         right.name()
     );
     Problem::new(ProblemCode::Unauthorised, message)
+}
+
+/// How the audit log names whoever asks.
+pub(crate) fn actor(holder: &Holder) -> Actor {
+    let account = holder.account;
+    match (holder.key, holder.revocation_ids.last()) {
+        (Some(key), _) => Actor::Key { account, key },
+        (None, id) => Actor::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() },
+    }
 }

@@ -28,7 +28,7 @@ use crate::core::cut_off;
 use crate::door::Door;
 use crate::front::Front;
 use crate::hosts::{self, Places};
-use crate::http::{self, Caller, Failure, PASSED_ON, PROXIED, RELAYED, Visit};
+use crate::http::{self, Caller, Failure, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::limits::Limits;
 
 /// Connections to the leader at the most: about a thousand requests at once.
@@ -57,6 +57,7 @@ impl Servers {
 /// A running server that follows.
 pub(crate) struct Following {
     endpoint: Endpoint,
+    earlier: Option<Endpoint>,
     relay: Option<Relay>,
     http: SocketAddr,
     stop: watch::Sender<bool>,
@@ -87,15 +88,20 @@ struct Way {
 impl Following {
     /// Answers for the leader on these sockets.
     pub(crate) fn start(front: Front, limits: &Limits, servers: watch::Receiver<Servers>) -> Self {
-        let Front { endpoint, listener, http, relay, .. } = front;
+        let Front { endpoint, earlier, listener, http, relay, .. } = front;
         let (stop, stopping) = watch::channel(false);
         let upstream = Mutex::default();
         let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
         let door = Arc::new(Door::new(limits.clone()));
         let router = router(shared.clone(), door.clone());
         tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
-        tokio::spawn(accept(shared, router, door, stopping));
-        Self { endpoint, relay, http, stop }
+        let places = Arc::new(Places::default());
+        for endpoint in earlier.iter().chain([&endpoint]) {
+            let (shared, router, door) = (shared.clone(), router.clone(), door.clone());
+            let (endpoint, places) = (endpoint.clone(), places.clone());
+            tokio::spawn(accept(endpoint, places, shared, router, door, stopping.clone()));
+        }
+        Self { endpoint, earlier, relay, http, stop }
     }
 
     /// Base of its HTTP API.
@@ -107,6 +113,9 @@ impl Following {
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
         self.endpoint.close().await;
+        if let Some(earlier) = self.earlier {
+            earlier.close().await;
+        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }
@@ -114,13 +123,14 @@ impl Following {
 }
 
 async fn accept(
+    endpoint: Endpoint,
+    places: Arc<Places>,
     shared: Arc<Shared>,
     router: Router,
     door: Arc<Door>,
     stopping: watch::Receiver<bool>,
 ) {
-    let places = Places::default();
-    while let Some(incoming) = shared.endpoint.accept().await {
+    while let Some(incoming) = endpoint.accept().await {
         let is_api = incoming.alpn() == API_ALPN;
         if !is_api && incoming.alpn() != HOST_ALPN {
             incoming.refuse(code::REFUSED, "another server leads");
@@ -133,8 +143,10 @@ async fn accept(
             let connection = incoming.accept();
             if is_api {
                 let address = connection.remote_address().map(|address| address.ip());
+                let key = Some(connection.remote());
+                let door = || door.clone();
                 let caller =
-                    || Caller { door: door.clone(), address, is_server: false, pages: false };
+                    || Caller { door: door(), address, is_server: false, pages: false, key };
                 http::serve_streams(router, caller, &connection, stopping).await;
             } else {
                 let servers = shared.servers.borrow().in_order();
@@ -177,13 +189,18 @@ async fn pass_on(State(shared): State<Arc<Shared>>, mut request: Request) -> Res
         return Failure::from(busy("the servers are choosing a new leader")).into_response();
     }
     let visit = request.extensions().get::<Visit>();
-    let address = visit.and_then(|visit| visit.address);
+    let (address, key) = visit.map_or((None, None), |visit| (visit.address, visit.key));
     let of = match visit.map(|visit| visit.origin) {
         Some(Origin::Proxy) => Some(HeaderValue::from_static(PROXIED)),
         _ => address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok()),
     };
     let of = of.unwrap_or(HeaderValue::from_static(RELAYED));
     request.headers_mut().insert(PASSED_ON, of);
+    // Whatever the client says of it itself counts for nothing.
+    request.headers_mut().remove(PASSED_KEY);
+    if let Some(key) = key.and_then(|key| HeaderValue::from_str(&key.to_string()).ok()) {
+        request.headers_mut().insert(PASSED_KEY, key);
+    }
     // Of one connection, not of the request.
     request.headers_mut().remove(header::CONNECTION);
     match shared.answer(request).await {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use isos_base::key::SecretKey;
@@ -21,11 +21,23 @@ const COMPLEX_KEY: &str = "complex.key";
 /// The server's own key: whoever dials it asks for this one.
 const SERVER_KEY: &str = "server.key";
 
+/// A key by which this server was called before, and where: tickets and hosts that know no other
+/// find it there.
+#[derive(Debug, Clone)]
+pub struct EarlierKey {
+    /// The file of the key.
+    pub file: PathBuf,
+    /// The UDP address that tickets name with it.
+    pub listen: SocketAddr,
+}
+
 /// The folder of a server, and what is read from it once.
 pub(crate) struct ServerPlace {
     pub(crate) home: Arc<Home>,
     pub(crate) complex: SecretKey,
     pub(crate) server: SecretKey,
+    /// Its key before, if it answers to that too.
+    pub(crate) earlier: Option<SecretKey>,
     /// The database's URL, or its file.
     pub(crate) database: String,
 }
@@ -41,9 +53,10 @@ impl ServerPlace {
             None => SecretKey::from_bytes(&home.key(COMPLEX_KEY)?),
         };
         let server = SecretKey::from_bytes(&home.key(SERVER_KEY)?);
+        let earlier = config.earlier.as_ref().map(|earlier| read_key(&earlier.file)).transpose()?;
         let file = || home.dir().join("complex.db").to_string_lossy().into_owned();
         let database = config.database.clone().unwrap_or_else(file);
-        Ok(Self { home: Arc::new(home), complex, server, database })
+        Ok(Self { home: Arc::new(home), complex, server, earlier, database })
     }
 }
 
@@ -64,6 +77,8 @@ fn read_key(path: &Path) -> Result<SecretKey, ServerError> {
 /// The sockets of a server.
 pub(crate) struct Front {
     pub(crate) endpoint: Endpoint,
+    /// Where its key before is answered for.
+    pub(crate) earlier: Option<Endpoint>,
     pub(crate) listener: TcpListener,
     pub(crate) http: SocketAddr,
     pub(crate) relay: Option<Relay>,
@@ -90,18 +105,24 @@ impl Front {
             Some(public) => relay.url_at(public.ip()),
             None => relay.url(),
         });
-        let endpoint = Endpoint::bind(EndpointConfig {
-            bind: Some(config.listen),
+        let as_key = |key: &SecretKey, listen| EndpointConfig {
+            bind: Some(listen),
             alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
             relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
             handshakes: rate(config.limits.address_handshakes),
-            ..EndpointConfig::new(place.server.clone())
-        })
-        .await?;
+            ..EndpointConfig::new(key.clone())
+        };
+        let endpoint = Endpoint::bind(as_key(&place.server, config.listen)).await?;
+        let earlier = match (&place.earlier, &config.earlier) {
+            (Some(key), Some(EarlierKey { listen, .. })) => {
+                Some(Endpoint::bind(as_key(key, *listen)).await?)
+            }
+            _ => None,
+        };
         let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
         addresses.extend(endpoint.addresses());
         let addr = ServerAddr { key: place.server.public(), addresses, relay: relay_url };
-        Ok(Self { endpoint, listener, http, relay, doorman, addr })
+        Ok(Self { endpoint, earlier, listener, http, relay, doorman, addr })
     }
 
     /// The same sockets for another time: free ports become those that were found.

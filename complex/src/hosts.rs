@@ -1,8 +1,7 @@
 //! Sessions of hosts: frames in, frames out, over one authenticated QUIC stream.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::capability::{Holder, Right};
@@ -16,7 +15,7 @@ use isos_base::wire::{
 use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
 use isos_kernel::complex::{Complex, Input, SessionId};
-use isos_net::{Connection, FrameReceiver, FrameSender, Incoming, code};
+use isos_net::{Connection, Endpoint, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::{Checked, REVOKED};
@@ -125,8 +124,8 @@ pub(crate) fn let_in(
 }
 
 /// Accepts connections until the endpoint closes.
-pub(crate) async fn accept(shared: Arc<Shared>) {
-    while let Some(incoming) = shared.endpoint.accept().await {
+pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, place)) = let_in(&shared.places, &shared.door, incoming) else {
             continue;
         };
@@ -185,12 +184,6 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
             return turn_away(stream.sender, &connection, busy, &why).await;
         }
     };
-    let ids = match &checked {
-        Some(Ok(holder)) => holder.revocation_ids.clone(),
-        _ => Vec::new(),
-    };
-    // First known as a guest and then asked for: a revocation meanwhile finds it either way.
-    let guest = shared.guests.enter(ids, connection.clone());
     if let Some(Ok(holder)) = &checked {
         let refusal = match shared.is_revoked(holder).await {
             Ok(false) => None,
@@ -209,6 +202,11 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
         return turn_away(stream.sender, &connection, Refusal::Busy(after), &why).await;
     }
     let (session, outlet) = shared.core.open_session();
+    // A revocation from now on finds the host by these.
+    let ticket = match &checked {
+        Some(Ok(holder)) => holder.revocation_ids.clone(),
+        _ => Vec::new(),
+    };
     let admission = checked.map(|holder| {
         let holder = holder?;
         match holder.may(Right::Join) {
@@ -216,12 +214,12 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
             false => Err("its token does not have the right \"join\"".to_owned()),
         }
     });
-    shared.core.input(Input::HostCame { host, session, address, hello, admission }).await;
+    let came = Input::HostCame { host, session, address, hello, admission, ticket };
+    shared.core.input(came).await;
     let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
     let frames = shared.door.frames(account);
     listen(&shared, session, frames, stream.receiver, &connection).await;
-    drop(guest);
     shared.core.close_session(session);
     shared.core.input(Input::HostWent { session }).await;
     let _ = talk.await;
@@ -291,49 +289,6 @@ async fn say_last(mut sender: FrameSender, frames: &[ToHost]) {
         sender.delivered().await
     };
     let _ = tokio::time::timeout(LAST_FRAME, said).await;
-}
-
-/// Connections of hosts, by the ids of the tokens that they came with.
-#[derive(Default)]
-pub(crate) struct Guests(Arc<Mutex<GuestBook>>);
-
-#[derive(Default)]
-struct GuestBook {
-    next: u64,
-    connections: BTreeMap<u64, (Vec<Vec<u8>>, Connection)>,
-}
-
-/// An entry in the book, for as long as this value lives.
-struct Guest {
-    book: Arc<Mutex<GuestBook>>,
-    number: u64,
-}
-
-impl Guests {
-    fn enter(&self, ids: Vec<Vec<u8>>, connection: Connection) -> Guest {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        book.next += 1;
-        let number = book.next;
-        book.connections.insert(number, (ids, connection));
-        Guest { book: self.0.clone(), number }
-    }
-
-    /// Closes the connections of those who came with this token, or one that was made from it.
-    pub(crate) fn revoked(&self, id: &Vec<u8>) {
-        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (ids, connection) in book.connections.values() {
-            if ids.contains(id) {
-                connection.close(code::REFUSED, REVOKED);
-            }
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        book.connections.remove(&self.number);
-    }
 }
 
 /// Reads frames until the host goes, errs, or is closed.

@@ -1,9 +1,11 @@
 //! The HTTP API: the same router on a TCP socket for this machine and on QUIC streams for others.
 
+mod audit;
 mod bank;
 mod extract;
 mod failures;
 mod jobs;
+mod keys;
 mod market;
 mod objects;
 mod openapi;
@@ -15,6 +17,7 @@ mod redone;
 mod results;
 mod serve;
 mod steady;
+mod tickets;
 mod trace;
 mod visit;
 
@@ -25,17 +28,18 @@ use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use isos_base::Span;
+use axum::routing::{delete, get, post, put};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
+use isos_base::{Span, Time};
+use isos_kernel::complex::{Call, Complex, Reply};
 
 pub(crate) use self::pages::Looks;
 pub(crate) use self::reads::Reads;
 pub(crate) use self::serve::{STREAMS_MAX, listen, serve_quic, serve_streams, serve_tcp};
 pub(crate) use self::steady::steady_body;
-pub(crate) use self::visit::{Caller, PASSED_ON, PROXIED, RELAYED, Visit};
-use crate::auth::{Checked, REVOKED, lacks};
+pub(crate) use self::visit::{Caller, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
+use crate::auth::{Checked, REVOKED, actor, lacks};
 use crate::clock;
 use crate::door::{Scan, seconds};
 use crate::server::Shared;
@@ -72,7 +76,7 @@ fn router(shared: App) -> Router {
         .route("/v1/market/history", get(market::history))
         .route("/v1/market/barter", get(market::barter))
         .route("/v1/market/reservations", get(market::reservations).post(market::reserve))
-        .route("/v1/market/reservations/{id}", axum::routing::delete(market::unreserve))
+        .route("/v1/market/reservations/{id}", delete(market::unreserve))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
         .route("/v1/accounts", get(others::accounts))
@@ -90,8 +94,16 @@ fn router(shared: App) -> Router {
         .route("/v1/bank/proposals/{proposal}/approve", post(bank::approve))
         .route("/v1/bank/proposals/{proposal}/refuse", post(bank::refuse))
         .route("/v1/bank/approvals", post(bank::approvals))
-        .route("/v1/tickets", post(others::ticket))
-        .route("/v1/tokens/revoke", post(others::revoke))
+        .route("/v1/accounts/{account}/keys", get(keys::list).post(keys::add))
+        .route("/v1/accounts/{account}/keys/{key}", put(keys::label).delete(keys::remove))
+        .route("/v1/accounts/{account}/recovery", delete(keys::stop_recovery))
+        .route("/v1/login", post(keys::login))
+        .route("/v1/recover", post(keys::recover))
+        .route("/v1/hosts/rotate", post(keys::rotate_host))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/head", get(audit::head))
+        .route("/v1/tickets", post(tickets::make))
+        .route("/v1/tokens/revoke", post(tickets::revoke))
         .route("/v1/explain/{what}", get(others::explain))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/healthz", get(pages::healthz))
@@ -162,7 +174,7 @@ fn unreadable(error: &isos_db::ReadError) -> Failure {
     Failure(internal(&crate::core::report(error)))
 }
 
-/// Whoever sent a good token.
+/// Whoever sent a good token, or has called with a key of an account.
 struct Who(Holder);
 
 impl FromRequestParts<App> for Who {
@@ -170,13 +182,11 @@ impl FromRequestParts<App> for Who {
 
     async fn from_request_parts(parts: &mut Parts, shared: &App) -> Answer<Self> {
         shared.metrics.request();
-        let unauthorised =
-            |message: &str| Failure(Problem::new(ProblemCode::Unauthorised, message));
-        let token = bearer(&parts.headers).ok_or_else(|| {
-            unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket")
-        })?;
         // Handlers that are called without a connection have no visitor.
         let visit = parts.extensions.get::<Visit>();
+        let Some(token) = bearer(&parts.headers) else {
+            return by_key(shared, visit).await;
+        };
         let now = clock::now();
         let checked = match shared.tokens.remembered(&token, now) {
             Some(checked) => checked,
@@ -188,16 +198,53 @@ impl FromRequestParts<App> for Who {
             }
         };
         let Checked::Good(holder) = checked else { return Err(unauthorised(REVOKED)) };
-        if let Some(visit) = visit {
-            let share = shared.door.account(holder.account);
-            visit.keep(share.map_err(|refused| Failure(refused.into()))?);
-        }
+        take_share(shared, visit, &holder)?;
         if shared.is_revoked(&holder).await? {
             shared.tokens.revoked(&token);
             return Err(unauthorised(REVOKED));
         }
         Ok(Self(holder))
     }
+}
+
+/// Who is at the other end of the connection, if its key is one of an account. The machine is asked
+/// each time: a key that is removed is nobody's at once.
+async fn by_key(shared: &App, visit: Option<&Visit>) -> Answer<Who> {
+    let needed = || unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket");
+    let Some((key, origin)) = visit.and_then(|visit| Some((visit.key?, visit.origin))) else {
+        return Err(needed());
+    };
+    let look = move |complex: &mut Complex, _| complex.key_holder(&key).cloned();
+    let Some(record) = shared.core.query(look).await? else {
+        // As a wrong token: whoever tries many is slowed down.
+        shared.door.token(origin).map_err(|refused| Failure(refused.into()))?;
+        return Err(unauthorised(&format!(
+            "a token or ticket is needed: the key {key}, by which you call, is of no account here"
+        )));
+    };
+    let holder = Holder {
+        account: record.account,
+        rights: record.rights,
+        expires: Time(u64::MAX),
+        issued: clock::now(),
+        key: Some(key),
+        revocation_ids: Vec::new(),
+    };
+    take_share(shared, visit, &holder)?;
+    Ok(Who(holder))
+}
+
+/// Takes the account's part of what all share.
+fn take_share(shared: &App, visit: Option<&Visit>, holder: &Holder) -> Answer<()> {
+    if let Some(visit) = visit {
+        let share = shared.door.account(holder.account);
+        visit.keep(share.map_err(|refused| Failure(refused.into()))?);
+    }
+    Ok(())
+}
+
+fn unauthorised(message: &str) -> Failure {
+    Failure(Problem::new(ProblemCode::Unauthorised, message))
 }
 
 impl Who {
@@ -212,6 +259,11 @@ impl Who {
 
     fn is_operator(&self) -> bool {
         self.0.may(Right::Operate)
+    }
+
+    /// Has the machine do it in this one's name.
+    async fn call(&self, shared: &App, call: Call) -> Result<Reply, Problem> {
+        shared.core.call(Call::By { by: actor(&self.0), call: Box::new(call) }).await
     }
 }
 

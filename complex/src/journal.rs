@@ -166,8 +166,9 @@ fn write(mut out: BufWriter<File>, mut lines: mpsc::Receiver<String>, path: &Pat
 fn without_secrets(input: Input) -> Input {
     let hide = |hello: Box<Hello>| Box::new(Hello { token: None, ..*hello });
     match input {
-        Input::HostCame { host, session, address, hello, admission } => {
-            Input::HostCame { host, session, address, hello: hide(hello), admission }
+        Input::HostCame { host, session, address, hello, admission, ticket } => {
+            let hello = hide(hello);
+            Input::HostCame { host, session, address, hello, admission, ticket }
         }
         Input::HostSaid { session, frame: ToComplex::Hello(hello) } => {
             Input::HostSaid { session, frame: ToComplex::Hello(hide(hello)) }

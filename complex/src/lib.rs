@@ -31,6 +31,7 @@ mod testing;
 mod trace;
 
 pub use auth::MintError;
+pub use front::EarlierKey;
 pub use journal::{Difference, JournalConfig, JournalError, ReplayError, Replayed, replay};
 pub use limits::Limits;
 pub use member::{Follows, Member, Part, Turned};

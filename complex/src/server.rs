@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::api::{Problem, TicketReply};
-use isos_base::capability::{Holder, Right};
+use isos_base::audit::Actor;
+use isos_base::capability::{self, Holder, Right, Terms};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::{Bytes, Guid, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
-use isos_kernel::complex::{BankConfig, Call, Complex, Config, Reply, RestoreError};
+use isos_kernel::complex::{BankConfig, Call, Complex, Config, KeyCall, Once, Reply, RestoreError};
 use isos_net::{Endpoint, Relay};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,8 +23,8 @@ use crate::clock;
 use crate::collect;
 use crate::core::{Books, Core, report};
 use crate::door::Door;
-use crate::front::{Front, ServerPlace};
-use crate::hosts::{self, Guests, Places};
+use crate::front::{EarlierKey, Front, ServerPlace};
+use crate::hosts::{self, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
 use crate::limits::Limits;
@@ -67,6 +68,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Ways for money out and in.
     pub rails: Vec<RailSpec>,
+    /// The server's key before, as long as there are tickets that name it.
+    pub earlier: Option<EarlierKey>,
     /// Whether this is a world of `isos tour`, `isos dev` or a test.
     pub test_world: bool,
     /// The kernel's settings.
@@ -93,6 +96,7 @@ impl ServerConfig {
             journal: None,
             limits: Limits::default(),
             rails: Vec::new(),
+            earlier: None,
             test_world: false,
             kernel: Config::default(),
         }
@@ -105,8 +109,8 @@ pub enum ServerError {
     /// The folder.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// The complex's key.
-    #[error("cannot use the complex's key {}: {problem}", path.display())]
+    /// A key that lies in a file of its own.
+    #[error("cannot use the key {}: {problem}", path.display())]
     ComplexKey {
         /// The file.
         path: PathBuf,
@@ -161,7 +165,6 @@ pub(crate) struct Shared {
     pub(crate) shelf: Shelf,
     pub(crate) store: Arc<Store>,
     pub(crate) admitted: Arc<Members>,
-    pub(crate) guests: Guests,
     pub(crate) places: Places,
     pub(crate) door: Arc<Door>,
     /// Places for objects on their way in.
@@ -187,16 +190,41 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Whether a token, or one that it was made from, was revoked.
+    /// Whether a token, or one that it was made from, was revoked; or the key is gone with which it
+    /// was made.
     pub(crate) async fn is_revoked(&self, holder: &Holder) -> Result<bool, Problem> {
+        let Holder { account, issued, key, .. } = *holder;
         let ids = holder.revocation_ids.clone();
-        self.core.query(move |complex, _| ids.iter().any(|id| complex.is_revoked(id))).await
+        let is_void = move |complex: &mut Complex, _| {
+            complex.is_void(account, issued, key.as_ref())
+                || ids.iter().any(|id| complex.is_revoked(id))
+        };
+        self.core.query(is_void).await
+    }
+
+    /// A new token, once it is on the record that it was made, and by whom.
+    pub(crate) async fn make_token(
+        &self,
+        by: Actor,
+        terms: &Terms<'_>,
+        once: Option<Once>,
+    ) -> Result<Vec<u8>, Problem> {
+        let fail = |error: &dyn std::error::Error| http::internal(&report(error));
+        let token = self.tokens.issue(terms).map_err(|error: MintError| fail(&error))?;
+        let blocks = capability::blocks(&token).map_err(|error| fail(&error))?;
+        let id = blocks.first().map(|block| block.id.clone()).unwrap_or_default();
+        let Terms { account, rights, expires, .. } = *terms;
+        let rights = rights.to_vec();
+        let call = Call::Keys(KeyCall::MakeToken { account, id, rights, expires, once });
+        self.core.call(Call::By { by, call: Box::new(call) }).await?;
+        Ok(token)
     }
 }
 
 /// A running server.
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
+    earlier: Option<Endpoint>,
     relay: Option<Relay>,
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,
@@ -275,7 +303,7 @@ impl Server {
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
-        let Front { endpoint, listener, http, relay, doorman, addr } = front;
+        let Front { endpoint, earlier, listener, http, relay, doorman, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
@@ -302,7 +330,6 @@ impl Server {
             store,
             shelf,
             admitted,
-            guests: Guests::default(),
             places: Places::default(),
             door: Arc::new(Door::new(config.limits.clone())),
             uploads: Semaphore::new(http::UPLOADS_MAX),
@@ -323,7 +350,7 @@ impl Server {
             test_world: config.test_world,
             stopping,
         });
-        let operator_token = operator_token(&shared).await?;
+        let operator_token = operator_token(&shared, place.server.public(), config).await?;
         if shared.db.epoch().is_some() {
             tokio::spawn(know_servers(shared.clone(), servers));
         }
@@ -332,11 +359,14 @@ impl Server {
         tokio::spawn(async move {
             let _ = also.send(report(&*stopped.await)).await;
         });
-        tokio::spawn(hosts::accept(shared.clone()));
+        tokio::spawn(hosts::accept(shared.clone(), shared.endpoint.clone()));
+        if let Some(earlier) = &earlier {
+            tokio::spawn(hosts::accept(shared.clone(), earlier.clone()));
+        }
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
         outbox::start(&shared);
-        Ok(Self { shared, relay, operator_token, failed, stop, _home: place.home.clone() })
+        Ok(Self { shared, earlier, relay, operator_token, failed, stop, _home: place.home.clone() })
     }
 
     /// Its addresses, and the operator's token.
@@ -360,7 +390,8 @@ impl Server {
         rights: &[Right],
         valid: Span,
     ) -> Result<TicketReply, Problem> {
-        make_ticket(&self.shared, account, rights, valid).await
+        let wanted = Wanted { account, rights, valid, key: None, by: Actor::Complex };
+        make_ticket(&self.shared, wanted).await
     }
 
     /// Waits until the server must stop by itself, which it does not do in good order.
@@ -373,6 +404,9 @@ impl Server {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         self.shared.endpoint.close().await;
+        if let Some(earlier) = self.earlier {
+            earlier.close().await;
+        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }
@@ -406,33 +440,72 @@ async fn know_servers(shared: Arc<Shared>, known: watch::Sender<Vec<ServerAddr>>
     }
 }
 
-async fn operator_token(shared: &Shared) -> Result<Vec<u8>, ServerError> {
+async fn operator_token(
+    shared: &Shared,
+    server: PublicKey,
+    config: &ServerConfig,
+) -> Result<Vec<u8>, ServerError> {
     let fail = |error: &dyn std::error::Error| ServerError::Operator(report(error));
+    let call = Call::Lead { server, settings: settings(config) };
+    shared.core.call(call).await.map_err(|error| fail(&error))?;
     let call = Call::OpenAccount { name: OPERATOR.into(), welcome: shared.welcome };
     let reply = shared.core.call(call).await.map_err(|error| fail(&error))?;
     let Reply::Account(account) = reply else {
         return Err(ServerError::Operator("the kernel gave another reply".into()));
     };
-    let until = clock::now() + OPERATOR_TOKEN_FOR;
-    shared.tokens.issue(account, &Right::ALL, until).map_err(|error| fail(&error))
+    let issued = clock::now();
+    let expires = issued + OPERATOR_TOKEN_FOR;
+    let terms = Terms { account, rights: &Right::ALL, issued, expires, key: None };
+    shared.make_token(Actor::Complex, &terms, None).await.map_err(|error| fail(&error))
+}
+
+/// What of the settings moves money or rights.
+fn settings(config: &ServerConfig) -> String {
+    let kernel = &config.kernel;
+    format!(
+        "price {} micro-credits per G, fee {} basis points, welcome {}, recovery after {}, at most \
+         {} jobs and {} hosts an account, {} of work assumed bad, pay held for {} checks or {}",
+        kernel.price.0,
+        kernel.fee_bps,
+        config.welcome,
+        kernel.recovery_delay,
+        kernel.account_jobs_max,
+        kernel.account_hosts_max,
+        kernel.bad_share,
+        kernel.mature_checks,
+        kernel.mature_after,
+    )
+}
+
+/// A new ticket.
+pub(crate) struct Wanted<'a> {
+    /// The name of the account, which is made if there is none.
+    pub(crate) account: &'a str,
+    /// What it allows.
+    pub(crate) rights: &'a [Right],
+    /// For how long.
+    pub(crate) valid: Span,
+    /// The key of whoever wants it: the ticket is void without that.
+    pub(crate) key: Option<PublicKey>,
+    /// Who wants it.
+    pub(crate) by: Actor,
 }
 
 /// A ticket to this complex for an account.
 pub(crate) async fn make_ticket(
     shared: &Shared,
-    account: &str,
-    rights: &[Right],
-    valid: Span,
+    wanted: Wanted<'_>,
 ) -> Result<TicketReply, Problem> {
+    let Wanted { account, rights, valid, key, by } = wanted;
     let call = Call::OpenAccount { name: account.into(), welcome: shared.welcome };
+    let call = Call::By { by: by.clone(), call: Box::new(call) };
     let Reply::Account(account) = shared.core.call(call).await? else {
         return Err(http::internal("the kernel gave another reply"));
     };
-    let expires = clock::now() + valid;
-    let token = shared
-        .tokens
-        .issue(account, rights, expires)
-        .map_err(|error: MintError| http::internal(&report(&error)))?;
+    let issued = clock::now();
+    let expires = issued + valid;
+    let terms = Terms { account, rights, issued, expires, key };
+    let token = shared.make_token(by, &terms, None).await?;
     let ticket = Ticket {
         complex: shared.key,
         servers: shared.servers.borrow().clone(),

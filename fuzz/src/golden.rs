@@ -1,7 +1,8 @@
 //! What honest peers send: the inputs that mutation starts from.
 
-use isos_base::api::{ResultEntry, SubmitRequest, TicketRequest};
-use isos_base::capability::{self, Right};
+use isos_base::api::{AddKeyRequest, LoginRequest, ResultEntry, SubmitRequest, TicketRequest};
+use isos_base::audit::{Actor, AuditHead, AuditRecord, Deed, GENESIS, SignedAudit};
+use isos_base::capability::{self, Right, Terms};
 use isos_base::checkpoint::{Checkpoint, Resume, Saved};
 use isos_base::codec::{encode, put_frame};
 use isos_base::guid::Guid;
@@ -9,6 +10,7 @@ use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
 use isos_base::job::{FileList, JobSpec, Mount, Verify};
 use isos_base::key::SecretKey;
+use isos_base::keyring::{Claim, SignedClaim, Want};
 use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord, Trust};
@@ -34,6 +36,19 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         "token" => {
             let token = token();
             vec![capability::to_text(&token).into_bytes(), token]
+        }
+        "claim" => {
+            let signed = claim();
+            let (rights, valid) = (Some(vec!["read".into()]), Some(Span::secs(60)));
+            let login = LoginRequest { claim: signed.clone(), rights, valid };
+            let (label, rights) = ("laptop".into(), None);
+            let add = AddKeyRequest { claim: signed.clone(), label, rights, recovery: true };
+            vec![json(&signed), json(&login), json(&add), encode(&signed.claim)]
+        }
+        "audit" => {
+            let log = audit_log();
+            let record = encode(&log.records[0]);
+            vec![json(&log), record]
         }
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),
@@ -117,7 +132,34 @@ fn json<M: Serialize>(message: &M) -> Vec<u8> {
 fn token() -> Vec<u8> {
     let root = SecretKey::from_bytes(&[7; 32]);
     let rights = [Right::Submit, Right::Read];
-    capability::issue(&root, AccountId(100), &rights, Time(50)).expect("a plain token can be made")
+    let (account, issued, expires) = (AccountId(100), Time(1), Time(50));
+    let terms = Terms { account, rights: &rights, issued, expires, key: None };
+    capability::issue(&root, &terms).expect("a plain token can be made")
+}
+
+fn claim() -> SignedClaim {
+    let key = SecretKey::from_bytes(&[3; 32]);
+    let (complex, at, nonce) = (key.public(), Time(9_000_000), Guid([4; 32]));
+    let want = Want::Recover { key: key.public(), label: "new".into() };
+    Claim { complex, key: key.public(), at, nonce, want }.sign(&key)
+}
+
+fn audit_log() -> SignedAudit {
+    let (key, account) = (SecretKey::from_bytes(&[3; 32]), Some(AccountId(100)));
+    let mut record = AuditRecord {
+        seq: 1,
+        at: Time(9),
+        by: Actor::Key { account: AccountId(100), key: key.public() },
+        account,
+        deed: Deed::TokenMade { id: "ff".into(), rights: vec![Right::Read], expires: Time(50) },
+        ledger_seq: 7,
+        ledger_hash: Guid([1; 32]),
+        own: None,
+        hash: GENESIS,
+    };
+    record.link(GENESIS, GENESIS);
+    let head = AuditHead { account: None, last: 1, hash: record.hash };
+    SignedAudit { signed: head.sign(&key, Time(99)), records: vec![record] }
 }
 
 fn server() -> ServerAddr {
@@ -198,6 +240,9 @@ fn records() -> Vec<Vec<u8>> {
         joined: Time(1),
         seen: Time(2),
         trust: Trust { passed: 2, results: 3 },
+        ticket: vec![vec![7; 64]],
+        suspended: false,
+        successor: None,
     };
     let tagged = |tag: u8, bytes: Vec<u8>| [vec![tag], bytes].concat();
     vec![tagged(2, encode(&vec![entry().accepted])), tagged(4, encode(&host))]

@@ -14,17 +14,23 @@ use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use isos_base::api::{BidRequest, ReserveRequest, ResultEntry, SubmitRequest, TicketRequest};
+use isos_base::api::{
+    AddKeyRequest, BidRequest, LoginRequest, ReserveRequest, ResultEntry, SubmitRequest,
+    TicketRequest,
+};
+use isos_base::audit::SignedAudit;
 use isos_base::capability::{self, Narrowing};
 use isos_base::codec;
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
 use isos_base::job::{FileList, JobSpec, Verify};
 use isos_base::key::{PublicKey, SecretKey};
+use isos_base::keyring::{Claim, SignedClaim, Want};
 use isos_base::record::{
-    Accepted, AccountRecord, HoldRecord, HostRecord, JobRecord, LeaseRecord, StateChunk,
-    TransferRecord,
+    Accepted, AccountRecord, AuditRecord, HoldRecord, HostRecord, JobRecord, KeyRecord,
+    KeyringRecord, LeaseRecord, StateChunk, TransferRecord,
 };
+use isos_base::rotation::consents;
 use isos_base::task::{Output, TaskResult};
 use isos_base::ticket::Ticket;
 use isos_base::time::{Span, Time};
@@ -44,7 +50,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -65,6 +71,8 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "preview_1", run: sandbox::preview_1 },
     Target { name: "component", run: sandbox::component },
     Target { name: "program", run: sandbox::program },
+    Target { name: "claim", run: claim },
+    Target { name: "audit", run: audit },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -211,6 +219,37 @@ pub fn sse(bytes: &[u8]) {
     assert!(whole.1.iter().all(|event| event.chars().count() <= MAX));
     assert_eq!(whole, read(1));
     assert_eq!(whole, read(7));
+}
+
+/// What a key says of itself, from anybody.
+pub fn claim(bytes: &[u8]) {
+    if let Some(signed) = json::<SignedClaim>(bytes) {
+        let at = signed.claim.at;
+        assert_eq!(signed.check(&PublicKey([0; 32]), at), signed.check(&PublicKey([0; 32]), at));
+        if signed.check(&signed.claim.complex, at).is_ok() {
+            let mut other = signed.clone();
+            other.claim.nonce.0[0] ^= 1;
+            assert!(other.check(&signed.claim.complex, at).is_err(), "it was not said");
+        }
+        if let Want::Rotate { key, consent } = &signed.claim.want {
+            let _ = consents(key, &signed.claim.complex, &signed.claim.key, consent);
+        }
+    }
+    json::<LoginRequest>(bytes);
+    json::<AddKeyRequest>(bytes);
+    message::<Claim>(bytes);
+}
+
+/// An audit log that somebody brings, and its records from a database that was damaged.
+pub fn audit(bytes: &[u8]) {
+    if let Some(log) = json::<SignedAudit>(bytes)
+        && log.check(None).is_ok()
+    {
+        assert_eq!(log.follows(&log), Ok(()));
+    }
+    message::<AuditRecord>(bytes);
+    message::<KeyRecord>(bytes);
+    message::<KeyringRecord>(bytes);
 }
 
 /// A specification is checked before anything believes it.

@@ -4,6 +4,7 @@
 //! stopped handles that itself.
 
 pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod bank;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     /// Tokens, the rights in tickets: create, inspect, attenuate, vouch, key, revoke
     #[command(subcommand)]
     Token(token::Command),
+    /// What was done about rights and new credits, and by whom
+    Audit(audit::Args),
     /// Hosts: list, show
     #[command(subcommand)]
     Host(host::Command),
@@ -106,6 +109,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Account(command) => context.interruptible(account::run(command, context)).await,
         Command::Bank(command) => context.interruptible(bank::run(command, context)).await,
         Command::Market(command) => context.interruptible(market::run(command, context)).await,
+        Command::Audit(args) => context.interruptible(audit::run(args, context)).await,
         Command::Ticket(args) => context.interruptible(ticket::run(args, context)).await,
         Command::Token(command) => context.interruptible(token::run(command, context)).await,
         Command::Host(command) => context.interruptible(host::run(command, context)).await,

@@ -38,6 +38,8 @@ pub(crate) enum Origin {
     Ticket,
     /// The note of a complex that runs here.
     Here(PathBuf),
+    /// Where the account is that has this machine's key.
+    Account(PathBuf),
     /// The ticket by which this machine joined.
     Joined(PathBuf),
     /// Nobody has said anything.
@@ -52,6 +54,9 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Ticket => f.write_str("the server's ticket"),
             Self::Here(path) => write!(f, "the complex on this machine, {}", path.display()),
+            Self::Account(path) => {
+                write!(f, "the complex where this machine's key is known, {}", path.display())
+            }
             Self::Joined(path) => write!(f, "the complex this machine joined, {}", path.display()),
             Self::Default => f.write_str("default"),
         }
@@ -115,6 +120,7 @@ impl Settings {
             (env("ISOS_SERVER"), Origin::Env("ISOS_SERVER")),
             (file.server.clone(), file_origin.clone()),
             (here.as_ref().map(|here| here.server.clone()), here_origin.clone()),
+            (joined(&paths.account_file()), Origin::Account(paths.account_file())),
             (joined(&paths.joined_file()), Origin::Joined(paths.joined_file())),
         ]);
         // A token is shown only to the complex that it was written down for, or to the one that

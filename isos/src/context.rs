@@ -7,6 +7,7 @@ use isos_sdk::{Address, Client, ClientError};
 
 use crate::cli::Global;
 use crate::clock;
+use crate::commands::token;
 use crate::config::Settings;
 use crate::exit::{End, Refusal};
 use crate::output::{Mode, Output, ago};
@@ -60,8 +61,11 @@ impl Context {
             let when = ago(now, ticket.expires);
             self.out.note(&format!("the ticket expired {when}: `isos ticket` makes a new one"));
         }
-        let token = self.settings.token.as_ref().map(|token| token.value.as_str());
-        let client = Client::new(&address, token)?;
+        let right = self.settings.token.as_ref().map(|token| token.value.as_str());
+        // Beside a token it says nothing more.
+        let file = self.settings.paths.account_key();
+        let key = if file.exists() { Some(token::read_key(&file)?) } else { None };
+        let client = Client::with_key(&address, right, key)?;
         Ok(self.client.get_or_init(|| client))
     }
 

@@ -8,7 +8,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Work", &["job", "explain"]),
     ("This machine", &["pause", "resume", "policy"]),
     ("Money", &["account", "market", "bank"]),
-    ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "host"]),
+    ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host"]),
     ("This program", &["config", "completions", "man", "help"]),
 ];
 

@@ -69,6 +69,16 @@ impl Paths {
         self.agent_home().join("ticket")
     }
 
+    /// The key by which this machine acts for an account.
+    pub(crate) fn account_key(&self) -> PathBuf {
+        self.state.join("account.key")
+    }
+
+    /// Where the complex of that account is: a ticket without a token.
+    pub(crate) fn account_file(&self) -> PathBuf {
+        self.state.join("account.ticket")
+    }
+
     /// The folder of this machine's agent.
     pub(crate) fn agent_home(&self) -> PathBuf {
         self.state.join("agent")

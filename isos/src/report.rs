@@ -2,11 +2,13 @@
 
 mod account;
 mod agent;
+mod audit;
 mod bank;
 mod explain;
 mod export;
 mod host;
 mod job;
+mod keys;
 mod market;
 mod place;
 mod policy;
@@ -20,13 +22,15 @@ mod trace;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
 pub(crate) use agent::AgentReport;
+pub(crate) use audit::{AuditChecked, AuditList};
 pub(crate) use bank::{
     DepositAddresses, PayoutList, PayoutReport, ProposalReport, Proposals, RailList,
 };
 pub(crate) use explain::ExplainReport;
 pub(crate) use export::{Exported, LedgerHead, Verified};
-pub(crate) use host::{HostList, HostReport};
+pub(crate) use host::{HostKeyRotated, HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
+pub(crate) use keys::{KeyList, KeyRemoved, Phrase, Recovering, RecoveryStopped};
 pub(crate) use market::{
     AskReport, HistoryReport, PricesReport, ReservationList, ReservationReport,
 };

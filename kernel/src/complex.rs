@@ -8,18 +8,21 @@
 
 mod ask;
 mod assured;
+mod audit;
 mod bank;
 mod call;
 mod crowd;
 mod explain;
 mod fit;
 mod job;
+mod keys;
 mod lone;
 mod market;
 mod names;
 mod place;
 mod report;
 mod restore;
+mod rotate;
 mod segment;
 mod session;
 mod settle;
@@ -32,6 +35,7 @@ mod view;
 
 pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use call::{Call, Reply};
+pub use keys::{KeyCall, NewKey, Once};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
 pub use view::TasksOut;
@@ -50,12 +54,14 @@ use isos_base::{
 
 use serde::{Deserialize, Serialize};
 
+use self::audit::Book;
 use self::crowd::{Counted, Crowd};
 use self::job::Job;
+use self::keys::Keys;
 use self::market::{GoodId, Market};
 use self::names::Names;
 use self::place::Sweep;
-use self::session::{Block, Owners, Session};
+use self::session::{Block, Owners, Pass, Session};
 use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
@@ -106,6 +112,15 @@ pub struct Config {
     /// Payouts, deposits, and how many operators make credits.
     #[serde(default)]
     pub bank: BankConfig,
+    /// An account that is asked for with its recovery phrase is given after this time, so that
+    /// those who have its keys can say no.
+    #[serde(default = "recovery_delay")]
+    pub recovery_delay: Span,
+}
+
+/// Long enough to come back from a journey of two days.
+fn recovery_delay() -> Span {
+    Span::secs(2 * 86_400)
 }
 
 impl Default for Config {
@@ -129,6 +144,7 @@ impl Default for Config {
             mature_after: Span::secs(7 * 86_400),
             check_secret: Guid([0; 32]),
             bank: BankConfig::default(),
+            recovery_delay: recovery_delay(),
         }
     }
 }
@@ -156,6 +172,9 @@ pub enum Input {
         hello: Box<Hello>,
         /// The account that its token names, if it showed one; checked by the shell.
         admission: Option<Result<AccountId, String>>,
+        /// The ids of that token.
+        #[serde(default)]
+        ticket: Vec<Vec<u8>>,
     },
     /// A host said something.
     HostSaid {
@@ -282,6 +301,8 @@ pub struct Complex {
     revoked: BTreeMap<Vec<u8>, Time>,
     /// When what has expired of these two is looked for again: timers fire far more often.
     forgets: Time,
+    keys: Keys,
+    book: Book,
     last_job: JobId,
     last_lease: LeaseId,
     last_bill: BillId,
@@ -317,10 +338,9 @@ impl Machine for Complex {
         let expiry = self.ledger.next_expiry();
         let proposal = self.bank.next_expiry();
         let market = self.market.deadline();
-        [self.due.next(), lost, look, bill, sweep, held, self.recheck, expiry, proposal, market]
-            .into_iter()
-            .flatten()
-            .min()
+        let recovery = self.keys.next();
+        let all = [sweep, held, self.recheck, expiry, proposal, market, recovery];
+        [self.due.next(), lost, look, bill].into_iter().chain(all).flatten().min()
     }
 
     fn check_invariants(&self) {
@@ -427,6 +447,8 @@ impl Complex {
             idempotency: BTreeMap::new(),
             forgets: Time(0),
             revoked: BTreeMap::new(),
+            keys: Keys::default(),
+            book: Book::new(None, Vec::new()),
             last_job: JobId(0),
             last_lease: LeaseId(0),
             last_bill: BillId(0),
@@ -446,8 +468,9 @@ impl Complex {
         self.crowd.tell_time(self.now);
         let mut own = std::mem::take(&mut self.scratch);
         match input {
-            Input::HostCame { host, session, address, hello, admission } => {
-                self.host_came(host, session, address, *hello, admission, &mut own);
+            Input::HostCame { host, session, address, hello, admission, ticket } => {
+                let pass = Pass { admission, ticket };
+                self.host_came(host, session, address, *hello, pass, &mut own);
             }
             Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
             Input::HostWent { session } => self.host_went(session),
@@ -527,6 +550,7 @@ impl Complex {
         self.recheck(effects);
         self.post_due_bills(effects);
         self.clear_market(effects);
+        self.recover_due(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         self.expire_proposals(effects);

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
-    AccountView, BarterView, BidRequest, ComplexStatus, CreditReply, Explanation, HostEarnings,
-    HostView, JobView, LeaseView, MarketHistory, Plan, PricesView, ReservationView, ReserveRequest,
+    AccountView, AddKeyRequest, BarterView, BidRequest, ComplexStatus, CreditReply, Explanation,
+    HostEarnings, HostView, JobView, KeyringView, LabelRequest, LeaseView, LoginReply,
+    LoginRequest, MarketHistory, Plan, PricesView, RecoveryReply, ReservationView, ReserveRequest,
     Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
 };
+use isos_base::audit::{AuditRecord, SignedAudit, SignedAuditHead};
+use isos_base::key::{PublicKey, SecretKey};
+use isos_base::keyring::SignedClaim;
 use isos_base::price::Price;
 use isos_base::statement::{SignedHead, SignedStatement};
 use isos_base::trace::TaskTrace;
@@ -61,11 +65,24 @@ impl Client {
     /// # Errors
     /// [`ClientError::Problem`] for a token with characters that no token has.
     pub fn new(address: &Address, token: Option<&str>) -> Result<Self, ClientError> {
+        Self::with_key(address, token, None)
+    }
+
+    /// As [`Client::new`], calling with a key. Where it is one of an account's keys, that is right
+    /// enough: over a ticket without a token, and without one here. A token goes before it.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_key(
+        address: &Address,
+        token: Option<&str>,
+        key: Option<SecretKey>,
+    ) -> Result<Self, ClientError> {
         let (host, own, transport) = match address {
             Address::Http(socket) => (socket.to_string(), None, Transport::Tcp(*socket)),
             Address::Ticket(ticket) => {
                 let own = (!ticket.token.is_empty()).then(|| BASE64URL.encode(&ticket.token));
-                (ticket.complex.to_string(), own, Transport::of_ticket(ticket))
+                (ticket.complex.to_string(), own, Transport::of_ticket(ticket, key))
             }
         };
         let token = token.or(own.as_deref());
@@ -313,6 +330,94 @@ impl Client {
     pub async fn unreserve(&self, id: ReservationId) -> Result<ReservationView, ClientError> {
         let path = format!("/v1/market/reservations/{id}");
         self.json(Call::with(Method::DELETE, path, Payload::Empty)).await
+    }
+
+    /// The keys of an account, and a recovery of it that waits.
+    pub async fn keys(&self, which: &str) -> Result<KeyringView, ClientError> {
+        self.json(Call::get(format!("/v1/accounts/{}/keys", escape(which)))).await
+    }
+
+    /// Adds a key to an account, or sets the one that recovers it.
+    pub async fn add_key(
+        &self,
+        which: &str,
+        request: &AddKeyRequest,
+    ) -> Result<KeyringView, ClientError> {
+        let path = format!("/v1/accounts/{}/keys", escape(which));
+        // The claim in it is good once.
+        self.json(Call::post(path, request, Again::IfUnsent)).await
+    }
+
+    /// Gives a key another label.
+    pub async fn label_key(
+        &self,
+        which: &str,
+        key: &PublicKey,
+        label: &str,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/accounts/{}/keys/{key}", escape(which));
+        let call = Call::post(path, &LabelRequest { label: label.into() }, Again::Yes);
+        self.line.send(&Call { method: Method::PUT, ..call }).await.map(drop)
+    }
+
+    /// Removes a key: it, and what was made with it, is good no more.
+    pub async fn remove_key(&self, which: &str, key: &PublicKey) -> Result<(), ClientError> {
+        let path = format!("/v1/accounts/{}/keys/{key}", escape(which));
+        self.line.send(&Call::with(Method::DELETE, path, Payload::Empty)).await.map(drop)
+    }
+
+    /// Stops a recovery that waits.
+    pub async fn stop_recovery(&self, which: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/accounts/{}/recovery", escape(which));
+        self.line.send(&Call::with(Method::DELETE, path, Payload::Empty)).await.map(drop)
+    }
+
+    /// A short-lived token for a claim that a key has signed.
+    pub async fn login(&self, request: &LoginRequest) -> Result<LoginReply, ClientError> {
+        self.json(Call::post("/v1/login", request, Again::IfUnsent)).await
+    }
+
+    /// Asks for an account with its recovery key.
+    pub async fn recover(&self, claim: &SignedClaim) -> Result<RecoveryReply, ClientError> {
+        self.json(Call::post("/v1/recover", claim, Again::Yes)).await
+    }
+
+    /// Gives a host another key, by a claim of the one before.
+    pub async fn rotate_host(&self, claim: &SignedClaim) -> Result<(), ClientError> {
+        let call = Call::post("/v1/hosts/rotate", claim, Again::Yes);
+        self.line.send(&call).await.map(drop)
+    }
+
+    /// What was done about rights, oldest first: all of it, for operators, or that of an account.
+    pub async fn audit(
+        &self,
+        account: Option<&str>,
+        after: u64,
+        limit: Option<u32>,
+    ) -> Result<Vec<AuditRecord>, ClientError> {
+        let query = query(&[("after", Some(after)), ("limit", limit.map(u64::from))]);
+        let account = account.map(|account| format!("&account={}", escape(account)));
+        self.json(Call::get(format!("/v1/audit{query}{}", account.unwrap_or_default()))).await
+    }
+
+    /// All of the audit log, or all that concerns an account, with the word of the complex: to be
+    /// kept, and checked without it. Not checked here.
+    pub async fn signed_audit(&self, account: Option<&str>) -> Result<SignedAudit, ClientError> {
+        let of = account.map(|account| format!("?account={}", escape(account)));
+        let path = format!("/v1/audit/head{}", of.unwrap_or_default());
+        let signed: SignedAuditHead = self.json(Call::get(path)).await?;
+        let mut records: Vec<AuditRecord> = Vec::new();
+        let last = |records: &[AuditRecord]| records.last().map_or(0, |record| record.seq);
+        while last(&records) < signed.head.last {
+            let before = last(&records);
+            let page = self.audit(account, before, None).await?;
+            // A server that does not go on is not asked for ever.
+            if page.last().is_none_or(|last| last.seq <= before) {
+                break;
+            }
+            records.extend(page.into_iter().filter(|record| record.seq <= signed.head.last));
+        }
+        Ok(SignedAudit { signed, records })
     }
 
     /// Why something is as it is: a job (`42`), a task (`42@7`), or a host.

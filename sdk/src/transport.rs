@@ -31,6 +31,8 @@ pub(crate) enum Transport {
 /// first needed, and the connection again, to whichever server answers, when it has ended.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
+    /// The key to call with; a fresh one, if there is none.
+    key: Option<SecretKey>,
     state: Mutex<LinkState>,
 }
 
@@ -44,10 +46,10 @@ struct LinkState {
 
 impl Transport {
     /// The way that a ticket shows.
-    pub(crate) fn of_ticket(ticket: &Ticket) -> Self {
+    pub(crate) fn of_ticket(ticket: &Ticket, key: Option<SecretKey>) -> Self {
         let peers = ticket.servers.iter().map(PeerAddr::from).collect();
         let state = LinkState { peers, ..LinkState::default() };
-        Self::Quic(Box::new(QuicLink { state: Mutex::new(state) }))
+        Self::Quic(Box::new(QuicLink { key, state: Mutex::new(state) }))
     }
 
     /// A new connection.
@@ -93,7 +95,7 @@ impl QuicLink {
         let endpoint = match &state.endpoint {
             Some(endpoint) => endpoint.clone(),
             None => {
-                let endpoint = bind(&state.peers).await?;
+                let endpoint = bind(&state.peers, self.key.clone()).await?;
                 state.endpoint.insert(endpoint).clone()
             }
         };
@@ -103,11 +105,17 @@ impl QuicLink {
     }
 }
 
-/// The client is nobody in particular: what it may do is in its token, so its key is fresh.
-async fn bind(peers: &[PeerAddr]) -> Result<Endpoint, Cause> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
-    let mut config = EndpointConfig::new(SecretKey::from_bytes(&seed));
+/// Without a key the client is nobody in particular: what it may do is in its token.
+async fn bind(peers: &[PeerAddr], key: Option<SecretKey>) -> Result<Endpoint, Cause> {
+    let key = match key {
+        Some(key) => key,
+        None => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
+            SecretKey::from_bytes(&seed)
+        }
+    };
+    let mut config = EndpointConfig::new(key);
     let here = |address: &SocketAddr| address.is_ipv4() && address.ip().is_loopback();
     if peers.iter().all(|peer| peer.relay.is_none() && peer.addresses.iter().all(here)) {
         config.bind = Some((Ipv4Addr::LOCALHOST, 0).into());

@@ -119,7 +119,7 @@ fn fail(error: biscuit_auth::error::Token) -> TokenError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check, issue};
+    use super::super::{Terms, check, issue};
     use super::*;
     use crate::ids::AccountId;
 
@@ -128,7 +128,10 @@ mod tests {
     }
 
     fn wide() -> Vec<u8> {
-        issue(&key(7), AccountId(100), &Right::ALL, Time(50)).unwrap()
+        let (issued, expires) = (Time(0), Time(50));
+        let account = AccountId(100);
+        let terms = Terms { account, rights: &Right::ALL, issued, expires, key: None };
+        issue(&key(7), &terms).unwrap()
     }
 
     #[test]

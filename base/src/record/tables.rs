@@ -4,13 +4,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Accepted, AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
-    Proposed, ResultBatch, SavedRecord, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    Accepted, AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
+    PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
+    StateChunk, TransferRecord, VoteBatch,
 };
 use crate::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
+use crate::key::PublicKey;
 use crate::market::{MarketRecord, ReservationRecord};
 use crate::time::Time;
 
@@ -51,6 +53,12 @@ pub struct Tables {
     pub markets: BTreeMap<String, MarketRecord>,
     /// Reservations, those that are over too.
     pub reservations: BTreeMap<ReservationId, ReservationRecord>,
+    /// The audit log by position.
+    pub audit: BTreeMap<u64, AuditRecord>,
+    /// Keys of accounts, removed ones too.
+    pub keys: BTreeMap<PublicKey, KeyRecord>,
+    /// What else is known of the rights of accounts.
+    pub keyrings: BTreeMap<AccountId, KeyringRecord>,
 }
 
 impl Tables {
@@ -85,6 +93,9 @@ impl Tables {
             Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
             Change::Market(market) => _ = self.markets.insert(market.class.clone(), *market),
             Change::Reservation(it) => _ = self.reservations.insert(it.id, *it),
+            Change::Audit(record) => append(&mut self.audit, record.seq, *record),
+            Change::Key(key) => _ = self.keys.insert(key.key, *key),
+            Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
         }
     }
 
@@ -132,6 +143,13 @@ impl Tables {
             proposals: self.proposals_of_use(),
             last_payout: self.payouts.last_key_value().map_or(PayoutId(0), |(&id, _)| id),
             last_proposal: self.proposals.last_key_value().map_or(ProposalId(0), |(&id, _)| id),
+            audit_head: self.audit.last_key_value().map(|(&seq, last)| (seq, last.hash)),
+            audit_own: {
+                let own = self.audit.values().filter_map(|it| it.account.zip(it.own));
+                own.collect::<BTreeMap<_, _>>().into_iter().collect()
+            },
+            keys: self.keys.values().filter(|key| key.removed.is_none()).cloned().collect(),
+            keyrings: self.keyrings.values().cloned().collect(),
         }
     }
 

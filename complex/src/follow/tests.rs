@@ -160,8 +160,10 @@ async fn more_requests_than_one_connection_carries_are_passed_on_at_once() {
             let connection = incoming.accept();
             tokio::spawn(async move {
                 let door = Arc::new(Door::new(Limits::default()));
-                let caller =
-                    || Caller { door: door.clone(), address: None, is_server: false, pages: true };
+                let caller = || {
+                    let door = door.clone();
+                    Caller { door, address: None, is_server: false, pages: true, key: None }
+                };
                 http::serve_streams(router, caller, &connection, stopping).await;
             });
         }

@@ -21,8 +21,8 @@ use crate::clock;
 /// Proposals that are shown, ended ones among them.
 const PROPOSALS_SHOWN: u32 = 100;
 
-async fn call(shared: &App, call: BankCall) -> Answer<BankReply> {
-    match shared.core.call(Call::Bank(call)).await? {
+async fn call(shared: &App, who: &Who, call: BankCall) -> Answer<BankReply> {
+    match who.call(shared, Call::Bank(call)).await? {
         Reply::Bank(reply) => Ok(reply),
         _ => odd_reply(),
     }
@@ -62,7 +62,7 @@ pub(super) async fn pay_out(
     }
     let PayoutRequest { amount, to, rail, key } = request;
     let asked = BankCall::Payout { account, amount, rail, to, key };
-    let BankReply::Payout(id) = call(&shared, asked).await? else { return odd_reply() };
+    let BankReply::Payout(id) = call(&shared, &who, asked).await? else { return odd_reply() };
     shared.outbox.asked();
     payout_view(&shared, id).await.map(Json)
 }
@@ -236,7 +236,7 @@ pub(super) async fn approve(
 ) -> Answer<Json<ProposalRecord>> {
     who.needs(Right::Operate)?;
     let (proposal, by) = (ProposalId(proposal), who.0.account);
-    decided(&shared, BankCall::Approve { proposal, by }).await
+    decided(&shared, &who, BankCall::Approve { proposal, by }).await
 }
 
 /// Refuses a proposal, or takes one's own back.
@@ -261,7 +261,7 @@ pub(super) async fn refuse(
 ) -> Answer<Json<ProposalRecord>> {
     who.needs(Right::Operate)?;
     let (proposal, by) = (ProposalId(proposal), who.0.account);
-    decided(&shared, BankCall::Refuse { proposal, by }).await
+    decided(&shared, &who, BankCall::Refuse { proposal, by }).await
 }
 
 /// Proposes how many operators must agree before credits are made.
@@ -286,7 +286,7 @@ pub(super) async fn approvals(
     Json(ApprovalsRequest { approvals }): Json<ApprovalsRequest>,
 ) -> Answer<Json<ProposalRecord>> {
     who.needs(Right::Operate)?;
-    decided(&shared, BankCall::Approvals { approvals, by: who.0.account }).await
+    decided(&shared, &who, BankCall::Approvals { approvals, by: who.0.account }).await
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -327,8 +327,8 @@ pub(super) async fn ledger_head(
     Ok(Json(shared.tokens.sign_ledger(seq, hash, Time(before))))
 }
 
-async fn decided(shared: &App, asked: BankCall) -> Answer<Json<ProposalRecord>> {
-    match call(shared, asked).await? {
+async fn decided(shared: &App, who: &Who, asked: BankCall) -> Answer<Json<ProposalRecord>> {
+    match call(shared, who, asked).await? {
         BankReply::Proposal(proposal) => Ok(Json(*proposal)),
         _ => odd_reply(),
     }
@@ -353,26 +353,24 @@ pub(super) async fn credited(
     }
 }
 
-/// Whether this operator may make a ticket with these rights. Once operators have agreed that
-/// several must agree, nobody makes tokens by which to agree in another's name.
-pub(super) async fn may_make_ticket(
+/// Whether this operator may give these rights to that account, by a ticket or a key. Once
+/// operators have agreed that several must agree, nobody makes another by whom to agree.
+pub(super) async fn may_make_operator(
     shared: &App,
     who: &Who,
-    account: &str,
+    account: Option<AccountId>,
     rights: &[Right],
 ) -> Answer<()> {
-    if !rights.contains(&Right::Operate) {
+    if !rights.contains(&Right::Operate) || account == Some(who.0.account) {
         return Ok(());
     }
-    let name = account.to_owned();
-    let look = move |complex: &mut Complex, _| (complex.approvals(), complex.account_named(&name));
-    let ((approvals, sealed), account) = shared.core.query(look).await?;
-    if !sealed || account == Some(who.0.account) {
+    let (approvals, sealed) = shared.core.query(|complex, _| complex.approvals()).await?;
+    if !sealed {
         return Ok(());
     }
     let message = format!(
         "{approvals} operators must agree here, so none makes another one alone: agree to `isos \
-         bank mint approvals 1` first, make the ticket, and agree to {approvals} again"
+         bank mint approvals 1` first, do this, and agree to {approvals} again"
     );
     let code = isos_base::api::ProblemCode::Refused;
     Err(isos_base::api::Problem::new(code, message).into())

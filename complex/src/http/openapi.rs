@@ -13,7 +13,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{Failure, bank, jobs, market, objects, others, pages, ranges, results, trace};
+use super::{
+    Failure, audit, bank, jobs, keys, market, objects, others, pages, ranges, results, tickets,
+    trace,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -74,8 +77,18 @@ use super::{Failure, bank, jobs, market, objects, others, pages, ranges, results
         bank::approve,
         bank::refuse,
         bank::approvals,
-        others::ticket,
-        others::revoke,
+        keys::list,
+        keys::add,
+        keys::label,
+        keys::remove,
+        keys::stop_recovery,
+        keys::login,
+        keys::recover,
+        keys::rotate_host,
+        audit::list,
+        audit::head,
+        tickets::make,
+        tickets::revoke,
         others::explain,
         document,
         pages::healthz,

@@ -3,28 +3,22 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use isos_base::api::{
-    AccountView, ComplexStatus, CreditReply, Explanation, HostEarnings, HostView, Statement,
-    TicketReply, TicketRequest, WhoAmI,
+    AccountView, ComplexStatus, CreditReply, Explanation, HostEarnings, HostView, Statement, WhoAmI,
 };
-use isos_base::capability::{self, Right};
+use isos_base::capability::Right;
 use isos_base::statement::SignedHead;
-use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, Span, TaskId};
+use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, TaskId, Time};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
 use super::jobs::page;
 use super::redone::Redone;
-use super::{Answer, App, AppState, Visit, Who, failures, not_found, unreadable, usage};
-use crate::auth::lacks;
+use super::{Answer, App, AppState, Who, failures, not_found, unreadable, usage};
 use crate::clock;
-use crate::server::make_ticket;
 use crate::statement::Lines;
 
-/// A ticket lasts this long at the most.
-const TICKET_FOR_MAX: Span = Span::secs(366 * 86_400);
 /// Lines of a statement that are sent at once.
 const LINES_MAX: u32 = 10_000;
 /// Hosts of an account whose earnings are summed at once.
@@ -58,7 +52,9 @@ pub(super) async fn whoami(State(shared): AppState, who: Who) -> Answer<Json<Who
     let view = shared.core.query(move |complex, _| complex.account_view(account)).await?;
     let account = view.ok_or_else(|| not_found(format!("account {account}")))?;
     let rights = who.0.rights.iter().map(|right| right.name().to_owned()).collect();
-    Ok(Json(WhoAmI { account, rights, expires: Some(who.0.expires) }))
+    // A key has no end.
+    let expires = Some(who.0.expires).filter(|expires| *expires < Time(u64::MAX));
+    Ok(Json(WhoAmI { account, rights, expires }))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -147,10 +143,10 @@ pub(super) async fn accounts(State(shared): AppState, who: Who) -> Answer<Json<V
     Ok(Json(shared.core.query(|complex, _| complex.account_views().collect()).await?))
 }
 
-/// The account that `text` names, if this token may see it: its own with the right to read or to
-/// join, since whoever earns may know what; anybody's with the right to operate.
+/// The account that `text` names, if this token may see it: its own with the right to read, to
+/// manage, or to join, since whoever earns may know what; anybody's with the right to operate.
 pub(super) async fn account_id(shared: &App, who: &Who, text: &str) -> Answer<AccountId> {
-    if !who.0.may(Right::Join) {
+    if !who.0.may(Right::Join) && !who.0.may(Right::Manage) {
         who.needs(Right::Read)?;
     }
     let id = match (text, text.parse()) {
@@ -283,8 +279,7 @@ pub(super) async fn earnings(
 ) -> Answer<Json<Vec<HostEarnings>>> {
     let id = account_id(&shared, &who, &text).await?;
     let look = move |complex: &mut Complex, _| {
-        let hosts = complex.hosts_of(id).take(HOSTS_MAX);
-        hosts.map(|host| (host.id, host.spec.name)).collect::<Vec<_>>()
+        complex.keys_of_hosts(id).take(HOSTS_MAX).collect::<Vec<_>>()
     };
     let _scan = who.scan(&shared).await?;
     let mut all = Vec::new();
@@ -345,88 +340,7 @@ pub(super) async fn credits(
     let account = account_id(&shared, &who, &text).await?;
     let Credits { amount, why, key } = credits;
     let call = Call::Mint { account, amount, why, key, by: who.0.account };
-    super::bank::credited(&shared, account, shared.core.call(call).await?).await
-}
-
-/// Makes a ticket, and its account if there is none of this name.
-///
-/// Needs the right `operate`.
-#[utoipa::path(
-    post,
-    path = "/v1/tickets",
-    operation_id = "makeTicket",
-    tag = "accounts",
-    request_body = TicketRequest,
-    responses(
-        (status = 200, body = TicketReply, description = "The ticket"),
-        (status = 400, response = super::Failure),
-        (status = 409, response = super::Failure),
-    ),
-)]
-pub(super) async fn ticket(
-    State(shared): AppState,
-    who: Who,
-    Json(request): Json<TicketRequest>,
-) -> Answer<Json<TicketReply>> {
-    who.needs(Right::Operate)?;
-    let rights: Result<Vec<Right>, _> = request.rights.iter().map(|text| text.parse()).collect();
-    let rights = rights.map_err(|error: isos_base::ids::ParseIdError| usage(error.to_string()))?;
-    if rights.is_empty() {
-        return Err(usage("a ticket needs at least one right: join, submit, read, operate"));
-    }
-    if request.valid == Span::ZERO || request.valid > TICKET_FOR_MAX {
-        return Err(usage(format!("a ticket is valid for 1s to {TICKET_FOR_MAX}")));
-    }
-    super::bank::may_make_ticket(&shared, &who, &request.account, &rights).await?;
-    Ok(Json(make_ticket(&shared, &request.account, &rights, request.valid).await?))
-}
-
-/// A token that is to be good no more.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Revocation {
-    /// The token's text.
-    token: String,
-}
-
-/// Revokes a token, and all that were made from it.
-///
-/// Needs the right `operate`, or the token itself, or one that it was made from. Hosts that came
-/// with it are disconnected.
-#[utoipa::path(
-    post,
-    path = "/v1/tokens/revoke",
-    operation_id = "revokeToken",
-    tag = "accounts",
-    request_body = Revocation,
-    responses(
-        (status = 200, description = "It is good no more"),
-        (status = 400, response = super::Failure),
-    ),
-)]
-pub(super) async fn revoke(
-    State(shared): AppState,
-    who: Who,
-    visit: Option<axum::Extension<Visit>>,
-    Json(Revocation { token }): Json<Revocation>,
-) -> Answer<StatusCode> {
-    let bytes = capability::from_text(token.trim());
-    let bytes = bytes.ok_or_else(|| usage("this is not the text of a token"))?;
-    // It costs signatures, like any other token.
-    let limited = visit.map_or(Ok(()), |visit| shared.door.token(visit.origin));
-    limited.map_err(|refused| super::Failure(refused.into()))?;
-    let target = shared.tokens.check(&bytes, clock::now());
-    let target = target.map_err(|error| usage(error.to_string()))?;
-    // Ids stand in the order of making: whoever holds a token may revoke what was made from it.
-    if !who.is_operator() && !target.revocation_ids.starts_with(&who.0.revocation_ids) {
-        return Err(super::Failure(lacks(Right::Operate)));
-    }
-    let id = target.revocation_ids.last().cloned();
-    let id = id.ok_or_else(|| usage("this token has no id to revoke it by"))?;
-    let call = Call::RevokeToken { id: id.clone(), until: target.expires };
-    shared.core.call(call).await?;
-    shared.guests.revoked(&id);
-    Ok(StatusCode::OK)
+    super::bank::credited(&shared, account, who.call(&shared, call).await?).await
 }
 
 /// Gives all reasons why a job, task, host, account or price is as it is.

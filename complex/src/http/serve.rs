@@ -95,8 +95,8 @@ pub(crate) async fn listen(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let caller =
-            Caller { door: door.clone(), address: Some(address), is_server: false, pages: true };
+        let (address, door) = (Some(address), door.clone());
+        let caller = Caller { door, address, is_server: false, pages: true, key: None };
         let (router, stopping) = (router.clone(), stopping.clone());
         tokio::spawn(async move {
             converse(stream, caller, router, stopping).await;
@@ -138,6 +138,7 @@ pub(crate) async fn serve_quic(shared: App, connection: Connection) {
         address,
         is_server: servers.borrow().iter().any(|server| server.key == remote),
         pages: false,
+        key: Some(remote),
     };
     serve_streams(router(shared), caller, &connection, stopping).await;
 }

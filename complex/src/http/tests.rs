@@ -101,7 +101,8 @@ async fn a_job_that_ends_while_its_watcher_looks_it_up_ends_the_stream() {
     let watch = || {
         let rights = vec![Right::Operate];
         let revocation_ids = Vec::new();
-        let who = Who(Holder { account: job.account, rights, expires: Time(0), revocation_ids });
+        let (account, expires, issued) = (job.account, Time(0), Time(0));
+        let who = Who(Holder { account, rights, expires, issued, key: None, revocation_ids });
         let events = jobs::events(State(shared.clone()), who, extract::Path(job.id.0));
         async { events.await.map_err(|failure| failure.0).unwrap().into_response().into_body() }
     };
@@ -233,8 +234,18 @@ async fn a_revoked_token_is_good_for_nothing_and_its_host_is_sent_away() {
     let (status, answer) = world.json("POST /v1/tokens/revoke", &token, &body).await;
     assert_eq!(status, 200, "its holder may: {answer}");
 
+    let told = async {
+        while let Ok(Some(frame)) = stream.receiver.recv::<ToHost>().await {
+            if let ToHost::Refused(Refusal::BadTicket(why)) = frame {
+                return Some(why);
+            }
+        }
+        None
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert!(told.is_some_and(|why| why.contains("revoked")), "it is told why");
     let closed = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();
-    assert!(matches!(&closed, Closed::ByPeer { reason, .. } if reason == "the token was revoked"));
+    assert!(matches!(&closed, Closed::ByPeer { .. }), "{closed:?}");
     let (status, answer) = world.json("GET /v1/whoami", &token, "").await;
     assert_eq!(status, 403);
     assert!(answer.contains("the token was revoked"), "{answer}");
@@ -243,6 +254,12 @@ async fn a_revoked_token_is_good_for_nothing_and_its_host_is_sent_away() {
     stream.sender.send(&hello(Some(&token))).await.unwrap();
     let refused = Some(ToHost::Refused(Refusal::BadTicket("the token was revoked".into())));
     assert_eq!(stream.receiver.recv::<ToHost>().await.unwrap(), refused);
+    let again = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = again.open().await.unwrap();
+    stream.sender.send(&hello(None)).await.unwrap();
+    let refused = stream.receiver.recv::<ToHost>().await.unwrap();
+    let is_out = matches!(&refused, Some(ToHost::Refused(Refusal::BadTicket(_))));
+    assert!(is_out, "its key alone does not let it back: {refused:?}");
     let known = HostId(host.public());
     let view = world.json(&format!("GET /v1/hosts/{known}"), &world.operator(), "").await;
     assert_eq!(view.0, 200, "what it has earned stays");

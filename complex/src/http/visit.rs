@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, HeaderName, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use isos_base::AccountId;
+use isos_base::key::PublicKey;
 use isos_base::rate::Origin;
 
 use super::Failure;
@@ -24,6 +25,8 @@ use crate::door::{Door, Share};
 /// again, so that servers which disagree about the leader do not send it round in circles. Says for
 /// whom: an address, or [`RELAYED`].
 pub(crate) const PASSED_ON: HeaderName = HeaderName::from_static("isos-passed-on");
+/// Whose request was passed on: the key that the client's connection has proven, if it has one.
+pub(crate) const PASSED_KEY: HeaderName = HeaderName::from_static("isos-passed-key");
 /// The client came through a relay.
 pub(crate) const RELAYED: &str = "relayed";
 
@@ -43,6 +46,8 @@ pub(crate) struct Caller {
     pub(crate) is_server: bool,
     /// Whether it may have the pages for operators: who calls on the TCP socket.
     pub(crate) pages: bool,
+    /// The key that the connection has proven, if it has.
+    pub(crate) key: Option<PublicKey>,
 }
 
 /// Who sent a request, for its handlers.
@@ -50,13 +55,15 @@ pub(crate) struct Caller {
 pub(crate) struct Visit {
     pub(crate) address: Option<IpAddr>,
     pub(crate) origin: Origin,
+    /// The key of who sent it, proven by the connection.
+    pub(crate) key: Option<PublicKey>,
     /// The account's part; it is given back when the answer has been sent.
     share: Arc<OnceLock<Share<AccountId>>>,
 }
 
 impl Visit {
     fn of(caller: &Caller, headers: &HeaderMap) -> Self {
-        let mut address = caller.address;
+        let (mut address, mut key) = (caller.address, caller.key);
         let mut origin = match address {
             Some(address) if caller.pages => caller.door.http_origin(address),
             address => Origin::of(address),
@@ -64,10 +71,12 @@ impl Visit {
         if caller.is_server
             && let Some(of) = headers.get(PASSED_ON)
         {
-            address = of.to_str().ok().and_then(|text| text.parse().ok());
+            let text = |value: &HeaderValue| value.to_str().ok().map(ToOwned::to_owned);
+            address = text(of).and_then(|text| text.parse().ok());
             origin = if of == PROXIED { Origin::Proxy } else { Origin::of(address) };
+            key = headers.get(PASSED_KEY).and_then(text).and_then(|text| text.parse().ok());
         }
-        Self { address, origin, share: Arc::default() }
+        Self { address, origin, key, share: Arc::default() }
     }
 
     /// Takes the account's part for as long as the request lasts.
@@ -128,8 +137,6 @@ impl HttpBody for Held {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
     use crate::Limits;
 
@@ -137,15 +144,22 @@ mod tests {
     fn only_a_server_of_the_complex_is_believed_for_whom_it_asks() {
         let door = Arc::new(Door::new(Limits::default()));
         let address = Some([192, 0, 2, 1].into());
-        let origin = |is_server: bool, of: &'static str| {
-            let caller = Caller { door: door.clone(), address, is_server, pages: true };
-            let headers = [(PASSED_ON, HeaderValue::from_static(of))].into_iter().collect();
-            Visit::of(&caller, &headers).origin
+        let (own, other) = (PublicKey([1; 32]), PublicKey([2; 32]));
+        let visit = |is_server: bool, of: &'static str, headers: Option<PublicKey>| {
+            let key = Some(own);
+            let caller = Caller { door: door.clone(), address, is_server, pages: true, key };
+            let key = headers.map(|key| HeaderValue::from_str(&key.to_string()).unwrap());
+            let key = key.map(|key| (PASSED_KEY, key));
+            let headers = [(PASSED_ON, HeaderValue::from_static(of))].into_iter().chain(key);
+            let visit = Visit::of(&caller, &headers.collect());
+            (visit.origin, visit.key)
         };
-        assert_eq!(origin(false, "192.0.2.9"), Origin::V4([192, 0, 2, 1]));
-        assert_eq!(origin(true, "192.0.2.9"), Origin::V4([192, 0, 2, 9]));
-        assert_eq!(origin(true, RELAYED), Origin::Relayed);
-        assert_eq!(origin(true, PROXIED), Origin::Proxy);
+        let here = Origin::V4([192, 0, 2, 1]);
+        assert_eq!(visit(false, "192.0.2.9", Some(other)), (here, Some(own)));
+        let there = Origin::V4([192, 0, 2, 9]);
+        assert_eq!(visit(true, "192.0.2.9", Some(other)), (there, Some(other)));
+        assert_eq!(visit(true, RELAYED, None), (Origin::Relayed, None), "not the server's own");
+        assert_eq!(visit(true, PROXIED, None), (Origin::Proxy, None));
     }
 
     #[test]
@@ -154,7 +168,7 @@ mod tests {
         let door = Arc::new(Door::new(limits));
         let address = Some([127, 0, 0, 1].into());
         let let_in = |pages: bool| {
-            let caller = Caller { door: door.clone(), address, is_server: false, pages };
+            let caller = Caller { door: door.clone(), address, is_server: false, pages, key: None };
             let visit = Visit::of(&caller, &HeaderMap::new());
             (0..1_000).filter(|_| door.request(visit.origin).is_ok()).count()
         };

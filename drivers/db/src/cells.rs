@@ -239,6 +239,14 @@ impl<'r> Reader<'r> {
         self.array().map(Guid)
     }
 
+    pub(crate) fn maybe_guid(&mut self) -> Result<Option<Guid>, BadRow> {
+        Ok(self.maybe_array()?.map(Guid))
+    }
+
+    pub(crate) fn maybe_host(&mut self) -> Result<Option<HostId>, BadRow> {
+        Ok(self.maybe_array()?.map(|key| HostId(PublicKey(key))))
+    }
+
     pub(crate) fn host(&mut self) -> Result<HostId, BadRow> {
         self.array().map(|key| HostId(PublicKey(key)))
     }

@@ -77,6 +77,9 @@ async fn write(
         payouts,
         proposals,
         reservations,
+        audit,
+        keys,
+        keyrings,
         results_dropped,
         forget,
     } = group;
@@ -116,6 +119,9 @@ async fn write(
     to.put(proposals.values()).await?;
     to.put(markets.values()).await?;
     to.put(reservations.values()).await?;
+    to.put(audit.values()).await?;
+    to.put(keys.values()).await?;
+    to.put(keyrings.values()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
+use isos_base::key::PublicKey;
 use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, StateChunk,
-    TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
+    JobRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch,
+    SavedRecord, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -45,6 +46,9 @@ pub(crate) struct Group {
     pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
     pub(crate) markets: BTreeMap<String, MarketRecord>,
     pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
+    pub(crate) audit: BTreeMap<u64, AuditRecord>,
+    pub(crate) keys: BTreeMap<PublicKey, KeyRecord>,
+    pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -92,6 +96,13 @@ impl Group {
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
+            Change::Audit(record) => {
+                append(&mut self.audit, record.seq, *record, |record| {
+                    format!("audit record {}", record.seq)
+                })?;
+            }
+            Change::Key(key) => drop(self.keys.insert(key.key, *key)),
+            Change::Keyring(keyring) => drop(self.keyrings.insert(keyring.account, *keyring)),
         }
         Ok(())
     }
@@ -117,6 +128,9 @@ impl Group {
             payouts,
             proposals,
             reservations,
+            audit,
+            keys,
+            keyrings,
             results_dropped,
             forget,
         } = self;
@@ -138,6 +152,9 @@ impl Group {
             && proposals.is_empty()
             && markets.is_empty()
             && reservations.is_empty()
+            && audit.is_empty()
+            && keys.is_empty()
+            && keyrings.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

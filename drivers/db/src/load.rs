@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use crate::error::ReadError;
 use crate::place::Place;
 use crate::read::{Lookup, Source};
-use crate::rows::{Record, highest, last_batch, ledger_head};
+use crate::rows::{Record, audit_head, audit_own, highest, last_batch, ledger_head};
 use crate::sql::Readers;
 use crate::table::Table;
 
@@ -68,6 +68,18 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
             let last = from.rows(sql, Lookup::default(), last_batch).await?;
             last.into_iter().map(|(job, batch)| (job, batch.map_or(0, |batch| batch + 1))).collect()
         },
+        audit_head: {
+            let sql = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1";
+            from.rows(sql, Lookup::default(), audit_head).await?.pop()
+        },
+        audit_own: {
+            let sql = "SELECT account, own FROM audit WHERE seq IN \
+                       (SELECT max(seq) FROM audit WHERE account IS NOT NULL GROUP BY account) \
+                       ORDER BY account";
+            from.rows(sql, Lookup::default(), audit_own).await?
+        },
+        keys: from.all("WHERE removed IS NULL ORDER BY key").await?,
+        keyrings: from.all("ORDER BY account").await?,
     };
     let ended = transaction.end().await;
     ended.map_err(|error| ReadError::sql(place, error))?;

@@ -7,6 +7,8 @@ mod market;
 mod reason;
 mod saved;
 
+mod rights;
+
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
 use isos_base::price::Price;
@@ -19,6 +21,7 @@ use isos_base::time::Time;
 use isos_base::units::{Fuel, MicroCredits};
 
 use self::reason::{kind, reason, reason_of};
+pub(crate) use self::rights::{audit_head, audit_own};
 use crate::cells::{BadRow, Binder, Reader, transfer_bytes};
 use crate::sql::Row;
 use crate::table::{Again, Table};
@@ -89,8 +92,21 @@ impl Record for HostRecord {
     const TABLE: Table = Table {
         name: "hosts",
         columns: &[
-            "id", "account", "name", "good", "bad", "lost", "barred", "joined", "seen", "spec",
-            "passed", "results",
+            "id",
+            "account",
+            "name",
+            "good",
+            "bad",
+            "lost",
+            "barred",
+            "joined",
+            "seen",
+            "spec",
+            "passed",
+            "results",
+            "ticket",
+            "no_work",
+            "successor",
         ],
         key: 1,
         again: Again::Replace,
@@ -110,6 +126,9 @@ impl Record for HostRecord {
         to.packed(&self.spec);
         to.number(self.trust.passed);
         to.number(self.trust.results);
+        to.maybe_packed((!self.ticket.is_empty()).then_some(&self.ticket));
+        to.flag(self.suspended);
+        to.maybe_bytes(self.successor.map(|next| next.0.0));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -127,6 +146,9 @@ impl Record for HostRecord {
             seen: from.time()?,
             spec: from.packed()?,
             trust: Trust { passed: from.number()?, results: from.number()? },
+            ticket: from.maybe_packed()?.unwrap_or_default(),
+            suspended: from.flag()?,
+            successor: from.maybe_host()?,
         })
     }
 }

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "first",
@@ -61,6 +61,12 @@ const MIGRATIONS: [Migration; 7] = [
         version: 7,
         name: "market",
         text: include_str!("../migrations/0007_market.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 8,
+        name: "rights",
+        text: include_str!("../migrations/0008_rights.sql"),
         only_postgres: false,
     },
 ];

@@ -159,7 +159,7 @@ impl Clients {
     }
 
     /// The strangers, if it is time to ask for them again.
-    fn to_ask_for(&mut self) -> Vec<(ConnectionId, PublicKey)> {
+    fn whom_to_ask(&mut self) -> Vec<(ConnectionId, PublicKey)> {
         let now = Instant::now();
         if self.asked.is_some_and(|asked| now.duration_since(asked) < limits::RELAY_ASK_AGAIN) {
             return Vec::new();
@@ -189,7 +189,7 @@ where
 {
     /// Whoever has become known since it came takes no stranger's place any more.
     async fn look_again(&self) {
-        let strangers = self.clients().to_ask_for();
+        let strangers = self.clients().whom_to_ask();
         for (id, key) in strangers {
             if (self.admission)(key, None).await == Guest::Known {
                 self.clients().strangers.remove(&id);
@@ -206,7 +206,7 @@ where
     async fn on_connect(&self, request: &ClientRequest) -> Access {
         let deny = |reason: &str| Access::Deny { reason: Some(reason.into()) };
         let (id, key) = (request.connection_id(), PublicKey(*request.endpoint_id().as_bytes()));
-        let guest = (self.admission)(key, request.auth_token().map(Into::into)).await;
+        let guest = (self.admission)(key, request.auth_token()).await;
         if guest == Guest::Unwanted {
             return deny("this relay serves the hosts and buyers of its complex only");
         }

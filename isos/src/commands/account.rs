@@ -1,6 +1,9 @@
 //! `isos account`: what there is, what is held, and what moved.
 
 mod export;
+mod keys;
+
+pub(crate) use keys::claim;
 
 use isos_agent::Order;
 use isos_base::MicroCredits;
@@ -74,6 +77,16 @@ pub(crate) enum Command {
         #[arg(value_name = "ACCOUNT", default_value = "me")]
         account: String,
     },
+    /// Its keys: whoever has one acts for it, without a token
+    #[command(subcommand)]
+    Key(keys::Command),
+    /// A phrase that gives the account back when all keys are lost
+    #[command(subcommand)]
+    Recovery(keys::Recovery),
+    /// Ask for an account by its recovery phrase: this machine's key becomes its only one
+    Recover(keys::RecoverArgs),
+    /// Print a short-lived token for this machine's key, for programs that use the HTTP API
+    Login(keys::LoginArgs),
     /// List all accounts (operators)
     List,
     /// Give credits to an account (operators); a proposal where several must agree
@@ -100,6 +113,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Verify(args) => return export::verify(&args, context),
         Command::Export(args) => return export::export(&args, context).await,
         Command::Head(args) => return export::head(&args, context).await,
+        Command::Key(command) => return keys::run(command, context).await,
+        Command::Recovery(command) => return keys::recovery(command, context).await,
+        Command::Recover(args) => return keys::recover(args, context).await,
+        Command::Login(args) => return keys::login(args, context).await,
         Command::Show { account } => {
             let client = context.client()?;
             let view = client.account(&account).await?;

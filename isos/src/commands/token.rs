@@ -27,7 +27,7 @@ pub(crate) enum Command {
         /// The account that it is for; made if there is none [default: one's own]
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
-        /// What it allows: join, submit, read
+        /// What it allows: join, submit, read, manage
         #[arg(long, value_name = "RIGHT,...", value_delimiter = ',', default_value = "submit")]
         rights: Vec<String>,
         /// For how long
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Attenuate {
         #[command(flatten)]
         which: Which,
-        /// Only these rights: join, submit, read
+        /// Only these rights: join, submit, read, manage
         #[arg(long, value_name = "RIGHT,...", value_delimiter = ',')]
         rights: Option<Vec<Right>>,
         /// Only for so long
@@ -178,7 +178,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
     Ok(End::Ok)
 }
 
-fn make_key(path: &Path) -> anyhow::Result<SecretKey> {
+pub(crate) fn make_key(path: &Path) -> anyhow::Result<SecretKey> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let write = || {
@@ -190,7 +190,7 @@ fn make_key(path: &Path) -> anyhow::Result<SecretKey> {
     Ok(SecretKey::from_bytes(&bytes))
 }
 
-fn read_key(path: &Path) -> anyhow::Result<SecretKey> {
+pub(crate) fn read_key(path: &Path) -> anyhow::Result<SecretKey> {
     let read = || -> std::io::Result<(u32, Vec<u8>)> {
         let file = std::fs::File::open(path)?;
         let mode = file.metadata()?.mode();

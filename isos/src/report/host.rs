@@ -1,5 +1,6 @@
 //! Hosts.
 
+use isos_base::HostId;
 use isos_base::api::{HostState, HostView};
 use serde_json::{Value, json};
 
@@ -141,5 +142,34 @@ impl Report for HostList {
         for host in &self.0 {
             page.line(host.id.to_string());
         }
+    }
+}
+
+/// A host has another key.
+#[derive(Debug)]
+pub(crate) struct HostKeyRotated {
+    /// The key before.
+    pub(crate) old: HostId,
+    /// The key now.
+    pub(crate) new: HostId,
+}
+
+impl Report for HostKeyRotated {
+    fn kind(&self) -> &'static str {
+        "host_key_rotated"
+    }
+
+    fn text(&self, page: &mut Page) {
+        page.line(format!("this host has the key {} now", self.new));
+        page.toned(Tone::Dim, format!("{} is good for nothing any more", self.old));
+        page.toned(Tone::Dim, "Go on with `isos join`.");
+    }
+
+    fn json(&self) -> Value {
+        json!({ "old": self.old, "new": self.new })
+    }
+
+    fn quiet(&self, page: &mut Page) {
+        page.line(self.new.to_string());
     }
 }

@@ -9,7 +9,9 @@ use isos_base::capability::{self, Right};
 use isos_base::price::Price;
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_complex::rail::RailSpec;
-use isos_complex::{Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned};
+use isos_complex::{
+    EarlierKey, Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned,
+};
 use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config, Pricing};
 use isos_kernel::market::Band;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,12 @@ pub(crate) struct ServerArgs {
     /// at the first start.
     #[arg(long, value_name = "FILE")]
     pub(crate) complex_key: Option<PathBuf>,
+    /// File of the key that this server had before: who knows it by no other finds it by that.
+    #[arg(long, value_name = "FILE", requires = "earlier_listen")]
+    pub(crate) earlier_key: Option<PathBuf>,
+    /// The UDP address that tickets name with the key before.
+    #[arg(long, value_name = "ADDR", requires = "earlier_key")]
+    pub(crate) earlier_listen: Option<SocketAddr>,
     /// Credits that a new account starts with.
     #[arg(long, value_name = "CREDITS", default_value = "10")]
     pub(crate) welcome: MicroCredits,
@@ -78,6 +86,10 @@ pub(crate) struct ServerArgs {
     /// Polls a second of all other idle hosts together: the more hosts, the longer each sleeps.
     #[arg(long, value_name = "N", default_value_t = Config::default().polls_per_second_max)]
     pub(crate) polls_per_second: u32,
+    /// Who asks for an account with its recovery phrase gets it after this time, in which those who
+    /// have its keys see it and can say no.
+    #[arg(long, value_name = "TIME", default_value_t = Config::default().recovery_delay)]
+    pub(crate) recovery_delay: Span,
     /// Write down what the server is told and decides, for `isos replay`; a number is added to the
     /// name if the file is there.
     #[arg(long, value_name = "FILE")]
@@ -173,6 +185,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
             0 => u64::MAX,
             max => max,
         },
+        recovery_delay: args.recovery_delay,
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         bank: BankConfig {
             payout_min: args.payout_min,
@@ -182,6 +195,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         },
         ..Config::default()
     };
+    let earlier = args.earlier_key.zip(args.earlier_listen);
     let home = paths.complex_home();
     let config = ServerConfig {
         home: home.clone(),
@@ -198,6 +212,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         limits: args.limits.of_server(),
         journal: args.journal.map(|file| JournalConfig { file, max: args.journal_max }),
         rails: args.rails,
+        earlier: earlier.map(|(file, listen)| EarlierKey { file, listen }),
         test_world: args.test_world,
         kernel,
     };

@@ -56,10 +56,16 @@ impl Survey {
 }
 
 impl Host {
+    /// Whether it gets no work, wherever it is.
+    pub(super) fn is_out(&self) -> bool {
+        let record = &self.record;
+        record.barred.is_some() || record.suspended || record.successor.is_some()
+    }
+
     /// Whether it is there, or was lately. Right after a restart all are.
     pub(super) fn is_around(&self, now: Time, back_by: Time) -> bool {
         let was_seen = self.session.is_some() || self.record.seen + AWAY_AFTER > now;
-        self.record.barred.is_none() && (was_seen || now < back_by)
+        !self.is_out() && (was_seen || now < back_by)
     }
 
     /// Takes down what it offers as long as it does: called before that changes, and after.

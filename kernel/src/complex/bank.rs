@@ -15,6 +15,7 @@ mod view;
 use std::collections::{BTreeMap, VecDeque};
 
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::audit::Deed;
 use isos_base::record::system::{self, Edge};
 use isos_base::record::{
     Change, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Snapshot,
@@ -361,6 +362,8 @@ impl Complex {
         };
         effects.push(Effect::Keep(Change::Payout(Box::new(record.clone()))));
         self.bank.lately.entry(account).or_default().push_back((self.now, id, amount));
+        let (rail, to) = (record.rail.clone(), record.to.clone());
+        self.audit(Some(account), Deed::PayoutAsked { payout: id, amount, rail, to }, effects);
         self.bank.waiting.insert(id, record);
         self.remember(account, key, request, JobId(id.0), effects);
         Ok(id)
@@ -454,7 +457,12 @@ impl Complex {
         {
             lately.retain(|&(_, payout, _)| payout != id);
         }
+        let PayoutRecord { account, amount, state, ref answer, .. } = record;
+        let paid = state == PayoutState::Paid;
+        let answer = answer.clone().unwrap_or_default();
+        let deed = Deed::PayoutEnded { payout: id, amount, paid, answer };
         effects.push(Effect::Keep(Change::Payout(Box::new(record))));
+        self.audit(Some(account), deed, effects);
         Ok(())
     }
 
@@ -503,7 +511,14 @@ impl Complex {
             };
             Problem::new(ProblemCode::Refused, message)
         })?;
+        // The same once more changes nothing.
+        let is_new = !changes.is_empty();
         effects.extend(changes.into_iter().map(Effect::Keep));
+        if is_new {
+            let (transfer, _) = self.ledger.head();
+            let (rail, id) = (rail.name, id.to_owned());
+            self.audit(Some(account), Deed::Deposited { amount, rail, id, transfer }, effects);
+        }
         Ok(())
     }
 

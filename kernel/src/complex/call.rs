@@ -1,13 +1,15 @@
 //! What can be asked of a complex, and what it answers.
 
 use isos_base::api::{AccountView, JobView};
+use isos_base::audit::Actor;
 use isos_base::job::JobSpec;
+use isos_base::key::PublicKey;
 use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
 use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{BankCall, BankReply, Wish};
+use super::{BankCall, BankReply, KeyCall, Wish};
 
 /// What can be asked for. Rights have been checked by the shell.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,9 +88,28 @@ pub enum Call {
         id: Vec<u8>,
         /// When it would have expired anyway.
         until: Time,
+        /// Whose it is.
+        #[serde(default)]
+        account: Option<AccountId>,
     },
     /// Something of the bank.
     Bank(BankCall),
+    /// As the inner one, by somebody who is known: what is written down of it says by whom.
+    By {
+        /// Who asks.
+        by: Actor,
+        /// What for.
+        call: Box<Self>,
+    },
+    /// A server begins to lead.
+    Lead {
+        /// Its own key.
+        server: PublicKey,
+        /// Its settings that matter, for people.
+        settings: String,
+    },
+    /// About keys of accounts, and what is made with them.
+    Keys(KeyCall),
 }
 
 /// The answer to a [`Call`] that was carried out.
@@ -108,4 +129,11 @@ pub enum Reply {
     Done,
     /// What the bank says.
     Bank(BankReply),
+    /// An account will be recovered.
+    Recovery {
+        /// Which.
+        account: AccountId,
+        /// When.
+        due: Time,
+    },
 }

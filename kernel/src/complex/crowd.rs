@@ -25,6 +25,9 @@ const HOSTS_LOOKED_AT_MAX: usize = 1_024;
 /// Places (an owner, a network) that one question looks at.
 const PLACES_LOOKED_AT_MAX: usize = 4_096;
 
+/// Why a host gets no work under a key that was replaced.
+pub(super) const REPLACED: &str = "its key was replaced";
+
 /// An owner and the network of one of its hosts: who is a stranger to whom follows from it.
 pub(super) type Place = (AccountId, Option<Block>);
 
@@ -50,6 +53,12 @@ enum Presence {
 impl Host {
     /// Why it gets no work, wherever it is and whatever it offers.
     fn kept_out(&self) -> Option<String> {
+        if self.record.successor.is_some() {
+            return Some(REPLACED.to_owned());
+        }
+        if self.record.suspended {
+            return Some("the ticket by which it came was revoked".to_owned());
+        }
         self.record.barred.as_ref().map(|why| format!("barred: {why}"))
     }
 }

@@ -13,7 +13,7 @@ use isos_base::record::{Accepted, JobState, TaskState};
 use isos_base::{AccountId, Bytes, HostId, JobId, TaskId, Time};
 
 use super::Complex;
-use super::crowd::{Look, Looks};
+use super::crowd::{Look, Looks, REPLACED};
 use super::job::Job;
 use super::place::{Unfit, affordable, charge_max, looked_at, unfits};
 use crate::verify::Rule;
@@ -80,7 +80,9 @@ impl Complex {
     /// Hosts that cannot run a job, by class, each class with all its reasons.
     pub(super) fn obstacles(&self, job: &mut Job, looks: &Looks<'_>) -> Vec<ReasonView> {
         let mut groups: BTreeMap<(HostSpec, Vec<Unfit>), (u32, Time)> = BTreeMap::new();
-        for look in &looks.looks {
+        // Those that have another key stand there under that.
+        let known = |look: &&Look<'_>| look.kept_out.as_deref() != Some(REPLACED);
+        for look in looks.looks.iter().filter(known) {
             let reasons = if let Some(why) = &look.kept_out {
                 vec![Unfit::KeepsFailing(why.clone())]
             } else {
@@ -399,6 +401,7 @@ impl Complex {
     pub fn hosts_like(&self, text: &str) -> Vec<HostId> {
         let by_key = HostId::beginning_with(text).into_iter();
         let by_key = by_key.flat_map(|range| self.hosts.range(range)).map(|(id, _)| *id).take(2);
+        // A name is that of the machine, under the key that it has now.
         let named = |id: &HostId| self.hosts.get(id).is_some_and(|it| it.record.spec.name == text);
         let by_name = self.names.of(text).filter(named).take(2);
         let found = by_key.chain(by_name).inspect(|_| looked_at());

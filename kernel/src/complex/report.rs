@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use isos_base::audit::Deed;
 use isos_base::task::{Digest, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{LeaseReport, Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
@@ -466,6 +467,16 @@ impl Complex {
 
     /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
     pub(super) fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
+        self.bar_key(id, why.clone(), effects);
+        // Another key of the same host is no way out.
+        for other in self.other_keys_of(id) {
+            if self.hosts.get(&other).is_some_and(|host| host.record.barred.is_none()) {
+                self.bar(other, why.clone(), effects);
+            }
+        }
+    }
+
+    fn bar_key(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };
@@ -476,7 +487,10 @@ impl Complex {
         }
         effects.push(Effect::Say(format!("host {} is barred: {why}", id.short())));
         host.record.barred = Some(why.clone());
-        self.owners.bar(host.record.account);
+        let account = host.record.account;
+        self.owners.bar(account);
+        let deed = Deed::HostBarred { host: id, why: why.clone() };
+        self.audit(Some(account), deed, effects);
         self.forfeit(id, effects);
         let host = self.hosts.get_mut(&id).expect("looked up above");
         if let Some(session) = &host.session {

@@ -9,7 +9,9 @@ use isos_base::task::{Digest, TaskResult};
 use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
+use super::audit::Book;
 use super::job::Job;
+use super::keys::Keys;
 use super::place::charge_max_at;
 use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
@@ -56,6 +58,8 @@ impl Complex {
         let (accounts, holds) =
             (std::mem::take(&mut snapshot.accounts), std::mem::take(&mut snapshot.holds));
         complex.ledger = Ledger::restore(accounts, holds, snapshot.ledger_head)?;
+        let own = std::mem::take(&mut snapshot.audit_own);
+        complex.book = Book::new(snapshot.audit_head, own);
         complex.restore_bank(&mut snapshot, effects)?;
         complex.last_job = snapshot.last_job;
         complex.last_lease = snapshot.last_lease;
@@ -69,8 +73,12 @@ impl Complex {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
             let reliability = Reliability::of(record.good, record.lost);
-            complex.owners.enter(record.account, record.id, &record.barred);
-            complex.names.enter(&record.spec.name, record.id);
+            if record.successor.is_none() {
+                complex.owners.enter(record.account, record.id, &record.barred);
+                complex.names.enter(&record.spec.name, record.id);
+            } else {
+                complex.owners.keep_former(record.account, record.id);
+            }
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
             let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));
@@ -160,6 +168,7 @@ impl Complex {
             complex.idempotency.insert((record.account, record.key.clone()), record);
         }
         complex.revoked = snapshot.revocations.into_iter().collect();
+        complex.keys = Keys::restore(snapshot.keys, snapshot.keyrings);
         let back_by = now + complex.config.lost_after.max(RETURN_TIME_MIN);
         let holders = complex.hosts.iter().filter(|(_, host)| !host.leases.is_empty());
         complex.lost = holders.map(|(&id, _)| (back_by, id)).collect();

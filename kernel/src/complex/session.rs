@@ -10,6 +10,7 @@ use isos_base::record::{HostRecord, Trust};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
+use super::keys::REVOKED;
 use super::{Complex, Config, Effect, Host, SessionId};
 use crate::market::Reliability;
 
@@ -17,6 +18,14 @@ use crate::market::Reliability;
 const HELD_MAX: usize = 4_096;
 /// How old the written time may be at which a host was seen last.
 const SEEN_EVERY: Span = Span::secs(600);
+
+/// By which right a host comes.
+pub(super) struct Pass {
+    /// The account that its token names, if it showed one.
+    pub(super) admission: Option<Result<AccountId, String>>,
+    /// The ids of that token.
+    pub(super) ticket: Vec<Vec<u8>>,
+}
 
 /// A connection of a host.
 #[derive(Debug)]
@@ -97,6 +106,8 @@ pub(super) struct Owners(BTreeMap<AccountId, Owner>);
 #[derive(Debug, Default)]
 struct Owner {
     hosts: BTreeSet<HostId>,
+    /// Keys that hosts had before.
+    former: BTreeSet<HostId>,
     barred: usize,
 }
 
@@ -107,11 +118,22 @@ impl Owners {
         owner.barred += usize::from(barred.is_some());
     }
 
-    fn leave(&mut self, account: AccountId, host: HostId, barred: &Option<String>) {
+    pub(super) fn leave(&mut self, account: AccountId, host: HostId, barred: &Option<String>) {
         if let Some(owner) = self.0.get_mut(&account) {
             owner.hosts.remove(&host);
             owner.barred -= usize::from(barred.is_some());
         }
+    }
+
+    /// A host of this account had this key before.
+    pub(super) fn keep_former(&mut self, account: AccountId, host: HostId) {
+        self.0.entry(account).or_default().former.insert(host);
+    }
+
+    /// All keys that hosts of an account have and had.
+    pub(super) fn keys_of(&self, account: AccountId) -> impl Iterator<Item = HostId> + use<'_> {
+        let owner = self.0.get(&account).into_iter();
+        owner.flat_map(|owner| owner.hosts.iter().chain(&owner.former).copied())
     }
 
     /// The hosts of an account, by key.
@@ -160,10 +182,11 @@ impl Complex {
         session: SessionId,
         address: Option<IpAddr>,
         hello: Hello,
-        admission: Option<Result<AccountId, String>>,
+        pass: Pass,
         effects: &mut Vec<Effect>,
     ) {
-        let account = match self.admit(id, &hello, admission) {
+        let before = self.hosts.get(&id).map(|host| host.record.account);
+        let account = match self.admit(id, &hello, &pass) {
             Ok(account) => account,
             Err(refusal) => {
                 effects.push(Effect::Send(session, ToHost::Refused(refusal)));
@@ -199,6 +222,9 @@ impl Complex {
                 joined: now,
                 seen: now,
                 trust: Trust::default(),
+                ticket: Vec::new(),
+                suspended: false,
+                successor: None,
             },
             class,
             good,
@@ -221,6 +247,8 @@ impl Complex {
         host.good = good;
         host.block = block;
         self.dirty_hosts.insert(id);
+        let Pass { admission, ticket } = pass;
+        self.note_admission(id, before, admission.and_then(Result::ok).map(|_| ticket), effects);
         self.end_session(id, effects);
         self.lost.retain(|&(_, host)| host != id);
 
@@ -257,15 +285,14 @@ impl Complex {
         self.feed(id, effects);
     }
 
-    fn admit(
-        &self,
-        id: HostId,
-        hello: &Hello,
-        admission: Option<Result<AccountId, String>>,
-    ) -> Result<AccountId, Refusal> {
+    fn admit(&self, id: HostId, hello: &Hello, pass: &Pass) -> Result<AccountId, Refusal> {
         let known = self.hosts.get(&id);
         if let Some(why) = known.and_then(|host| host.record.barred.clone()) {
             return Err(Refusal::Barred(why));
+        }
+        if let Some(next) = known.and_then(|host| host.record.successor) {
+            let why = format!("its key was replaced by {next}");
+            return Err(Refusal::Unfit(why));
         }
         let spec = &hello.spec;
         let country = spec.country.as_deref().unwrap_or_default();
@@ -282,9 +309,15 @@ impl Complex {
                 "its engine is {theirs}, this complex compares results of {engine}: update isos"
             )));
         }
-        match (known, admission) {
+        let good = pass.admission.as_ref().map(|admission| match admission {
+            // It was revoked on the way here.
+            Ok(_) if pass.ticket.iter().any(|id| self.is_revoked(id)) => Err(REVOKED.to_owned()),
+            other => other.clone(),
+        });
+        match (known, good) {
             (Some(host), Some(Ok(account))) if host.record.account == account => Ok(account),
             (_, Some(Ok(account))) => self.owners.admit(account, &self.config).map(|()| account),
+            (Some(host), _) if host.record.suspended => Err(Refusal::BadTicket(REVOKED.into())),
             (Some(host), _) => Ok(host.record.account),
             (None, Some(Err(why))) => Err(Refusal::BadTicket(why)),
             (None, None) => Err(Refusal::NoTicket),

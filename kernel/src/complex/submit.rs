@@ -1,6 +1,7 @@
 //! What people ask for: jobs, accounts, credits, revocations.
 
 use isos_base::api::{JobView, Plan, Problem, ProblemCode};
+use isos_base::audit::{Actor, Deed};
 use isos_base::job::JobSpec;
 use isos_base::price::Price;
 use isos_base::record::{Change, IdempotencyRecord, JobRecord, JobState, Reason, system};
@@ -42,12 +43,21 @@ impl Complex {
             Call::Mint { account, amount, why, key, by } => {
                 self.grant_credits(account, amount, why, key, by, effects)
             }
-            Call::RevokeToken { id, until } => {
-                self.revoked.insert(id.clone(), until);
-                effects.push(Effect::Keep(Change::Revocation(id, until)));
+            Call::RevokeToken { id, until, account } => {
+                Ok(self.revoke_token(id, until, account, effects))
+            }
+            Call::By { by, call } => {
+                self.book.by = by;
+                let answer = self.carry_out(*call, effects);
+                self.book.by = Actor::Complex;
+                answer
+            }
+            Call::Lead { server, settings } => {
+                self.audit(None, Deed::ServerLed { server, settings }, effects);
                 Ok(Reply::Done)
             }
             Call::Bank(call) => self.bank_call(call, effects),
+            Call::Keys(call) => self.about_keys(call, effects),
         }
     }
 
@@ -331,6 +341,7 @@ impl Complex {
             .open_account(name, None, &mut changes)
             .map_err(|error| Problem::new(ProblemCode::Usage, error.to_string()))?;
         effects.extend(changes.into_iter().map(Effect::Keep));
+        self.audit(Some(account), Deed::AccountOpened { name: name.into() }, effects);
         if welcome > MicroCredits::ZERO {
             self.mint(account, welcome, "welcome".into(), effects)?;
         }
@@ -381,12 +392,14 @@ impl Complex {
             debit: system::MINT,
             credit: account,
             amount,
-            reason: Reason::Grant(why),
+            reason: Reason::Grant(why.clone()),
         };
         let mut changes = Vec::new();
         let posted = self.ledger.post(self.now, &[posting], &mut changes);
         posted.map_err(|error| Problem::new(ProblemCode::Usage, error.to_string()))?;
         effects.extend(changes.into_iter().map(Effect::Keep));
+        let (transfer, _) = self.ledger.head();
+        self.audit(Some(account), Deed::CreditsGranted { amount, why, transfer }, effects);
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod explain;
 mod faults;
 mod market;
 mod parts;
+mod rights;
 mod segment;
 mod trust;
 
@@ -204,6 +205,7 @@ impl World {
             address: None,
             hello: Box::new(hello),
             admission: Some(Ok(account)),
+            ticket: vec![vec![n]],
         });
     }
 

@@ -110,10 +110,11 @@ impl Complex {
         self.hosts.get(&id).map(|host| self.host_view_of(host))
     }
 
-    /// All hosts above `after`, by key.
+    /// All hosts above `after`, by key; not those that have another key now.
     pub fn host_views(&self, after: Option<HostId>) -> impl Iterator<Item = HostView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let hosts = self.hosts.range((from, Bound::Unbounded));
+        let hosts = hosts.filter(|(_, host)| host.record.successor.is_none());
         hosts.map(|(_, host)| self.host_view_of(host))
     }
 
@@ -121,6 +122,12 @@ impl Complex {
     pub fn hosts_of(&self, account: AccountId) -> impl Iterator<Item = HostView> {
         let hosts = self.owners.hosts_of(account).inspect(|_| looked_at());
         hosts.filter_map(|id| self.host_view(id))
+    }
+
+    /// All keys that hosts of an account have and had, with the hosts' names.
+    pub fn keys_of_hosts(&self, account: AccountId) -> impl Iterator<Item = (HostId, String)> {
+        let keys = self.owners.keys_of(account).inspect(|_| looked_at());
+        keys.filter_map(|id| Some((id, self.hosts.get(&id)?.record.spec.name.clone())))
     }
 
     fn host_view_of(&self, host: &Host) -> HostView {

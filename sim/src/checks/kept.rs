@@ -9,6 +9,7 @@ use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::job::Verify;
+use isos_base::key::PublicKey;
 use isos_base::record::{
     Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
     TransferRecord,
@@ -36,6 +37,9 @@ enum Row {
     Saved(JobId, LeaseId, u32),
     Market(String),
     Reservation(ReservationId),
+    Audit(u64),
+    Key(PublicKey),
+    Keyring(AccountId),
 }
 
 impl Row {
@@ -59,6 +63,9 @@ impl Row {
             Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
             Change::Market(market) => Self::Market(market.class.clone()),
             Change::Reservation(it) => Self::Reservation(it.id),
+            Change::Audit(record) => Self::Audit(record.seq),
+            Change::Key(key) => Self::Key(key.key),
+            Change::Keyring(keyring) => Self::Keyring(keyring.account),
         }
     }
 }
@@ -77,7 +84,8 @@ pub(crate) fn each_row_once(changes: Vec<Change>) -> Result<Vec<Change>, String>
             );
         }
         let row = Row::of(&change);
-        let is_appended = matches!(row, Row::Results(..) | Row::Votes(..) | Row::Transfer(_));
+        let is_appended =
+            matches!(row, Row::Results(..) | Row::Votes(..) | Row::Transfer(_) | Row::Audit(_));
         match rows.get(&row) {
             Some(before) if is_appended && *before != change => {
                 return Err(format!("appended twice: {before:?}, then {change:?}"));
@@ -246,11 +254,20 @@ impl Kept {
                 });
                 check(goes_on, || format!("a proposal is changed: {old:?} to {new:?}"))
             }
+            Change::Audit(new) => {
+                let before = tables.audit.last_key_value().map_or(0, |(&seq, _)| seq);
+                let old = tables.audit.get(&new.seq);
+                check(old.map_or(new.seq == before + 1, |old| old == &**new), || {
+                    format!("audit record {} behind {before}, was {old:?}", new.seq)
+                })
+            }
             Change::DropVotes(_)
             | Change::Saved(_)
             | Change::Revocation(..)
             | Change::Market(_)
-            | Change::Reservation(_) => Ok(()),
+            | Change::Reservation(_)
+            | Change::Key(_)
+            | Change::Keyring(_) => Ok(()),
         }
     }
 

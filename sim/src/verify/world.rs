@@ -197,7 +197,8 @@ impl World {
         let (session_id, grants) = (Some(session), Vec::new());
         self.hosts.push(Host { session: session_id, bad, given: 0, grants, seq: 0 });
         let admission = Some(Ok(account));
-        self.step(Input::HostCame { host: id, session, address: None, hello, admission });
+        let (address, ticket) = (None, Vec::new());
+        self.step(Input::HostCame { host: id, session, address, hello, admission, ticket });
     }
 
     fn run_job(&mut self, verify: Verify, count: u32) {

@@ -298,7 +298,8 @@ impl World {
             ToComplex::Hello(hello) if first => {
                 let admission = Some(Ok(self.accounts[host as usize]));
                 let host = id(host);
-                self.step(n, Input::HostCame { host, session, address: None, hello, admission });
+                let (address, ticket) = (None, Vec::new());
+                self.step(n, Input::HostCame { host, session, address, hello, admission, ticket });
             }
             frame => self.step(n, Input::HostSaid { session, frame }),
         }

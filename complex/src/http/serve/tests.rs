@@ -146,7 +146,8 @@ async fn an_api_connection_without_requests_is_closed() {
     let (_stop, stopping) = watch::channel(false);
     let far = pair.far.clone();
     let served = tokio::spawn(async move {
-        let caller = || Caller { door: door(), address: None, is_server: false, pages: true };
+        let caller =
+            || Caller { door: door(), address: None, is_server: false, pages: true, key: None };
         serve_streams(echo(), caller, &far, stopping).await;
     });
     // A stream with half a head is no request either.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
+use isos_base::key::PublicKey;
 use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
-    JobState, LeaseRecord, LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState,
-    Proposed, ResultBatch, SavedRecord, Snapshot, StateChunk, TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
+    JobRecord, JobState, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
+    PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
+    StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -36,6 +38,9 @@ pub(super) struct Model {
     proposals: BTreeMap<ProposalId, ProposalRecord>,
     markets: BTreeMap<String, MarketRecord>,
     reservations: BTreeMap<ReservationId, ReservationRecord>,
+    audit: BTreeMap<u64, AuditRecord>,
+    keys: BTreeMap<PublicKey, KeyRecord>,
+    keyrings: BTreeMap<AccountId, KeyringRecord>,
 }
 
 impl Model {
@@ -64,6 +69,9 @@ impl Model {
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
+            Change::Audit(record) => drop(self.audit.insert(record.seq, *record)),
+            Change::Key(key) => drop(self.keys.insert(key.key, *key)),
+            Change::Keyring(it) => drop(self.keyrings.insert(it.account, *it)),
         }
     }
 
@@ -126,6 +134,13 @@ impl Model {
                 .map(|job| (job.id, next(job.id)))
                 .collect(),
             jobs,
+            audit_head: self.audit.values().last().map(|it| (it.seq, it.hash)),
+            audit_own: {
+                let own = self.audit.values().filter_map(|it| it.account.zip(it.own));
+                own.collect::<BTreeMap<_, _>>().into_iter().collect()
+            },
+            keys: self.keys.values().filter(|key| key.removed.is_none()).cloned().collect(),
+            keyrings: self.keyrings.values().cloned().collect(),
         }
     }
 
@@ -154,6 +169,9 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Market));
         let reservations = from.all("").await.unwrap().into_iter();
         changes.extend(reservations.map(Box::new).map(Change::Reservation));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Audit));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Key));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keyring));
         changes.iter().for_each(|change| model.apply(change));
         model
     }

@@ -1,5 +1,6 @@
 //! Random records in a small space of keys, so that they meet.
 
+use isos_base::audit::{Actor, AuditRecord, Deed};
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
 use isos_base::ids::{
@@ -7,6 +8,7 @@ use isos_base::ids::{
 };
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
+use isos_base::keyring::{Asked, KeyKind, KeyRecord, KeyringRecord};
 use isos_base::market::{HourPrice, MarketRecord, ReservationRecord, ReservationState, TickPrice};
 use isos_base::price::Price;
 use isos_base::random::Random;
@@ -17,12 +19,13 @@ use isos_base::record::{
     ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, SavedRecord, StateChunk,
     TransferKind, TransferRecord, Trust, VoteBatch,
 };
+use isos_base::right::Right;
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
 use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 18;
+pub(super) const KINDS: u64 = 21;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -62,6 +65,9 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         14 => Change::Saved(Box::new(saved(random))),
         15 => Change::Market(Box::new(market(random))),
         16 => Change::Reservation(Box::new(reservation(random))),
+        17 => Change::Audit(Box::new(audit(1 + random.below(50)))),
+        18 => Change::Key(Box::new(key(random))),
+        19 => Change::Keyring(Box::new(keyring(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -120,6 +126,51 @@ fn saved(random: &mut Random) -> SavedRecord {
         roots: (0..random.below(5)).map(|_| guid(random)).collect(),
         kept: (0..random.below(3) as u32).map(kept).collect(),
         referee: random.one_in(2).then_some(Referee { segment: 3, fuel: Fuel(7) }),
+    }
+}
+
+/// An audit record follows from its position.
+pub(super) fn audit(seq: u64) -> AuditRecord {
+    let deeds = [
+        Deed::AccountOpened { name: "ä\0".into() },
+        Deed::TokenMade { id: "ff".into(), rights: Right::ALL.to_vec(), expires: Time(seq) },
+        Deed::HostBarred { host: host_id(1), why: "it lied".into() },
+    ];
+    let account = (seq % 3 > 0).then_some(AccountId(seq % 3));
+    let mut record = AuditRecord {
+        seq,
+        at: Time(seq * 7),
+        by: Actor::Complex,
+        account,
+        deed: deeds[seq as usize % 3].clone(),
+        ledger_seq: seq,
+        ledger_hash: Guid([4; 32]),
+        own: None,
+        hash: Guid([0; 32]),
+    };
+    record.link(Guid([5; 32]), Guid([6; 32]));
+    record
+}
+
+fn key(random: &mut Random) -> KeyRecord {
+    KeyRecord {
+        key: host_id(random.below(5)).0,
+        account: AccountId(random.below(3)),
+        label: "läptop".into(),
+        rights: vec![Right::Submit, Right::Manage],
+        kind: pick(random, &[KeyKind::Person, KeyKind::Recovery]),
+        added: Time(random.below(1 << 60)),
+        removed: maybe_time(random),
+    }
+}
+
+fn keyring(random: &mut Random) -> KeyringRecord {
+    let (at, due) = (Time(random.below(1 << 60)), Time(9));
+    let asked = Asked { key: host_id(3).0, label: "new".into(), at, due };
+    KeyringRecord {
+        account: AccountId(random.below(3)),
+        void_before: Time(random.below(1 << 60)),
+        asked: random.one_in(2).then_some(asked),
     }
 }
 
@@ -268,6 +319,9 @@ pub(super) fn host(random: &mut Random) -> HostRecord {
         joined: Time(random.below(99)),
         seen: Time(random.below(99)),
         trust: Trust { passed: random.below(1 << 63), results: random.below(9) },
+        ticket: (0..random.below(3)).map(|n| vec![n as u8; 64]).collect(),
+        suspended: random.one_in(2),
+        successor: random.one_in(2).then(|| host_id(7)),
     }
 }
 

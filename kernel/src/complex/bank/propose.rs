@@ -5,6 +5,7 @@
 //! that is closed once as many as must agree have agreed to the rule itself (it is *sealed*).
 
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::audit::Deed;
 use isos_base::record::{Change, ProposalRecord, ProposalState, Proposed};
 use isos_base::{AccountId, MicroCredits, ProposalId, Span};
 
@@ -48,8 +49,20 @@ impl Complex {
             (self.bank.approvals, self.bank.sealed) = (wanted, false);
             let mut record = self.new_proposal(Proposed::Approvals(wanted), Vec::new(), 0);
             (record.state, record.ended) = (ProposalState::Done, Some(self.now));
-            effects.push(Effect::Keep(Change::Proposal(Box::new(record))));
+            self.keep_proposal(&record, effects);
         }
+    }
+
+    /// Writes down where a proposal stands, in both books.
+    fn keep_proposal(&mut self, record: &ProposalRecord, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Keep(Change::Proposal(Box::new(record.clone()))));
+        let ProposalRecord { id, what, agreed, needed, state, .. } = record.clone();
+        let account = match what {
+            Proposed::Mint { account, .. } => Some(account),
+            Proposed::Approvals(_) => None,
+        };
+        let deed = Deed::ProposalMoved { proposal: id, what, agreed, needed, state };
+        self.audit(account, deed, effects);
     }
 
     fn new_proposal(
@@ -170,7 +183,7 @@ impl Complex {
         (record.refused_by, record.ended) = (Some(by), Some(self.now));
         record.state = ProposalState::Refused;
         self.bank.open.remove(&id);
-        effects.push(Effect::Keep(Change::Proposal(Box::new(record.clone()))));
+        self.keep_proposal(&record, effects);
         Ok(BankReply::Proposal(Box::new(record)))
     }
 
@@ -209,7 +222,7 @@ impl Complex {
         } else {
             self.bank.open.insert(record.id, record.clone());
         }
-        effects.push(Effect::Keep(Change::Proposal(Box::new(record.clone()))));
+        self.keep_proposal(&record, effects);
         Ok(BankReply::Proposal(Box::new(record)))
     }
 
@@ -235,9 +248,10 @@ impl Complex {
     /// Closes proposals whose time is over.
     pub(in super::super) fn expire_proposals(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now;
-        for (_, mut record) in self.bank.open.extract_if(.., |_, it| it.expires <= now) {
+        let over: Vec<_> = self.bank.open.extract_if(.., |_, it| it.expires <= now).collect();
+        for (_, mut record) in over {
             (record.state, record.ended) = (ProposalState::Expired, Some(now));
-            effects.push(Effect::Keep(Change::Proposal(Box::new(record))));
+            self.keep_proposal(&record, effects);
         }
     }
 }

@@ -18,6 +18,14 @@ impl Complex {
         if let Some(why) = &host.record.barred {
             add("barred", why.clone(), Some("its unpaid work is forfeit; it cannot come back"));
         }
+        if host.record.suspended {
+            let remedy = "run `isos join` there with another ticket";
+            add("ticket", "the ticket by which it came was revoked".into(), Some(remedy));
+        }
+        if let Some(next) = host.record.successor {
+            let remedy = format!("ask for host {}", next.short());
+            add("key", format!("replaced: the host has the key {next} now"), Some(&remedy));
+        }
         let engine = &host.record.spec.engine;
         if let Some(wanted) = self.config.engine.as_ref().filter(|wanted| *wanted != engine) {
             let why = format!("it has {engine}, this complex compares results of {wanted}");
@@ -38,7 +46,7 @@ impl Complex {
             let room = session.room;
             let backlog = room.backlog;
             add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
-        } else if host.record.barred.is_some() {
+        } else if host.is_out() {
             // It is kept out, wherever it is.
         } else if host.wakes > self.now {
             let why = format!("asleep until {} at the latest: nothing waited for it", host.wakes);

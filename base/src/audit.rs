@@ -1,0 +1,460 @@
+//! The audit log: everything that gives, takes or moves rights, and credits that come into being,
+//! with who did it, in one chain of hashes that is never edited.
+//!
+//! Each record goes on two chains: that of the whole log, for operators, and that of the account
+//! that it concerns, so that its holder can check all of theirs without seeing others'. Each also
+//! names the last transfer of the ledger, so that the two books hold each other in place. What is
+//! made offline by whoever has the complex's key is not in it: nobody is told of that.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::codec;
+use crate::guid::Guid;
+use crate::ids::{AccountId, HostId, PayoutId, ProposalId};
+use crate::key::{PublicKey, SecretKey, Signature};
+use crate::record::{ProposalState, Proposed};
+use crate::right::Right;
+use crate::time::Time;
+use crate::units::MicroCredits;
+
+/// Domains of the hashes; BLAKE3's key derivation keeps them apart from every other use.
+const CHAIN_CONTEXT: &str = "isos 2026 audit chain 1";
+const OWN_CONTEXT: &str = "isos 2026 audit chain of an account 1";
+/// In front of what a complex signs.
+const TAG: &[u8] = b"isos audit head 1\0";
+
+/// What the first record of a chain follows.
+pub const GENESIS: Guid = Guid([0; 32]);
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The complex by itself: a server that starts, a time that came, a lie that was found.
+    Complex,
+    /// Who holds a token.
+    Token {
+        /// For which account.
+        account: AccountId,
+        /// The id of the token, in hexadecimal: what `isos token inspect` shows, and revokes it.
+        id: String,
+    },
+    /// Who holds a key of an account.
+    Key {
+        /// The account.
+        account: AccountId,
+        /// The key.
+        key: PublicKey,
+    },
+    /// A host.
+    Host {
+        /// Its key.
+        host: HostId,
+    },
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// A server began to lead, with these settings.
+    ServerLed {
+        /// The server's own key.
+        server: PublicKey,
+        /// Prices, shares, limits that matter for money and rights, for people.
+        settings: String,
+    },
+    /// The account was opened.
+    AccountOpened {
+        /// Its name.
+        name: String,
+    },
+    /// Credits came into being.
+    CreditsGranted {
+        /// How many.
+        amount: MicroCredits,
+        /// Why.
+        why: String,
+        /// The position of the transfer in the ledger.
+        transfer: u64,
+    },
+    /// A token was made.
+    TokenMade {
+        /// Its id, in hexadecimal.
+        id: String,
+        /// What it allows.
+        rights: Vec<Right>,
+        /// Until when.
+        expires: Time,
+    },
+    /// A token, and all that were made from it, was revoked.
+    TokenRevoked {
+        /// Its id, in hexadecimal.
+        id: String,
+        /// When it would have ended by itself.
+        until: Time,
+    },
+    /// A key was added.
+    KeyAdded {
+        /// The key.
+        key: PublicKey,
+        /// Its label.
+        label: String,
+        /// What it allows.
+        rights: Vec<Right>,
+    },
+    /// A key got another label.
+    KeyLabelled {
+        /// The key.
+        key: PublicKey,
+        /// The label.
+        label: String,
+    },
+    /// A key was removed; what was made with it is good no more.
+    KeyRemoved {
+        /// The key.
+        key: PublicKey,
+    },
+    /// A key was set by which the account can be recovered.
+    RecoverySet {
+        /// The recovery key.
+        key: PublicKey,
+    },
+    /// Somebody who has the recovery phrase asked for the account.
+    RecoveryAsked {
+        /// The key that is to be the account's.
+        key: PublicKey,
+        /// When it will be, unless a present key says no.
+        due: Time,
+    },
+    /// The recovery was stopped.
+    RecoveryStopped {
+        /// The key that was to be the account's.
+        key: PublicKey,
+    },
+    /// The account was recovered: all earlier keys and tokens are good no more.
+    Recovered {
+        /// Its key.
+        key: PublicKey,
+    },
+    /// A host was linked to the account.
+    HostAdmitted {
+        /// Which.
+        host: HostId,
+        /// The id of the token by which it came, in hexadecimal.
+        ticket: Option<String>,
+    },
+    /// A host earns for another account now.
+    HostMoved {
+        /// Which.
+        host: HostId,
+        /// For whom it earned before.
+        from: AccountId,
+    },
+    /// The ticket by which a host came was revoked: it gets no work until it shows another.
+    HostSuspended {
+        /// Which.
+        host: HostId,
+        /// The id that was revoked, in hexadecimal.
+        ticket: String,
+    },
+    /// A host was caught and gets no work any more.
+    HostBarred {
+        /// Which.
+        host: HostId,
+        /// Why.
+        why: String,
+    },
+    /// A host has another key; the old one is good for nothing.
+    HostKeyRotated {
+        /// The key before.
+        old: HostId,
+        /// The key now.
+        new: HostId,
+    },
+    /// Credits are to be paid out, and are held until the rail has answered.
+    PayoutAsked {
+        /// Which payout.
+        payout: PayoutId,
+        /// How many.
+        amount: MicroCredits,
+        /// Over which rail.
+        rail: String,
+        /// Where to, in the rail's own words.
+        to: String,
+    },
+    /// The rail has answered for good.
+    PayoutEnded {
+        /// Which payout.
+        payout: PayoutId,
+        /// How many.
+        amount: MicroCredits,
+        /// Whether it is paid; else the credits came back.
+        paid: bool,
+        /// The rail's receipt, or why not.
+        answer: String,
+    },
+    /// Somebody paid in.
+    Deposited {
+        /// How many credits.
+        amount: MicroCredits,
+        /// Over which rail.
+        rail: String,
+        /// The rail's own name of it.
+        id: String,
+        /// The position of the last of its transfers in the ledger.
+        transfer: u64,
+    },
+    /// An operator proposed something that several must agree to, agreed, or refused; or its time
+    /// was over.
+    ProposalMoved {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// What is proposed.
+        what: Proposed,
+        /// The operators who agree, by account.
+        agreed: Vec<AccountId>,
+        /// As many must.
+        needed: u16,
+        /// Where it stands now.
+        state: ProposalState,
+    },
+}
+
+/// One line of the log: never changed, never removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AuditRecord {
+    /// Position in the log, from 1, without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Time,
+    /// Who did it.
+    pub by: Actor,
+    /// Which account it concerns, if it concerns one.
+    pub account: Option<AccountId>,
+    /// What.
+    pub deed: Deed,
+    /// Position of the last transfer of the ledger at that time.
+    pub ledger_seq: u64,
+    /// Its hash.
+    pub ledger_hash: Guid,
+    /// BLAKE3 over the account's hash before it and everything above, if it concerns an account.
+    pub own: Option<Guid>,
+    /// BLAKE3 over the hash before it and everything above.
+    pub hash: Guid,
+}
+
+impl AuditRecord {
+    /// Everything that a hash covers.
+    fn content(&self) -> Vec<u8> {
+        // Named one by one: a field added to the record must be added here, or this does not
+        // compile.
+        let Self { seq, at, by, account, deed, ledger_seq, ledger_hash, own: _, hash: _ } = self;
+        codec::encode(&(seq, at, by, account, deed, ledger_seq, ledger_hash))
+    }
+
+    /// Sets both hashes: that of the log before it, and that of its account.
+    pub fn link(&mut self, before: Guid, own_before: Guid) {
+        let content = self.content();
+        self.own = self.account.map(|_| hash(OWN_CONTEXT, own_before, &content, None));
+        self.hash = hash(CHAIN_CONTEXT, before, &content, self.own);
+    }
+
+    /// The hash that it has behind `before`, on one of the chains.
+    fn hash_behind(&self, before: Guid, is_own: bool) -> Guid {
+        if is_own {
+            hash(OWN_CONTEXT, before, &self.content(), None)
+        } else {
+            hash(CHAIN_CONTEXT, before, &self.content(), self.own)
+        }
+    }
+}
+
+fn hash(context: &str, before: Guid, content: &[u8], own: Option<Guid>) -> Guid {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(&before.0);
+    hasher.update(content);
+    if let Some(own) = own {
+        hasher.update(&own.0);
+    }
+    Guid(*hasher.finalize().as_bytes())
+}
+
+/// Where the log stands: the whole one, or that of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AuditHead {
+    /// Whose; the whole log if not said.
+    pub account: Option<AccountId>,
+    /// Position of its last record; 0 if there is none.
+    pub last: u64,
+    /// The hash of that.
+    pub hash: Guid,
+}
+
+/// A head with the complex's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignedAuditHead {
+    /// What is said.
+    pub head: AuditHead,
+    /// When it was signed.
+    pub at: Time,
+    /// The complex's key.
+    pub complex: PublicKey,
+    /// Its Ed25519 signature, in hexadecimal.
+    pub signature: String,
+}
+
+/// A log that was brought home: to be kept, and checked without the complex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedAudit {
+    /// What the complex says of the records.
+    pub signed: SignedAuditHead,
+    /// All of them, from the first on.
+    pub records: Vec<AuditRecord>,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AuditError {
+    /// Signed by another key.
+    #[error("it is signed by {found}, not by {expected}")]
+    OtherComplex {
+        /// The key that was expected.
+        expected: PublicKey,
+        /// The key in it.
+        found: PublicKey,
+    },
+    /// The signature does not belong to it.
+    #[error("the signature of the complex does not fit: what was signed said something else")]
+    Signature,
+    /// A record is missing, or out of order.
+    #[error("record {seq} does not come after record {before}")]
+    Order {
+        /// Its position.
+        seq: u64,
+        /// The position of the one before it.
+        before: u64,
+    },
+    /// A record is of another account.
+    #[error("record {0} is not of the account whose log this is")]
+    OtherAccount(u64),
+    /// A record was changed, or one before it.
+    #[error("the chain breaks at record {0}: it, or one before it, was changed or removed")]
+    Chain(u64),
+    /// The records end elsewhere than what was signed.
+    #[error("the records end at {found}, signed is {signed}")]
+    End {
+        /// Position of the last record.
+        found: u64,
+        /// Position in the head.
+        signed: u64,
+    },
+    /// An earlier log is not the beginning of this one.
+    #[error(
+        "the earlier log is not the beginning of this one: at record {0} they part. Keep both: \
+         signed by one complex, they prove that it changed what was"
+    )]
+    Rewritten(u64),
+}
+
+impl AuditHead {
+    /// The head with the complex's word.
+    #[must_use]
+    pub fn sign(self, key: &SecretKey, at: Time) -> SignedAuditHead {
+        let complex = key.public();
+        let signature = key.sign(&signed_bytes(&self, at, &complex));
+        let signature = data_encoding::HEXLOWER.encode(&signature.0);
+        SignedAuditHead { head: self, at, complex, signature }
+    }
+}
+
+fn signed_bytes(head: &AuditHead, at: Time, complex: &PublicKey) -> Vec<u8> {
+    let mut bytes = TAG.to_vec();
+    bytes.extend(codec::encode(&(head, at, complex)));
+    bytes
+}
+
+impl SignedAudit {
+    /// Checks all that can be checked without the complex: each record against those before it, the
+    /// last against the head, the head against the signature, its key against the expected one.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, complex: Option<&PublicKey>) -> Result<(), AuditError> {
+        let SignedAuditHead { head, at, complex: found, signature } = &self.signed;
+        if let Some(&expected) = complex
+            && expected != *found
+        {
+            return Err(AuditError::OtherComplex { expected, found: *found });
+        }
+        let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes());
+        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+        let signature = Signature(bytes.ok_or(AuditError::Signature)?);
+        let signed = signed_bytes(head, *at, found);
+        found.verify(&signed, &signature).map_err(|_| AuditError::Signature)?;
+        let (mut last, mut before) = (0, GENESIS);
+        for record in &self.records {
+            let follows = match head.account {
+                // Those of others stand between them.
+                Some(_) => record.seq > last,
+                None => record.seq == last + 1,
+            };
+            if !follows {
+                return Err(AuditError::Order { seq: record.seq, before: last });
+            }
+            if head.account.is_some() && record.account != head.account {
+                return Err(AuditError::OtherAccount(record.seq));
+            }
+            let is_own = head.account.is_some();
+            before = record.hash_behind(before, is_own);
+            last = record.seq;
+            let said = if is_own { record.own } else { Some(record.hash) };
+            if said != Some(before) {
+                return Err(AuditError::Chain(last));
+            }
+        }
+        if last != head.last {
+            return Err(AuditError::End { found: last, signed: head.last });
+        }
+        if before != head.hash {
+            return Err(AuditError::Chain(last));
+        }
+        Ok(())
+    }
+
+    /// Checks that an earlier log of the same account, or of all, is the beginning of this one.
+    ///
+    /// # Errors
+    /// [`AuditError::Rewritten`].
+    pub fn follows(&self, earlier: &Self) -> Result<(), AuditError> {
+        if earlier.signed.head.account != self.signed.head.account {
+            return Err(AuditError::Rewritten(1));
+        }
+        let mut now = self.records.iter();
+        for before in &earlier.records {
+            if now.next() != Some(before) {
+                return Err(AuditError::Rewritten(before.seq));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text form of a token's id.
+#[must_use]
+pub fn token_id(id: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Honest keys, and those who have none, at a running server.
+
+use isos_base::Guid;
+use isos_base::api::{KeyringView, Problem};
+use isos_base::audit::{AuditRecord, Deed, SignedAudit};
+use isos_base::capability::Narrowing;
+use isos_base::key::SecretKey;
+use isos_base::keyring::{CLAIM_FOR, Claim};
+
+use super::*;
+use crate::testing::World;
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32])
+}
+
+fn claim(world: &World, n: u8, want: Want) -> Claim {
+    let nonce = Guid::of(&clock::now().0.to_le_bytes());
+    Claim { complex: world.open.key, key: key(n).public(), at: clock::now(), nonce, want }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+fn belong(world: &World, n: u8, recovery: bool) -> String {
+    let claim = claim(world, n, Want::Belong).sign(&key(n));
+    json(&AddKeyRequest { claim, label: format!("key {n}"), rights: None, recovery })
+}
+
+async fn add(world: &World, token: &str, n: u8) -> (u16, String) {
+    world.json("POST /v1/accounts/me/keys", token, &belong(world, n, false)).await
+}
+
+async fn log_in(world: &World, claim: SignedClaim) -> Result<LoginReply, (u16, Problem)> {
+    let body = json(&LoginRequest { claim, rights: None, valid: None });
+    let headers = [("content-type", "application/json")];
+    let (status, _, answer) = world.ask("POST /v1/login", &headers, body.as_bytes()).await;
+    if status == 200 {
+        return Ok(serde_json::from_str(&answer).unwrap());
+    }
+    Err((status, serde_json::from_str(&answer).unwrap()))
+}
+
+/// Why a login is refused.
+async fn refused(world: &World, claim: SignedClaim) -> String {
+    let (status, problem) = log_in(world, claim).await.unwrap_err();
+    assert_eq!(status, 403, "{problem:?}");
+    problem.message
+}
+
+#[tokio::test]
+async fn a_key_logs_in_with_a_claim_that_is_good_once_here_and_now() {
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Manage]).await;
+    let (status, answer) = add(&world, &token, 1).await;
+    assert_eq!(status, 200, "{answer}");
+    let keyring: KeyringView = serde_json::from_str(&answer).unwrap();
+    assert_eq!(keyring.keys[0].rights, [Right::Read, Right::Manage], "no more than the token's");
+
+    let good = claim(&world, 1, Want::Login).sign(&key(1));
+    let reply = log_in(&world, good.clone()).await.unwrap();
+    let (status, answer) = world.json("GET /v1/whoami", &reply.token, "").await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("\"anna\""), "{answer}");
+
+    assert!(refused(&world, good).await.contains("good once"));
+    let elsewhere = Claim { complex: PublicKey([5; 32]), ..claim(&world, 1, Want::Login) };
+    assert!(refused(&world, elsewhere.sign(&key(1))).await.contains("not for this one"));
+    let now = clock::now();
+    let late = Claim { at: now - CLAIM_FOR - Span::secs(1), ..claim(&world, 1, Want::Login) };
+    assert!(refused(&world, late.sign(&key(1))).await.contains("clock"));
+    let mut forged = claim(&world, 1, Want::Login).sign(&key(2));
+    forged.claim.key = key(1).public();
+    assert!(refused(&world, forged).await.contains("signature"));
+    let stranger = claim(&world, 3, Want::Login).sign(&key(3));
+    assert!(refused(&world, stranger).await.contains("no account"));
+    let (status, _) =
+        log_in(&world, claim(&world, 1, Want::Belong).sign(&key(1))).await.unwrap_err();
+    assert_eq!(status, 400, "made for something else");
+
+    let line = format!("DELETE /v1/accounts/me/keys/{}", key(1).public());
+    let (status, answer) = world.json(&line, &token, "").await;
+    assert_eq!(status, 409, "the last one stays: {answer}");
+    assert_eq!(add(&world, &token, 2).await.0, 200);
+    assert_eq!(world.json(&line, &reply.token, "").await.0, 200, "it may remove itself");
+    let (status, answer) = world.json("GET /v1/whoami", &reply.token, "").await;
+    assert_eq!((status, answer.contains("revoked")), (403, true), "{answer}");
+    let gone = claim(&world, 1, Want::Login).sign(&key(1));
+    assert!(refused(&world, gone).await.contains("no account"));
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_manage_touches_no_key_nor_who_is_of_another_account() {
+    let world = World::new().await;
+    let wide = world.token("anna", &[Right::Read, Right::Submit, Right::Manage]).await;
+    assert_eq!(add(&world, &wide, 1).await.0, 200);
+    let only = Narrowing { rights: Some(vec![Right::Read, Right::Submit]), ..Default::default() };
+    let narrow = capability::attenuate(&capability::from_text(&wide).unwrap(), &only).unwrap();
+    let narrow = capability::to_text(&narrow);
+    let label = json(&LabelRequest { label: "x".into() });
+    let path = format!("/v1/accounts/me/keys/{}", key(1).public());
+    for (line, body) in [
+        ("POST /v1/accounts/me/keys".to_owned(), belong(&world, 2, false)),
+        ("POST /v1/accounts/me/keys".to_owned(), belong(&world, 3, true)),
+        (format!("PUT {path}"), label.clone()),
+        (format!("DELETE {path}"), String::new()),
+        ("DELETE /v1/accounts/me/recovery".to_owned(), String::new()),
+        (
+            "POST /v1/tickets".to_owned(),
+            r#"{"account":"anna","rights":["read"],"valid":"1h"}"#.into(),
+        ),
+    ] {
+        let (status, answer) = world.json(&line, &narrow, &body).await;
+        assert_eq!(status, 403, "{line}: {answer}");
+    }
+    let other = world.token("bert", &[Right::Read, Right::Manage]).await;
+    let theirs = path.replace("/me/", "/anna/");
+    assert_eq!(world.json(&format!("DELETE {theirs}"), &other, "").await.0, 404);
+    assert_eq!(world.json(&format!("PUT {path}"), &other, &label).await.0, 404, "not one of his");
+    let (status, answer) = add(&world, &other, 1).await;
+    assert_eq!(status, 409, "a key is of one account: {answer}");
+    let mut stolen: AddKeyRequest = serde_json::from_str(&belong(&world, 9, false)).unwrap();
+    stolen.claim.claim.key = key(8).public();
+    let (status, _) = world.json("POST /v1/accounts/me/keys", &other, &json(&stolen)).await;
+    assert_eq!(status, 403, "nobody adds a key that they do not have");
+    let mut more: AddKeyRequest = serde_json::from_str(&belong(&world, 9, false)).unwrap();
+    more.rights = Some(vec!["operate".into()]);
+    let (status, _) = world.json("POST /v1/accounts/me/keys", &other, &json(&more)).await;
+    assert_eq!(status, 403, "nobody gives what they do not have");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_makes_tickets_for_its_own_account_which_are_void_without_it() {
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Submit, Right::Manage]).await;
+    for n in [1, 2] {
+        assert_eq!(add(&world, &token, n).await.0, 200);
+    }
+    let login = log_in(&world, claim(&world, 1, Want::Login).sign(&key(1))).await.unwrap().token;
+    let wants = |account: &str, right: &str| {
+        format!(r#"{{"account":"{account}","rights":["{right}"],"valid":"1h"}}"#)
+    };
+    let make =
+        async |account, right| world.json("POST /v1/tickets", &login, &wants(account, right)).await;
+    assert_eq!(make("bert", "read").await.0, 403, "not for others");
+    assert_eq!(make("anna", "operate").await.0, 403, "no more than its own");
+    let (status, answer) = make("anna", "read").await;
+    assert_eq!(status, 200, "{answer}");
+    let reply: isos_base::api::TicketReply = serde_json::from_str(&answer).unwrap();
+    let ticket: isos_base::ticket::Ticket = reply.ticket.parse().unwrap();
+    let text = capability::to_text(&ticket.token);
+    assert_eq!(world.json("GET /v1/whoami", &text, "").await.0, 200);
+    let line = format!("DELETE /v1/accounts/me/keys/{}", key(1).public());
+    assert_eq!(world.json(&line, &token, "").await.0, 200);
+    assert_eq!(world.json("GET /v1/whoami", &text, "").await.0, 403);
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_has_it_all_signed_and_shows_each_holder_their_part() {
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Manage]).await;
+    assert_eq!(add(&world, &token, 1).await.0, 200);
+    let credits = r#"{"amount":1000000,"why":"a test"}"#;
+    world.json("POST /v1/accounts/anna/credits", &world.operator(), credits).await;
+    let body = format!("{{\"token\":\"{token}\"}}");
+    assert_eq!(world.json("GET /v1/audit", &token, "").await.0, 403, "all of it is the operator's");
+
+    let log = async |token: &str, of: &str| {
+        let (status, answer) = world.json(&format!("GET /v1/audit{of}"), token, "").await;
+        assert_eq!(status, 200, "{answer}");
+        let records: Vec<AuditRecord> = serde_json::from_str(&answer).unwrap();
+        let (_, head) = world.json(&format!("GET /v1/audit/head{of}"), token, "").await;
+        let log = SignedAudit { signed: serde_json::from_str(&head).unwrap(), records };
+        assert_eq!(log.check(Some(&world.open.key)), Ok(()));
+        log.records
+    };
+    let mine = log(&token, "?account=me").await;
+    let deeds: Vec<_> = mine.iter().map(|record| &record.deed).collect();
+    assert!(matches!(deeds[0], Deed::AccountOpened { name } if name == "anna"), "{deeds:?}");
+    assert!(matches!(deeds[1], Deed::TokenMade { .. }), "{deeds:?}");
+    assert!(matches!(deeds[2], Deed::KeyAdded { .. }), "{deeds:?}");
+    assert!(matches!(deeds[3], Deed::CreditsGranted { .. }), "{deeds:?}");
+    let id = isos_base::audit::token_id(
+        &capability::blocks(&capability::from_text(&token).unwrap()).unwrap()[0].id,
+    );
+    assert_eq!(mine[2].by, Actor::Token { account: mine[2].account.unwrap(), id: id.clone() });
+    assert!(matches!(&mine[1].deed, Deed::TokenMade { id: made, .. } if *made == id));
+
+    assert_eq!(world.json("POST /v1/tokens/revoke", &token, &body).await.0, 200);
+    let all = log(&world.operator(), "").await;
+    assert!(matches!(all[0].deed, Deed::ServerLed { .. }));
+    assert!(matches!(&all.last().unwrap().deed, Deed::TokenRevoked { id: old, .. } if *old == id));
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_comes_back_by_its_phrase_after_a_time_in_which_it_can_be_stopped() {
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Manage]).await;
+    assert_eq!(add(&world, &token, 1).await.0, 200);
+    let (status, answer) =
+        world.json("POST /v1/accounts/me/keys", &token, &belong(&world, 9, true)).await;
+    assert_eq!(status, 200, "{answer}");
+    let ask = async |by: u8| {
+        let want = Want::Recover { key: key(5).public(), label: "new".into() };
+        let body = json(&claim(&world, by, want).sign(&key(by)));
+        let headers = [("content-type", "application/json")];
+        let (status, _, answer) = world.ask("POST /v1/recover", &headers, body.as_bytes()).await;
+        (status, answer)
+    };
+    assert_eq!(ask(1).await.0, 403, "a key of a person is no recovery key");
+    let (status, answer) = ask(9).await;
+    assert_eq!(status, 200, "{answer}");
+    let reply: RecoveryReply = serde_json::from_str(&answer).unwrap();
+    assert!(reply.due > clock::now() + Span::secs(86_400), "there is time");
+    let (_, keys) = world.json("GET /v1/accounts/me/keys", &token, "").await;
+    let keyring: KeyringView = serde_json::from_str(&keys).unwrap();
+    assert_eq!(keyring.asked.unwrap().key, key(5).public(), "those who have keys see it");
+    let stranger = claim(&world, 5, Want::Login).sign(&key(5));
+    assert!(refused(&world, stranger).await.contains("no account"), "not yet");
+    assert_eq!(world.json("DELETE /v1/accounts/me/recovery", &token, "").await.0, 200);
+    assert_eq!(world.json("DELETE /v1/accounts/me/recovery", &token, "").await.0, 404);
+    world.server.stop().await;
+}

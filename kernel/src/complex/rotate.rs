@@ -1,0 +1,90 @@
+//! A host with another key: its account, its history and what it is trusted follow, and so does
+//! what it is found guilty of later.
+
+use std::collections::BTreeSet;
+
+use isos_base::HostId;
+use isos_base::Time;
+use isos_base::api::{Problem, ProblemCode};
+use isos_base::audit::{Actor, Deed};
+use isos_base::host::Accept;
+use isos_base::price::Price;
+
+use super::keys::Once;
+use super::{Complex, Effect, Host, Reply};
+use crate::market::Reliability;
+
+impl Complex {
+    /// A host has another key from now on. Both keys have said so.
+    pub(super) fn rotate_host(
+        &mut self,
+        old: HostId,
+        new: HostId,
+        once: Option<Once>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        let refuse = |message: String| Err(Problem::new(ProblemCode::Refused, message));
+        let Some(host) = self.hosts.get(&old) else {
+            let message = format!("no host has the key {old}: it must have joined once");
+            return Err(Problem::new(ProblemCode::NotFound, message));
+        };
+        match host.record.successor {
+            // Whoever asks has not heard the first answer.
+            Some(next) if next == new => return Ok(Reply::Done),
+            Some(next) => return refuse(format!("this host has the key {next} already")),
+            None => {}
+        }
+        if let Some(why) = &host.record.barred {
+            return refuse(format!("the host is barred ({why}): another key does not help"));
+        }
+        if self.hosts.contains_key(&new) {
+            return refuse(format!("{new} is the key of another host: make a fresh one"));
+        }
+        self.use_up(once, effects)?;
+        self.end_session(old, effects);
+        self.lost.retain(|&(_, host)| host != old);
+        self.drop_leases(old, effects);
+        let host = self.hosts.get_mut(&old).expect("looked up above");
+        let mut record = host.record.clone();
+        record.id = new;
+        host.record.successor = Some(new);
+        let (account, spec) = (record.account, record.spec.clone());
+        let reliability = Reliability::of(record.good, record.lost);
+        let host = Host {
+            record,
+            class: self.classes.enter(&spec),
+            good: self.market.enter(&spec),
+            reliability,
+            core_rate: None,
+            block: None,
+            session: None,
+            leases: BTreeSet::new(),
+            held: BTreeSet::new(),
+            proofs: 0,
+            accept: Accept::Any,
+            wakes: Time(0),
+            lent: (Price(0), self.now),
+            counted: None,
+        };
+        self.hosts.insert(new, host);
+        self.owners.leave(account, old, &None);
+        self.owners.keep_former(account, old);
+        self.owners.enter(account, new, &None);
+        self.names.leave(&spec.name, old);
+        self.names.enter(&spec.name, new);
+        self.recount(old);
+        self.recount(new);
+        self.dirty_hosts.extend([old, new]);
+        self.book.by = Actor::Host { host: old };
+        self.audit(Some(account), Deed::HostKeyRotated { old, new }, effects);
+        self.book.by = Actor::Complex;
+        Ok(Reply::Done)
+    }
+
+    /// The keys before and after a host's: it is one machine, whatever it is called.
+    pub(super) fn other_keys_of(&self, id: HostId) -> Vec<HostId> {
+        let next = self.hosts.get(&id).and_then(|host| host.record.successor);
+        let before = self.hosts.iter().filter(|(_, host)| host.record.successor == Some(id));
+        next.into_iter().chain(before.map(|(&id, _)| id)).collect()
+    }
+}
