@@ -138,8 +138,8 @@ pub enum Origin {
     Proxy,
 }
 
-/// A /48 of IPv6: what one site gets that asks for it, 256 origins. Who has one can come from another
-/// of these each time, so all of them together are counted as well.
+/// A /48 of IPv6: what one site gets that asks for it, 256 origins. Who has one can come from
+/// another of these each time, so all of them together are counted as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site(pub [u8; 6]);
 

@@ -1,7 +1,7 @@
 //! Who may use the relay: whom the machine knows, and some of those whom nobody knows yet.
 //!
-//! A relay is shown a key, and a token that everybody on the way could read; so tickets are not sent
-//! to it, and a machine that joins is a stranger until its first session.
+//! A relay is shown a key, and a token that everybody on the way could read; so tickets are not
+//! sent to it, and a machine that joins is a stranger until its first session.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

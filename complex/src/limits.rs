@@ -8,9 +8,10 @@ pub(crate) const BURST_SECS: u64 = 10;
 
 /// The limits of a server. 0 anywhere is without limit.
 ///
-/// An address is an IPv4 address or a /56 of IPv6, of which a /48 has no more than a few; whoever comes through a relay counts as one that
-/// may do sixteen times as much. The defaults leave a crowd behind one address, such as a
-/// laboratory, what it needs, and keep a single one from taking what all share.
+/// An address is an IPv4 address or a /56 of IPv6, of which a /48 has no more than a few; whoever
+/// comes through a relay counts as one that may do sixteen times as much. The defaults leave a
+/// crowd behind one address, such as a laboratory, what it needs, and keep a single one from taking
+/// what all share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// HTTP requests a second from one address.

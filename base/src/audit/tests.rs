@@ -1,3 +1,5 @@
+//! What a log that was brought shows, and what a changed one.
+
 use super::*;
 
 /// A log of three records, two of them of one account.

@@ -1,5 +1,5 @@
-//! What was found of tokens: each account has its share of the room, so that nobody pushes out those
-//! of others.
+//! What was found of tokens: each account has its share of the room, so that nobody pushes out
+//! those of others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -7,7 +7,7 @@ use isos_base::capability::Right;
 use serde::Deserialize;
 
 use super::extract::{Json, Query};
-use super::jobs::PAGE_MAX;
+use super::jobs::page;
 use super::others::account_id;
 use super::{Answer, App, AppState, Failure, Who, unreadable};
 use crate::clock;
@@ -53,7 +53,7 @@ pub(super) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Answer<Json<Vec<AuditRecord>>> {
     let account = whose(&shared, &who, query.account.as_deref()).await?;
-    let limit = query.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let limit = page(query.limit);
     let records = shared.db.audit(account, query.after.unwrap_or(0), limit).await;
     records.map(Json).map_err(|error| unreadable(&error))
 }

@@ -1,7 +1,7 @@
 //! Peers that must move: a writer that is read, and a request body that arrives.
 //!
-//! Whoever reads no answer, or a byte of it now and then, or does not send the body that it announced
-//! would keep a place and what belongs to it for ever.
+//! Whoever reads no answer, or a byte of it now and then, or does not send the body that it
+//! announced would keep a place and what belongs to it for ever.
 
 use std::io;
 use std::pin::Pin;

@@ -3,6 +3,7 @@
 //! Readers see what was committed when they began and never hold the writer up. Not a search: only
 //! questions that an index answers.
 
+mod audit;
 mod bank;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
-    Accepted, AccountRecord, AuditRecord, BillRecord, HostRecord, JobRecord, LeaseRecord,
-    ResultBatch, SavedRecord, StateChunk, TransferRecord, VoteBatch,
+    Accepted, AccountRecord, BillRecord, HostRecord, JobRecord, LeaseRecord, ResultBatch,
+    SavedRecord, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 use isos_base::units::Fuel;
@@ -449,39 +450,6 @@ impl Db {
                      ORDER BY seq LIMIT $3) AS gets) \
                     ORDER BY seq LIMIT $3";
         self.page(rest, values).await
-    }
-
-    /// Audit records, the oldest first, above the position `after`: those of one account or all.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn audit(
-        &self,
-        account: Option<AccountId>,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<AuditRecord>, ReadError> {
-        let Some(AccountId(account)) = account else {
-            let values = Lookup::default().number(after).limit(limit);
-            return self.page("WHERE seq > $1 ORDER BY seq LIMIT $2", values).await;
-        };
-        let values = Lookup::default().number(account).number(after).limit(limit);
-        self.page("WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3", values).await
-    }
-
-    /// The last audit record: of one account or all.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn last_audit(
-        &self,
-        account: Option<AccountId>,
-    ) -> Result<Option<AuditRecord>, ReadError> {
-        let Some(AccountId(account)) = account else {
-            return self.one("ORDER BY seq DESC LIMIT 1", Lookup::default()).await;
-        };
-        let values = Lookup::default().number(account);
-        self.one("WHERE account = $1 ORDER BY seq DESC LIMIT 1", values).await
     }
 
     /// Shows every transfer above the position `after`, in order, until `visit` breaks.

@@ -136,7 +136,7 @@ pub(super) fn audit(seq: u64) -> AuditRecord {
         Deed::TokenMade { id: "ff".into(), rights: Right::ALL.to_vec(), expires: Time(seq) },
         Deed::HostBarred { host: host_id(1), why: "it lied".into() },
     ];
-    let account = (seq % 3 > 0).then_some(AccountId(seq % 3));
+    let account = (!seq.is_multiple_of(3)).then_some(AccountId(seq % 3));
     let mut record = AuditRecord {
         seq,
         at: Time(seq * 7),

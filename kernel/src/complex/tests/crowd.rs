@@ -32,7 +32,8 @@ fn crowd(hosts: u32, change: impl Fn(u32, &mut Hello)) -> World {
         let account = accounts[n as usize % 100];
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(account));
-        let came = Input::HostCame { host, session, address: None, hello, admission };
+        let ticket = Vec::new();
+        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     world.complex.check_crowd_anew();
@@ -137,7 +138,8 @@ fn hosts_that_all_differ_are_not_all_looked_at_and_that_is_said() {
         differ(n, &mut hello);
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(world.buyer()));
-        let came = Input::HostCame { host, session, address: None, hello, admission };
+        let ticket = Vec::new();
+        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     let spec = JobSpec { memory: Bytes::gib(1), ..job(1) };
