@@ -63,7 +63,7 @@ fn what_is_paid_out_is_paid_once_however_often_the_server_is_killed() {
     let (code, error) = world.refused(&["account", "payout", "0.3", "--to", "x"]);
     assert_eq!((code, error.contains("at least 1.000000")), (6, true), "{error}");
     let (code, error) = world.refused(&["account", "payout", "600", "--to", "x"]);
-    assert_eq!((code, error.contains("credits")), (6, true), "{error}");
+    assert_eq!((code, error.contains("has 10.100000 EUR")), (6, true), "{error}");
 }
 
 /// What the operator's account has.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{ALWAYS, HostPlan, World, module};
+use crate::world::{ALWAYS, HostPlan, World, hostile, module};
 
 /// The only class of hosts that there is.
 fn class(world: &World) -> Value {
@@ -22,9 +22,10 @@ fn owners_ask_buyers_bid_and_what_is_paid_lies_between() {
     world.wait_for_hosts(2);
     world.json(&["account", "credit", "operator", "1000", "--why", "to bid with"]);
     let spin = module("spin");
-    // Of work that lasts for hours, and bids more than the price.
-    let args = ["--count", "5000", "--fuel", "1000G", "--verify", "trusted", "--bid", "300"];
-    let rich = world.submit(&[&[spin.as_str()][..], &args, &["--", "900"]].concat());
+    // Work that lasts for longer than this, and bids more than the price.
+    let long = hostile(world.folder(), "infinite_loop");
+    let args = ["--count", "100", "--fuel", "1000G", "--verify", "trusted", "--bid", "300"];
+    let rich = world.submit(&[&[long.as_str()][..], &args].concat());
     let poor = world.submit(&[&spin, "--verify", "trusted", "--bid", "30"]);
     let asked =
         world.json(&["market", "ask", "--home", &world.hosts[0].home.display().to_string()]);
