@@ -1,8 +1,10 @@
 //! A host with another key: the old key says which, the new one agrees.
 //!
-//! The old key signs a [`Claim`](crate::keyring::Claim) that wants [`Want::Rotate`]
-//! (crate::keyring::Want::Rotate); in it stands the word of the new key, so that nobody can make
-//! the key of somebody else their host's.
+//! The old key signs a [`Claim`] that wants [`Want::Rotate`]; in it stands the word of the new key,
+//! so that nobody can make the key of somebody else their host's.
+//!
+//! [`Claim`]: crate::keyring::Claim
+//! [`Want::Rotate`]: crate::keyring::Want::Rotate
 
 use crate::codec;
 use crate::key::{PublicKey, SecretKey, Signature};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::capability::{Holder, Right};
+use isos_base::key::PublicKey;
 use isos_base::rate::Origin;
 use isos_base::task::{Fault, OutputAt};
 use isos_base::ticket::ServerAddr;
@@ -125,21 +126,23 @@ pub(crate) fn let_in(
 
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    let by = endpoint.public();
     while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, place)) = let_in(&shared.places, &shared.door, incoming) else {
             continue;
         };
         let shared = shared.clone();
         tokio::spawn(async move {
-            serve(shared, incoming).await;
+            serve(shared, incoming, by).await;
             drop(place);
         });
     }
 }
 
-async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+/// `by` is the server's key that was called: the one that it has, or the one before.
+async fn serve(shared: Arc<Shared>, incoming: Incoming, by: PublicKey) {
     match incoming.alpn().to_vec().as_slice() {
-        HOST_ALPN => host(shared, incoming.accept()).await,
+        HOST_ALPN => host(shared, incoming.accept(), by).await,
         OBJECT_ALPN => objects(shared, incoming).await,
         API_ALPN => http::serve_quic(shared, incoming.accept()).await,
         _ => incoming.refuse(code::BAD_FRAME, "no such protocol"),
@@ -160,7 +163,7 @@ async fn objects(shared: Arc<Shared>, incoming: Incoming) {
     }
 }
 
-async fn host(shared: Arc<Shared>, connection: Connection) {
+async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
     let host = HostId(connection.remote());
     let opening = async {
         let mut stream = connection.accept().await?;
@@ -216,7 +219,7 @@ async fn host(shared: Arc<Shared>, connection: Connection) {
     });
     let came = Input::HostCame { host, session, address, hello, admission, ticket };
     shared.core.input(came).await;
-    let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone() };
+    let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone(), by };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
     let frames = shared.door.frames(account);
     listen(&shared, session, frames, stream.receiver, &connection).await;
@@ -355,6 +358,8 @@ struct Desk {
     members: Arc<Members>,
     /// Where it may go when this server is gone.
     servers: watch::Receiver<Vec<ServerAddr>>,
+    /// By which key of the server the host called it.
+    by: PublicKey,
 }
 
 /// Writes frames until the machine closes the session, or the host does not read them.
@@ -373,7 +378,8 @@ async fn talk(mut desk: Desk, mut sender: FrameSender, mut outlet: Outlet, conne
         if frames.iter().any(|frame| matches!(frame, ToHost::Welcome { .. })) {
             member = Some(Admitted::enter(&desk.members, connection.remote()));
             let servers = desk.servers.borrow_and_update();
-            if servers.len() > 1 {
+            // Who knows this server alone, and by this key, is told nothing new.
+            if servers.iter().any(|server| server.key != desk.by) {
                 frames.push(ToHost::Servers(servers.clone()));
             }
         }
