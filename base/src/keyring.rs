@@ -24,6 +24,8 @@ const RECOVERY_CONTEXT: &str = "isos 2026 recovery key 1";
 pub const KEYS_MAX: usize = 32;
 /// A claim is good for this long before and after the time in it: clocks differ.
 pub const CLAIM_FOR: Span = Span::secs(60);
+/// It is remembered so long that a claim was shown.
+const REMEMBERED_FOR: Span = Span::secs(600);
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,10 +201,11 @@ impl SignedClaim {
         Guid::of(&signed_bytes(&self.claim))
     }
 
-    /// Until when it may be shown.
+    /// Until when it is to be remembered that it was shown: longer than it is good, since the clock
+    /// of the server that leads next may be behind.
     #[must_use]
     pub fn until(&self) -> Time {
-        self.claim.at + CLAIM_FOR
+        self.claim.at + REMEMBERED_FOR
     }
 }
 

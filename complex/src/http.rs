@@ -262,7 +262,13 @@ impl Who {
     }
 
     /// Has the machine do it in this one's name.
+    ///
+    /// Its right is asked for once more: a body can take minutes to arrive, and what was taken away
+    /// meanwhile is gone.
     async fn call(&self, shared: &App, call: Call) -> Result<Reply, Problem> {
+        if shared.is_revoked(&self.0).await? {
+            return Err(Problem::new(ProblemCode::Unauthorised, REVOKED));
+        }
         shared.core.call(Call::By { by: actor(&self.0), call: Box::new(call) }).await
     }
 }

@@ -282,6 +282,8 @@ pub struct Complex {
     /// The same by what decides whether they can run a job.
     crowd: Crowd,
     names: Names,
+    /// Which key a host had before the one that it has.
+    predecessors: BTreeMap<HostId, HostId>,
     sessions: BTreeMap<SessionId, HostId>,
     /// Hosts that vanished with tasks, by when these are given to others.
     lost: BTreeSet<(Time, HostId)>,
@@ -433,6 +435,7 @@ impl Complex {
             hosts: BTreeMap::new(),
             crowd: Crowd::default(),
             names: Names::default(),
+            predecessors: BTreeMap::new(),
             sessions: BTreeMap::new(),
             lost: BTreeSet::new(),
             hungry: BTreeSet::new(),

@@ -338,6 +338,10 @@ fn verdict(program: Guid, status: ExitStatus, said: &[u8]) -> Result<(), Prepare
         (Some(code), _) if code == i32::from(BAD_PROGRAM) => Err(bad(line)),
         // A panic of the compiler: the program's doing, and not this machine's.
         (Some(PANIC), _) if said.contains("Cannot allocate memory") => Err(limit("memory")),
+        // A thread of it could not begin.
+        (Some(PANIC), _) if said.contains("Resource temporarily unavailable") => {
+            Err(limit("threads"))
+        }
         (Some(PANIC), _) => Err(bad(&format!("the compiler broke down over it: {line}"))),
         (Some(code), _) if code == i32::from(TOO_HARD) => Err(limit("memory")),
         (_, Some(libc::SIGXCPU)) => Err(limit("processor time")),

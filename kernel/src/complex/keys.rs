@@ -156,7 +156,9 @@ impl Complex {
         let void_before = self.keys.rings.get(&account).map_or(Time(0), |ring| ring.void_before);
         let is_live = |key| {
             let record = self.key_holder(key);
-            record.is_some_and(|it| it.account == account && it.added <= issued)
+            // An operator's key makes tickets for others.
+            let may = |it: &KeyRecord| it.account == account || it.rights.contains(&Right::Operate);
+            record.is_some_and(|it| may(it) && it.added <= issued)
         };
         issued < void_before || !key.is_none_or(is_live)
     }
@@ -245,6 +247,8 @@ impl Complex {
             // There is one phrase: whoever makes another believes the first to be lost.
             let old = self.keys.of(account).find(|key| key.kind == kind).map(|key| key.key);
             if let Some(old) = old {
+                // What was asked with it is not wanted either.
+                self.forget_recovery(account, effects);
                 self.take_key(old, effects);
             }
             self.audit(Some(account), Deed::RecoverySet { key }, effects);
@@ -284,7 +288,11 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Problem> {
         check_label(&label).map_err(|why| Problem::new(ProblemCode::Usage, why))?;
-        let record = KeyRecord { label: label.clone(), ..self.key_of(account, &key)?.clone() };
+        let known = self.key_of(account, &key)?;
+        if known.label == label {
+            return Ok(Reply::Done);
+        }
+        let record = KeyRecord { label: label.clone(), ..known.clone() };
         effects.push(Effect::Keep(Change::Key(Box::new(record.clone()))));
         self.keys.live.insert(key, record);
         self.audit(Some(account), Deed::KeyLabelled { key, label }, effects);
@@ -403,6 +411,12 @@ impl Complex {
             }
             self.keys.due.pop_first();
             let Some(asked) = self.keys.ring(account).asked.take() else { continue };
+            // Somebody else's by now: nobody takes a key into an account of theirs.
+            if self.belongs_to_no_other(&asked.key, account).is_err() {
+                self.audit(Some(account), Deed::RecoveryStopped { key: asked.key }, effects);
+                self.write_ring(account, effects);
+                continue;
+            }
             let old: Vec<_> = self.keys.of(account).cloned().collect();
             let recovery = old.iter().find(|key| key.kind == KeyKind::Recovery);
             let rights = recovery.map_or_else(|| Right::OWN.to_vec(), |key| key.rights.clone());

@@ -467,11 +467,12 @@ impl Complex {
 
     /// A host was caught: it is thrown out, its undecided votes are void, its held pay is forfeit.
     pub(super) fn bar(&mut self, id: HostId, why: String, effects: &mut Vec<Effect>) {
-        self.bar_key(id, why.clone(), effects);
         // Another key of the same host is no way out.
-        for other in self.other_keys_of(id) {
+        let others = self.other_keys_of(id);
+        self.bar_key(id, why.clone(), effects);
+        for other in others {
             if self.hosts.get(&other).is_some_and(|host| host.record.barred.is_none()) {
-                self.bar(other, why.clone(), effects);
+                self.bar_key(other, why.clone(), effects);
             }
         }
     }

@@ -79,6 +79,9 @@ impl Complex {
             } else {
                 complex.owners.keep_former(record.account, record.id);
             }
+            if let Some(next) = record.successor {
+                complex.predecessors.insert(next, record.id);
+            }
             let (id, leases) = (record.id, BTreeSet::new());
             let held = BTreeSet::new();
             let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));

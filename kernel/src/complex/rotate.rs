@@ -40,6 +40,11 @@ impl Complex {
         if self.hosts.contains_key(&new) {
             return refuse(format!("{new} is the key of another host: make a fresh one"));
         }
+        let account = host.record.account;
+        let (keys, max) = (self.owners.keys_of(account).count(), self.config.account_hosts_max * 2);
+        if keys >= max {
+            return refuse(format!("hosts of account {account} have had {max} keys, the limit"));
+        }
         self.use_up(once, effects)?;
         self.end_session(old, effects);
         self.lost.retain(|&(_, host)| host != old);
@@ -67,6 +72,7 @@ impl Complex {
             counted: None,
         };
         self.hosts.insert(new, host);
+        self.predecessors.insert(new, old);
         self.owners.leave(account, old, &None);
         self.owners.keep_former(account, old);
         self.owners.enter(account, new, &None);
@@ -81,10 +87,11 @@ impl Complex {
         Ok(Reply::Done)
     }
 
-    /// The keys before and after a host's: it is one machine, whatever it is called.
+    /// All other keys that a host has and had: it is one machine, whatever it is called.
     pub(super) fn other_keys_of(&self, id: HostId) -> Vec<HostId> {
-        let next = self.hosts.get(&id).and_then(|host| host.record.successor);
-        let before = self.hosts.iter().filter(|(_, host)| host.record.successor == Some(id));
-        next.into_iter().chain(before.map(|(&id, _)| id)).collect()
+        let next = |id: &HostId| self.hosts.get(id).and_then(|host| host.record.successor);
+        let later = std::iter::successors(next(&id), next);
+        let before = |id: &HostId| self.predecessors.get(id).copied();
+        later.chain(std::iter::successors(before(&id), before)).collect()
     }
 }

@@ -48,11 +48,12 @@ impl Complex {
         self.hosts.get(&host).map(|host| host.record.account)
     }
 
-    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred.
+    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred or sent
+    /// away, or was replaced.
     /// Nothing if nobody knows it.
     #[must_use]
     pub fn may_relay(&self, key: PublicKey) -> Option<bool> {
-        self.hosts.get(&HostId(key)).map(|host| host.record.barred.is_none())
+        self.hosts.get(&HostId(key)).map(|host| !host.is_out())
     }
 
     /// All jobs that are not over, of one account or of all, newest first.

@@ -297,3 +297,40 @@ fn another_key_is_no_way_out_for_a_host_that_lied() {
     assert!(barred(3) && barred(9), "both keys");
     assert!(rotate(&mut world, 9, 10).is_err());
 }
+
+#[test]
+fn another_phrase_ends_what_was_asked_with_the_first_and_nobodys_key_is_taken() {
+    let mut world = World::new();
+    let (anna, bob) = (world.account("anna"), world.account("bob"));
+    world.add(anna, 1, KeyKind::Person).unwrap();
+    world.add(anna, 9, KeyKind::Recovery).unwrap();
+    world.recover(9, 5).unwrap();
+    world.add(anna, 8, KeyKind::Recovery).unwrap();
+    world.pass(Span::secs(3 * 86_400));
+    assert!(world.complex.key_holder(&key(1)).is_some(), "the thief of the phrase gets nothing");
+    assert!(world.complex.key_holder(&key(5)).is_none());
+    // The key that is asked for becomes somebody else's meanwhile.
+    world.recover(8, 5).unwrap();
+    world.add(bob, 5, KeyKind::Person).unwrap();
+    world.pass(Span::secs(3 * 86_400));
+    assert_eq!(world.complex.key_holder(&key(5)).unwrap().account, bob);
+    assert!(world.complex.key_holder(&key(1)).is_some());
+    world.log();
+}
+
+#[test]
+fn tickets_of_an_operators_key_are_good_for_other_accounts_until_the_key_is_removed() {
+    let mut world = World::new();
+    let (lab, club) = (world.account("lab"), world.account("club"));
+    for (n, rights) in [(1, vec![Right::Operate, Right::Read]), (2, Right::OWN.to_vec())] {
+        let (label, kind) = (format!("key {n}"), KeyKind::Person);
+        let new = NewKey { account: lab, key: key(n), label, rights, kind };
+        world.call(Call::Keys(KeyCall::Add { new, once: None })).unwrap();
+    }
+    let made = world.now + Span::secs(1);
+    assert!(!world.complex.is_void(club, made, Some(&key(1))));
+    assert!(world.complex.is_void(club, made, Some(&key(2))));
+    assert!(!world.complex.is_void(lab, made, Some(&key(2))));
+    world.remove(lab, 1).unwrap();
+    assert!(world.complex.is_void(club, made, Some(&key(1))));
+}
