@@ -48,8 +48,8 @@ impl Complex {
         self.hosts.get(&host).map(|host| host.record.account)
     }
 
-    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred or sent
-    /// away, or was replaced.
+    /// Whether a key may use a relay of the complex: that of a host may, unless it is barred or
+    /// sent away, or was replaced.
     /// Nothing if nobody knows it.
     #[must_use]
     pub fn may_relay(&self, key: PublicKey) -> Option<bool> {
