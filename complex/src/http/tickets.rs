@@ -70,17 +70,21 @@ pub(super) async fn make(
     }
     may_give(&who.0, &rights)?;
     may_make_operator(&shared, &who, account, &rights).await?;
-    let (account, rights, valid) = (request.account.as_str(), rights.as_slice(), request.valid);
+    // A token that a key made is no way around its own end.
+    let valid = match who.is_operator() || who.0.revocation_ids.is_empty() {
+        true => request.valid,
+        false => request.valid.min(who.0.expires.since(clock::now())),
+    };
+    let (account, rights) = (request.account.as_str(), rights.as_slice());
     let (key, by) = (who.0.key, actor(&who.0));
     Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, key, by }).await?))
 }
 
-/// Whether `who` has a key of this account, and may say who acts for it. A token does not do: it
-/// would be a way around its own end.
+/// Whether `who` has a key of this account, and may say who acts for it. A token that no key made
+/// does not do.
 fn own_account(who: &Who, account: Option<AccountId>) -> Answer<()> {
     who.needs(Right::Manage)?;
-    let by_token = !who.0.revocation_ids.is_empty();
-    if by_token || who.0.key.is_none() || account != Some(who.0.account) {
+    if who.0.key.is_none() || account != Some(who.0.account) {
         return Err(Failure(lacks(Right::Operate)));
     }
     Ok(())

@@ -152,6 +152,10 @@ async fn a_key_makes_tickets_for_its_own_account_which_are_void_without_it() {
     let reply: isos_base::api::TicketReply = serde_json::from_str(&answer).unwrap();
     let ticket: isos_base::ticket::Ticket = reply.ticket.parse().unwrap();
     let text = capability::to_text(&ticket.token);
+    let ends = |token: &[u8]| {
+        capability::check(&world.open.key, token, crate::clock::now()).expect("it is good").expires
+    };
+    assert!(ends(&ticket.token) <= ends(&capability::from_text(&login).unwrap()));
     assert_eq!(world.json("GET /v1/whoami", &text, "").await.0, 200);
     let line = format!("DELETE /v1/accounts/me/keys/{}", key(1).public());
     assert_eq!(world.json(&line, &token, "").await.0, 200);
