@@ -70,10 +70,13 @@ pub(super) async fn make(
     }
     may_give(&who.0, &rights)?;
     may_make_operator(&shared, &who, account, &rights).await?;
-    // A token that a key made is no way around its own end.
+    // A token that a key made is no way around its own end, which counts in whole seconds.
     let valid = match who.is_operator() || who.0.revocation_ids.is_empty() {
         true => request.valid,
-        false => request.valid.min(who.0.expires.since(clock::now())),
+        false => {
+            let left = who.0.expires.since(clock::now()).0.saturating_sub(Span::secs(1).0);
+            request.valid.min(Span(left))
+        }
     };
     let (account, rights) = (request.account.as_str(), rights.as_slice());
     let (key, by) = (who.0.key, actor(&who.0));
