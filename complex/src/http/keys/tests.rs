@@ -153,7 +153,7 @@ async fn a_key_makes_tickets_for_its_own_account_which_are_void_without_it() {
     let ticket: isos_base::ticket::Ticket = reply.ticket.parse().unwrap();
     let text = capability::to_text(&ticket.token);
     let ends = |token: &[u8]| {
-        capability::check(&world.open.key, token, crate::clock::now()).expect("it is good").expires
+        capability::check(&world.open.key, token, clock::now()).expect("it is good").expires
     };
     assert!(ends(&ticket.token) <= ends(&capability::from_text(&login).unwrap()));
     assert_eq!(world.json("GET /v1/whoami", &text, "").await.0, 200);
