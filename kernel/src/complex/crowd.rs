@@ -239,12 +239,13 @@ impl Crowd {
         }
     }
 
-    /// Those who are there and not kept out, by what they offer; a bounded number of kinds.
-    pub(super) fn here(&self) -> impl Iterator<Item = (&Offer, &Group)> {
+    /// Those who are there and not kept out, by their class and what they offer; a bounded number
+    /// of kinds.
+    pub(super) fn here(&self) -> impl Iterator<Item = (GoodId, &Offer, &Group)> {
         let groups = self.groups.iter().take(KINDS_LOOKED_AT_MAX);
         groups.map_while(|(kind, group)| {
             let offer = kind.offer().filter(|_| kind.kept_out.is_none())?;
-            Some((offer, group))
+            Some((kind.good, offer, group))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Where an account's credits are, what it waits for, and what it may not do.
 
 use isos_base::api::{Explanation, ReasonView};
-use isos_base::{AccountId, MicroCredits};
+use isos_base::{AccountId, MicroCredits, PayoutId};
 
 use crate::complex::place::looked_at;
 use crate::complex::{Complex, Host};
@@ -23,6 +23,7 @@ impl Complex {
             });
         }
         reasons.extend(self.account_holds(id));
+        reasons.extend(self.account_promises(id));
         reasons.extend(self.account_quotas(id));
         let mine = || {
             let hosts = self.owners.hosts_of(id).inspect(|_| looked_at());
@@ -91,6 +92,37 @@ impl Complex {
             reasons.push(ReasonView { about: format!("{more} more jobs"), why, remedy: None });
         }
         reasons
+    }
+
+    /// What is set aside for payouts that are under way and for cores that were reserved.
+    fn account_promises(&self, id: AccountId) -> Vec<ReasonView> {
+        let payouts = self.payouts_waiting(Some(id), PayoutId(0)).map(|payout| ReasonView {
+            about: format!("payout {}", payout.id),
+            why: format!(
+                "{} credits are held for it since {}: rail {} has not answered yet",
+                payout.amount, payout.asked, payout.rail
+            ),
+            remedy: Some(
+                "they come back if the rail refuses; `isos account payouts` says how it stands"
+                    .into(),
+            ),
+        });
+        let reserved = self.reservations(Some(id)).filter_map(|it| {
+            let held = self.ledger.hold(it.hold)?.remaining;
+            Some(ReasonView {
+                about: format!("reservation {}", it.id),
+                why: format!(
+                    "{held} credits are held for the premium of {} cores of {}, until {}",
+                    it.cores, it.class, it.until
+                ),
+                remedy: Some(format!(
+                    "what is not used comes back then; before {} `isos market reserve --cancel {}` \
+                     gives it up",
+                    it.from, it.id
+                )),
+            })
+        });
+        payouts.take(NAMED_MAX).chain(reserved.take(NAMED_MAX)).collect()
     }
 
     /// How much of what it may have it has.

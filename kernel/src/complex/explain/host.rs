@@ -35,10 +35,11 @@ impl Complex {
             for reason in &session.offer.reasons {
                 add("policy", reason.clone(), None); // Its remedy is part of it.
             }
-            let (wants, pays) = (session.offer.price_min, self.config.price);
+            let (wants, pays) = (session.offer.price_min, self.price_of(host.good));
             if wants > pays {
+                let who = if self.is_auctioned() { "its class is at" } else { "new jobs pay" };
                 let why = format!(
-                    "it works from {} micro-credits per gigafuel on, new jobs pay {}",
+                    "it works from {} micro-credits per gigafuel on, {who} {}",
                     wants.0, pays.0
                 );
                 add("price", why, Some("lower price_min in its policy, or wait"));

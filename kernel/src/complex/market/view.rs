@@ -6,7 +6,7 @@ use isos_base::price::Price;
 use isos_base::{AccountId, Span, Time};
 
 use super::super::Complex;
-use super::{Good, Pricing};
+use super::{Good, GoodId, Pricing};
 use crate::market::price_of_core_hour;
 
 /// Hours ahead of which prices are shown.
@@ -85,6 +85,26 @@ impl Complex {
             }
             _ => (self.config.price, None),
         }
+    }
+
+    /// What a lease on a host of a class costs now.
+    pub(in crate::complex) fn price_of(&self, good: GoodId) -> Price {
+        match self.market.pricing {
+            Pricing::Fixed => self.config.price,
+            Pricing::Market(_) => self.market.goods[good].price,
+        }
+    }
+
+    /// Whether a market makes prices.
+    pub(in crate::complex) fn is_auctioned(&self) -> bool {
+        self.market.pricing != Pricing::Fixed
+    }
+
+    /// Classes of which a market makes the prices; none where the operator fixes one price.
+    pub(in crate::complex) fn auctioned(&self) -> impl Iterator<Item = MarketView> {
+        let auctioned = self.is_auctioned();
+        let goods = self.market.goods.iter().filter(move |_| auctioned);
+        goods.map(|good| self.market_view(good, false))
     }
 
     /// Reservations that are not over, of one account or of all.

@@ -7,6 +7,7 @@ use isos_base::sensors::{Power, Reading, Sensors};
 use super::*;
 use crate::policy::{MachineCaps, Override, Policy, Standing};
 
+mod money;
 mod work;
 
 /// Tuesday, 2026-11-17, 12:00 UTC.

@@ -8,12 +8,12 @@ use crate::market::{Band, TICK};
 
 const BAND: Band = Band { floor: Price(10), ceiling: Price(10_000) };
 
-fn market() -> Config {
+pub(super) fn market() -> Config {
     Config { pricing: Pricing::Market(BAND), ..Config::default() }
 }
 
 impl World {
-    fn open(&mut self, name: &str) -> AccountId {
+    pub(super) fn open(&mut self, name: &str) -> AccountId {
         let welcome = MicroCredits::credits(1_000);
         match self.call(Call::OpenAccount { name: name.into(), welcome }) {
             Ok(Reply::Account(account)) => account,
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    fn bid(&mut self, account: AccountId, spec: JobSpec, bid: u32) -> JobId {
+    pub(super) fn bid(&mut self, account: AccountId, spec: JobSpec, bid: u32) -> JobId {
         let (spec, bid) = (Box::new(spec), Price(bid));
         match self.call(Call::SubmitBid { account, spec, key: None, bid }) {
             Ok(Reply::Job(view)) => view.id,
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// A host that asks so much.
-    fn join_at(&mut self, n: u8, price: u32) {
+    pub(super) fn join_at(&mut self, n: u8, price: u32) {
         self.come(n, &format!("owner{n}"), |hello| {
             hello.offer.price_min = Price(price);
         });
