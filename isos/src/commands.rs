@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
-    /// Tell why a job, a task or a host is as it is, and what to do
+    /// Tell why a job, task, host, account or price is as it is, and what to do
     Explain(explain::Args),
     /// Let this machine stand still, for a time or until `resume`
     Pause(owner::PauseArgs),
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// This machine's policy: show, check, explain, edit, template
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Accounts: show, statement, export, verify, head, payout, deposit-address, credit
+    /// Accounts: show, statement, export, verify, payout, payouts, key, login, recovery, recover
     #[command(subcommand)]
     Account(account::Command),
     /// The bank of a complex (operators): rails, outbox, mint

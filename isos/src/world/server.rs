@@ -77,6 +77,10 @@ pub(crate) struct ServerArgs {
     /// No price of the market rises higher. Default: a hundred times --price.
     #[arg(long, value_name = "N", requires = "market")]
     pub(crate) price_ceiling: Option<u32>,
+    /// The complex's share of what hosts earn, such as 2.5%: at most 50%. It holds for bills that
+    /// are posted from now on.
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = fee_bps)]
+    pub(crate) fee: u16,
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
@@ -117,6 +121,28 @@ pub(crate) struct ServerArgs {
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
     #[arg(long, hide = true)]
     pub(crate) test_world: bool,
+}
+
+/// The most that a complex keeps of what hosts earn, in hundredths of a percent.
+const FEE_BPS_MAX: u16 = 5_000;
+
+/// Hundredths of a percent, from a text such as `2.5%` or `2.5`.
+fn fee_bps(text: &str) -> Result<u16, String> {
+    let wrong = || format!("is not a share from 0% to {}%, such as 2.5%", FEE_BPS_MAX / 100);
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let (whole, parts) = number.split_once('.').unwrap_or((number, ""));
+    if parts.len() > 2 {
+        return Err("has more than two places: a fee is counted in hundredths of a percent".into());
+    }
+    let digits = |text: &str| -> Result<u16, String> {
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        text.parse().map_err(|_| wrong())
+    };
+    let bps = digits(whole)?.checked_mul(100);
+    let bps = bps.and_then(|bps| bps.checked_add(digits(&format!("{parts:0<2}")).ok()?));
+    bps.filter(|bps| *bps <= FEE_BPS_MAX).ok_or_else(wrong)
 }
 
 impl ServerArgs {
@@ -176,6 +202,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
     let kernel = Config {
         price: Price(args.price),
         pricing: args.pricing()?,
+        fee_bps: args.fee,
         lost_after: args.lost_after,
         held_hosts_max: args.held_hosts,
         polls_per_second_max: args.polls_per_second,
@@ -326,4 +353,19 @@ async fn follow<F: Future<Output = std::io::Result<()>>>(
     };
     follows.stop().await;
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fee_bps;
+
+    #[test]
+    fn a_fee_is_read_in_percent_and_bounded() {
+        for (text, bps) in [("2%", 200), ("2.5%", 250), ("0.05", 5), ("0", 0), ("50%", 5_000)] {
+            assert_eq!(fee_bps(text), Ok(bps), "{text}");
+        }
+        for text in ["", "%", "-1%", "51%", "2.555%", "1e2", "two", "+3", "99999"] {
+            assert!(fee_bps(text).is_err(), "{text}");
+        }
+    }
 }
