@@ -71,7 +71,10 @@ fn credits_are_held_for_a_payout_and_for_cores_that_were_reserved() {
     let wish =
         Wish { class: None, cores: 2, from, until: from + Span::secs(300), service_ppm: 900_000 };
     assert!(world.call(Call::Reserve { account, wish }).is_ok());
-    why_account(&world, "ada", &expect![[r#"
+    why_account(
+        &world,
+        "ada",
+        &expect![[r#"
         account ada (121): 993.983600 credits available, 6.016400 held
           payout 1: 5.000000 credits are held for it since 2026-11-17T12:00:30Z: rail till has not answered yet
             -> they come back if the rail refuses; `isos account payouts` says how it stands
@@ -79,5 +82,6 @@ fn credits_are_held_for_a_payout_and_for_cores_that_were_reserved() {
             -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
           jobs: 0 are not over, of 1000 at the most
           hosts: 0 have joined, of 10000 at the most
-    "#]]);
+    "#]],
+    );
 }
