@@ -39,7 +39,8 @@ const TOUCH: Duration = Duration::from_millis(250);
 
 /// Watches the owner for as long as the agent lives.
 pub(crate) fn watch(core: Core, shared: Arc<Shared>, probe: Probe, spec: &HostSpec) {
-    let machine = MachineCaps { cpus: spec.cpus, memory: spec.memory, disk: spec.disk };
+    let parts = shared.sandbox.holds_parts();
+    let machine = MachineCaps { cpus: spec.cpus, memory: spec.memory, disk: spec.disk, parts };
     let standing = Standing::default();
     let watcher = Watcher { core, shared, probe, machine, last: None, standing };
     tokio::spawn(watcher.run());
@@ -108,7 +109,10 @@ impl Watcher {
             moved: self.shared.traffic.moved(now),
             ..self.standing
         };
+        // A group that held parts may have been taken away.
+        self.machine.parts = self.shared.sandbox.holds_parts();
         let decision = policy.evaluate(&sensors, now, &word, &self.machine, &standing);
+        self.shared.sandbox.hold_cpu(decision.allowance.cpu.0);
         self.standing.load_blocked = decision.load_blocked;
         self.standing.hot = decision.hot;
         let offer = policy.offer(&decision);

@@ -79,8 +79,12 @@ impl Machine {
         let probe = Probe::new(ProbeConfig { disk_path, sensors_file: None });
         let facts = probe.describe();
         let known = |reading: Reading<Bytes>| reading.known().copied().unwrap_or_default();
-        let caps =
-            MachineCaps { cpus: facts.cpus, memory: known(facts.memory), disk: known(facts.disk) };
+        let caps = MachineCaps {
+            cpus: facts.cpus,
+            memory: known(facts.memory),
+            disk: known(facts.disk),
+            parts: isos_sandbox::parts_here(),
+        };
         Ok(Self { probe, caps })
     }
 

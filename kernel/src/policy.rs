@@ -28,7 +28,7 @@ pub use error::{Contradiction, POLICY_BYTES_MAX, PolicyError, WINDOWS_MAX};
 pub use evaluate::{Allowance, Decision, MEMORY_LEAST, Run, Standing};
 pub use network::{Meter, Moved, NetworkLimits, Pace, Period, Rate};
 pub use reason::Reason;
-pub use value::{Amount, Cores, Percent};
+pub use value::{Amount, Cores, Millicores, Percent};
 pub use week::{Week, WeekHour};
 
 use calendar::Calendar;
@@ -108,6 +108,8 @@ pub struct MachineCaps {
     pub memory: Bytes,
     /// The file system that our home is on.
     pub disk: Bytes,
+    /// Whether the system can hold work to a part of a core; else a share counts in whole ones.
+    pub parts: bool,
 }
 
 /// What the owner said last, besides the policy.

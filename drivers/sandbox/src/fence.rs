@@ -39,6 +39,9 @@ pub struct Allowed {
     pub memory: Bytes,
 }
 
+/// Thousandths of a core that are a whole one.
+const WHOLE: u32 = 1_000;
+
 /// Who holds one limit, and what that cannot do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keeper {
@@ -60,6 +63,8 @@ struct State {
     /// Why there is no group for an ability that none has.
     missing: Vec<(Ability, String)>,
     allowed: Option<Allowed>,
+    /// No more than so many thousandths of a core, however many cores are allowed.
+    cpu_max: Option<u32>,
     frozen: bool,
     children: BTreeSet<u32>,
     /// Why work could not be kept on its cores, if it could not.
@@ -112,6 +117,21 @@ impl Fence {
         state.apply();
     }
 
+    /// Holds all children to so many thousandths of a core from now on, where a group can: for
+    /// shares below one core.
+    pub(crate) fn hold_cpu(&self, thousandths: u32) {
+        let mut state = self.lock();
+        if state.cpu_max != Some(thousandths) {
+            state.cpu_max = Some(thousandths);
+            state.apply();
+        }
+    }
+
+    /// Whether it can hold its children to a part of a core.
+    pub(crate) fn holds_parts(&self) -> bool {
+        self.lock().group(Ability::Cpu).is_some()
+    }
+
     /// Freezes all children, those that come as well, or lets them go on. Stopping each child is
     /// the caller's; this keeps whatever else could wake them from doing so.
     pub(crate) fn freeze(&self, frozen: bool) {
@@ -159,7 +179,9 @@ impl State {
 
     fn apply(&mut self) {
         let Some(Allowed { cores, memory }) = self.allowed else { return };
-        self.set(Ability::Cpu, |group| group.set_cores(cores));
+        let whole = u32::from(cores) * WHOLE;
+        let cpu = self.cpu_max.map_or(whole, |max| max.min(whole));
+        self.set(Ability::Cpu, |group| group.set_cpu(cpu));
         // What a group still holds may be more than it now may have: version 1 then refuses, and
         // is asked again with the next reading of the sensors. Its keeper stays the same.
         if let Some(group) = self.group(Ability::Memory)

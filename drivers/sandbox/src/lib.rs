@@ -188,6 +188,18 @@ impl Sandbox {
         self.fence.allow(allowed);
     }
 
+    /// Holds all children to so many thousandths of a core, within what [`Sandbox::allow`] says;
+    /// where no control group can, whole cores are held.
+    pub fn hold_cpu(&self, thousandths: u32) {
+        self.fence.hold_cpu(thousandths);
+    }
+
+    /// Whether children can be held to a part of a core.
+    #[must_use]
+    pub fn holds_parts(&self) -> bool {
+        self.fence.holds_parts()
+    }
+
     /// Freezes all children at once, those that are yet to come too, where a control group can;
     /// or lets them go on. [`Chamber::suspend`] stops each of them besides.
     pub fn freeze(&self, frozen: bool) {
@@ -270,6 +282,12 @@ pub fn page_size() -> u64 {
 #[must_use]
 pub fn keepers_here() -> Vec<Keeper> {
     Fence::new(true).keepers()
+}
+
+/// Whether a sandbox could hold its children to a part of a core here.
+#[must_use]
+pub fn parts_here() -> bool {
+    Fence::new(true).holds_parts()
 }
 
 /// The main of a child, to be called with the arguments behind [`SandboxConfig::child_args`]

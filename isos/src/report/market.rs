@@ -6,7 +6,7 @@ use isos_base::api::{BarterView, MarketHistory, MarketView, PricesView, Reservat
 use isos_base::market::ReservationState;
 use isos_base::price::Price;
 use isos_base::{Span, Time};
-use isos_kernel::policy::Week;
+use isos_kernel::policy::{Millicores, Week};
 use serde_json::{Value, json};
 
 use self::plot::{Dot, Plot};
@@ -227,7 +227,7 @@ impl AskReport {
 
     fn asks(&self) -> Vec<Vec<Option<Price>>> {
         let ask = |hour: &isos_kernel::policy::WeekHour| {
-            (hour.cores_idle > 0 || hour.cores_in_use > 0).then_some(hour.price_min)
+            (hour.cpu_idle.max(hour.cpu_in_use) > Millicores::NONE).then_some(hour.price_min)
         };
         self.week.0.iter().map(|day| day.iter().map(ask).collect()).collect()
     }

@@ -3,11 +3,11 @@
 use isos_base::Time;
 use isos_base::price::Price;
 use isos_base::sensors::LocalClock;
-use isos_kernel::policy::{Contradiction, Decision, Run, Week, WeekHour};
+use isos_kernel::policy::{Contradiction, Decision, Millicores, Run, Week, WeekHour};
 use isos_sandbox::Keeper;
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Tone, ago, clean, plural};
+use crate::output::{Page, Report, Tone, ago, clean};
 
 /// What a policy means, a sentence a line; or a template.
 #[derive(Debug)]
@@ -114,8 +114,8 @@ impl PolicyNow {
         let hour = |hour: &WeekHour| {
             json!({
                 "window": hour.window,
-                "cores_in_use": hour.cores_in_use,
-                "cores_idle": hour.cores_idle,
+                "cores_in_use": count(hour.cpu_in_use),
+                "cores_idle": count(hour.cpu_idle),
                 "price_min": hour.price_min,
                 "changes": hour.changes,
             })
@@ -156,17 +156,16 @@ impl PolicyNow {
     }
 
     fn meaning(&self, hour: &WeekHour) -> String {
-        let mut text = if hour.cores_idle == 0 {
-            "nothing runs".to_owned()
-        } else {
-            let idle = plural(hour.cores_idle, "core");
-            match hour.cores_in_use {
-                0 => format!("{idle} while you are away"),
-                in_use if in_use == hour.cores_idle => format!("{idle} at any time"),
-                in_use => format!("{idle} while you are away, {in_use} while you are not"),
+        let mut text = match (hour.cpu_idle, hour.cpu_in_use) {
+            (Millicores::NONE, _) => "nothing runs".to_owned(),
+            (idle, Millicores::NONE) => format!("{idle} while you are away"),
+            (idle, in_use) if in_use == idle => format!("{idle} at any time"),
+            (idle, in_use) if in_use.0 % 1_000 == 0 => {
+                format!("{idle} while you are away, {} while you are not", in_use.cores())
             }
+            (idle, in_use) => format!("{idle} while you are away, {in_use} while you are not"),
         };
-        if hour.cores_idle > 0 && hour.price_min != self.price_min {
+        if hour.cpu_idle > Millicores::NONE && hour.price_min != self.price_min {
             text += &match times(hour.price_min, self.price_min) {
                 Some(times) => format!(", only at {times}x the price ({})", hour.price_min.0),
                 None => format!(", only at {} or more", hour.price_min.0),
@@ -186,24 +185,32 @@ impl PolicyNow {
     }
 }
 
+/// A number of cores: a whole one, but for a part of one core.
+fn count(cpu: Millicores) -> Value {
+    match cpu.0 % 1_000 {
+        0 => cpu.cores().into(),
+        _ => cpu.as_cores().into(),
+    }
+}
+
 /// Whether the same holds in both hours.
 fn same(a: &WeekHour, b: &WeekHour) -> bool {
     let of =
-        |hour: &WeekHour| (hour.window.clone(), hour.cores_in_use, hour.cores_idle, hour.price_min);
+        |hour: &WeekHour| (hour.window.clone(), hour.cpu_in_use, hour.cpu_idle, hour.price_min);
     of(a) == of(b)
 }
 
 /// `.` where nothing runs, else letters in the order in which they come in the week.
 fn letter(kinds: &[&WeekHour], index: usize) -> char {
-    if kinds[index].cores_idle == 0 {
+    if kinds[index].cpu_idle == Millicores::NONE {
         return '.';
     }
-    let before = kinds[..index].iter().filter(|kind| kind.cores_idle > 0).count();
+    let before = kinds[..index].iter().filter(|kind| kind.cpu_idle > Millicores::NONE).count();
     u8::try_from(before).ok().filter(|&nth| nth < 26).map_or('*', |nth| (b'a' + nth).into())
 }
 
 fn tone(hour: &WeekHour, price_min: Price) -> Tone {
-    if hour.cores_idle == 0 {
+    if hour.cpu_idle == Millicores::NONE {
         Tone::Dim
     } else if hour.price_min > price_min {
         Tone::Warn
@@ -228,8 +235,8 @@ impl Report for PolicyNow {
     fn text(&self, page: &mut Page) {
         let allowance = &self.decision.allowance;
         if self.runs() {
-            let (cores, memory) = (plural(allowance.cores, "core"), allowance.memory);
-            let gives = format!("gives {cores}, {memory} memory, {} disk", allowance.disk);
+            let (cpu, memory) = (allowance.cpu, allowance.memory);
+            let gives = format!("gives {cpu}, {memory} memory, {} disk", allowance.disk);
             page.toned(Tone::Good, gives);
         } else {
             page.toned(Tone::Warn, "gives nothing now");
@@ -263,7 +270,7 @@ impl Report for PolicyNow {
         json!({
             "source": self.source,
             "runs": self.runs(),
-            "cores": allowance.cores,
+            "cores": count(allowance.cpu),
             "memory": allowance.memory,
             "disk": allowance.disk,
             "price_min": allowance.price_min,
@@ -275,6 +282,6 @@ impl Report for PolicyNow {
     }
 
     fn quiet(&self, page: &mut Page) {
-        page.line(self.decision.allowance.cores.to_string());
+        page.line(count(self.decision.allowance.cpu).to_string());
     }
 }

@@ -309,7 +309,7 @@ fn policies() {
         days = \"mon-fri\"\nhours = \"09:00-17:00\"\nallow = false\n\
         [[window]]\nhours = \"22:30-06:00\"\nprice_min = \"20x\"\n";
     let policy = Policy::parse(text).unwrap();
-    let caps = MachineCaps { cpus: 4, memory: Bytes::gib(8), disk: Bytes::gib(100) };
+    let caps = MachineCaps { cpus: 4, memory: Bytes::gib(8), disk: Bytes::gib(100), parts: false };
     let mut sensors = Sensors::idle_machine();
     let decide = |sensors: &Sensors| {
         let standing = Standing::default();

@@ -107,6 +107,7 @@ fn announce(home: &std::path::Path, given: Option<&str>, silent: bool) -> anyhow
         cpus: facts.cpus,
         memory: facts.memory.known().copied().unwrap_or_default(),
         disk: facts.disk.known().copied().unwrap_or_default(),
+        parts: isos_sandbox::parts_here(),
     };
     let contradictions = policy.check_machine(&machine);
     if !contradictions.is_empty() {

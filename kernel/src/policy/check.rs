@@ -10,7 +10,7 @@ use super::error::Contradiction;
 use super::evaluate::{DISK_LEAST, MEMORY_LEAST};
 use super::file::{File, SelectionSection, WindowSection};
 use super::network::Rate;
-use super::value::{Amount, Percent, Size};
+use super::value::{Amount, Millicores, Percent, Size};
 use super::{MachineCaps, Policy};
 
 /// A week without a touch is no idle time that a policy waits for.
@@ -370,12 +370,19 @@ impl Policy {
         let windows = self.windows.iter().filter(|window| window.allow);
         let shares = windows.filter_map(|window| window.share_idle).chain([self.share_idle]);
         let share = shares.max().unwrap_or(Percent::NONE);
-        if share.of(u64::from(machine.cpus)) == 0 {
+        if self.cpu_of(share, machine) == Millicores::NONE {
+            let (least, percent) = match machine.parts {
+                true => ("a tenth of a core", least_share(machine.cpus, 10)),
+                false => {
+                    let why = "one whole core (no control group holds parts of one here)";
+                    (why, least_share(machine.cpus, 100))
+                }
+            };
             found.add(
                 format!("cpu.share_idle = {share}"),
                 cores(machine.cpus),
-                "the share is less than one whole core, so nothing ever runs",
-                format!("set share_idle to at least {}%", whole_core(machine.cpus)),
+                format!("the share is less than {least}, so nothing ever runs"),
+                format!("set share_idle to at least {percent}%"),
             );
         }
         let floors = [
@@ -396,9 +403,17 @@ impl Policy {
     }
 }
 
-/// The least percentage that is a whole core of so many; 100 for one and none.
-pub(super) fn whole_core(cpus: u16) -> u16 {
-    100u16.div_ceil(cpus.max(1))
+/// The least percentage of so many cores that is so many hundredths of one.
+pub(super) fn least_share(cpus: u16, hundredths: u16) -> u16 {
+    hundredths.div_ceil(cpus.max(1))
+}
+
+/// `2 of 4 cores`, `0.50 of a core`.
+pub(super) fn of_cores(cpu: Millicores, cpus: u16) -> String {
+    match cpu.0 % 1_000 {
+        0 => format!("{} of {}", cpu.cores(), cores(cpus)),
+        _ => cpu.to_string(),
+    }
 }
 
 /// `1 core`, `4 cores`.

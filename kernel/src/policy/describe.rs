@@ -2,8 +2,8 @@
 
 use isos_base::Span;
 
-use super::check::cores;
-use super::value::{HeatMax, Percent};
+use super::check::of_cores;
+use super::value::{HeatMax, Millicores, Percent};
 use super::{Idle, MachineCaps, NetworkLimits, Policy, Selection};
 
 impl Policy {
@@ -12,11 +12,11 @@ impl Policy {
     pub fn describe(&self, machine: &MachineCaps) -> Vec<String> {
         let mut lines = Vec::new();
         let (in_use, idle) = self.shares(None);
-        let given = |share: Percent, in_use: bool| match self.cores_of(share, machine.cpus) {
-            0 => "nothing runs".into(),
-            count => {
+        let given = |share: Percent, in_use: bool| match self.cpu_of(share, machine) {
+            Millicores::NONE => "nothing runs".into(),
+            cpu => {
                 let memory = self.memory_limit(in_use, machine.memory);
-                format!("{count} of {} and up to {memory} of memory", cores(machine.cpus))
+                format!("{} and up to {memory} of memory", of_cores(cpu, machine.cpus))
             }
         };
         if self.idle_after == Span::ZERO {

@@ -8,7 +8,7 @@ use isos_base::{Bytes, Time};
 use super::calendar::{Moment, Slot};
 use super::network::{CAP_LEAST, Moved, Period};
 use super::reason::Reason;
-use super::value::{HeatMax, Percent};
+use super::value::{HeatMax, Millicores, Percent};
 use super::{Idle, MachineCaps, Override, Policy, Window};
 
 /// With less memory than this nothing is started: the sandbox itself needs most of it.
@@ -23,6 +23,9 @@ const HEAT_RESUME_BELOW: f32 = 8.0;
 /// Reasons in an offer: "a few lines".
 const OFFER_REASONS_MAX: usize = 8;
 
+/// The smallest part of a core on which work is worth while, in thousandths.
+pub(super) const PART_MIN: u32 = 100;
+
 /// Whether work may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
@@ -35,8 +38,10 @@ pub enum Run {
 /// What is allowed now, for all work together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Whole cores; 0 exactly when suspended.
+    /// Tasks that may run at a time, each on a core of its own; 0 exactly when suspended.
     pub cores: u16,
+    /// What all work together may use of the processor: that many cores, or a part of one.
+    pub cpu: Millicores,
     /// Memory, also for work that is frozen: what is above must go.
     pub memory: Bytes,
     /// Disk, also while suspended.
@@ -107,7 +112,7 @@ impl Policy {
         look.word(word);
         look.window(window, &slot);
         let (in_use, share) = look.cpu(window, &slot);
-        let cores = look.cores(share, machine.cpus);
+        let cpu = look.cpu_given(share, machine);
         let load_blocked = look.load(machine.cpus, standing.load_blocked);
         look.power();
         let hot = look.heat(standing.hot);
@@ -122,14 +127,15 @@ impl Policy {
         reasons.sort_by_key(|reason| !reason.blocks());
         let blocked = reasons.first().is_some_and(Reason::blocks);
         let allowance = Allowance {
-            cores: if blocked { 0 } else { cores },
+            cores: if blocked { 0 } else { cpu.cores() },
+            cpu: if blocked { Millicores::NONE } else { cpu },
             memory,
             disk,
             price_min: window.map_or(self.price_min, |window| window.price_min),
             run: if blocked { Run::Suspended } else { Run::Full },
         };
         if !blocked {
-            reasons.push(Reason::Given { cores, cpus: machine.cpus, share });
+            reasons.push(Reason::Given { cpu, cpus: machine.cpus, share });
         }
         Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked, hot }
     }
@@ -158,10 +164,17 @@ impl Policy {
         (in_use.min(idle), idle)
     }
 
-    /// Whole cores for a share of them.
-    pub(super) fn cores_of(&self, share: Percent, cpus: u16) -> u16 {
-        let whole = share.of(u64::from(cpus)) as u16;
-        whole.min(self.cores_max.unwrap_or(u16::MAX))
+    /// What a share comes to: whole cores, rounded down; below one, a part of one where the machine
+    /// can hold work to that.
+    pub(super) fn cpu_of(&self, share: Percent, machine: &MachineCaps) -> Millicores {
+        let exact = share.of(u64::from(machine.cpus) * 1_000) as u32;
+        match exact {
+            PART_MIN..1_000 if machine.parts && self.cores_max != Some(0) => Millicores(exact),
+            _ => {
+                let whole = (exact / 1_000) as u16;
+                Millicores::whole(whole.min(self.cores_max.unwrap_or(u16::MAX)))
+            }
+        }
     }
 
     /// The limit on memory, before what is free is looked at.
@@ -240,12 +253,13 @@ impl Look<'_> {
         (in_use, if in_use { share_in_use } else { share_idle })
     }
 
-    fn cores(&mut self, share: Percent, cpus: u16) -> u16 {
-        let cores = self.policy.cores_of(share, cpus);
-        if cores == 0 && share > Percent::NONE {
-            self.reasons.push(Reason::ShareTooSmall { share, cpus });
+    fn cpu_given(&mut self, share: Percent, machine: &MachineCaps) -> Millicores {
+        let cpu = self.policy.cpu_of(share, machine);
+        if cpu == Millicores::NONE && share > Percent::NONE {
+            let MachineCaps { cpus, parts, .. } = *machine;
+            self.reasons.push(Reason::ShareTooSmall { share, cpus, parts });
         }
-        cores
+        cpu
     }
 
     fn load(&mut self, cpus: u16, was_blocked: bool) -> bool {

@@ -5,10 +5,10 @@ use std::fmt;
 use isos_base::{Bytes, Span};
 
 use super::calendar::Moment;
-use super::check::{cores, whole_core};
+use super::check::{cores, least_share, of_cores};
 use super::evaluate::{DISK_LEAST, MEMORY_LEAST};
 use super::network::Period;
-use super::value::Percent;
+use super::value::{Millicores, Percent};
 
 /// One reason. [`Reason::blocks`] tells those that stop all work from those that explain.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,12 +111,14 @@ pub enum Reason {
         /// What may be.
         cap: Bytes,
     },
-    /// The share of the CPU is not a whole core.
+    /// The share of the CPU is not a whole core, or not a tenth of one where parts can be held.
     ShareTooSmall {
         /// The share.
         share: Percent,
         /// The machine's cores.
         cpus: u16,
+        /// Whether work can be held to a part of a core here.
+        parts: bool,
     },
     /// Too little memory to run anything.
     MemoryShort {
@@ -164,9 +166,9 @@ pub enum Reason {
     },
     /// What is given of the CPU.
     Given {
-        /// Cores.
-        cores: u16,
-        /// Of so many.
+        /// So much.
+        cpu: Millicores,
+        /// Of so many cores.
         cpus: u16,
         /// The policy's share.
         share: Percent,
@@ -265,8 +267,9 @@ impl Reason {
             Self::CapUsed { period: Period::Month, .. } => "raise network.month_max".into(),
             Self::Metered => "set network.metered = true".into(),
             Self::NetworkUnknown { .. } => "set network.unknown = \"unmetered\"".into(),
-            Self::ShareTooSmall { cpus, .. } => {
-                format!("set the share to at least {}%", whole_core(*cpus))
+            Self::ShareTooSmall { cpus, parts, .. } => {
+                let least = least_share(*cpus, if *parts { 10 } else { 100 });
+                format!("set the share to at least {least}%")
             }
             Self::MemoryShort { .. } => {
                 "free some memory, lower memory.free_floor, or raise the limits in [memory]".into()
@@ -327,8 +330,9 @@ impl Reason {
             Self::NetworkUnknown { why } => {
                 write!(f, "the network is treated as metered ({why})")
             }
-            Self::ShareTooSmall { share, cpus } => {
-                write!(f, "{share} of {} is less than one core", cores(*cpus))
+            Self::ShareTooSmall { share, cpus, parts } => {
+                let least = if *parts { "a tenth of a core" } else { "one core" };
+                write!(f, "{share} of {} is less than {least}", cores(*cpus))
             }
             Self::MemoryShort { free, floor, limit } => short(f, "memory", *free, *floor, *limit),
             Self::DiskShort { free, floor, limit } => short(f, "disk", *free, *floor, *limit),
@@ -344,8 +348,8 @@ impl Reason {
                 write!(f, "window {window:?} applies")?;
                 write_until(f, until.as_ref())
             }
-            Self::Given { cores: given, cpus, share } => {
-                write!(f, "{share} of the CPU: {given} of {}", cores(*cpus))
+            Self::Given { cpu, cpus, share } => {
+                write!(f, "{share} of the CPU: {}", of_cores(*cpu, *cpus))
             }
             Self::MemoryCut { given, limit, floor } => {
                 write!(f, "{given} of {limit} memory, so that {floor} stay free")

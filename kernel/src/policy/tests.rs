@@ -11,7 +11,8 @@ use super::*;
 /// Tuesday, 2026-11-17, 00:00 UTC.
 const TUESDAY: Time = Time(1_794_873_600_000_000);
 
-const MACHINE: MachineCaps = MachineCaps { cpus: 4, memory: Bytes::gib(16), disk: Bytes::gib(500) };
+const MACHINE: MachineCaps =
+    MachineCaps { cpus: 4, memory: Bytes::gib(16), disk: Bytes::gib(500), parts: false };
 
 fn at(hour: u64, minute: u64) -> Time {
     TUESDAY + Span::secs(hour * 3_600 + minute * 60)
@@ -31,7 +32,7 @@ fn decide(policy: &Policy, sensors: &Sensors, now: Time) -> Decision {
 
 /// A decision in lines.
 fn said(decision: &Decision) -> String {
-    let Allowance { cores, memory, disk, price_min, run } = decision.allowance;
+    let Allowance { cores, memory, disk, price_min, run, .. } = decision.allowance;
     let mut text =
         format!("{run:?}: {cores} cores, {memory}, {disk} disk, price {}\n", price_min.0);
     for reason in &decision.reasons {
@@ -209,7 +210,7 @@ fn odd_readings_do_no_harm() {
             .contains(&Reason::BatteryLow { charge: 0.0, min: Percent::new(1).unwrap() })
     );
     assert_eq!(decision.allowance.run, Run::Suspended);
-    let nothing = MachineCaps { cpus: 0, memory: Bytes::ZERO, disk: Bytes::ZERO };
+    let nothing = MachineCaps { cpus: 0, memory: Bytes::ZERO, disk: Bytes::ZERO, parts: true };
     let decision = Policy::default().evaluate(
         &sensors,
         Time(0),
@@ -218,6 +219,28 @@ fn odd_readings_do_no_harm() {
         &Standing::default(),
     );
     assert_eq!(decision.allowance.cores, 0);
+}
+
+#[test]
+fn below_a_core_a_share_is_a_part_of_one_where_that_can_be_held() {
+    let sensors = Sensors { idle: Reading::Known(Span::ZERO), ..Sensors::idle_machine() };
+    let given = |share: u8, cpus, parts| {
+        let policy = policy(&format!("cpu.share_in_use = \"{share}%\""));
+        let machine = MachineCaps { cpus, parts, ..MACHINE };
+        let word = Override::None;
+        let decision = policy.evaluate(&sensors, TUESDAY, &word, &machine, &Standing::default());
+        (decision.allowance.cores, decision.allowance.cpu.0)
+    };
+    assert_eq!(given(25, 2, false), (0, 0), "nothing holds half a core");
+    assert_eq!(given(25, 2, true), (1, 500));
+    assert_eq!(given(75, 1, true), (1, 750));
+    assert_eq!(given(75, 2, true), (1, 1_000), "from one core on only whole ones count");
+    assert_eq!(given(9, 1, true), (0, 0), "less than a tenth is not worth while");
+    let machine = MachineCaps { cpus: 2, parts: true, ..MACHINE };
+    let desktop = policy(template("desktop").unwrap());
+    assert!(desktop.describe(&machine)[0].contains("0.50 of a core"));
+    let tiny = MachineCaps { cpus: 1, parts: true, ..MACHINE };
+    assert_eq!(policy(template("server").unwrap()).check_machine(&tiny), []);
 }
 
 #[test]
@@ -438,7 +461,8 @@ fn a_week_is_drawn_from_the_windows() {
     let day = |day: usize| {
         let hours = week.0[day].iter().map(|hour| {
             let mark = if hour.changes { "*" } else { "" };
-            format!("{}/{}@{}{mark}", hour.cores_in_use, hour.cores_idle, hour.price_min.0)
+            let (in_use, idle) = (hour.cpu_in_use.cores(), hour.cpu_idle.cores());
+            format!("{in_use}/{idle}@{}{mark}", hour.price_min.0)
         });
         let hours: Vec<String> = hours.collect();
         hours.chunks(8).map(|some| some.join(" ") + "\n").collect::<String>()

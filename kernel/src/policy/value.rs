@@ -39,6 +39,44 @@ impl Percent {
     }
 }
 
+/// Thousandths of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millicores(pub u32);
+
+impl Millicores {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// So many whole cores.
+    #[must_use]
+    pub const fn whole(cores: u16) -> Self {
+        Self(cores as u32 * 1_000)
+    }
+
+    /// Tasks that it is room for at a time: a part of a core is room for one.
+    #[must_use]
+    pub const fn cores(self) -> u16 {
+        self.0.div_ceil(1_000) as u16
+    }
+
+    /// As a number of cores.
+    #[must_use]
+    pub fn as_cores(self) -> f64 {
+        f64::from(self.0) / 1_000.0
+    }
+}
+
+impl fmt::Display for Millicores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 1_000, self.0 % 1_000) {
+            (1, 0) => f.write_str("1 core"),
+            (whole, 0) => write!(f, "{whole} cores"),
+            (0, part) => write!(f, "{}.{:02} of a core", 0, part / 10),
+            (whole, part) => write!(f, "{whole}.{:02} cores", part / 10),
+        }
+    }
+}
+
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", self.0)

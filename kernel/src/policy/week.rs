@@ -3,7 +3,7 @@
 use isos_base::price::Price;
 
 use super::calendar::WEEK_MINUTES;
-use super::{MachineCaps, Policy};
+use super::{MachineCaps, Millicores, Policy};
 
 const HOURS: u16 = 24;
 
@@ -12,10 +12,10 @@ const HOURS: u16 = 24;
 pub struct WeekHour {
     /// The window that applies, if one does.
     pub window: Option<String>,
-    /// Cores while the machine is in use.
-    pub cores_in_use: u16,
-    /// Cores while it is idle.
-    pub cores_idle: u16,
+    /// What is given of the processor while the machine is in use.
+    pub cpu_in_use: Millicores,
+    /// And while it is idle.
+    pub cpu_idle: Millicores,
     /// The least price.
     pub price_min: Price,
     /// Whether another window begins before the hour ends.
@@ -36,12 +36,15 @@ impl Policy {
             let window = slot.map(|index| &self.windows[index]);
             let (in_use, idle) = self.shares(window);
             let forbidden = window.is_some_and(|window| !window.allow);
-            let cores = |share| if forbidden { 0 } else { self.cores_of(share, machine.cpus) };
+            let cpu = |share| match forbidden {
+                true => Millicores::NONE,
+                false => self.cpu_of(share, machine),
+            };
             let end = (start + 60).min(WEEK_MINUTES);
             WeekHour {
                 window: window.map(|window| window.name.clone()),
-                cores_in_use: cores(in_use),
-                cores_idle: cores(idle),
+                cpu_in_use: cpu(in_use),
+                cpu_idle: cpu(idle),
                 price_min: window.map_or(self.price_min, |window| window.price_min),
                 changes: (start..end).any(|minute| self.calendar.window_at(minute) != slot),
             }

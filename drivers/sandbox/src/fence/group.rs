@@ -138,13 +138,10 @@ impl Group {
         self.write("cgroup.procs", process)
     }
 
-    /// So many cores, in whichever mix of them.
-    pub(super) fn set_cores(&self, cores: u16) -> io::Result<()> {
+    /// So many thousandths of a core, in whichever mix of cores.
+    pub(super) fn set_cpu(&self, thousandths: u32) -> io::Result<()> {
         // None cannot be said; what has none is frozen as well.
-        let quota = match cores {
-            0 => PERIOD_MICROS / 100,
-            cores => PERIOD_MICROS * u64::from(cores),
-        };
+        let quota = (PERIOD_MICROS * u64::from(thousandths) / 1_000).max(PERIOD_MICROS / 100);
         match self.version {
             Version::Two => self.write("cpu.max", format!("{quota} {PERIOD_MICROS}")),
             Version::One => {

@@ -218,6 +218,28 @@ fn a_group_holds_its_share_of_the_processor_at_once_for_what_runs() {
 }
 
 #[test]
+fn a_group_holds_work_to_a_part_of_a_core() {
+    let Some(fence) = fence_with(Ability::Cpu, "a part of a core") else { return };
+    let spinner = Spinner::new();
+    fence.enter(spinner.id());
+    spinner.family().into_iter().for_each(|pid| fence.enter(pid));
+    fence.allow(ONE_CORE);
+    fence.hold_cpu(250);
+    let used = spinner.cores(Duration::from_millis(2_000));
+    assert!(used <= 0.4, "{used} cores of a quarter of one");
+    assert!(fence.holds_parts());
+    let quota = fence.lock().group(Ability::Cpu).unwrap().dir().to_owned();
+    let text = fs::read_to_string(quota.join("cpu.max"))
+        .or_else(|_| fs::read_to_string(quota.join("cpu.cfs_quota_us")))
+        .unwrap();
+    assert!(text.starts_with("25000"), "{text}");
+    // No more than the cores that are allowed, whatever part is held.
+    fence.hold_cpu(8_000);
+    fence.allow(ONE_CORE);
+    assert!(spinner.cores(Duration::from_millis(1_000)) <= 1.1);
+}
+
+#[test]
 fn a_group_holds_memory_hard() {
     let Some(fence) = fence_with(Ability::Memory, "the limit on memory") else { return };
     fence.allow(Allowed { cores: 1, memory: Bytes::mib(48) });

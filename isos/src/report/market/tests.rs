@@ -112,8 +112,8 @@ fn a_history_is_drawn_in_the_terminal_and_as_a_picture() {
 fn a_week_of_asks_says_when_a_machine_sells() {
     let hour = |n: usize| isos_kernel::policy::WeekHour {
         window: None,
-        cores_in_use: 0,
-        cores_idle: if n < 6 { 4 } else { u16::from(n < 18) },
+        cpu_in_use: Millicores::NONE,
+        cpu_idle: Millicores::whole(if n < 6 { 4 } else { u16::from(n < 18) }),
         price_min: Price(if n < 6 { 50 } else { 2_000 }),
         changes: false,
     };

@@ -46,7 +46,7 @@ fn why_account(world: &World, name: &str, expected: &Expect) {
 /// A host comes whose owner has this policy, with these readings, and says this.
 fn come_by(world: &mut World, n: u8, policy: &str, sensors: &Sensors, word: &Override) {
     let policy = Policy::parse(policy).expect("a policy of these tests");
-    let caps = MachineCaps { cpus: 2, memory: Bytes::gib(16), disk: Bytes::gib(500) };
+    let caps = MachineCaps { cpus: 2, memory: Bytes::gib(16), disk: Bytes::gib(500), parts: false };
     let decision = policy.evaluate(sensors, world.now, word, &caps, &Standing::default());
     let offer = policy.offer(&decision);
     world.come(n, &format!("owner{n}"), |hello| hello.offer = offer);

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::{MachineCaps, Moved, Override, Policy, Standing};
 
-const MACHINE: MachineCaps = MachineCaps { cpus: 8, memory: Bytes::gib(4), disk: Bytes::gib(100) };
+const MACHINE: MachineCaps =
+    MachineCaps { cpus: 8, memory: Bytes::gib(4), disk: Bytes::gib(100), parts: false };
 /// Tuesday, 2026-11-17, 00:00 UTC.
 const TUESDAY: u64 = 1_794_873_600;
 

@@ -201,10 +201,8 @@ fn sensors() -> impl Strategy<Value = Sensors> {
 }
 
 fn machine() -> impl Strategy<Value = MachineCaps> {
-    (0u16..70, 0u64..40_000, 0u64..300).prop_map(|(cpus, memory, disk)| MachineCaps {
-        cpus,
-        memory: Bytes::mib(memory),
-        disk: Bytes::gib(disk),
+    (0u16..70, 0u64..40_000, 0u64..300, any::<bool>()).prop_map(|(cpus, memory, disk, parts)| {
+        MachineCaps { cpus, memory: Bytes::mib(memory), disk: Bytes::gib(disk), parts }
     })
 }
 
@@ -249,7 +247,13 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// What must not run, read off the numbers.
-fn must_not_run(plain: &Plain, sensors: &Sensors, now: Time, word: &Override, cpus: u16) -> bool {
+fn must_not_run(
+    plain: &Plain,
+    sensors: &Sensors,
+    now: Time,
+    word: &Override,
+    machine: &MachineCaps,
+) -> bool {
     let window = plain.window(now, sensors.clock);
     let paused = matches!(word, Override::Paused { until } if until.is_none_or(|it| it > now));
     let forbidden = window.is_some_and(|window| !window.allow);
@@ -257,7 +261,8 @@ fn must_not_run(plain: &Plain, sensors: &Sensors, now: Time, word: &Override, cp
         if *load > f32::from(max));
     let battery = !plain.on_battery && matches!(sensors.power, Reading::Known(Power::Battery(_)));
     let metered = !plain.metered && matches!(sensors.metered, Reading::Known(true));
-    let no_core = share(plain, sensors, now) * u64::from(cpus) / 100 == 0;
+    let given = share(plain, sensors, now) * u64::from(machine.cpus);
+    let no_core = given < if machine.parts { 10 } else { 100 };
     let hot = matches!(sensors.temperature, Reading::Known(now) if now > f32::from(plain.heat_max));
     paused || forbidden || loaded || battery || metered || hot || no_core
 }
@@ -296,19 +301,21 @@ proptest! {
         // Some random policies contradict themselves, which is another test's matter.
         let Ok(policy) = Policy::parse(&plain.text()) else { return Ok(()) };
         let decision = policy.evaluate(&sensors, now, &word, &machine, &standing);
-        let Allowance { cores, memory, disk, price_min, run } = decision.allowance;
+        let Allowance { cores, cpu, memory, disk, price_min, run } = decision.allowance;
 
         prop_assert_eq!(run == Run::Suspended, cores == 0);
         prop_assert_eq!(run == Run::Suspended, decision.blockers().next().is_some());
         prop_assert!(!decision.reasons.is_empty());
-        if must_not_run(&plain, &sensors, now, &word, machine.cpus) {
+        if must_not_run(&plain, &sensors, now, &word, &machine) {
             prop_assert_eq!(run, Run::Suspended);
         }
         if standing.moved.day >= Bytes::mib(plain.day_mib) {
             prop_assert_eq!(run, Run::Suspended);
         }
         let share = share(&plain, &sensors, now);
-        prop_assert!(u64::from(cores) * 100 <= share * u64::from(machine.cpus));
+        prop_assert!(u64::from(cpu.0) <= share * u64::from(machine.cpus) * 10);
+        prop_assert_eq!(cores, cpu.cores());
+        prop_assert!(machine.parts || cpu.0 % 1_000 == 0);
         prop_assert!(cores <= plain.cores_max.unwrap_or(u16::MAX));
 
         prop_assert!(memory.0 * 100 <= machine.memory.0 * u64::from(plain.memory_idle));

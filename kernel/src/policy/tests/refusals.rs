@@ -335,12 +335,12 @@ fn windows_that_contradict_are_refused() {
 
 #[test]
 fn what_a_machine_cannot_give_is_told() {
-    let small = MachineCaps { cpus: 1, memory: Bytes::mib(900), disk: Bytes::gib(4) };
+    let small = MachineCaps { cpus: 1, memory: Bytes::mib(900), disk: Bytes::gib(4), parts: false };
     let lines = policy("cpu.share_idle = \"50%\"").check_machine(&small);
     expect![[r#"
         cpu.share_idle = 50%
         1 core
-          the share is less than one whole core, so nothing ever runs
+          the share is less than one whole core (no control group holds parts of one here), so nothing ever runs
           set share_idle to at least 100%
         memory.free_floor = 1 GiB
         900 MiB of memory
