@@ -315,6 +315,7 @@ impl Task {
             self.machine.finish(&mut effects);
             if let Some(journal) = &mut self.books.journal {
                 journal.decided(now, &effects);
+                self.books.metrics.journal(journal.waiting());
             }
             self.books.metrics.decided_in(begun.elapsed());
             if !self.hand_over(now, &mut effects, &mut releases).await {

@@ -30,6 +30,7 @@ use crate::front::Front;
 use crate::hosts::{self, Places};
 use crate::http::{self, Caller, Failure, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::limits::Limits;
+use crate::metrics::Queue;
 
 /// Connections to the leader at the most: about a thousand requests at once.
 const UPSTREAM_MAX: usize = 16;
@@ -93,9 +94,9 @@ impl Following {
         let upstream = Mutex::default();
         let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
         let door = Arc::new(Door::new(limits.clone()));
-        let router = router(shared.clone(), door.clone());
-        tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
         let places = Arc::new(Places::default());
+        let router = router(shared.clone(), door.clone(), places.clone());
+        tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
         for endpoint in earlier.iter().chain([&endpoint]) {
             let (shared, router, door) = (shared.clone(), router.clone(), door.clone());
             let (endpoint, places) = (endpoint.clone(), places.clone());
@@ -157,9 +158,10 @@ async fn accept(
     }
 }
 
-fn router(shared: Arc<Shared>, door: Arc<Door>) -> Router {
+fn router(shared: Arc<Shared>, door: Arc<Door>, places: Arc<Places>) -> Router {
     let metrics = async move || {
         let mut text = "# TYPE isos_leads gauge\nisos_leads 0\n".to_owned();
+        Queue::render(&places.queues(), &mut text);
         door.render(&mut text);
         text
     };

@@ -105,6 +105,12 @@ impl Journal {
         }
     }
 
+    /// Batches that wait for the disk, and how many may; `None` once it has ended.
+    pub(crate) fn waiting(&self) -> Option<(usize, usize)> {
+        let lines = self.lines.as_ref()?;
+        Some((lines.max_capacity() - lines.capacity(), lines.max_capacity()))
+    }
+
     /// This is what it decided.
     pub(crate) fn decided(&mut self, at: Time, effects: &[Effect]) {
         let Some(lines) = &self.lines else { return };

@@ -6,9 +6,12 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use isos_base::record::{Change, JobState};
+use isos_base::audit::Deed;
+use isos_base::market::ReservationState;
+use isos_base::record::{Change, JobState, LeaseState, PayoutState, TransferKind};
 use isos_base::wire::{Refusal, ToComplex, ToHost};
 use isos_kernel::complex::{Effect, Input};
 
@@ -40,6 +43,26 @@ const COUNTERS: [(Count, &str, &str); Count::ALL] = {
         (JobsCancelled, "isos_jobs_ended_total{state=\"cancelled\"}", ""),
         (Answered, "isos_answers_total{outcome=\"done\"}", "Answers to requests."),
         (Declined, "isos_answers_total{outcome=\"refused\"}", ""),
+        (Votes, "isos_votes_total", "Results that wait for others to agree with them."),
+        (Saves, "isos_checkpoints_total", "States of long tasks that were kept."),
+        (LeasesSettled, "isos_leases_settled_total", "Times that a settled lease was written."),
+        (BillsPosted, "isos_bills_posted_total", "Bills of hosts that were paid."),
+        (Holds, "isos_transfers_kept_total{kind=\"hold\"}", "Transfers of this server."),
+        (Posts, "isos_transfers_kept_total{kind=\"post\"}", ""),
+        (Releases, "isos_transfers_kept_total{kind=\"release\"}", ""),
+        (Directs, "isos_transfers_kept_total{kind=\"direct\"}", ""),
+        (PayoutsAsked, "isos_payouts_total{state=\"asked\"}", "Payouts."),
+        (PayoutsPaid, "isos_payouts_total{state=\"paid\"}", ""),
+        (PayoutsRefused, "isos_payouts_total{state=\"refused\"}", ""),
+        (Proposals, "isos_proposals_total", "Words of operators about new credits."),
+        (Cleared, "isos_market_cleared_total", "Auctions, one for each class at a time."),
+        (Reserved, "isos_reservations_total{state=\"booked\"}", "Reservations of cores."),
+        (Expired, "isos_reservations_total{state=\"over\"}", ""),
+        (Unreserved, "isos_reservations_total{state=\"cancelled\"}", ""),
+        (Deeds, "isos_audit_records_total", "What was done about rights and new credits."),
+        (Bars, "isos_hosts_barred_total", "Hosts that were caught."),
+        (Suspensions, "isos_hosts_suspended_total", "Hosts whose ticket was revoked."),
+        (Tokens, "isos_tokens_revoked_total", "Tokens that were revoked."),
         (Kept, "isos_changes_total", "Changes given to the database."),
     ]
 };
@@ -71,6 +94,26 @@ enum Count {
     JobsCancelled,
     Answered,
     Declined,
+    Votes,
+    Saves,
+    LeasesSettled,
+    BillsPosted,
+    Holds,
+    Posts,
+    Releases,
+    Directs,
+    PayoutsAsked,
+    PayoutsPaid,
+    PayoutsRefused,
+    Proposals,
+    Cleared,
+    Reserved,
+    Expired,
+    Unreserved,
+    Deeds,
+    Bars,
+    Suspensions,
+    Tokens,
     Kept,
 }
 
@@ -113,15 +156,39 @@ impl Histogram {
     }
 }
 
+/// All counters, from 0.
+#[derive(Debug)]
+struct Counts([AtomicU64; Count::ALL]);
+
+// Derived only for arrays of up to 32.
+impl Default for Counts {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Count::ALL])
+    }
+}
+
 /// The counters of one server, shared by its parts.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    counts: [AtomicU64; Count::ALL],
+    counts: Counts,
     frames: AtomicU64,
     requests: AtomicU64,
     uploads_refused: AtomicU64,
+    journal: Mutex<Written>,
     decide: Histogram,
     keep: Histogram,
+}
+
+/// How the journal stands.
+#[derive(Debug, Clone, Copy, Default)]
+enum Written {
+    /// None is kept.
+    #[default]
+    Nowhere,
+    /// So many batches wait for the disk, of so many that may.
+    Waits(usize, usize),
+    /// It was full, or the disk failed or was too slow.
+    Ended,
 }
 
 /// Something that waits, and how much of it may.
@@ -134,7 +201,7 @@ pub(crate) struct Queue {
 
 impl Metrics {
     fn add(&self, what: Count, count: usize) {
-        self.counts[what as usize].fetch_add(count as u64, Relaxed);
+        self.counts.0[what as usize].fetch_add(count as u64, Relaxed);
     }
 
     /// A frame came from a host.
@@ -150,6 +217,12 @@ impl Metrics {
     /// An upload found no place.
     pub(crate) fn upload_refused(&self) {
         self.uploads_refused.fetch_add(1, Relaxed);
+    }
+
+    /// How the journal stands after a batch; nothing if it has ended.
+    pub(crate) fn journal(&self, waiting: Option<(usize, usize)>) {
+        let written = waiting.map_or(Written::Ended, |(now, max)| Written::Waits(now, max));
+        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = written;
     }
 
     /// The machine is told this.
@@ -188,25 +261,76 @@ impl Metrics {
             Effect::Send(_, frame) => self.sent(frame),
             Effect::Keep(change) => {
                 self.add(Kept, 1);
-                match change {
-                    Change::Results(batch) => {
-                        let good = batch.results.iter().filter(|it| it.result.is_ok()).count();
-                        self.add(Accepted, good);
-                        self.add(Failed, batch.results.len() - good);
-                    }
-                    Change::Job(job) => match job.state {
-                        JobState::Active => {}
-                        JobState::Done => self.add(JobsDone, 1),
-                        JobState::Failed => self.add(JobsFailed, 1),
-                        JobState::Cancelled => self.add(JobsCancelled, 1),
-                    },
-                    _ => {}
-                }
+                self.kept(change);
             }
             Effect::Answer(_, reply) => {
                 self.add(if reply.is_ok() { Answered } else { Declined }, 1);
             }
             Effect::Close(_) | Effect::JobMoved(_) | Effect::Say(_) => {}
+        }
+    }
+
+    /// Every kind of change is counted, or says why not.
+    fn kept(&self, change: &Change) {
+        use Count::*;
+        let one = |count| self.add(count, 1);
+        match change {
+            Change::Results(batch) => {
+                let good = batch.results.iter().filter(|it| it.result.is_ok()).count();
+                self.add(Accepted, good);
+                self.add(Failed, batch.results.len() - good);
+            }
+            Change::Votes(batch) => self.add(Votes, batch.results.len()),
+            Change::Saved(_) => one(Saves),
+            Change::Job(job) => match job.state {
+                JobState::Active => {}
+                JobState::Done => one(JobsDone),
+                JobState::Failed => one(JobsFailed),
+                JobState::Cancelled => one(JobsCancelled),
+            },
+            Change::Lease(lease) if lease.state == LeaseState::Settled => one(LeasesSettled),
+            Change::Bill(bill) if bill.posted.is_some() => one(BillsPosted),
+            Change::Transfer(transfer) => one(match transfer.kind {
+                TransferKind::Hold => Holds,
+                TransferKind::Post => Posts,
+                TransferKind::Void | TransferKind::Expire => Releases,
+                TransferKind::Direct => Directs,
+            }),
+            Change::Payout(payout) => one(match payout.state {
+                PayoutState::Waiting => PayoutsAsked,
+                PayoutState::Paid => PayoutsPaid,
+                PayoutState::Refused => PayoutsRefused,
+            }),
+            Change::Proposal(_) => one(Proposals),
+            Change::Market(_) => one(Cleared),
+            Change::Reservation(it) => match it.state {
+                ReservationState::Booked => one(Reserved),
+                ReservationState::Active => {}
+                ReservationState::Over => one(Expired),
+                ReservationState::Cancelled => one(Unreserved),
+            },
+            Change::Audit(record) => {
+                one(Deeds);
+                match record.deed {
+                    Deed::HostBarred { .. } => one(Bars),
+                    Deed::HostSuspended { .. } => one(Suspensions),
+                    Deed::TokenRevoked { .. } => one(Tokens),
+                    _ => {}
+                }
+            }
+            // Granted leases and open bills are counted when they end; the others only write down
+            // where something stands that is counted by what moved it.
+            Change::Lease(_)
+            | Change::Bill(_)
+            | Change::States(_)
+            | Change::DropVotes(_)
+            | Change::Host(_)
+            | Change::Account(_)
+            | Change::Hold(_)
+            | Change::Idempotency(_)
+            | Change::Revocation(..)
+            | Change::Key(_)
+            | Change::Keyring(_) => {}
         }
     }
 
@@ -253,7 +377,7 @@ impl Metrics {
                 let _ = write!(out, "# HELP {family} {what}\n# TYPE {family} counter\n");
                 last = family;
             }
-            let _ = writeln!(out, "{name} {}", self.counts[count as usize].load(Relaxed));
+            let _ = writeln!(out, "{name} {}", self.counts.0[count as usize].load(Relaxed));
         }
         for (name, what, value) in [
             ("isos_host_frames_total", "Frames received from hosts.", &self.frames),
@@ -263,8 +387,30 @@ impl Metrics {
             let value = value.load(Relaxed);
             let _ = write!(out, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {value}\n");
         }
+        let written = *self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = queues.to_vec();
+        if let Written::Waits(waiting, max) = written {
+            queues.push(Queue { name: "journal", waiting, max });
+        }
+        Queue::render(&queues, out);
+        if !matches!(written, Written::Nowhere) {
+            let name = "isos_journal_ended";
+            let what = "Whether the journal has ended before the server did: full, or the disk.";
+            let ended = u8::from(matches!(written, Written::Ended));
+            let _ = write!(out, "# HELP {name} {what}\n# TYPE {name} gauge\n{name} {ended}\n");
+        }
+        let decide = "How long the machine took to decide a batch of inputs.";
+        self.decide.render("isos_decide_seconds", decide, out);
+        let keep = "How long it took until a batch of decisions was on the disk.";
+        self.keep.render("isos_keep_seconds", keep, out);
+    }
+}
+
+impl Queue {
+    /// Queues as Prometheus reads them.
+    pub(crate) fn render(queues: &[Self], out: &mut String) {
         for (name, what, of) in [
-            ("isos_queue_waiting", "What waits now.", (|q| q.waiting) as fn(&Queue) -> usize),
+            ("isos_queue_waiting", "What waits now.", (|q| q.waiting) as fn(&Self) -> usize),
             ("isos_queue_max", "How much may wait: then senders wait or are refused.", |q| q.max),
         ] {
             let _ = write!(out, "# HELP {name} {what}\n# TYPE {name} gauge\n");
@@ -272,10 +418,6 @@ impl Metrics {
                 let _ = writeln!(out, "{name}{{queue=\"{}\"}} {}", queue.name, of(queue));
             }
         }
-        let decide = "How long the machine took to decide a batch of inputs.";
-        self.decide.render("isos_decide_seconds", decide, out);
-        let keep = "How long it took until a batch of decisions was on the disk.";
-        self.keep.render("isos_keep_seconds", keep, out);
     }
 }
 
@@ -296,10 +438,13 @@ mod tests {
         metrics.told(&Input::TimerFired);
         metrics.decided_in(Duration::from_micros(70));
         metrics.decided_in(Duration::from_secs(60));
+        metrics.journal(Some((2, 4_096)));
         let mut text = String::new();
         metrics.render(&[Queue { name: "inputs", waiting: 3, max: 9 }], &mut text);
         assert!(text.contains("\nisos_timers_total 1\n"), "{text}");
         assert!(text.contains("\nisos_queue_waiting{queue=\"inputs\"} 3\n"), "{text}");
+        assert!(text.contains("\nisos_queue_waiting{queue=\"journal\"} 2\n"), "{text}");
+        assert!(text.contains("\nisos_journal_ended 0\n"), "{text}");
         assert!(text.contains("\nisos_decide_seconds_bucket{le=\"0.00005\"} 0\n"), "{text}");
         assert!(text.contains("\nisos_decide_seconds_bucket{le=\"0.0001\"} 1\n"), "{text}");
         assert!(text.contains("\nisos_decide_seconds_bucket{le=\"+Inf\"} 2\n"), "{text}");

@@ -142,6 +142,9 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     queues.extend(shared.places.queues());
     let (free, max) = (shared.uploads.available_permits(), super::UPLOADS_MAX);
     queues.push(Queue { name: "uploads", waiting: max - free, max });
+    queues.push(shared.reads.queue());
+    let (waiting, max) = shared.core.query(|complex, _| complex.outbox_load()).await?;
+    queues.push(Queue { name: "payouts", waiting, max });
     shared.metrics.render(&queues, &mut text);
     shared.door.render(&mut text);
     let kind = "text/plain; version=0.0.4";

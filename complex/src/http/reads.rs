@@ -9,6 +9,7 @@ use isos_base::{AccountId, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::door::{Door, Share};
+use crate::metrics::Queue;
 
 /// All of them together, in KiB: 1 GiB.
 const KIB_MAX: u32 = 1 << 20;
@@ -29,6 +30,12 @@ pub(super) struct Room {
 }
 
 impl Reads {
+    /// How much of it is taken, in KiB.
+    pub(super) fn queue(&self) -> Queue {
+        let max = KIB_MAX as usize;
+        Queue { name: "reads_kib", waiting: max - self.0.available_permits(), max }
+    }
+
     /// Waits for room for an object of this size, first among the account's own.
     pub(super) async fn room(&self, door: &Door, account: AccountId, size: Bytes) -> Room {
         let share = door.reading(account, size).await;

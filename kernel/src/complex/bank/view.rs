@@ -6,7 +6,7 @@ use isos_base::record::system::{self, Edge};
 use isos_base::{AccountId, PayoutId};
 
 use super::super::Complex;
-use super::{BankConfig, RailTerms};
+use super::{BankConfig, RailTerms, WAITING_MAX};
 
 impl Complex {
     /// Payouts that wait behind a number, of one account or all, in order.
@@ -18,6 +18,12 @@ impl Complex {
         let behind = self.bank.waiting.range(PayoutId(after.0.saturating_add(1))..);
         let mine = move |it: &&PayoutRecord| account.is_none_or(|account| it.account == account);
         behind.map(|(_, record)| record).filter(mine)
+    }
+
+    /// How many payouts wait in the outbox, and how many may.
+    #[must_use]
+    pub fn outbox_load(&self) -> (usize, usize) {
+        (self.bank.waiting.len(), WAITING_MAX)
     }
 
     /// A payout that waits.
