@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isos_base::random::Random;
 use isos_base::ticket::Ticket;
@@ -343,14 +343,39 @@ fn another_server_takes_over_from_one_that_is_killed_and_any_server_answers() {
     cluster.assert_ends_well(&job, 150);
 }
 
+/// Each is ended and started again while the others serve, and work comes in all the time.
+#[test]
+fn all_servers_are_replaced_one_after_the_other_and_nothing_is_lost() {
+    let Some(mut cluster) = Cluster::start(3, 2) else { return };
+    let mut jobs = vec![(cluster.submit(60), 60)];
+    for index in 0..cluster.nodes.len() {
+        cluster.nodes[index].signal("TERM");
+        cluster.nodes[index].wait_end();
+        jobs.push((cluster.submit(20), 20));
+        cluster.start_node(index);
+        let node = &cluster.nodes[index];
+        cluster.wait("it to be back", || (node.follows() || node.leads()).then_some(()));
+        jobs.push((cluster.submit(20), 20));
+    }
+    let over = |job: &str| (cluster.job(job)?["state"] != "active").then_some(());
+    cluster.wait("the end of all jobs", || jobs.iter().try_for_each(|(job, _)| over(job)));
+    for (job, tasks) in &jobs {
+        cluster.assert_ends_well(job, *tasks);
+    }
+}
+
+/// For a minute, which is several times its lease: it wakes and believes that it leads.
 #[test]
 fn a_leader_that_was_stopped_wakes_and_follows() {
+    const STOPPED: Duration = Duration::from_secs(60);
     let Some(cluster) = Cluster::start(2, 2) else { return };
     let job = cluster.submit(150);
     cluster.wait("some results", || (cluster.done(&job)? >= 20).then_some(()));
     cluster.nodes[0].signal("STOP");
+    let stopped = Instant::now();
     cluster.wait("the other to lead", || cluster.nodes[1].leads().then_some(()));
     cluster.wait("more results", || (cluster.done(&job)? >= 40).then_some(()));
+    pause(STOPPED.saturating_sub(stopped.elapsed()));
     cluster.nodes[0].signal("CONT");
     cluster.wait("it to follow", || cluster.nodes[0].follows().then_some(()));
     assert!(cluster.nodes[1].leads());

@@ -94,7 +94,17 @@ pub(crate) struct TooLarge;
 impl Host {
     /// Whether a save would be taken now.
     pub(crate) const fn save_is_due(&self) -> bool {
-        self.saving.fuel_start.saturating_sub(self.fuel_left()) >= self.saving.fuel_each
+        self.would_save_at(self.fuel_left())
+    }
+
+    /// Whether one would be when so much fuel is left.
+    pub(crate) const fn would_save_at(&self, fuel_left: u64) -> bool {
+        self.saving.fuel_start.saturating_sub(fuel_left) >= self.saving.fuel_each
+    }
+
+    /// None is due again before a segment more.
+    pub(crate) const fn try_later(&mut self) {
+        self.saving.fuel_start = self.fuel_left();
     }
 
     /// Ends the segment if a save is due and nothing is too large; else the program goes on.

@@ -8,7 +8,7 @@ use crate::host::TABLE_ELEMENTS_MAX;
 /// What a result depends on besides the program and the job: the engine's major version (it sets
 /// the fuel of each instruction), the determinism profile (D1: no NaN canonicalisation, so floats
 /// are comparable between hosts of one instruction set), and our own host functions' behaviour.
-pub(crate) const ENGINE: &str = "wasmtime-48/d1/host-2";
+pub(crate) const ENGINE: &str = "wasmtime-48/d1/host-3";
 
 /// Stack of a program, in bytes. Part of its behaviour: deeper recursion traps.
 const WASM_STACK_BYTES: usize = 1 << 20;

@@ -32,6 +32,7 @@ mod protocol;
 mod queue;
 mod shape;
 mod spawn;
+mod step;
 mod stop;
 mod task;
 mod vfs;

@@ -4,7 +4,7 @@ use wasmtime::component::{self, Component};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, UnknownImportError};
 
 use crate::host::Host;
-use crate::{p1, p2};
+use crate::{p1, p2, step};
 
 /// Links a core module with preview 1.
 pub(crate) fn module(engine: &Engine, module: &Module) -> wasmtime::Result<InstancePre<Host>> {
@@ -35,12 +35,14 @@ pub(crate) fn check_module(engine: &Engine, program: &Module) -> Result<(), Stri
         }
     })?;
     match program.get_export("_start") {
+        None if step::is_stepped(program) => step::check(program)?,
         Some(ExternType::Func(start))
             if start.params().len() == 0 && start.results().len() == 0 => {}
         Some(_) => return Err("its export \"_start\" is not a function without arguments".into()),
         None => {
             return Err(
-                "it has no function \"_start\": build it as a command, not a library".into()
+                "it has no function \"_start\": build it as a command, or export \"isos_step\""
+                    .into(),
             );
         }
     }

@@ -16,12 +16,12 @@ use wasmtime::{InstancePre, Store};
 
 use crate::checkpoint::{Checkpoint, identity};
 use crate::host::{Host, Meter, WATCH_FUEL, Watch, random_of};
-use crate::p2;
 use crate::protocol::{Order, Saved, Setup};
 use crate::stop::Stop;
 use crate::vfs::Vfs;
 use crate::vfs::inputs::{InDir, Source};
 use crate::vfs::memory::{Memory, Quota};
+use crate::{p2, step};
 
 /// Bytes under `/tmp` at the most; a job with less memory has less.
 const TMP_BYTES_MAX: u64 = 256 << 20;
@@ -150,11 +150,23 @@ impl Job {
         {
             let mut roots = checkpoint.roots.clone();
             roots.push(guid);
-            if let Ok(host) = self.host_of(order, Some(checkpoint), watch.clone()) {
+            if self.could_be(&checkpoint)
+                && let Ok(host) = self.host_of(order, Some(checkpoint), watch.clone())
+            {
                 return Ok((host, roots));
             }
         }
         Ok((self.host_of(order, None, watch.clone())?, Vec::new()))
+    }
+
+    /// Whether the program could go on with this state. Of one that saves by itself only it knows.
+    fn could_be(&self, checkpoint: &Checkpoint) -> bool {
+        match &self.program {
+            Program::Module(module) if step::is_stepped(module.module()) => {
+                step::is_state(module.module(), &checkpoint.state, self.setup.spec.memory.0)
+            }
+            _ => true,
+        }
     }
 
     /// A task at the start of a segment.
@@ -277,6 +289,9 @@ pub fn monotonic() -> Span {
 async fn module_run(store: &mut Store<Host>, module: &InstancePre<Host>) -> wasmtime::Result<()> {
     let instance = module.instantiate_async(&mut *store).await?;
     store.data_mut().meter.started = Some(Instant::now());
+    if step::is_stepped(module.module()) {
+        return step::run(store, &instance).await;
+    }
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }

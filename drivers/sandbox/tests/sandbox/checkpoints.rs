@@ -5,7 +5,7 @@ use isos_base::task::{Execution, Exit};
 use isos_base::{Bytes, Fuel, Guid, Span};
 use isos_sandbox::{Event, Order, Part, Saved};
 
-use crate::programs::PRELUDE;
+use crate::programs::{PRELUDE, refusal};
 use crate::world::{Job, Test, exit, job, shared, stdout, wait};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -16,6 +16,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("what is too large is not saved, and a save that is not due is none", refused),
     ("fuel runs out at the same place, however the task was cut", out_of_fuel),
     ("a Rust program saves its state", rust),
+    ("a program that is stepped goes on with its memory", stepped),
+    ("a program that is stepped ends, traps and is refused like others", stepped_oddly),
 ];
 
 const IMPORTS: &str = r#"
@@ -249,6 +251,108 @@ fn refused() {
     };
     assert_eq!(exit(&job(&text((16 << 20) + 1)).run()), Exit::Code(1), "too large");
     assert_eq!(exit(&job(&text(u32::MAX)).run()), Exit::Code(2), "behind the end of memory");
+}
+
+/// Counts in memory, a little at each step, and prints at the end: the count, how often it was
+/// initialized, and a global, which begins anew with each segment.
+fn stepping(steps: u64) -> String {
+    crate::programs::program(&format!(
+        r#"(global $junk (mut i32) (i32.const 0))
+        (func (export "_initialize")
+          (i64.store (i32.const 208) (i64.add (i64.load (i32.const 208)) (i64.const 1))))
+        (func (export "isos_step") (result i32)
+          (global.set $junk (i32.add (global.get $junk) (i32.const 1)))
+          (loop $on
+            (i64.store (i32.const 200) (i64.add (i64.load (i32.const 200)) (i64.const 1)))
+            (br_if $on (i64.ne (i64.and (i64.load (i32.const 200)) (i64.const 0xffff))
+              (i64.const 0))))
+          (if (i64.lt_u (i64.load (i32.const 200)) (i64.const {steps}))
+            (then (return (i32.const 1))))
+          (i32.store (i32.const 216) (global.get $junk))
+          (call $print (i32.const 200) (i32.const 20))
+          (i32.const 0))"#
+    ))
+}
+
+fn stepped() {
+    const STEPS: u64 = 40_000_000;
+    let quiet = job(&stepping(STEPS));
+    let (reference, told) = run(&quiet, whole());
+    assert_eq!(exit(&reference), Exit::Code(0));
+    let roots = &told.last().expect("roots are told before the end").roots;
+    assert!(roots.len() >= 4, "{} segments", roots.len());
+    let printed = &reference.output.stdout;
+    let number = |at: usize| u64::from_le_bytes(printed[at..at + 8].try_into().unwrap());
+    let steps = STEPS.next_multiple_of(1 << 16);
+    assert_eq!((number(0), number(8)), (steps, 1), "memory goes on, and it is initialized once");
+    let junk = u32::from_le_bytes(printed[16..20].try_into().unwrap());
+    assert!(u64::from(junk) < (steps >> 16) / roots.len() as u64 * 2, "globals begin anew: {junk}");
+
+    let mut eager = job(&stepping(STEPS));
+    eager.save_every = Span::ZERO;
+    let (again, told) = run(&eager, whole());
+    same(&again, &reference);
+    for object in objects(&told) {
+        let part = from(&quiet, object);
+        let (resumed, told) = run(&quiet, Order { part, ..whole() });
+        same(&resumed, &reference);
+        assert_eq!(told.last().map(|saved| &saved.roots), Some(roots), "one chain");
+    }
+}
+
+fn stepped_oddly() {
+    // More in memory than a checkpoint may have: it is not saved, and goes on.
+    let large = r#"(module (memory (export "memory") 300)
+        (func (export "isos_step") (result i32)
+          (if (i32.eqz (i32.load (i32.const 0)))
+            (then (memory.fill (i32.const 0) (i32.const 1) (i32.const 19660800))))
+          (loop $on
+            (i64.store (i32.const 200) (i64.add (i64.load (i32.const 200)) (i64.const 1)))
+            (br_if $on (i64.ne (i64.and (i64.load (i32.const 200)) (i64.const 0xfffff))
+              (i64.const 0))))
+          (i32.store (i32.const 8) (i32.sub (i32.load (i32.const 8)) (i32.const 1)))
+          (i32.ne (i32.load (i32.const 8)) (i32.const 0x010100f0))))"#;
+    let (ended, told) = run(&job(large), whole());
+    assert_eq!(exit(&ended), Exit::Code(0));
+    assert!(told.is_empty(), "nothing was saved");
+
+    let forever = r#"(module (memory (export "memory") 1)
+        (func (export "isos_step") (result i32) (i32.const 7)))"#;
+    let short = job(forever).with(|spec| spec.fuel = Fuel(1_000_000));
+    assert_eq!(exit(&short.run()), Exit::OutOfFuel);
+    let trap = r#"(module (memory (export "memory") 1)
+        (func (export "isos_step") (result i32) unreachable))"#;
+    assert!(matches!(exit(&job(trap).run()), Exit::Trap(_)));
+
+    // At each start it takes a page more than it had: wrong, and so on every host.
+    let growing = r#"(module (memory (export "memory") 1)
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        (func $start (drop (call $random (i32.const 0) (i32.const 1)))
+          (drop (memory.grow (i32.and (i32.load8_u (i32.const 0)) (i32.const 63)))))
+        (start $start)
+        (func (export "isos_step") (result i32)
+          (loop $on
+            (i64.store (i32.const 200) (i64.add (i64.load (i32.const 200)) (i64.const 1)))
+            (br_if $on (i64.ne (i64.and (i64.load (i32.const 200)) (i64.const 0xfffff))
+              (i64.const 0))))
+          (i64.lt_u (i64.load (i32.const 200)) (i64.const 100000000))))"#;
+    let (one, _) = run(&job(growing), whole());
+    let (other, _) = run(&job(growing), whole());
+    same(&one, &other);
+
+    let refused = |text: &str| refusal(&wat::parse_str(text).expect("good text"));
+    let step = |gives: &str| {
+        format!(
+            r#"(module (memory (export "memory") 1)
+            (func (export "isos_step") {gives} unreachable))"#
+        )
+    };
+    assert!(refused(&step("")).contains("() -> i32"));
+    assert!(refused(&step("(param i32) (result i32)")).contains("() -> i32"));
+    let hidden = r#"(module (memory 1) (func (export "isos_step") (result i32) unreachable))"#;
+    assert!(refused(hidden).contains("export its memory"));
+    let both = program(r#"(func (export "isos_step") (result i32) (i32.const 0))"#);
+    assert!(refused(&both).contains("imports no isos:host/checkpoint"));
 }
 
 fn out_of_fuel() {

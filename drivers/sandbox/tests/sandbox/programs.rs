@@ -218,7 +218,7 @@ fn hostile() {
     }
 }
 
-fn refusal(wasm: &[u8]) -> String {
+pub(crate) fn refusal(wasm: &[u8]) -> String {
     let (guid, path) = shared().keep_raw(wasm);
     match crate::world::wait(shared().sandbox.prepare(guid, &path)) {
         Err(PrepareError::BadProgram { reason, .. }) => reason,
@@ -244,7 +244,7 @@ fn bad_programs() {
     );
     assert_eq!(
         refusal(&wasm(&hostile_text("no_start"))),
-        "it has no function \"_start\": build it as a command, not a library"
+        "it has no function \"_start\": build it as a command, or export \"isos_step\""
     );
     assert_eq!(
         refusal(&wasm(r#"(module (func (export "_start") (param i32)))"#)),
