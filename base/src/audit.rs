@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::capability::Holder;
 use crate::codec;
 use crate::guid::Guid;
 use crate::ids::{AccountId, HostId, PayoutId, ProposalId};
@@ -53,6 +54,16 @@ pub enum Actor {
         /// Its key.
         host: HostId,
     },
+}
+
+impl From<&Holder> for Actor {
+    fn from(holder: &Holder) -> Self {
+        let account = holder.account;
+        match (holder.key, holder.revocation_ids.last()) {
+            (Some(key), _) => Self::Key { account, key },
+            (None, id) => Self::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() },
+        }
+    }
 }
 
 /// What was done.

@@ -9,6 +9,7 @@ mod offline;
 use biscuit_auth::builder::Algorithm;
 use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder};
 use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use offline::{Block, Narrowing, attenuate, blocks, vouch};
@@ -35,8 +36,9 @@ pub enum TokenError {
     Make(String),
 }
 
-/// What a token says once it was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a token says once it was checked. It has no part of the token by which it could be shown
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// For whom.
     pub account: AccountId,

@@ -360,6 +360,12 @@ impl Door {
         self.take_from(&self.tokens, Limit::AddressTokens, origin)
     }
 
+    /// Whether a request of this account is under way.
+    #[cfg(test)]
+    pub(crate) fn is_in(&self, account: AccountId) -> bool {
+        lock(&self.open).contains_key(&account)
+    }
+
     /// A request of an account; it is under way until the share is dropped.
     pub(crate) fn account(&self, account: AccountId) -> Result<Share<AccountId>, Refused> {
         let max = self.limits.account_open.into();

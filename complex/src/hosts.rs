@@ -15,11 +15,11 @@ use isos_base::wire::{
 };
 use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
-use isos_kernel::complex::{Complex, Input, SessionId};
+use isos_kernel::complex::{Complex, Input, SessionId, TOKEN_REVOKED};
 use isos_net::{Connection, Endpoint, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::auth::{Checked, REVOKED};
+use crate::auth::Checked;
 use crate::clock;
 use crate::core::Outlet;
 use crate::door::{Door, Frames, Refused, Stay};
@@ -190,7 +190,7 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
     if let Some(Ok(holder)) = &checked {
         let refusal = match shared.is_revoked(holder).await {
             Ok(false) => None,
-            Ok(true) => Some((Refusal::BadTicket(REVOKED.into()), REVOKED)),
+            Ok(true) => Some((Refusal::BadTicket(TOKEN_REVOKED.into()), TOKEN_REVOKED)),
             // Nobody knows; a host that is told of a bad ticket would drop all its work.
             Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping")),
         };

@@ -35,7 +35,7 @@ mod view;
 
 pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use call::{Call, Reply};
-pub use keys::{KeyCall, NewKey, Once};
+pub use keys::{KeyCall, NewKey, Once, TOKEN_REVOKED};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
 pub use view::TasksOut;

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use isos_base::api::{
     AddKeyRequest, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
 };
-use isos_base::audit::Actor;
 use isos_base::capability::{self, Right, Terms};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{KeyKind, SignedClaim, Want};
@@ -17,7 +16,9 @@ use super::bank::may_make_operator;
 use super::extract::{Json, Path};
 use super::others::account_id;
 use super::tickets::{may_give, rights_of};
-use super::{Answer, App, AppState, Failure, Visit, Who, internal, unauthorised, usage};
+use super::{
+    Answer, App, AppState, Failure, Visit, Who, holder_of, internal, unauthorised, usage,
+};
 use crate::clock;
 
 /// A token of a login lasts this long at the most, and this long if nothing is said.
@@ -233,9 +234,8 @@ pub(super) async fn login(
     }
     let issued = clock::now();
     let (account, expires) = (record.account, issued + valid);
-    let by = Actor::Key { account, key };
     let terms = Terms { account, rights: &rights, issued, expires, key: Some(key) };
-    let token = shared.make_token(by, &terms, Some(once)).await?;
+    let token = shared.make_token(Some(&holder_of(record)), &terms, Some(once)).await?;
     Ok(Json(LoginReply { token: capability::to_text(&token), account, expires }))
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::bank::may_make_operator;
 use super::extract::Json;
 use super::{Answer, AppState, Failure, Visit, Who, usage};
-use crate::auth::{actor, lacks};
+use crate::auth::lacks;
 use crate::clock;
 use crate::server::{Wanted, make_ticket};
 
@@ -79,8 +79,8 @@ pub(super) async fn make(
         }
     };
     let (account, rights) = (request.account.as_str(), rights.as_slice());
-    let (key, by) = (who.0.key, actor(&who.0));
-    Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, key, by }).await?))
+    let by = Some(&who.0);
+    Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, by }).await?))
 }
 
 /// Whether `who` has a key of this account, and may say who acts for it. A token that no key made

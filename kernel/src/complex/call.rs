@@ -2,6 +2,7 @@
 
 use isos_base::api::{AccountView, JobView};
 use isos_base::audit::Actor;
+use isos_base::capability::Holder;
 use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
 use isos_base::market::ReservationRecord;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{BankCall, BankReply, KeyCall, Wish};
 
-/// What can be asked for. Rights have been checked by the shell.
+/// What can be asked for. Which right it needs is known to the shell, which has asked for it; that
+/// it was not taken back since is seen to by [`Call::As`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Call {
     /// Run a job.
@@ -94,7 +96,8 @@ pub enum Call {
     },
     /// Something of the bank.
     Bank(BankCall),
-    /// As the inner one, by somebody who is known: what is written down of it says by whom.
+    /// As the inner one, by somebody who is known: what is written down of it says by whom. Of
+    /// earlier versions, whose shells asked for the right; see [`Call::As`].
     By {
         /// Who asks.
         by: Actor,
@@ -110,6 +113,26 @@ pub enum Call {
     },
     /// About keys of accounts, and what is made with them.
     Keys(KeyCall),
+    /// As the inner one, by whoever holds a token or a key. Their right is asked for in the step
+    /// that does it, since what they sent can have taken minutes to arrive; and what is written
+    /// down of it says by whom.
+    As {
+        /// What they have shown.
+        holder: Box<Holder>,
+        /// What for.
+        call: Box<Self>,
+    },
+}
+
+impl Call {
+    /// The same by somebody; or by the complex itself.
+    #[must_use]
+    pub fn by(self, holder: Option<&Holder>) -> Self {
+        match holder {
+            Some(holder) => Self::As { holder: Box::new(holder.clone()), call: Box::new(self) },
+            None => self,
+        }
+    }
 }
 
 /// The answer to a [`Call`] that was carried out.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::{KeyView, KeyringView, Problem, ProblemCode};
 use isos_base::audit::{Actor, Deed, token_id};
+use isos_base::capability::Holder;
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KEYS_MAX, KeyKind, KeyRecord, KeyringRecord, check_label};
 use isos_base::record::{Change, system};
@@ -20,6 +21,9 @@ use super::{Complex, Effect, Reply};
 /// What a host is told whose ticket was taken back.
 pub(super) const REVOKED: &str =
     "the ticket by which this host came was revoked: run `isos join` with another";
+
+/// What the holder of a token is told that was taken back.
+pub const TOKEN_REVOKED: &str = "the token was revoked";
 
 /// The keys of all accounts.
 #[derive(Debug, Default)]
@@ -161,6 +165,26 @@ impl Complex {
             record.is_some_and(|it| may(it) && it.added <= issued)
         };
         issued < void_before || !key.is_none_or(is_live)
+    }
+
+    /// Whether what somebody has shown was taken back: it, or what it was made from, was revoked,
+    /// or the key is gone with which it was made.
+    #[must_use]
+    pub fn is_taken_back(&self, holder: &Holder) -> bool {
+        let Holder { account, issued, key, revocation_ids, .. } = holder;
+        self.is_void(*account, *issued, key.as_ref())
+            || revocation_ids.iter().any(|id| self.is_revoked(id))
+    }
+
+    /// Whether somebody may go on with what they have shown before.
+    pub(super) fn still_may(&self, holder: &Holder) -> Result<(), Problem> {
+        let why = match holder {
+            _ if holder.expires <= self.now => "the token has ended: ask for another",
+            _ if !self.is_taken_back(holder) => return Ok(()),
+            Holder { revocation_ids, .. } if revocation_ids.is_empty() => "the key was removed",
+            _ => TOKEN_REVOKED,
+        };
+        Err(Problem::new(ProblemCode::Unauthorised, why))
     }
 
     /// The keys of an account, in the order in which they were added.

@@ -46,11 +46,10 @@ impl Complex {
             Call::RevokeToken { id, until, account } => {
                 Ok(self.revoke_token(id, until, account, effects))
             }
-            Call::By { by, call } => {
-                self.book.by = by;
-                let answer = self.carry_out(*call, effects);
-                self.book.by = Actor::Complex;
-                answer
+            Call::By { by, call } => self.carry_out_by(by, *call, effects),
+            Call::As { holder, call } => {
+                self.still_may(&holder)?;
+                self.carry_out_by(Actor::from(&*holder), *call, effects)
             }
             Call::Lead { server, settings } => {
                 self.audit(None, Deed::ServerLed { server, settings }, effects);
@@ -59,6 +58,18 @@ impl Complex {
             Call::Bank(call) => self.bank_call(call, effects),
             Call::Keys(call) => self.about_keys(call, effects),
         }
+    }
+
+    fn carry_out_by(
+        &mut self,
+        by: Actor,
+        call: Call,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        self.book.by = by;
+        let answer = self.carry_out(call, effects);
+        self.book.by = Actor::Complex;
+        answer
     }
 
     fn submit(

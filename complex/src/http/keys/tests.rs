@@ -230,3 +230,39 @@ async fn an_account_comes_back_by_its_phrase_after_a_time_in_which_it_can_be_sto
     assert_eq!(world.json("DELETE /v1/accounts/me/recovery", &token, "").await.0, 404);
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_arrives_slowly_is_not_taken_if_its_token_is_revoked_meanwhile() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Submit]).await;
+    let credits = r#"{"amount":1000000000,"why":"a test"}"#;
+    world.json("POST /v1/accounts/anna/credits", &world.operator(), credits).await;
+    let program = world.server.shared.shelf.put(b"program").unwrap();
+    let spec = isos_base::job::JobSpec::new(program, isos_base::Bytes(7), 1);
+    let body = json(&isos_base::api::SubmitRequest { spec, key: None, bid: None });
+    let api = world.open.api.strip_prefix("http://").unwrap();
+    let mut slow = tokio::net::TcpStream::connect(api).await.unwrap();
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(10);
+    slow.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
+    // It has been let in once it counts as open.
+    let account = world.server.shared.core.query(|complex, _| complex.account_named("anna"));
+    let account = account.await.unwrap().unwrap();
+    while !world.server.shared.door.is_in(account) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let revoke = format!("{{\"token\":\"{token}\"}}");
+    let revoked = world.json("POST /v1/tokens/revoke", &world.operator(), &revoke).await;
+    assert_eq!(revoked.0, 200, "{revoked:?}");
+    slow.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("revoked"), "{answer}");
+    world.server.stop().await;
+}

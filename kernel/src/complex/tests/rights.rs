@@ -1,6 +1,7 @@
 //! Stories of keys, tickets and the log of what was done about them.
 
 use isos_base::audit::{Actor, AuditHead, Deed, SignedAudit};
+use isos_base::capability::Holder;
 use isos_base::key::SecretKey;
 use isos_base::keyring::KeyKind;
 use isos_base::right::Right;
@@ -39,6 +40,13 @@ impl World {
         let until = self.now + Span::secs(86_400);
         let call = Call::RevokeToken { id: vec![id], until, account: None };
         assert_eq!(self.call(call), Ok(Reply::Done));
+    }
+
+    /// Who has shown this just now.
+    fn holder(&self, account: AccountId, key: Option<PublicKey>, ids: &[u8]) -> Holder {
+        let (issued, expires) = (self.now, self.now + Span::secs(3_600));
+        let revocation_ids = ids.iter().map(|id| vec![*id]).collect();
+        Holder { account, rights: Right::OWN.to_vec(), expires, issued, key, revocation_ids }
     }
 
     /// What the log says, checked from end to end.
@@ -333,4 +341,48 @@ fn tickets_of_an_operators_key_are_good_for_other_accounts_until_the_key_is_remo
     assert!(!world.complex.is_void(lab, made, Some(&key(2))));
     world.remove(lab, 1).unwrap();
     assert!(world.complex.is_void(club, made, Some(&key(1))));
+}
+
+#[test]
+fn what_was_taken_back_before_its_turn_comes_does_nothing() {
+    let mut world = World::new();
+    let anna = world.account("anna");
+    (1..=2).for_each(|n| drop(world.add(anna, n, KeyKind::Person).unwrap()));
+    let by_key = world.holder(anna, Some(key(1)), &[]);
+    let by_token = world.holder(anna, None, &[7]);
+    let by_part = world.holder(anna, None, &[7, 8]);
+    let ask = |world: &mut World, holder: &Holder| {
+        let label = format!("label {}", world.tables.audit.len());
+        let call = Call::Keys(KeyCall::Label { account: anna, key: key(2), label });
+        world.call(call.by(Some(holder)))
+    };
+    for holder in [&by_key, &by_token, &by_part] {
+        ask(&mut world, holder).unwrap();
+        assert_eq!(world.tables.audit.last_key_value().unwrap().1.by, Actor::from(holder));
+    }
+    world.remove(anna, 1).unwrap();
+    world.revoke(7);
+    let ended = Holder { expires: world.now, ..world.holder(anna, None, &[9]) };
+    let before = (world.tables.audit.len(), world.tables.keys.clone());
+    let why = [&by_key, &by_token, &by_part, &ended].map(|holder| {
+        let problem = ask(&mut world, holder).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::Unauthorised);
+        problem.message
+    });
+    let revoked = "the token was revoked";
+    assert_eq!(why, ["the key was removed", revoked, revoked, "the token has ended: ask for another"]);
+    assert_eq!((world.tables.audit.len(), &world.tables.keys), (before.0, &before.1));
+    world.revoke(10);
+    let last = world.tables.audit.last_key_value().unwrap().1;
+    assert_eq!(last.by, Actor::Complex, "who was refused is not who acts next");
+}
+
+#[test]
+fn calls_of_earlier_journals_are_read() {
+    let text = r#"{"By":{"by":{"key":{"account":100,"key":"KEY"}},"call":{"Cancel":{"job":7}}}}"#;
+    let text = text.replace("KEY", &key(1).to_string());
+    let call: Call = serde_json::from_str(&text).unwrap();
+    let Call::By { by, call } = call else { panic!("another call") };
+    assert_eq!(by, Actor::Key { account: AccountId(100), key: key(1) });
+    assert!(matches!(*call, Call::Cancel { job: JobId(7) }));
 }
