@@ -12,8 +12,9 @@ use thiserror::Error;
 use crate::capability::Holder;
 use crate::codec;
 use crate::guid::Guid;
-use crate::ids::{AccountId, HostId, PayoutId, ProposalId};
+use crate::ids::{AccountId, HostId, JobId, PayoutId, ProposalId, ReservationId};
 use crate::key::{PublicKey, SecretKey, Signature};
+use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
 use crate::right::Right;
 use crate::time::Time;
@@ -232,6 +233,47 @@ pub enum Deed {
         needed: u16,
         /// Where it stands now.
         state: ProposalState,
+    },
+    /// A job was submitted; what it can cost is held until it is over.
+    JobSubmitted {
+        /// Which job.
+        job: JobId,
+        /// How many credits are held.
+        held: MicroCredits,
+    },
+    /// A job bids otherwise, and what is held for it has changed.
+    BidChanged {
+        /// Which job.
+        job: JobId,
+        /// The most that it pays for a gigafuel.
+        bid: Price,
+        /// How many credits are held now.
+        held: MicroCredits,
+    },
+    /// A job was stopped; what was left of its credits came back.
+    JobCancelled {
+        /// Which job.
+        job: JobId,
+    },
+    /// Cores were promised; the premium is held until the window is over.
+    CoresReserved {
+        /// Which reservation.
+        reservation: ReservationId,
+        /// Of which class of hosts.
+        class: String,
+        /// How many.
+        cores: u32,
+        /// From.
+        from: Time,
+        /// Until.
+        until: Time,
+        /// How many credits are held.
+        held: MicroCredits,
+    },
+    /// A reservation was given up before its window; the premium came back.
+    ReservationCancelled {
+        /// Which reservation.
+        reservation: ReservationId,
     },
 }
 

@@ -123,6 +123,7 @@ impl Complex {
             why: None,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
+        self.audit(Some(account), Deed::JobSubmitted { job: id, held: hold }, effects);
         self.jobs.insert(id, Job::new(record, constraint, &self.config));
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
@@ -322,8 +323,10 @@ impl Complex {
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {
-        if self.jobs.contains_key(&id) {
+        if let Some(job) = self.jobs.get(&id) {
+            let account = job.record.account;
             self.end_job(id, JobState::Cancelled, Some("cancelled".into()), effects);
+            self.audit(Some(account), Deed::JobCancelled { job: id }, effects);
         }
         match self.job_view(id) {
             Some(view) => Ok(Reply::Job(Box::new(view))),
