@@ -83,6 +83,11 @@ impl Tokens {
         Ok(holder)
     }
 
+    /// Whose token this is or was; it costs signatures.
+    pub(crate) fn identify(&self, token: &[u8]) -> Result<Holder, capability::TokenError> {
+        capability::identify(&self.key.public(), token)
+    }
+
     /// The machine says that this token was revoked, and it will not change its mind.
     pub(crate) fn revoked(&self, token: &[u8]) {
         self.known().change(Guid::of(token), Checked::Revoked);

@@ -93,6 +93,9 @@ pub enum Call {
         /// Whose it is.
         #[serde(default)]
         account: Option<AccountId>,
+        /// The ids of what it was made from: whoever revoked one of them has revoked it.
+        #[serde(default)]
+        above: Vec<Vec<u8>>,
     },
     /// Something of the bank.
     Bank(BankCall),

@@ -11,6 +11,7 @@ use super::audit::Book;
 use super::job::Job;
 use super::keys::Keys;
 use super::place::charge_max_at;
+use super::revoke::Revoked;
 use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
@@ -72,6 +73,7 @@ impl Complex {
             if record.successor.is_none() {
                 complex.owners.enter(record.account, record.id, &record.barred);
                 complex.names.enter(&record.spec.name, record.id);
+                complex.came_by.enter(record.id, &record.ticket);
             } else {
                 complex.owners.keep_former(record.account, record.id);
             }
@@ -147,7 +149,7 @@ impl Complex {
         for record in snapshot.idempotency {
             complex.idempotency.insert((record.account, record.key.clone()), record);
         }
-        complex.revoked = snapshot.revocations.into_iter().collect();
+        complex.revoked = Revoked::restore(snapshot.revocations, snapshot.narrowed);
         complex.keys = Keys::restore(snapshot.keys, snapshot.keyrings);
         let back_by = now + complex.config.lost_after.max(RETURN_TIME_MIN);
         let holders = complex.hosts.iter().filter(|(_, host)| !host.leases.is_empty());

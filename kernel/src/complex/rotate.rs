@@ -47,7 +47,7 @@ impl Complex {
         let mut record = host.record.clone();
         record.id = new;
         host.record.successor = Some(new);
-        let (account, spec) = (record.account, record.spec.clone());
+        let (account, spec, ticket) = (record.account, record.spec.clone(), record.ticket.clone());
         let (class, good) = (self.classes.enter(&spec), self.market.enter(&spec));
         let host = Host::absent(record, class, good, self.now);
         self.hosts.insert(new, host);
@@ -59,6 +59,8 @@ impl Complex {
         self.names.enter(&spec.name, new);
         self.recount(old);
         self.recount(new);
+        self.came_by.leave(old, &ticket);
+        self.came_by.enter(new, &ticket);
         self.dirty_hosts.extend([old, new]);
         self.book.by = Actor::Host { host: old };
         self.audit(Some(account), Deed::HostKeyRotated { old, new }, effects);

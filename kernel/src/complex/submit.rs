@@ -43,8 +43,8 @@ impl Complex {
             Call::Mint { account, amount, why, key, by } => {
                 self.grant_credits(account, amount, why, key, by, effects)
             }
-            Call::RevokeToken { id, until, account } => {
-                Ok(self.revoke_token(id, until, account, effects))
+            Call::RevokeToken { id, until, account, above } => {
+                self.revoke_token(id, until, account, &above, effects)
             }
             Call::By { by, call } => self.carry_out_by(by, *call, effects),
             Call::As { holder, call } => {

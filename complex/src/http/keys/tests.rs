@@ -266,3 +266,32 @@ async fn a_job_that_arrives_slowly_is_not_taken_if_its_token_is_revoked_meanwhil
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("revoked"), "{answer}");
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_ticket_that_has_ended_is_revoked_for_the_hosts_that_it_let_in() {
+    use isos_base::wire::{HOST_ALPN, ToHost};
+    let world = World::new().await;
+    let ticket = world.server.ticket("ada", &[Right::Join], Span::secs(1)).await.unwrap();
+    let ticket: isos_base::ticket::Ticket = ticket.ticket.parse().unwrap();
+    let token = capability::to_text(&ticket.token);
+    let host = crate::testing::endpoint(7).await;
+    let connection = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = connection.open().await.unwrap();
+    stream.sender.send(&crate::testing::hello(Some(&token))).await.unwrap();
+    let welcome = stream.receiver.recv::<ToHost>().await.unwrap();
+    assert!(matches!(welcome, Some(ToHost::Welcome { .. })), "{welcome:?}");
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(world.json("GET /v1/whoami", &token, "").await.0, 403, "it has ended");
+    let body = format!("{{\"token\":\"{token}\"}}");
+    let (status, answer) = world.json("POST /v1/tokens/revoke", &world.operator(), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let told = loop {
+        match stream.receiver.recv::<ToHost>().await.unwrap() {
+            Some(ToHost::Refused(refusal)) => break refusal,
+            Some(_) => {}
+            None => panic!("it is told why"),
+        }
+    };
+    assert!(matches!(told, isos_base::wire::Refusal::BadTicket(_)), "{told:?}");
+    world.server.stop().await;
+}

@@ -38,8 +38,15 @@ impl World {
 
     fn revoke(&mut self, id: u8) {
         let until = self.now + Span::secs(86_400);
-        let call = Call::RevokeToken { id: vec![id], until, account: None };
+        let call = Call::RevokeToken { id: vec![id], until, account: None, above: Vec::new() };
         assert_eq!(self.call(call), Ok(Reply::Done));
+    }
+
+    /// Revokes what was narrowed from a token, by its ids.
+    fn revoke_narrowed(&mut self, of: AccountId, ids: &[Vec<u8>]) -> Result<Reply, Problem> {
+        let (id, above) = ids.split_last().unwrap();
+        let (until, account) = (self.now + Span::secs(86_400), Some(of));
+        self.call(Call::RevokeToken { id: id.clone(), until, account, above: above.to_vec() })
     }
 
     /// Who has shown this just now.
@@ -385,4 +392,53 @@ fn calls_of_earlier_journals_are_read() {
     let Call::By { by, call } = call else { panic!("another call") };
     assert_eq!(by, Actor::Key { account: AccountId(100), key: key(1) });
     assert!(matches!(*call, Call::Cancel { job: JobId(7) }));
+}
+
+#[test]
+fn an_account_revokes_so_many_narrowed_tokens_and_then_the_ticket_they_were_made_from() {
+    let mut world = World::new();
+    let (anna, bert) = (world.account("anna"), world.account("bert"));
+    let ids = |n: u16| [vec![1], n.to_le_bytes().to_vec()];
+    for n in 0..1_000 {
+        world.revoke_narrowed(anna, &ids(n)).unwrap();
+    }
+    let before = (world.tables.revocations.len(), world.tables.audit.len());
+    world.revoke_narrowed(anna, &ids(7)).expect("it is done already");
+    world.restart();
+    let refused = world.revoke_narrowed(anna, &ids(1_000)).unwrap_err();
+    assert_eq!(refused.code, ProblemCode::Refused);
+    assert!(refused.message.contains("revoke the ticket"), "{}", refused.message);
+    assert_eq!((world.tables.revocations.len(), world.tables.audit.len()), before);
+    world.revoke_narrowed(bert, &ids(1_001)).expect("others have their own");
+    world.revoke(1);
+    let before = (world.tables.revocations.len(), world.tables.audit.len());
+    world.revoke_narrowed(anna, &ids(1_000)).expect("it ended with its ticket");
+    assert_eq!((world.tables.revocations.len(), world.tables.audit.len()), before, "no row");
+    world.pass(Span::secs(2 * 86_400));
+    world.revoke_narrowed(anna, &ids(1_002)).expect("those that ended do not count");
+}
+
+#[test]
+fn hosts_are_found_by_their_ticket_whatever_became_of_it_and_of_them() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    rotate(&mut world, 3, 9).unwrap();
+    world.restart();
+    world.complex.check_invariants();
+    // The ticket has ended, the host goes on by its own key.
+    let ended = |id: u8, world: &mut World| {
+        let (until, account) = (world.now, None);
+        world.call(Call::RevokeToken { id: vec![id], until, account, above: Vec::new() })
+    };
+    ended(1, &mut world).unwrap();
+    assert!(world.tables.hosts[&host_id(1)].suspended && !world.tables.hosts[&host_id(2)].suspended);
+    assert!(world.tables.revocations.is_empty(), "it lets nobody in anyway");
+    let before = world.tables.audit.len();
+    ended(1, &mut world).unwrap();
+    ended(77, &mut world).unwrap();
+    assert_eq!(world.tables.audit.len(), before, "there was nothing to do");
+    world.revoke(3);
+    let suspended = |n| world.tables.hosts[&host_id(n)].suspended;
+    assert!(suspended(9) && !suspended(3), "it is found under the key that it has");
+    world.complex.check_invariants();
 }
