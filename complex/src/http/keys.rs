@@ -17,7 +17,8 @@ use super::extract::{Json, Path};
 use super::others::account_id;
 use super::tickets::{may_give, rights_of};
 use super::{
-    Answer, App, AppState, Failure, Visit, Who, holder_of, internal, unauthorised, usage,
+    Answer, App, AppState, Failure, Visit, Who, holder_of, internal, may_change, unauthorised,
+    usage,
 };
 use crate::clock;
 
@@ -93,7 +94,7 @@ pub(super) async fn add(
     let kind = if request.recovery { KeyKind::Recovery } else { KeyKind::Person };
     let (key, label) = (request.claim.claim.key, request.label);
     let new = NewKey { account, key, label, rights, kind };
-    who.call(&shared, Call::Keys(KeyCall::Add { new, once: Some(once) })).await?;
+    who.change(&shared, Call::Keys(KeyCall::Add { new, once: Some(once) })).await?;
     Ok(Json(shared.core.query(move |complex, _| complex.keyring(account)).await?))
 }
 
@@ -121,7 +122,7 @@ pub(super) async fn label(
     Json(LabelRequest { label }): Json<LabelRequest>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::Label { account, key, label })).await?;
+    who.change(&shared, Call::Keys(KeyCall::Label { account, key, label })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -147,7 +148,7 @@ pub(super) async fn remove(
     Path((account, key)): Path<(String, PublicKey)>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::Remove { account, key })).await?;
+    who.change(&shared, Call::Keys(KeyCall::Remove { account, key })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -166,7 +167,7 @@ pub(super) async fn stop_recovery(
     Path(account): Path<String>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::StopRecovery { account })).await?;
+    who.change(&shared, Call::Keys(KeyCall::StopRecovery { account })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -235,7 +236,9 @@ pub(super) async fn login(
     let issued = clock::now();
     let (account, expires) = (record.account, issued + valid);
     let terms = Terms { account, rights: &rights, issued, expires, key: Some(key) };
-    let token = shared.make_token(Some(&holder_of(record)), &terms, Some(once)).await?;
+    let holder = holder_of(record);
+    may_change(&shared, &holder)?;
+    let token = shared.make_token(Some(&holder), &terms, Some(once)).await?;
     Ok(Json(LoginReply { token: capability::to_text(&token), account, expires }))
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::bank::may_make_operator;
 use super::extract::Json;
-use super::{Answer, AppState, Failure, Visit, Who, usage};
+use super::{Answer, AppState, Failure, Visit, Who, may_change, usage};
 use crate::auth::lacks;
 use crate::clock;
 use crate::server::{Wanted, make_ticket};
@@ -79,6 +79,7 @@ pub(super) async fn make(
         }
     };
     let (account, rights) = (request.account.as_str(), rights.as_slice());
+    may_change(&shared, &who.0)?;
     let by = Some(&who.0);
     Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, by }).await?))
 }
@@ -138,7 +139,7 @@ pub(super) async fn revoke(
     let (account, until) = (Some(target.account), target.expires);
     let mut above = target.revocation_ids;
     let id = above.pop().ok_or_else(|| usage("this token has no id to revoke it by"))?;
-    who.call(&shared, Call::RevokeToken { id, until, account, above }).await?;
+    who.change(&shared, Call::RevokeToken { id, until, account, above }).await?;
     Ok(StatusCode::OK)
 }
 

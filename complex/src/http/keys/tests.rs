@@ -2,7 +2,7 @@
 
 use isos_base::Guid;
 use isos_base::api::{KeyringView, Problem};
-use isos_base::audit::{AuditRecord, Deed, SignedAudit};
+use isos_base::audit::{Actor, AuditRecord, Deed, SignedAudit};
 use isos_base::capability::Narrowing;
 use isos_base::key::SecretKey;
 use isos_base::keyring::{CLAIM_FOR, Claim};
@@ -293,5 +293,35 @@ async fn a_ticket_that_has_ended_is_revoked_for_the_hosts_that_it_let_in() {
         }
     };
     assert!(matches!(told, isos_base::wire::Refusal::BadTicket(_)), "{told:?}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_logs_in_or_changes_rights_too_often_is_told_when_to_come_back() {
+    let limits = crate::Limits { account_changes: 3, ..crate::Limits::default() };
+    let world = World::with(limits).await;
+    let token = world.token("anna", &[Right::Read, Right::Manage]).await;
+    assert_eq!(add(&world, &token, 1).await.0, 200);
+    for _ in 0..2 {
+        log_in(&world, claim(&world, 1, Want::Login).sign(&key(1))).await.unwrap();
+    }
+    let rows = async || {
+        let audit = world.server.shared.db.audit(None, 0, 1_000).await.unwrap();
+        audit.len()
+    };
+    let before = rows().await;
+    let (status, problem) =
+        log_in(&world, claim(&world, 1, Want::Login).sign(&key(1))).await.unwrap_err();
+    assert_eq!((status, problem.code), (429, isos_base::api::ProblemCode::Limited));
+    assert!(problem.message.contains("come back in "), "{problem:?}");
+    assert!(problem.after.is_some(), "{problem:?}");
+    let wants = r#"{"account":"anna","rights":["read"],"valid":"1h"}"#;
+    assert_eq!(add(&world, &token, 2).await.0, 429);
+    assert_eq!(world.json("POST /v1/tickets", &token, wants).await.0, 403, "not with a key");
+    assert_eq!(rows().await, before, "nothing is kept of it");
+    for _ in 0..5 {
+        let (status, answer) = world.json("POST /v1/tickets", &world.operator(), wants).await;
+        assert_eq!(status, 200, "operators make tickets for others: {answer}");
+    }
     world.server.stop().await;
 }
