@@ -244,9 +244,10 @@ pub(super) async fn login(
 
 /// Asks for an account with its recovery key.
 ///
-/// The claim is signed by that key and names the one that is to be the account's only key. All
-/// other keys, and all tokens, are void when it is done: after the time that the operator has set,
-/// in which those who have the present keys can stop it.
+/// The claim is signed by that key and names the one that is to be the account's only key, whose
+/// consent stands in it: its signature over `isos recovery consent 1`, a zero byte, and the claim
+/// in postcard with an empty consent. All other keys, and all tokens, are void when it is done:
+/// after the time that the operator has set, in which those who have the present keys can stop it.
 #[utoipa::path(
     post,
     path = "/v1/recover",
@@ -272,10 +273,13 @@ pub(super) async fn recover(
 ) -> Answer<Json<RecoveryReply>> {
     knock(&shared, visit.as_deref())?;
     let once = believe(&shared, &signed)?;
-    let by = signed.claim.key;
-    let Want::Recover { key, label } = signed.claim.want else {
+    let (by, agreed) = (signed.claim.key, signed.claim.is_agreed());
+    let Want::Recover { key, label, .. } = signed.claim.want else {
         return Err(usage("the claim must want `recover`"));
     };
+    if !agreed {
+        return Err(unauthorised("the new key has not agreed to this: update isos and ask again"));
+    }
     let call = Call::Keys(KeyCall::Recover { by, key, label, once: Some(once) });
     match shared.core.call(call).await? {
         Reply::Recovery { account, due } => Ok(Json(RecoveryReply { account, due })),

@@ -210,13 +210,24 @@ async fn an_account_comes_back_by_its_phrase_after_a_time_in_which_it_can_be_sto
         world.json("POST /v1/accounts/me/keys", &token, &belong(&world, 9, true)).await;
     assert_eq!(status, 200, "{answer}");
     let ask = async |by: u8| {
-        let want = Want::Recover { key: key(5).public(), label: "new".into() };
-        let body = json(&claim(&world, by, want).sign(&key(by)));
+        let (key, consent) = (key(5), String::new());
+        let want = Want::Recover { key: key.public(), label: "new".into(), consent };
+        let claim = claim(&world, by, want).agreed_by(&key);
+        let body = json(&claim.sign(&self::key(by)));
         let headers = [("content-type", "application/json")];
         let (status, _, answer) = world.ask("POST /v1/recover", &headers, body.as_bytes()).await;
         (status, answer)
     };
     assert_eq!(ask(1).await.0, 403, "a key of a person is no recovery key");
+    let want = Want::Recover { key: key(5).public(), label: "new".into(), consent: String::new() };
+    let alone = claim(&world, 9, want);
+    for claim in [alone.clone(), alone.agreed_by(&key(6))] {
+        let body = json(&claim.sign(&key(9)));
+        let headers = [("content-type", "application/json")];
+        let (status, _, answer) = world.ask("POST /v1/recover", &headers, body.as_bytes()).await;
+        assert_eq!(status, 403, "key 5 has not agreed: {answer}");
+        assert!(answer.contains("not agreed"), "{answer}");
+    }
     let (status, answer) = ask(9).await;
     assert_eq!(status, 200, "{answer}");
     let reply: RecoveryReply = serde_json::from_str(&answer).unwrap();
