@@ -13,7 +13,7 @@ use crate::capability::Holder;
 use crate::codec;
 use crate::guid::Guid;
 use crate::ids::{AccountId, HostId, JobId, PayoutId, ProposalId, ReservationId};
-use crate::key::{PublicKey, SecretKey, Signature};
+use crate::key::{PublicKey, SecretKey};
 use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
 use crate::right::Right;
@@ -425,16 +425,9 @@ impl AuditHead {
     #[must_use]
     pub fn sign(self, key: &SecretKey, at: Time) -> SignedAuditHead {
         let complex = key.public();
-        let signature = key.sign(&signed_bytes(&self, at, &complex));
-        let signature = data_encoding::HEXLOWER.encode(&signature.0);
+        let signature = key.sign_tagged(TAG, &(&self, at, &complex));
         SignedAuditHead { head: self, at, complex, signature }
     }
-}
-
-fn signed_bytes(head: &AuditHead, at: Time, complex: &PublicKey) -> Vec<u8> {
-    let mut bytes = TAG.to_vec();
-    bytes.extend(codec::encode(&(head, at, complex)));
-    bytes
 }
 
 impl SignedAudit {
@@ -450,11 +443,9 @@ impl SignedAudit {
         {
             return Err(AuditError::OtherComplex { expected, found: *found });
         }
-        let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes());
-        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-        let signature = Signature(bytes.ok_or(AuditError::Signature)?);
-        let signed = signed_bytes(head, *at, found);
-        found.verify(&signed, &signature).map_err(|_| AuditError::Signature)?;
+        if !found.has_signed(TAG, &(head, at, found), signature) {
+            return Err(AuditError::Signature);
+        }
         let (mut last, mut before) = (0, GENESIS);
         for record in &self.records {
             let follows = match head.account {
