@@ -6,6 +6,7 @@ mod extract;
 mod failures;
 mod jobs;
 mod keys;
+mod lasting;
 mod market;
 mod objects;
 mod openapi;
@@ -35,6 +36,7 @@ use isos_base::keyring::KeyRecord;
 use isos_base::{Span, Time};
 use isos_kernel::complex::{Call, Complex, Reply, TOKEN_REVOKED};
 
+use self::lasting::Asked;
 pub(crate) use self::pages::Looks;
 pub(crate) use self::reads::Reads;
 pub(crate) use self::serve::{STREAMS_MAX, listen, serve_quic, serve_streams, serve_tcp};
@@ -244,7 +246,8 @@ fn holder_of(record: KeyRecord) -> Holder {
 fn take_share(shared: &App, visit: Option<&Visit>, holder: &Holder) -> Answer<()> {
     if let Some(visit) = visit {
         let share = shared.door.account(holder.account);
-        visit.keep(share.map_err(|refused| Failure(refused.into()))?);
+        let share = share.map_err(|refused| Failure(refused.into()))?;
+        visit.keep(Asked { shared: shared.clone(), holder: holder.clone(), _share: share });
     }
     Ok(())
 }

@@ -263,7 +263,8 @@ pub(super) async fn cancel(
 
 /// Tells how a job moves, until it is over.
 ///
-/// Each `data:` is a `JobView`, the first one at once; comments keep the connection alive.
+/// Each `data:` is a `JobView`, the first one at once; comments keep the connection alive. If the
+/// right is taken back meanwhile, the last event is a `problem`, and its data says which.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",

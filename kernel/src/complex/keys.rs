@@ -175,9 +175,12 @@ impl Complex {
     }
 
     /// Whether somebody may go on with what they have shown before.
-    pub(super) fn still_may(&self, holder: &Holder) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// Why not any more.
+    pub fn still_may(&self, now: Time, holder: &Holder) -> Result<(), Problem> {
         let why = match holder {
-            _ if holder.expires <= self.now => "the token has ended: ask for another",
+            _ if holder.expires <= now => "the token has ended: ask for another",
             _ if !self.is_taken_back(holder) => return Ok(()),
             Holder { revocation_ids, .. } if revocation_ids.is_empty() => "the key was removed",
             _ => TOKEN_REVOKED,

@@ -48,7 +48,7 @@ impl Complex {
             }
             Call::By { by, call } => self.carry_out_by(by, *call, effects),
             Call::As { holder, call } => {
-                self.still_may(&holder)?;
+                self.still_may(self.now, &holder)?;
                 self.carry_out_by(Actor::from(&*holder), *call, effects)
             }
             Call::Lead { server, settings } => {
