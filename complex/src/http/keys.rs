@@ -49,7 +49,10 @@ pub(super) async fn list(
     who: Who,
     Path(account): Path<String>,
 ) -> Answer<Json<KeyringView>> {
-    let account = account_id(&shared, &who, &account).await?;
+    keyring(&shared, account_id(&shared, &who, &account).await?).await
+}
+
+async fn keyring(shared: &App, account: AccountId) -> Answer<Json<KeyringView>> {
     Ok(Json(shared.core.query(move |complex, _| complex.keyring(account)).await?))
 }
 
@@ -95,7 +98,7 @@ pub(super) async fn add(
     let (key, label) = (request.claim.claim.key, request.label);
     let new = NewKey { account, key, label, rights, kind };
     who.change(&shared, Call::Keys(KeyCall::Add { new, once: Some(once) })).await?;
-    Ok(Json(shared.core.query(move |complex, _| complex.keyring(account)).await?))
+    keyring(&shared, account).await
 }
 
 /// Gives a key another label.
@@ -198,11 +201,6 @@ fn knock(shared: &App, visit: Option<&Visit>) -> Answer<()> {
     responses(
         (status = 200, body = LoginReply, description = "The token"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn login(
@@ -258,12 +256,7 @@ pub(super) async fn login(
     responses(
         (status = 200, body = RecoveryReply, description = "Which account, and when"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
         (status = 409, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn recover(
@@ -301,13 +294,8 @@ pub(super) async fn recover(
     responses(
         (status = 200, description = "Done, now or before"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
         (status = 404, response = Failure),
         (status = 409, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn rotate_host(
