@@ -9,14 +9,13 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::capability::Holder;
 use crate::codec;
 use crate::guid::Guid;
 use crate::ids::{AccountId, HostId, JobId, PayoutId, ProposalId, ReservationId};
 use crate::key::{PublicKey, SecretKey};
 use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
-use crate::right::Right;
+use crate::right::{Holder, Right};
 use crate::time::Time;
 use crate::units::MicroCredits;
 
@@ -62,7 +61,9 @@ impl From<&Holder> for Actor {
         let account = holder.account;
         match (holder.key, holder.revocation_ids.last()) {
             (Some(key), _) => Self::Key { account, key },
-            (None, id) => Self::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() },
+            (None, id) => {
+                Self::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() }
+            }
         }
     }
 }

@@ -9,14 +9,13 @@ mod offline;
 use biscuit_auth::builder::Algorithm;
 use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder};
 use biscuit_auth::{Authorizer, AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use offline::{Block, Narrowing, attenuate, blocks, vouch};
 
 use crate::ids::AccountId;
 use crate::key::{PublicKey, SecretKey};
-pub use crate::right::Right;
+pub use crate::right::{Holder, Right};
 use crate::time::{Span, Time};
 
 /// Bytes that a token may have: several attenuations fit.
@@ -34,32 +33,6 @@ pub enum TokenError {
     /// It could not be made.
     #[error("the token could not be made: {0}")]
     Make(String),
-}
-
-/// What a token says once it was checked. It has no part of the token by which it could be shown
-/// again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// For whom.
-    pub account: AccountId,
-    /// What is allowed now.
-    pub rights: Vec<Right>,
-    /// When it expires, as it was issued.
-    pub expires: Time,
-    /// When it was made.
-    pub issued: Time,
-    /// The key of the account with which it was made, if it was: then it is void without that.
-    pub key: Option<PublicKey>,
-    /// Ids under which it, or what it was made from, may have been revoked.
-    pub revocation_ids: Vec<Vec<u8>>,
-}
-
-impl Holder {
-    /// Whether `right` is allowed, or everything is.
-    #[must_use]
-    pub fn may(&self, right: Right) -> bool {
-        self.rights.contains(&right) || self.rights.contains(&Right::Operate)
-    }
 }
 
 /// What a new token says.
@@ -139,11 +112,7 @@ pub fn identify(root: &PublicKey, token: &[u8]) -> Result<Holder, TokenError> {
 
 /// What looking at a token may cost.
 fn limits() -> AuthorizerLimits {
-    AuthorizerLimits {
-        max_facts: 1_000,
-        max_iterations: 100,
-        max_time: Span::millis(500).to_std(),
-    }
+    AuthorizerLimits { max_facts: 1_000, max_iterations: 100, max_time: Span::millis(500).to_std() }
 }
 
 /// What the complex's own block says: nobody can say this of their own token.
@@ -256,7 +225,8 @@ mod tests {
     #[test]
     fn a_token_that_ended_is_known_by_its_ids_and_allows_nothing() {
         let token = issue(&root(), &terms(&[Right::Join])).unwrap();
-        let narrowed = attenuate(&token, &Narrowing { until: Some(Time(9)), ..Narrowing::default() });
+        let narrowed =
+            attenuate(&token, &Narrowing { until: Some(Time(9)), ..Narrowing::default() });
         let narrowed = narrowed.unwrap();
         let good = check(&root().public(), &narrowed, Time(6)).unwrap();
         assert!(check(&root().public(), &narrowed, Time(99)).is_err());

@@ -2,11 +2,11 @@
 
 use isos_base::api::{AccountView, JobView};
 use isos_base::audit::Actor;
-use isos_base::capability::Holder;
 use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
 use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
+use isos_base::right::Holder;
 use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 

@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::{KeyView, KeyringView, Problem, ProblemCode};
 use isos_base::audit::{Actor, Deed, token_id};
-use isos_base::capability::Holder;
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KEYS_MAX, KeyKind, KeyRecord, KeyringRecord, check_label};
 use isos_base::record::{Change, system};
-use isos_base::right::Right;
+use isos_base::right::{Holder, Right};
 use isos_base::{AccountId, HostId, Time};
 
 use super::{Complex, Effect, Reply};
