@@ -552,3 +552,7 @@ pub const RESULT_FRAME_BYTES_MAX: usize = (crate::limits::OUTPUT_BYTES_MAX.0 as 
 
 /// The media type of a result stream.
 pub const RESULT_STREAM_TYPE: &str = "application/x-isos-results";
+
+/// The name of the last event of a stream that ends because its reader has no right to it any more;
+/// its data is a [`Problem`].
+pub const PROBLEM_EVENT: &str = "problem";

@@ -11,10 +11,11 @@ use thiserror::Error;
 
 use crate::codec;
 use crate::guid::Guid;
-use crate::ids::{AccountId, HostId, PayoutId, ProposalId};
-use crate::key::{PublicKey, SecretKey, Signature};
+use crate::ids::{AccountId, HostId, JobId, PayoutId, ProposalId, ReservationId};
+use crate::key::{PublicKey, SecretKey};
+use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
-use crate::right::Right;
+use crate::right::{Holder, Right};
 use crate::time::Time;
 use crate::units::MicroCredits;
 
@@ -53,6 +54,18 @@ pub enum Actor {
         /// Its key.
         host: HostId,
     },
+}
+
+impl From<&Holder> for Actor {
+    fn from(holder: &Holder) -> Self {
+        let account = holder.account;
+        match (holder.key, holder.revocation_ids.last()) {
+            (Some(key), _) => Self::Key { account, key },
+            (None, id) => {
+                Self::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() }
+            }
+        }
+    }
 }
 
 /// What was done.
@@ -222,6 +235,47 @@ pub enum Deed {
         /// Where it stands now.
         state: ProposalState,
     },
+    /// A job was submitted; what it can cost is held until it is over.
+    JobSubmitted {
+        /// Which job.
+        job: JobId,
+        /// How many credits are held.
+        held: MicroCredits,
+    },
+    /// A job bids otherwise, and what is held for it has changed.
+    BidChanged {
+        /// Which job.
+        job: JobId,
+        /// The most that it pays for a gigafuel.
+        bid: Price,
+        /// How many credits are held now.
+        held: MicroCredits,
+    },
+    /// A job was stopped; what was left of its credits came back.
+    JobCancelled {
+        /// Which job.
+        job: JobId,
+    },
+    /// Cores were promised; the premium is held until the window is over.
+    CoresReserved {
+        /// Which reservation.
+        reservation: ReservationId,
+        /// Of which class of hosts.
+        class: String,
+        /// How many.
+        cores: u32,
+        /// From.
+        from: Time,
+        /// Until.
+        until: Time,
+        /// How many credits are held.
+        held: MicroCredits,
+    },
+    /// A reservation was given up before its window; the premium came back.
+    ReservationCancelled {
+        /// Which reservation.
+        reservation: ReservationId,
+    },
 }
 
 /// One line of the log: never changed, never removed.
@@ -372,16 +426,9 @@ impl AuditHead {
     #[must_use]
     pub fn sign(self, key: &SecretKey, at: Time) -> SignedAuditHead {
         let complex = key.public();
-        let signature = key.sign(&signed_bytes(&self, at, &complex));
-        let signature = data_encoding::HEXLOWER.encode(&signature.0);
+        let signature = key.sign_tagged(TAG, &(&self, at, &complex));
         SignedAuditHead { head: self, at, complex, signature }
     }
-}
-
-fn signed_bytes(head: &AuditHead, at: Time, complex: &PublicKey) -> Vec<u8> {
-    let mut bytes = TAG.to_vec();
-    bytes.extend(codec::encode(&(head, at, complex)));
-    bytes
 }
 
 impl SignedAudit {
@@ -397,11 +444,9 @@ impl SignedAudit {
         {
             return Err(AuditError::OtherComplex { expected, found: *found });
         }
-        let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes());
-        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-        let signature = Signature(bytes.ok_or(AuditError::Signature)?);
-        let signed = signed_bytes(head, *at, found);
-        found.verify(&signed, &signature).map_err(|_| AuditError::Signature)?;
+        if !found.has_signed(TAG, &(head, at, found), signature) {
+            return Err(AuditError::Signature);
+        }
         let (mut last, mut before) = (0, GENESIS);
         for record in &self.records {
             let follows = match head.account {

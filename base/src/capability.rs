@@ -8,14 +8,14 @@ mod offline;
 
 use biscuit_auth::builder::Algorithm;
 use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder};
-use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
+use biscuit_auth::{Authorizer, AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
 use thiserror::Error;
 
 pub use offline::{Block, Narrowing, attenuate, blocks, vouch};
 
 use crate::ids::AccountId;
 use crate::key::{PublicKey, SecretKey};
-pub use crate::right::Right;
+pub use crate::right::{Holder, Right};
 use crate::time::{Span, Time};
 
 /// Bytes that a token may have: several attenuations fit.
@@ -33,31 +33,6 @@ pub enum TokenError {
     /// It could not be made.
     #[error("the token could not be made: {0}")]
     Make(String),
-}
-
-/// What a token says once it was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// For whom.
-    pub account: AccountId,
-    /// What is allowed now.
-    pub rights: Vec<Right>,
-    /// When it expires, as it was issued.
-    pub expires: Time,
-    /// When it was made.
-    pub issued: Time,
-    /// The key of the account with which it was made, if it was: then it is void without that.
-    pub key: Option<PublicKey>,
-    /// Ids under which it, or what it was made from, may have been revoked.
-    pub revocation_ids: Vec<Vec<u8>>,
-}
-
-impl Holder {
-    /// Whether `right` is allowed, or everything is.
-    #[must_use]
-    pub fn may(&self, right: Right) -> bool {
-        self.rights.contains(&right) || self.rights.contains(&Right::Operate)
-    }
 }
 
 /// What a new token says.
@@ -104,47 +79,74 @@ pub fn issue(root: &SecretKey, terms: &Terms<'_>) -> Result<Vec<u8>, TokenError>
 pub fn check(root: &PublicKey, token: &[u8], now: Time) -> Result<Holder, TokenError> {
     let token = open(root, token)?;
     let mut rights = Vec::new();
-    let mut says = None;
+    let mut said = None;
     for right in Right::ALL {
         let facts = format!("now({}); operation(\"{}\");", micros(now), right.name());
         let policy = format!("allow if right(\"{}\"); deny if true;", right.name());
-        let limits = AuthorizerLimits {
-            max_facts: 1_000,
-            max_iterations: 100,
-            max_time: Span::millis(500).to_std(),
-        };
         let authorizer = AuthorizerBuilder::new()
             .code(facts)
             .and_then(|builder| builder.code(policy))
-            .map(|builder| builder.set_limits(limits))
+            .map(|builder| builder.set_limits(limits()))
             .and_then(|builder| builder.build(&token));
         let Ok(mut authorizer) = authorizer else { return Err(TokenError::Foreign) };
         if authorizer.authorize().is_ok() {
             rights.push(right);
-            let rule = "data($account, $expires) <- account($account), expires($expires)";
-            let found: Result<Vec<(i64, i64)>, _> = authorizer.query(rule);
-            let found = found.ok().and_then(|found| found.first().copied());
-            // Only the complex's own block is asked: nobody can say these of their own token.
-            let issued: Result<Vec<(i64,)>, _> = authorizer.query("data($at) <- issued($at)");
-            let issued = issued.ok().and_then(|found| found.first().copied());
-            let key: Result<Vec<(String,)>, _> = authorizer.query("data($key) <- key($key)");
-            let key = key.ok().and_then(|mut found| found.pop());
-            says = found.map(|(account, expires)| (account, expires, issued, key));
+            said = Said::of(&mut authorizer);
         }
     }
-    let Some((account, expires, issued, key)) = says else {
-        return Err(TokenError::NotAllowed("anything"));
-    };
-    let key = key.map(|(key,)| key.parse::<PublicKey>()).transpose();
-    Ok(Holder {
-        account: AccountId(account.cast_unsigned()),
-        rights,
-        expires: Time(expires.cast_unsigned()),
-        // Those of earlier versions do not say.
-        issued: Time(issued.map_or(0, |(at,)| at.cast_unsigned())),
-        key: key.map_err(|_| TokenError::Foreign)?,
-        revocation_ids: token.revocation_identifiers(),
-    })
+    let said = said.ok_or(TokenError::NotAllowed("anything"))?;
+    said.holder(&token, rights)
+}
+
+/// What the complex said of a token when it made it, whether or not it allows anything now: as much
+/// as it takes to revoke it. The holder has no right by this.
+///
+/// # Errors
+/// [`TokenError::Foreign`].
+pub fn identify(root: &PublicKey, token: &[u8]) -> Result<Holder, TokenError> {
+    let token = open(root, token)?;
+    let authorizer = AuthorizerBuilder::new().set_limits(limits()).build(&token);
+    let said = authorizer.ok().and_then(|mut authorizer| Said::of(&mut authorizer));
+    said.ok_or(TokenError::Foreign)?.holder(&token, Vec::new())
+}
+
+/// What looking at a token may cost.
+fn limits() -> AuthorizerLimits {
+    AuthorizerLimits { max_facts: 1_000, max_iterations: 100, max_time: Span::millis(500).to_std() }
+}
+
+/// What the complex's own block says: nobody can say this of their own token.
+struct Said {
+    account: i64,
+    expires: i64,
+    /// Those of earlier versions do not say.
+    issued: Option<i64>,
+    key: Option<String>,
+}
+
+impl Said {
+    fn of(authorizer: &mut Authorizer) -> Option<Self> {
+        let rule = "data($account, $expires) <- account($account), expires($expires)";
+        let found: Result<Vec<(i64, i64)>, _> = authorizer.query(rule);
+        let (account, expires) = found.ok()?.first().copied()?;
+        let issued: Result<Vec<(i64,)>, _> = authorizer.query("data($at) <- issued($at)");
+        let issued = issued.ok().and_then(|found| Some(found.first()?.0));
+        let key: Result<Vec<(String,)>, _> = authorizer.query("data($key) <- key($key)");
+        let key = key.ok().and_then(|mut found| Some(found.pop()?.0));
+        Some(Self { account, expires, issued, key })
+    }
+
+    fn holder(self, token: &Biscuit, rights: Vec<Right>) -> Result<Holder, TokenError> {
+        let key = self.key.map(|key| key.parse::<PublicKey>()).transpose();
+        Ok(Holder {
+            account: AccountId(self.account.cast_unsigned()),
+            rights,
+            expires: Time(self.expires.cast_unsigned()),
+            issued: Time(self.issued.unwrap_or(0).cast_unsigned()),
+            key: key.map_err(|_| TokenError::Foreign)?,
+            revocation_ids: token.revocation_identifiers(),
+        })
+    }
 }
 
 /// The text form of a token: base64url without padding.
@@ -218,6 +220,23 @@ mod tests {
         let other = SecretKey::from_bytes(&[8; 32]).public();
         assert_eq!(check(&other, &token, Time(1)), Err(TokenError::Foreign));
         assert_eq!(from_text(&to_text(&token)), Some(token));
+    }
+
+    #[test]
+    fn a_token_that_ended_is_known_by_its_ids_and_allows_nothing() {
+        let token = issue(&root(), &terms(&[Right::Join])).unwrap();
+        let narrowed =
+            attenuate(&token, &Narrowing { until: Some(Time(9)), ..Narrowing::default() });
+        let narrowed = narrowed.unwrap();
+        let good = check(&root().public(), &narrowed, Time(6)).unwrap();
+        assert!(check(&root().public(), &narrowed, Time(99)).is_err());
+        let known = identify(&root().public(), &narrowed).unwrap();
+        assert_eq!(known, Holder { rights: Vec::new(), ..good });
+        assert!(Right::ALL.iter().all(|right| !known.may(*right)));
+        let above = identify(&root().public(), &token).unwrap().revocation_ids;
+        assert!(known.revocation_ids.starts_with(&above) && known.revocation_ids.len() == 2);
+        let other = SecretKey::from_bytes(&[8; 32]).public();
+        assert_eq!(identify(&other, &narrowed), Err(TokenError::Foreign));
     }
 
     #[test]

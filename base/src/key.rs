@@ -7,6 +7,7 @@ use ed25519_dalek::{Signer, SigningKey, Verifier, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::codec;
 use crate::guid::{Text, from_base32, to_base32};
 use crate::ids::ParseIdError;
 
@@ -54,9 +55,25 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }
+
+    /// Signs a value: its bytes behind a tag, which says what it is signed as and keeps it apart
+    /// from all else that the key signs. In hexadecimal.
+    #[must_use]
+    pub fn sign_tagged<T: Serialize>(&self, tag: &[u8], what: &T) -> String {
+        data_encoding::HEXLOWER.encode(&self.sign(&tagged(tag, what)).0)
+    }
 }
 
 impl PublicKey {
+    /// Whether this is what [`SecretKey::sign_tagged`] says of the same with this key.
+    #[must_use]
+    pub fn has_signed<T: Serialize>(&self, tag: &[u8], what: &T, signature: &str) -> bool {
+        let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes());
+        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+        let fits = |bytes| self.verify(&tagged(tag, what), &Signature(bytes)).is_ok();
+        bytes.is_some_and(fits)
+    }
+
     /// Checks that `signature` is of `message` by this key.
     ///
     /// # Errors
@@ -66,6 +83,13 @@ impl PublicKey {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify(message, &signature).map_err(|_| BadSignature)
     }
+}
+
+/// The bytes of a value behind a tag.
+pub(crate) fn tagged<T: Serialize>(tag: &[u8], what: &T) -> Vec<u8> {
+    let mut bytes = tag.to_vec();
+    bytes.extend(codec::encode(what));
+    bytes
 }
 
 impl fmt::Debug for SecretKey {
@@ -119,6 +143,18 @@ mod tests {
         assert_eq!(key.public().verify(b"pay 5", &signature), Ok(()));
         assert_eq!(key.public().verify(b"pay 6", &signature), Err(BadSignature));
         assert_eq!(other.public().verify(b"pay 5", &signature), Err(BadSignature));
+    }
+
+    #[test]
+    fn a_value_is_signed_as_what_its_tag_says() {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let (public, signature) = (key.public(), key.sign_tagged(b"gift 1\0", &(7, "credits")));
+        assert!(public.has_signed(b"gift 1\0", &(7, "credits"), &signature));
+        assert!(!public.has_signed(b"loan 1\0", &(7, "credits"), &signature));
+        assert!(!public.has_signed(b"gift 1\0", &(8, "credits"), &signature));
+        for other in ["", "zz", &signature[2..], &signature.to_uppercase(), &"0".repeat(128)] {
+            assert!(!public.has_signed(b"gift 1\0", &(7, "credits"), other));
+        }
     }
 
     #[test]

@@ -7,16 +7,17 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::codec;
 use crate::guid::Guid;
 use crate::ids::AccountId;
-use crate::key::{PublicKey, SecretKey, Signature};
+use crate::key::{PublicKey, SecretKey, tagged};
 use crate::limits::NAME_CHARS_MAX;
 use crate::right::Right;
 use crate::time::{Span, Time};
 
 /// In front of what a key signs.
 const TAG: &[u8] = b"isos key claim 1\0";
+/// In front of what a key signs that is to be an account's when it is recovered.
+const CONSENT_TAG: &[u8] = b"isos recovery consent 1\0";
 /// In front of what a recovery key is derived from.
 const RECOVERY_CONTEXT: &str = "isos 2026 recovery key 1";
 
@@ -115,6 +116,9 @@ pub enum Want {
         key: PublicKey,
         /// Its label.
         label: String,
+        /// Its own word that it wants this, in hexadecimal: see [`Claim::agreed_by`].
+        #[serde(default)]
+        consent: String,
     },
     /// To be called by another key from now on: this one is a host's.
     Rotate {
@@ -158,19 +162,40 @@ pub enum ClaimError {
     Signature,
 }
 
-fn signed_bytes(claim: &Claim) -> Vec<u8> {
-    let mut bytes = TAG.to_vec();
-    bytes.extend(codec::encode(claim));
-    bytes
-}
-
 impl Claim {
+    /// The claim of a recovery key with the word of the key that it wants the account for, so that
+    /// nobody's key comes to an account that its holder does not know.
+    #[must_use]
+    pub fn agreed_by(mut self, new: &SecretKey) -> Self {
+        let word = new.sign_tagged(CONSENT_TAG, &self.without_consent());
+        if let Want::Recover { consent, .. } = &mut self.want {
+            *consent = word;
+        }
+        self
+    }
+
+    /// Whether the key that the account is wanted for has agreed to this very claim.
+    #[must_use]
+    pub fn is_agreed(&self) -> bool {
+        let Want::Recover { key, consent, .. } = &self.want else { return false };
+        key.has_signed(CONSENT_TAG, &self.without_consent(), consent)
+    }
+
+    /// What the key signs that the account is wanted for: all of the claim but its own word.
+    fn without_consent(&self) -> Self {
+        let mut plain = self.clone();
+        if let Want::Recover { consent, .. } = &mut plain.want {
+            consent.clear();
+        }
+        plain
+    }
+
     /// The claim with the signature of its key.
     #[must_use]
     pub fn sign(mut self, key: &SecretKey) -> SignedClaim {
         self.key = key.public();
-        let signature = key.sign(&signed_bytes(&self));
-        SignedClaim { signature: data_encoding::HEXLOWER.encode(&signature.0), claim: self }
+        let signature = key.sign_tagged(TAG, &self);
+        SignedClaim { signature, claim: self }
     }
 }
 
@@ -188,17 +213,14 @@ impl SignedClaim {
         if at.since(now).max(now.since(*at)) > CLAIM_FOR {
             return Err(ClaimError::Time { said: *at, now });
         }
-        let bytes = data_encoding::HEXLOWER.decode(self.signature.as_bytes());
-        let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-        let signature = Signature(bytes.ok_or(ClaimError::Signature)?);
-        let signed = signed_bytes(&self.claim);
-        key.verify(&signed, &signature).map_err(|_| ClaimError::Signature)
+        let fits = key.has_signed(TAG, &self.claim, &self.signature);
+        if fits { Ok(()) } else { Err(ClaimError::Signature) }
     }
 
     /// What tells this claim from every other.
     #[must_use]
     pub fn id(&self) -> Guid {
-        Guid::of(&signed_bytes(&self.claim))
+        Guid::of(&tagged(TAG, &self.claim))
     }
 
     /// Until when it is to be remembered that it was shown: longer than it is good, since the clock
@@ -268,6 +290,42 @@ mod tests {
             let other = SignedClaim { signature: signature.into(), ..signed.clone() };
             assert_eq!(other.check(&complex, at), Err(ClaimError::Signature));
         }
+    }
+
+    #[test]
+    fn a_key_agrees_to_one_claim_of_one_recovery_key() {
+        let (phrase, new) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
+        let want = |n: u8, label: &str| Want::Recover {
+            key: SecretKey::from_bytes(&[n; 32]).public(),
+            label: label.into(),
+            consent: String::new(),
+        };
+        let asked = Claim { key: phrase.public(), ..claim(want(2, "new")) };
+        assert!(!asked.is_agreed(), "nobody has asked it");
+        let agreed = asked.clone().agreed_by(&new);
+        assert!(agreed.is_agreed());
+        let signed = agreed.clone().sign(&phrase);
+        assert!(signed.claim.is_agreed() && signed.check(&asked.complex, asked.at).is_ok());
+        assert!(!asked.clone().agreed_by(&phrase).is_agreed(), "another key's word");
+        let word = |claim: &Claim| match &claim.want {
+            Want::Recover { consent, .. } => consent.clone(),
+            _ => String::new(),
+        };
+        let with = |claim: Claim, want: Want| {
+            let Want::Recover { key, label, .. } = want else { unreachable!("it recovers") };
+            Claim { want: Want::Recover { key, label, consent: word(&agreed) }, ..claim }
+        };
+        for other in [
+            with(Claim { complex: PublicKey([6; 32]), ..asked.clone() }, want(2, "new")),
+            with(Claim { key: PublicKey([7; 32]), ..asked.clone() }, want(2, "new")),
+            with(Claim { at: asked.at + Span(1), ..asked.clone() }, want(2, "new")),
+            with(Claim { nonce: Guid([8; 32]), ..asked.clone() }, want(2, "new")),
+            with(asked.clone(), want(2, "old")),
+            with(asked.clone(), want(3, "new")),
+        ] {
+            assert!(!other.is_agreed(), "{other:?}");
+        }
+        assert!(!claim(Want::Login).agreed_by(&new).is_agreed());
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub enum Change {
     Key(Box<KeyRecord>),
     /// Insert or replace what else is known of an account's rights.
     Keyring(Box<KeyringRecord>),
+    /// A token that was narrowed from another and is good no more, and of which account it is.
+    Narrowed(Vec<u8>, Time, AccountId),
 }
 
 /// Where a job stands.
@@ -470,6 +472,9 @@ pub struct Snapshot {
     pub idempotency: Vec<IdempotencyRecord>,
     /// Revoked tokens.
     pub revocations: Vec<(Vec<u8>, Time)>,
+    /// Of them, those that were narrowed from others, and whose they are.
+    #[serde(default)]
+    pub narrowed: Vec<(Vec<u8>, AccountId)>,
     /// Prices of classes.
     #[serde(default)]
     pub markets: Vec<MarketRecord>,

@@ -1,6 +1,10 @@
-//! What a token or a key may allow.
+//! What a token or a key may allow, and to whom.
 
 use serde::{Deserialize, Serialize};
+
+use crate::ids::AccountId;
+use crate::key::PublicKey;
+use crate::time::Time;
 
 /// What a token or a key may allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,5 +50,31 @@ impl std::str::FromStr for Right {
             let wanted = "join, submit, read, manage or operate";
             crate::ids::ParseIdError { text: text.into(), wanted }
         })
+    }
+}
+
+/// What a token says once it was checked. It has no part of the token by which it could be shown
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// For whom.
+    pub account: AccountId,
+    /// What is allowed now.
+    pub rights: Vec<Right>,
+    /// When it expires, as it was issued.
+    pub expires: Time,
+    /// When it was made.
+    pub issued: Time,
+    /// The key of the account with which it was made, if it was: then it is void without that.
+    pub key: Option<PublicKey>,
+    /// Ids under which it, or what it was made from, may have been revoked.
+    pub revocation_ids: Vec<Vec<u8>>,
+}
+
+impl Holder {
+    /// Whether `right` is allowed, or everything is.
+    #[must_use]
+    pub fn may(&self, right: Right) -> bool {
+        self.rights.contains(&right) || self.rights.contains(&Right::Operate)
     }
 }

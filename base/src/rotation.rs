@@ -6,32 +6,21 @@
 //! [`Claim`]: crate::keyring::Claim
 //! [`Want::Rotate`]: crate::keyring::Want::Rotate
 
-use crate::codec;
-use crate::key::{PublicKey, SecretKey, Signature};
+use crate::key::{PublicKey, SecretKey};
 
 /// In front of what the new key signs.
 const TAG: &[u8] = b"isos key consent 1\0";
 
-fn signed_bytes(complex: &PublicKey, old: &PublicKey, new: &PublicKey) -> Vec<u8> {
-    let mut bytes = TAG.to_vec();
-    bytes.extend(codec::encode(&(complex, old, new)));
-    bytes
-}
-
 /// The word of a new key, in hexadecimal: it takes the place of `old` at this complex.
 #[must_use]
 pub fn consent(new: &SecretKey, complex: &PublicKey, old: &PublicKey) -> String {
-    let signature = new.sign(&signed_bytes(complex, old, &new.public()));
-    data_encoding::HEXLOWER.encode(&signature.0)
+    new.sign_tagged(TAG, &(complex, old, &new.public()))
 }
 
 /// Whether this is the word of the key `new`.
 #[must_use]
 pub fn consents(new: &PublicKey, complex: &PublicKey, old: &PublicKey, word: &str) -> bool {
-    let bytes = data_encoding::HEXLOWER.decode(word.as_bytes());
-    let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-    let signed = signed_bytes(complex, old, new);
-    bytes.is_some_and(|bytes| new.verify(&signed, &Signature(bytes)).is_ok())
+    new.has_signed(TAG, &(complex, old, new), word)
 }
 
 #[cfg(test)]

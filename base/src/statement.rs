@@ -14,7 +14,7 @@ use crate::api::{BilledWork, StatementLine};
 use crate::codec;
 use crate::guid::Guid;
 use crate::ids::{AccountId, BillId};
-use crate::key::{PublicKey, SecretKey, Signature};
+use crate::key::{PublicKey, SecretKey};
 use crate::time::Time;
 use crate::units::MicroCredits;
 
@@ -207,16 +207,9 @@ impl Head {
     #[must_use]
     pub fn sign(self, key: &SecretKey, at: Time) -> SignedHead {
         let complex = key.public();
-        let signature = key.sign(&signed_bytes(&self, at, &complex));
-        let signature = data_encoding::HEXLOWER.encode(&signature.0);
+        let signature = key.sign_tagged(TAG, &(&self, at, &complex));
         SignedHead { head: self, at, complex, signature }
     }
-}
-
-fn signed_bytes(head: &Head, at: Time, complex: &PublicKey) -> Vec<u8> {
-    let mut bytes = TAG.to_vec();
-    bytes.extend(codec::encode(&(head, at, complex)));
-    bytes
 }
 
 impl SignedLedgerHead {
@@ -224,15 +217,8 @@ impl SignedLedgerHead {
     #[must_use]
     pub fn sign(seq: u64, hash: Guid, before: Time, key: &SecretKey) -> Self {
         let complex = key.public();
-        let mut head = Self { seq, hash, before, complex, signature: String::new() };
-        head.signature = data_encoding::HEXLOWER.encode(&key.sign(&head.signed_bytes()).0);
-        head
-    }
-
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = LEDGER_TAG.to_vec();
-        bytes.extend(codec::encode(&(self.seq, self.hash, self.before, self.complex)));
-        bytes
+        let signature = key.sign_tagged(LEDGER_TAG, &(seq, hash, before, complex));
+        Self { seq, hash, before, complex, signature }
     }
 
     /// Whether the complex has signed this.
@@ -240,16 +226,10 @@ impl SignedLedgerHead {
     /// # Errors
     /// [`StatementError::Signature`].
     pub fn check(&self) -> Result<(), StatementError> {
-        let signature = read_signature(&self.signature)?;
-        let fits = self.complex.verify(&self.signed_bytes(), &signature);
-        fits.map_err(|_| StatementError::Signature)
+        let Self { seq, hash, before, complex, signature } = self;
+        let fits = complex.has_signed(LEDGER_TAG, &(seq, hash, before, complex), signature);
+        if fits { Ok(()) } else { Err(StatementError::Signature) }
     }
-}
-
-fn read_signature(text: &str) -> Result<Signature, StatementError> {
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes());
-    let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-    bytes.map(Signature).ok_or(StatementError::Signature)
 }
 
 impl SignedHead {
@@ -258,9 +238,9 @@ impl SignedHead {
     /// # Errors
     /// [`StatementError::Signature`].
     pub fn check(&self) -> Result<(), StatementError> {
-        let signature = read_signature(&self.signature)?;
-        let signed = signed_bytes(&self.head, self.at, &self.complex);
-        self.complex.verify(&signed, &signature).map_err(|_| StatementError::Signature)
+        let Self { head, at, complex, signature } = self;
+        let fits = complex.has_signed(TAG, &(head, at, complex), signature);
+        if fits { Ok(()) } else { Err(StatementError::Signature) }
     }
 }
 

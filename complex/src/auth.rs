@@ -5,7 +5,7 @@ mod known;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::audit::{Actor, AuditHead, SignedAuditHead, token_id};
+use isos_base::audit::{AuditHead, SignedAuditHead};
 use isos_base::capability::{self, Holder, Right, Terms};
 use isos_base::key::SecretKey;
 use isos_base::statement::{Head, SignedHead, SignedLedgerHead};
@@ -15,8 +15,6 @@ use self::known::Known;
 
 /// How long a token that somebody narrowed is taken as good without looking at it again.
 const NARROWED_FOR: Span = Span::secs(30);
-/// What the holder of a revoked token is told.
-pub(crate) const REVOKED: &str = "the token was revoked";
 
 /// What is remembered of a token.
 #[derive(Debug, Clone)]
@@ -85,6 +83,11 @@ impl Tokens {
         Ok(holder)
     }
 
+    /// Whose token this is or was; it costs signatures.
+    pub(crate) fn identify(&self, token: &[u8]) -> Result<Holder, capability::TokenError> {
+        capability::identify(&self.key.public(), token)
+    }
+
     /// The machine says that this token was revoked, and it will not change its mind.
     pub(crate) fn revoked(&self, token: &[u8]) {
         self.known().change(Guid::of(token), Checked::Revoked);
@@ -103,13 +106,4 @@ pub(crate) fn lacks(right: Right) -> Problem {
         right.name()
     );
     Problem::new(ProblemCode::Unauthorised, message)
-}
-
-/// How the audit log names whoever asks.
-pub(crate) fn actor(holder: &Holder) -> Actor {
-    let account = holder.account;
-    match (holder.key, holder.revocation_ids.last()) {
-        (Some(key), _) => Actor::Key { account, key },
-        (None, id) => Actor::Token { account, id: id.map(|id| token_id(id)).unwrap_or_default() },
-    }
 }

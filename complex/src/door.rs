@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::hosts::{API_CONNECTIONS_MAX, HOST_CONNECTIONS_MAX};
-use crate::limits::{BURST_SECS, Limits, rate};
+use crate::limits::{BURST_SECS, Limits, MINUTE, rate, rate_a_minute};
 
 /// Debtors of one table: some 6 MiB when all places are taken.
 const CALLERS_MAX: usize = 65_536;
@@ -41,6 +41,7 @@ enum Limit {
     AccountUploads,
     AccountReads,
     AccountScans,
+    AccountChanges,
     AccountSessions,
     AccountFrames,
     HostSessions,
@@ -48,7 +49,7 @@ enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::AddressRequests,
         Self::AddressTokens,
         Self::AddressConnections,
@@ -58,6 +59,7 @@ impl Limit {
         Self::AccountUploads,
         Self::AccountReads,
         Self::AccountScans,
+        Self::AccountChanges,
         Self::AccountSessions,
         Self::AccountFrames,
         Self::HostSessions,
@@ -76,6 +78,7 @@ impl Limit {
             Self::AccountUploads => "account-uploads",
             Self::AccountReads => "account-reads",
             Self::AccountScans => "account-scans",
+            Self::AccountChanges => "account-changes",
             Self::AccountSessions => "account-sessions",
             Self::AccountFrames => "account-frames",
             Self::HostSessions => "host-sessions",
@@ -120,6 +123,10 @@ impl Limit {
             Self::AccountScans => {
                 let many = limits.account_scans;
                 format!("more than {many} requests of one account at once that read much")
+            }
+            Self::AccountChanges => {
+                let many = limits.account_changes;
+                format!("more than {many} logins and changes of rights a minute of one account")
             }
             Self::AccountSessions => {
                 let many = limits.account_sessions;
@@ -302,6 +309,7 @@ pub(crate) struct Door {
     requests: OriginRates,
     tokens: OriginRates,
     accounts: Mutex<Rates<AccountId>>,
+    changes: Mutex<Rates<AccountId>>,
     sessions: Mutex<Rates<HostId>>,
     account_sessions: Mutex<Rates<AccountId>>,
     account_frames: Mutex<Rates<AccountId>>,
@@ -323,6 +331,7 @@ impl Door {
             requests: OriginRates::new(limits.address_requests),
             tokens: OriginRates::new(limits.address_tokens),
             accounts: of_accounts(limits.account_requests),
+            changes: Mutex::new(Rates::new(rate_a_minute(limits.account_changes), CALLERS_MAX)),
             sessions: Mutex::new(Rates::new(rate(limits.host_sessions), CALLERS_MAX)),
             account_sessions: of_accounts(limits.account_sessions),
             account_frames: of_accounts(limits.account_frames),
@@ -360,12 +369,23 @@ impl Door {
         self.take_from(&self.tokens, Limit::AddressTokens, origin)
     }
 
+    /// Whether a request of this account is under way.
+    #[cfg(test)]
+    pub(crate) fn is_in(&self, account: AccountId) -> bool {
+        lock(&self.open).contains_key(&account)
+    }
+
     /// A request of an account; it is under way until the share is dropped.
     pub(crate) fn account(&self, account: AccountId) -> Result<Share<AccountId>, Refused> {
         let max = self.limits.account_open.into();
         let share = self.hold(&self.open, Limit::AccountOpen, account, 1, max)?;
         self.take(&self.accounts, Limit::AccountRequests, account, 1)?;
         Ok(share)
+    }
+
+    /// A change of an account's rights or promises, of which a row is kept for ever.
+    pub(crate) fn change(&self, account: AccountId) -> Result<(), Refused> {
+        self.take(&self.changes, Limit::AccountChanges, account, MINUTE)
     }
 
     /// An upload of an account; it is under way until the share is dropped. The only one may be

@@ -15,11 +15,11 @@ use isos_base::wire::{
 };
 use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
-use isos_kernel::complex::{Complex, Input, SessionId};
+use isos_kernel::complex::{Complex, Input, SessionId, TOKEN_REVOKED};
 use isos_net::{Connection, Endpoint, FrameReceiver, FrameSender, Incoming, code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::auth::{Checked, REVOKED};
+use crate::auth::Checked;
 use crate::clock;
 use crate::core::Outlet;
 use crate::door::{Door, Frames, Refused, Stay};
@@ -188,14 +188,28 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
         }
     };
     if let Some(Ok(holder)) = &checked {
-        let refusal = match shared.is_revoked(holder).await {
-            Ok(false) => None,
-            Ok(true) => Some((Refusal::BadTicket(REVOKED.into()), REVOKED)),
+        let found = {
+            let holder = holder.clone();
+            let look = move |complex: &mut Complex, _| {
+                (complex.is_taken_back(&holder), complex.account_of(host))
+            };
+            shared.core.query(look).await
+        };
+        let refusal = match found {
+            // Each move leaves a row in the log of either account.
+            Ok((false, Some(before))) if before != holder.account => {
+                let moved = shared.door.change(holder.account);
+                moved.err().map(|Refused { why, after }| (Refusal::Busy(after), why))
+            }
+            Ok((false, _)) => None,
+            Ok((true, _)) => {
+                Some((Refusal::BadTicket(TOKEN_REVOKED.into()), TOKEN_REVOKED.to_owned()))
+            }
             // Nobody knows; a host that is told of a bad ticket would drop all its work.
-            Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping")),
+            Err(_) => Some((Refusal::Busy(STOPPING_FOR), "the server is stopping".to_owned())),
         };
         if let Some((refusal, why)) = refusal {
-            return turn_away(stream.sender, &connection, refusal, why).await;
+            return turn_away(stream.sender, &connection, refusal, &why).await;
         }
     }
     let account = account(&shared, host, checked.as_ref()).await;

@@ -6,6 +6,7 @@ mod extract;
 mod failures;
 mod jobs;
 mod keys;
+mod lasting;
 mod market;
 mod objects;
 mod openapi;
@@ -31,15 +32,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::capability::{self, Holder, Right};
+use isos_base::keyring::KeyRecord;
 use isos_base::{Span, Time};
-use isos_kernel::complex::{Call, Complex, Reply};
+use isos_kernel::complex::{Call, Complex, Reply, TOKEN_REVOKED};
 
+use self::lasting::Asked;
 pub(crate) use self::pages::Looks;
 pub(crate) use self::reads::Reads;
 pub(crate) use self::serve::{STREAMS_MAX, listen, serve_quic, serve_streams, serve_tcp};
 pub(crate) use self::steady::steady_body;
 pub(crate) use self::visit::{Caller, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
-use crate::auth::{Checked, REVOKED, actor, lacks};
+use crate::auth::{Checked, lacks};
 use crate::clock;
 use crate::door::{Scan, seconds};
 use crate::server::Shared;
@@ -197,11 +200,11 @@ impl FromRequestParts<App> for Who {
                 Checked::Good(holder.map_err(|error| unauthorised(&error.to_string()))?)
             }
         };
-        let Checked::Good(holder) = checked else { return Err(unauthorised(REVOKED)) };
+        let Checked::Good(holder) = checked else { return Err(unauthorised(TOKEN_REVOKED)) };
         take_share(shared, visit, &holder)?;
         if shared.is_revoked(&holder).await? {
             shared.tokens.revoked(&token);
-            return Err(unauthorised(REVOKED));
+            return Err(unauthorised(TOKEN_REVOKED));
         }
         Ok(Self(holder))
     }
@@ -222,25 +225,39 @@ async fn by_key(shared: &App, visit: Option<&Visit>) -> Answer<Who> {
             "a token or ticket is needed: the key {key}, by which you call, is of no account here"
         )));
     };
-    let holder = Holder {
+    let holder = holder_of(record);
+    take_share(shared, visit, &holder)?;
+    Ok(Who(holder))
+}
+
+/// Who has proven a key of an account just now.
+fn holder_of(record: KeyRecord) -> Holder {
+    Holder {
         account: record.account,
         rights: record.rights,
         expires: Time(u64::MAX),
         issued: clock::now(),
-        key: Some(key),
+        key: Some(record.key),
         revocation_ids: Vec::new(),
-    };
-    take_share(shared, visit, &holder)?;
-    Ok(Who(holder))
+    }
 }
 
 /// Takes the account's part of what all share.
 fn take_share(shared: &App, visit: Option<&Visit>, holder: &Holder) -> Answer<()> {
     if let Some(visit) = visit {
         let share = shared.door.account(holder.account);
-        visit.keep(share.map_err(|refused| Failure(refused.into()))?);
+        let share = share.map_err(|refused| Failure(refused.into()))?;
+        visit.keep(Asked { shared: shared.clone(), holder: holder.clone(), _share: share });
     }
     Ok(())
+}
+
+/// Whether `holder` has not changed too much lately.
+fn may_change(shared: &App, holder: &Holder) -> Result<(), Problem> {
+    if holder.may(Right::Operate) {
+        return Ok(());
+    }
+    shared.door.change(holder.account).map_err(Problem::from)
 }
 
 fn unauthorised(message: &str) -> Failure {
@@ -261,15 +278,16 @@ impl Who {
         self.0.may(Right::Operate)
     }
 
-    /// Has the machine do it in this one's name.
-    ///
-    /// Its right is asked for once more: a body can take minutes to arrive, and what was taken away
-    /// meanwhile is gone.
+    /// As [`Who::call`], for what leaves a row in the audit log: an account does so much of it. Who
+    /// operates the complex makes tickets for all others.
+    async fn change(&self, shared: &App, call: Call) -> Result<Reply, Problem> {
+        may_change(shared, &self.0)?;
+        self.call(shared, call).await
+    }
+
+    /// Has the machine do it in this one's name, if what was shown is still good then.
     async fn call(&self, shared: &App, call: Call) -> Result<Reply, Problem> {
-        if shared.is_revoked(&self.0).await? {
-            return Err(Problem::new(ProblemCode::Unauthorised, REVOKED));
-        }
-        shared.core.call(Call::By { by: actor(&self.0), call: Box::new(call) }).await
+        shared.core.call(call.by(Some(&self.0))).await
     }
 }
 

@@ -6,6 +6,9 @@ use isos_base::rate::Rate;
 /// Rates may be taken for so many seconds at once, by somebody who was quiet for as long.
 pub(crate) const BURST_SECS: u64 = 10;
 
+/// What one thing takes of a rate by the minute.
+pub(crate) const MINUTE: u64 = 60;
+
 /// The limits of a server. 0 anywhere is without limit.
 ///
 /// An address is an IPv4 address or a /56 of IPv6, of which a /48 has no more than a few; whoever
@@ -41,6 +44,10 @@ pub struct Limits {
     /// Requests of one account at once that read much of the database: statements, explanations of
     /// jobs, results, lists of tasks.
     pub account_scans: u32,
+    /// Changes a minute of an account's rights and promises: logins, tickets, revocations, keys,
+    /// bids, reservations, payouts, hosts that come from another account. Each leaves a row in the
+    /// audit log, for ever. Operators have no such limit.
+    pub account_changes: u32,
     /// Sessions a second of all hosts of one account: a ticket makes as many keys as one likes.
     pub account_sessions: u32,
     /// Frames a second of all hosts of one account. They are read more slowly beyond it, in turn.
@@ -67,12 +74,19 @@ impl Default for Limits {
             account_reads: Bytes::mib(256),
             account_shelf: 50,
             account_scans: 2,
+            account_changes: 300,
             account_sessions: 500,
             account_frames: 20_000,
             host_sessions: 1,
             host_frames: 1_000,
         }
     }
+}
+
+/// So much a minute, all of it at once too, where each is taken as [`MINUTE`] of them.
+pub(crate) fn rate_a_minute(per_minute: u32) -> Rate {
+    let per_second = u64::from(per_minute);
+    Rate { per_second, burst: per_second * MINUTE }
 }
 
 /// So much a second, and ten seconds' worth at once.

@@ -329,6 +329,7 @@ impl Metrics {
             | Change::Hold(_)
             | Change::Idempotency(_)
             | Change::Revocation(..)
+            | Change::Narrowed(..)
             | Change::Key(_)
             | Change::Keyring(_) => {}
         }

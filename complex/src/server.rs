@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::api::{Problem, TicketReply};
-use isos_base::audit::Actor;
 use isos_base::capability::{self, Holder, Right, Terms};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::{ServerAddr, Ticket};
@@ -193,19 +192,15 @@ impl Shared {
     /// Whether a token, or one that it was made from, was revoked; or the key is gone with which it
     /// was made.
     pub(crate) async fn is_revoked(&self, holder: &Holder) -> Result<bool, Problem> {
-        let Holder { account, issued, key, .. } = *holder;
-        let ids = holder.revocation_ids.clone();
-        let is_void = move |complex: &mut Complex, _| {
-            complex.is_void(account, issued, key.as_ref())
-                || ids.iter().any(|id| complex.is_revoked(id))
-        };
-        self.core.query(is_void).await
+        let holder = holder.clone();
+        self.core.query(move |complex, _| complex.is_taken_back(&holder)).await
     }
 
-    /// A new token, once it is on the record that it was made, and by whom.
+    /// A new token, once it is on the record that it was made, and by whom: the complex itself, if
+    /// nobody is named.
     pub(crate) async fn make_token(
         &self,
-        by: Actor,
+        by: Option<&Holder>,
         terms: &Terms<'_>,
         once: Option<Once>,
     ) -> Result<Vec<u8>, Problem> {
@@ -216,7 +211,7 @@ impl Shared {
         let Terms { account, rights, expires, .. } = *terms;
         let rights = rights.to_vec();
         let call = Call::Keys(KeyCall::MakeToken { account, id, rights, expires, once });
-        self.core.call(Call::By { by, call: Box::new(call) }).await?;
+        self.core.call(call.by(by)).await?;
         Ok(token)
     }
 }
@@ -390,7 +385,7 @@ impl Server {
         rights: &[Right],
         valid: Span,
     ) -> Result<TicketReply, Problem> {
-        let wanted = Wanted { account, rights, valid, key: None, by: Actor::Complex };
+        let wanted = Wanted { account, rights, valid, by: None };
         make_ticket(&self.shared, wanted).await
     }
 
@@ -456,7 +451,7 @@ async fn operator_token(
     let issued = clock::now();
     let expires = issued + OPERATOR_TOKEN_FOR;
     let terms = Terms { account, rights: &Right::ALL, issued, expires, key: None };
-    shared.make_token(Actor::Complex, &terms, None).await.map_err(|error| fail(&error))
+    shared.make_token(None, &terms, None).await.map_err(|error| fail(&error))
 }
 
 /// What of the settings moves money or rights.
@@ -485,10 +480,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rights: &'a [Right],
     /// For how long.
     pub(crate) valid: Span,
-    /// The key of whoever wants it: the ticket is void without that.
-    pub(crate) key: Option<PublicKey>,
-    /// Who wants it.
-    pub(crate) by: Actor,
+    /// Who wants it: if by a key, the ticket is void without that. The complex itself, if nobody.
+    pub(crate) by: Option<&'a Holder>,
 }
 
 /// A ticket to this complex for an account.
@@ -496,14 +489,14 @@ pub(crate) async fn make_ticket(
     shared: &Shared,
     wanted: Wanted<'_>,
 ) -> Result<TicketReply, Problem> {
-    let Wanted { account, rights, valid, key, by } = wanted;
+    let Wanted { account, rights, valid, by } = wanted;
     let call = Call::OpenAccount { name: account.into(), welcome: shared.welcome };
-    let call = Call::By { by: by.clone(), call: Box::new(call) };
-    let Reply::Account(account) = shared.core.call(call).await? else {
+    let Reply::Account(account) = shared.core.call(call.by(by)).await? else {
         return Err(http::internal("the kernel gave another reply"));
     };
     let issued = clock::now();
     let expires = issued + valid;
+    let key = by.and_then(|by| by.key);
     let terms = Terms { account, rights, issued, expires, key };
     let token = shared.make_token(by, &terms, None).await?;
     let ticket = Ticket {

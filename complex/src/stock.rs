@@ -11,6 +11,15 @@ use isos_base::api::{Problem, ProblemCode};
 use isos_base::{AccountId, Bytes, Guid};
 use isos_disk::Shelf;
 
+/// What an object counts at the least, however small it is: a file takes a block of the disk, an
+/// entry of its folder and a line here.
+const LEAST: u64 = 4 << 10;
+
+/// What an object of this size counts among its account's own.
+fn counted(bytes: u64) -> u64 {
+    bytes.max(LEAST)
+}
+
 /// Objects, and how much each account has. Some fifty bytes an object.
 #[derive(Debug, Default)]
 pub(crate) struct Stock {
@@ -22,20 +31,31 @@ pub(crate) struct Stock {
 #[derive(Debug, Default)]
 struct Book {
     objects: HashMap<Guid, (AccountId, u64)>,
-    bytes: BTreeMap<AccountId, u64>,
+    held: BTreeMap<AccountId, Held>,
+}
+
+/// What an account has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    /// As the shelf reckons.
+    bytes: u64,
+    /// As it counts.
+    counted: u64,
 }
 
 impl Book {
     fn add(&mut self, account: AccountId, bytes: u64) {
-        let sum = self.bytes.entry(account).or_default();
-        *sum = sum.saturating_add(bytes);
+        let held = self.held.entry(account).or_default();
+        held.bytes = held.bytes.saturating_add(bytes);
+        held.counted = held.counted.saturating_add(counted(bytes));
     }
 
     fn less(&mut self, account: AccountId, bytes: u64) {
-        if let Some(sum) = self.bytes.get_mut(&account) {
-            *sum = sum.saturating_sub(bytes);
-            if *sum == 0 {
-                self.bytes.remove(&account);
+        if let Some(held) = self.held.get_mut(&account) {
+            held.bytes = held.bytes.saturating_sub(bytes);
+            held.counted = held.counted.saturating_sub(counted(bytes));
+            if held.counted == 0 {
+                self.held.remove(&account);
             }
         }
     }
@@ -99,16 +119,18 @@ impl Stock {
         size: Bytes,
     ) -> Result<Shelved, Problem> {
         let mut book = lock(&self.book);
-        let own = book.bytes.get(&account).copied().unwrap_or(0);
-        let left = all.saturating_sub(used.saturating_sub(own));
+        let own = book.held.get(&account).copied().unwrap_or_default();
+        let left = all.saturating_sub(used.saturating_sub(own.bytes));
         let may = (u128::from(left) * u128::from(self.percent) / 100) as u64;
-        if self.percent > 0 && own.saturating_add(size.0) > may {
-            let (own, may, percent) = (Bytes(own), Bytes(may), self.percent);
+        if self.percent > 0 && own.counted.saturating_add(counted(size.0)) > may {
+            let (own, may, percent) = (Bytes(own.counted), Bytes(may), self.percent);
+            let least = Bytes(LEAST);
             let why = format!(
                 "{size} more is too much: account {account} has {own} on the shelf and may have \
-                 {may}, {percent} % of what others leave free; what no job names goes after a day, \
-                 and results when they are not kept any more: wait for that, upload less, or ask \
-                 the operator to raise --account-shelf or --objects-max"
+                 {may}, {percent} % of what others leave free, where each object counts {least} at \
+                 the least; what no job names goes after a day, and results when they are not kept \
+                 any more: wait for that, upload less, or ask the operator to raise \
+                 --account-shelf or --objects-max"
             );
             return Err(Problem::new(ProblemCode::Refused, why));
         }
@@ -148,40 +170,61 @@ mod tests {
     const ADA: AccountId = AccountId(100);
     const BOB: AccountId = AccountId(101);
 
+    const KIB: u64 = 1 << 10;
+
     #[test]
     fn an_account_has_half_of_what_others_leave_and_no_more() {
-        let stock = Stock::new(50);
-        let first = stock.reserve_of(1_000, 0, ADA, Bytes(500)).unwrap();
-        let refused = stock.reserve_of(1_000, 500, ADA, Bytes(1)).unwrap_err();
+        let (stock, all) = (Stock::new(50), 1_000 * KIB);
+        let first = stock.reserve_of(all, 0, ADA, Bytes(500 * KIB)).unwrap();
+        let refused = stock.reserve_of(all, 500 * KIB, ADA, Bytes(1)).unwrap_err();
         assert_eq!(refused.code, ProblemCode::Refused);
         expect_test::expect![
-            "1 B more is too much: account 100 has 500 B on the shelf and may have 500 B, 50 % of \
-             what others leave free; what no job names goes after a day, and results when they are \
-             not kept any more: wait for that, upload less, or ask the operator to raise \
-             --account-shelf or --objects-max"
+            "1 B more is too much: account 100 has 500 KiB on the shelf and may have 500 KiB, \
+             50 % of what others leave free, where each object counts 4 KiB at the least; what \
+             no job names goes after a day, and results when they are not kept any more: wait for \
+             that, upload less, or ask the operator to raise --account-shelf or --objects-max"
         ]
         .assert_eq(&refused.message);
         first.keep(Guid::of(b"first"));
-        assert!(stock.reserve_of(1_000, 500, BOB, Bytes(251)).is_err(), "half of the other half");
-        let second = stock.reserve_of(1_000, 500, BOB, Bytes(250)).unwrap();
+        let of_bob = |size| stock.reserve_of(all, 500 * KIB, BOB, Bytes(size));
+        assert!(of_bob(250 * KIB + 1).is_err(), "half of the other half");
+        let second = of_bob(250 * KIB).unwrap();
         drop(second);
-        assert_eq!(lock(&stock.book).bytes.get(&BOB), None, "what did not come takes no room");
+        assert_eq!(lock(&stock.book).held.get(&BOB), None, "what did not come takes no room");
+    }
+
+    #[test]
+    fn tiny_objects_take_their_part_of_what_an_account_has() {
+        let (stock, all) = (Stock::new(50), 800 * KIB);
+        let tiny: Vec<_> = std::iter::from_fn(|| {
+            let used = lock(&stock.book).held.get(&ADA).map_or(0, |held| held.bytes);
+            stock.reserve_of(all, used, ADA, Bytes(3)).ok()
+        })
+        .take(1_000)
+        .collect();
+        assert_eq!(tiny.len(), 100, "four KiB each, though the shelf has 300 bytes of them");
+        let used = 3 * tiny.len() as u64;
+        let half = (all - used) / 2;
+        assert!(stock.reserve_of(all, used, BOB, Bytes(half)).is_ok(), "others lose nothing by it");
+        drop(tiny);
+        assert_eq!(lock(&stock.book).held.get(&ADA), None);
     }
 
     #[test]
     fn what_was_removed_is_free_again() {
         let folder = tempfile::tempdir().unwrap();
-        let limits = ShelfLimits { quota: Bytes(1_000), free_floor: Bytes::ZERO };
+        let limits = ShelfLimits { quota: Bytes(100 * KIB), free_floor: Bytes::ZERO };
         let shelf = Shelf::open(folder.path(), limits, Durability::Cache).unwrap();
         let stock = Stock::new(50);
-        let here = shelf.put(&[1; 400]).unwrap();
-        stock.belongs(here, ADA, Bytes(400));
-        stock.belongs(here, BOB, Bytes(400));
-        assert_eq!(lock(&stock.book).bytes.get(&BOB), None, "it is of the first");
-        assert!(stock.reserve(&shelf, ADA, Bytes(101)).is_err());
+        let size = 40 * KIB;
+        let here = shelf.put(&vec![1; size as usize]).unwrap();
+        stock.belongs(here, ADA, Bytes(size));
+        stock.belongs(here, BOB, Bytes(size));
+        assert_eq!(lock(&stock.book).held.get(&BOB), None, "it is of the first");
+        assert!(stock.reserve(&shelf, ADA, Bytes(10 * KIB + 1)).is_err());
         shelf.remove(&here).unwrap();
         stock.recount(&shelf);
-        assert!(stock.reserve(&shelf, ADA, Bytes(500)).is_ok());
+        assert!(stock.reserve(&shelf, ADA, Bytes(50 * KIB)).is_ok());
         assert!(lock(&stock.book).objects.is_empty());
     }
 

@@ -140,8 +140,8 @@ fn token() -> Vec<u8> {
 fn claim() -> SignedClaim {
     let key = SecretKey::from_bytes(&[3; 32]);
     let (complex, at, nonce) = (key.public(), Time(9_000_000), Guid([4; 32]));
-    let want = Want::Recover { key: key.public(), label: "new".into() };
-    Claim { complex, key: key.public(), at, nonce, want }.sign(&key)
+    let want = Want::Recover { key: key.public(), label: "new".into(), consent: String::new() };
+    Claim { complex, key: key.public(), at, nonce, want }.agreed_by(&key).sign(&key)
 }
 
 fn audit_log() -> SignedAudit {

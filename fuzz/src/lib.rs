@@ -235,6 +235,13 @@ pub fn claim(bytes: &[u8]) {
             let _ = consents(key, &signed.claim.complex, &signed.claim.key, consent);
         }
     }
+    if let Some(signed) = json::<SignedClaim>(bytes)
+        && signed.claim.is_agreed()
+    {
+        let mut other = signed.claim;
+        other.nonce.0[0] ^= 1;
+        assert!(!other.is_agreed(), "it was not agreed to");
+    }
     json::<LoginRequest>(bytes);
     json::<AddKeyRequest>(bytes);
     message::<Claim>(bytes);

@@ -22,6 +22,7 @@ mod names;
 mod place;
 mod report;
 mod restore;
+mod revoke;
 mod rotate;
 mod segment;
 mod session;
@@ -35,7 +36,7 @@ mod view;
 
 pub use bank::{APPROVALS_MAX, BankCall, BankConfig, BankReply, RailTerms};
 pub use call::{Call, Reply};
-pub use keys::{KeyCall, NewKey, Once};
+pub use keys::{KeyCall, NewKey, Once, TOKEN_REVOKED};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
 pub use view::TasksOut;
@@ -61,6 +62,7 @@ use self::keys::Keys;
 use self::market::{GoodId, Market};
 use self::names::Names;
 use self::place::Sweep;
+use self::revoke::{CameBy, Revoked};
 use self::session::{Block, Owners, Pass, Session};
 use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
@@ -300,7 +302,8 @@ pub struct Complex {
     share: FairShare,
     cores_offered: u32,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
-    revoked: BTreeMap<Vec<u8>, Time>,
+    revoked: Revoked,
+    came_by: CameBy,
     /// When what has expired of these two is looked for again: timers fire far more often.
     forgets: Time,
     keys: Keys,
@@ -387,6 +390,7 @@ impl Machine for Complex {
         }
         self.check_over();
         self.check_crowd();
+        self.came_by.check(&self.hosts);
         let cores: u32 =
             self.hosts.values().filter_map(|h| h.session.as_ref()).map(Session::cores).sum();
         assert_eq!(cores, self.cores_offered, "offered cores are the sessions'");
@@ -449,7 +453,8 @@ impl Complex {
             cores_offered: 0,
             idempotency: BTreeMap::new(),
             forgets: Time(0),
-            revoked: BTreeMap::new(),
+            revoked: Revoked::default(),
+            came_by: CameBy::default(),
             keys: Keys::default(),
             book: Book::new(None, Vec::new()),
             last_job: JobId(0),
@@ -561,7 +566,7 @@ impl Complex {
         if self.now >= self.forgets {
             self.forgets = self.now + FORGET_EACH;
             self.idempotency.retain(|_, record| record.expires > self.now);
-            self.revoked.retain(|_, until| *until > self.now);
+            self.revoked.forget(self.now);
         }
     }
 

@@ -34,8 +34,8 @@ pub use posting::{BATCH_POSTINGS_MAX, HOLDS_OPEN_MAX, LedgerError, Posting, REAS
 pub use recent::RECENT_IDS_MAX;
 pub use settle::{FeeRate, Settlement, SettlementError};
 pub use transfer_id::{
-    asked, deposit, deposit_money, job_forfeit, job_held, job_hold, job_release, payout,
-    payout_money, payout_money_post, payout_money_void, payout_post, payout_void,
+    PayoutLeg, asked, deposit, deposit_money, job_forfeit, job_held, job_hold, job_release, payout,
+    payout_money,
 };
 
 use batch::{Batch, Staged};

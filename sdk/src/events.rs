@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use isos_base::api::{JobView, ProblemCode};
+use isos_base::api::{JobView, Problem, ProblemCode};
 use isos_base::causes::report;
 use isos_base::{JobId, Span};
 use tokio::time::{Instant, sleep_until};
@@ -97,6 +97,10 @@ impl JobEvents {
         loop {
             while let Some(text) = self.ready.pop_front() {
                 let view: JobView = serde_json::from_str(&text).map_err(|error| {
+                    // The last word of a complex that tells no more.
+                    if let Ok(problem) = serde_json::from_str::<Problem>(&text) {
+                        return ClientError::Problem(problem);
+                    }
                     let why = format!("an event that is no job: {error}");
                     ClientError::Protocol { request: self.path(), why }
                 })?;

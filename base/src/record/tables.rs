@@ -45,6 +45,8 @@ pub struct Tables {
     pub idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
     /// Revoked tokens.
     pub revocations: BTreeMap<Vec<u8>, Time>,
+    /// Of them, those that were narrowed from others, and whose they are.
+    pub narrowed: BTreeMap<Vec<u8>, AccountId>,
     /// Payouts, ended ones too.
     pub payouts: BTreeMap<PayoutId, PayoutRecord>,
     /// What operators have to agree on, and had to.
@@ -88,7 +90,10 @@ impl Tables {
             Change::Idempotency(record) => {
                 self.idempotency.insert((record.account, record.key.clone()), record);
             }
-            Change::Revocation(token, until) => _ = self.revocations.insert(token, until),
+            Change::Revocation(token, until) => {
+                self.narrowed.remove(&token);
+                self.revocations.insert(token, until);
+            }
             Change::Payout(payout) => _ = self.payouts.insert(payout.id, *payout),
             Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
             Change::Market(market) => _ = self.markets.insert(market.class.clone(), *market),
@@ -96,6 +101,10 @@ impl Tables {
             Change::Audit(record) => append(&mut self.audit, record.seq, *record),
             Change::Key(key) => _ = self.keys.insert(key.key, *key),
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
+            Change::Narrowed(token, until, account) => {
+                self.revocations.insert(token.clone(), until);
+                self.narrowed.insert(token, account);
+            }
         }
     }
 
@@ -130,6 +139,7 @@ impl Tables {
             holds: self.holds.values().filter(|hold| !hold.closed).copied().collect(),
             idempotency: self.idempotency.values().cloned().collect(),
             revocations: self.revocations.clone().into_iter().collect(),
+            narrowed: self.narrowed.clone().into_iter().collect(),
             markets: self.markets.values().cloned().collect(),
             reservations: self.reservations.values().filter(open).cloned().collect(),
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),

@@ -227,3 +227,17 @@ fn a_site_has_no_more_places_than_one_network_once_half_of_them_are_taken() {
     assert_eq!(held.len(), 100);
     assert!(door.host(Origin::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0])).is_ok(), "another site");
 }
+
+#[test]
+fn an_account_changes_its_rights_so_often_in_a_minute_and_is_told_when_it_may_again() {
+    let door = Door::new(Limits { account_changes: 30, ..Limits::default() });
+    for _ in 0..30 {
+        door.change(AccountId(1)).unwrap();
+    }
+    let refused = door.change(AccountId(1)).unwrap_err();
+    assert!(refused.after > Span::secs(1) && refused.after <= Span::secs(2), "{refused:?}");
+    assert!(refused.why.contains("raise --account-changes"), "{refused:?}");
+    door.change(AccountId(2)).expect("others have their own");
+    let free = Door::new(Limits { account_changes: 0, ..Limits::default() });
+    (0..10_000).for_each(|_| free.change(AccountId(1)).unwrap());
+}

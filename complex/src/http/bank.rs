@@ -22,7 +22,7 @@ use crate::clock;
 const PROPOSALS_SHOWN: u32 = 100;
 
 async fn call(shared: &App, who: &Who, call: BankCall) -> Answer<BankReply> {
-    match who.call(shared, Call::Bank(call)).await? {
+    match who.change(shared, Call::Bank(call)).await? {
         Reply::Bank(reply) => Ok(reply),
         _ => odd_reply(),
     }

@@ -65,7 +65,7 @@ pub(super) async fn submit(
         Some(bid) => Call::SubmitBid { account, spec, key, bid },
         None => Call::Submit { account, spec, key },
     };
-    match shared.core.call(call).await? {
+    match who.call(&shared, call).await? {
         Reply::Job(view) => Ok(Json(*view)),
         Reply::Ended(id) => find(&shared, &who, id.0).await.map(Json),
         _ => odd_reply(),
@@ -255,7 +255,7 @@ pub(super) async fn cancel(
     if view.state.is_over() {
         return Ok(Json(view));
     }
-    match shared.core.call(Call::Cancel { job: JobId(id) }).await? {
+    match who.call(&shared, Call::Cancel { job: JobId(id) }).await? {
         Reply::Job(view) => Ok(Json(*view)),
         _ => odd_reply(),
     }
@@ -263,7 +263,8 @@ pub(super) async fn cancel(
 
 /// Tells how a job moves, until it is over.
 ///
-/// Each `data:` is a `JobView`, the first one at once; comments keep the connection alive.
+/// Each `data:` is a `JobView`, the first one at once; comments keep the connection alive. If the
+/// right is taken back meanwhile, the last event is a `problem`, and its data says which.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use isos_base::api::{
     AddKeyRequest, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
 };
-use isos_base::audit::Actor;
 use isos_base::capability::{self, Right, Terms};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{KeyKind, SignedClaim, Want};
@@ -17,7 +16,10 @@ use super::bank::may_make_operator;
 use super::extract::{Json, Path};
 use super::others::account_id;
 use super::tickets::{may_give, rights_of};
-use super::{Answer, App, AppState, Failure, Visit, Who, internal, unauthorised, usage};
+use super::{
+    Answer, App, AppState, Failure, Visit, Who, holder_of, internal, may_change, unauthorised,
+    usage,
+};
 use crate::clock;
 
 /// A token of a login lasts this long at the most, and this long if nothing is said.
@@ -47,7 +49,10 @@ pub(super) async fn list(
     who: Who,
     Path(account): Path<String>,
 ) -> Answer<Json<KeyringView>> {
-    let account = account_id(&shared, &who, &account).await?;
+    keyring(&shared, account_id(&shared, &who, &account).await?).await
+}
+
+async fn keyring(shared: &App, account: AccountId) -> Answer<Json<KeyringView>> {
     Ok(Json(shared.core.query(move |complex, _| complex.keyring(account)).await?))
 }
 
@@ -92,8 +97,8 @@ pub(super) async fn add(
     let kind = if request.recovery { KeyKind::Recovery } else { KeyKind::Person };
     let (key, label) = (request.claim.claim.key, request.label);
     let new = NewKey { account, key, label, rights, kind };
-    who.call(&shared, Call::Keys(KeyCall::Add { new, once: Some(once) })).await?;
-    Ok(Json(shared.core.query(move |complex, _| complex.keyring(account)).await?))
+    who.change(&shared, Call::Keys(KeyCall::Add { new, once: Some(once) })).await?;
+    keyring(&shared, account).await
 }
 
 /// Gives a key another label.
@@ -120,7 +125,7 @@ pub(super) async fn label(
     Json(LabelRequest { label }): Json<LabelRequest>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::Label { account, key, label })).await?;
+    who.change(&shared, Call::Keys(KeyCall::Label { account, key, label })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -146,7 +151,7 @@ pub(super) async fn remove(
     Path((account, key)): Path<(String, PublicKey)>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::Remove { account, key })).await?;
+    who.change(&shared, Call::Keys(KeyCall::Remove { account, key })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -165,7 +170,7 @@ pub(super) async fn stop_recovery(
     Path(account): Path<String>,
 ) -> Answer<StatusCode> {
     let account = managed(&shared, &who, &account).await?;
-    who.call(&shared, Call::Keys(KeyCall::StopRecovery { account })).await?;
+    who.change(&shared, Call::Keys(KeyCall::StopRecovery { account })).await?;
     Ok(StatusCode::OK)
 }
 
@@ -196,11 +201,6 @@ fn knock(shared: &App, visit: Option<&Visit>) -> Answer<()> {
     responses(
         (status = 200, body = LoginReply, description = "The token"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn login(
@@ -233,17 +233,19 @@ pub(super) async fn login(
     }
     let issued = clock::now();
     let (account, expires) = (record.account, issued + valid);
-    let by = Actor::Key { account, key };
     let terms = Terms { account, rights: &rights, issued, expires, key: Some(key) };
-    let token = shared.make_token(by, &terms, Some(once)).await?;
+    let holder = holder_of(record);
+    may_change(&shared, &holder)?;
+    let token = shared.make_token(Some(&holder), &terms, Some(once)).await?;
     Ok(Json(LoginReply { token: capability::to_text(&token), account, expires }))
 }
 
 /// Asks for an account with its recovery key.
 ///
-/// The claim is signed by that key and names the one that is to be the account's only key. All
-/// other keys, and all tokens, are void when it is done: after the time that the operator has set,
-/// in which those who have the present keys can stop it.
+/// The claim is signed by that key and names the one that is to be the account's only key, whose
+/// consent stands in it: its signature over `isos recovery consent 1`, a zero byte, and the claim
+/// in postcard with an empty consent. All other keys, and all tokens, are void when it is done:
+/// after the time that the operator has set, in which those who have the present keys can stop it.
 #[utoipa::path(
     post,
     path = "/v1/recover",
@@ -254,12 +256,7 @@ pub(super) async fn login(
     responses(
         (status = 200, body = RecoveryReply, description = "Which account, and when"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
         (status = 409, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn recover(
@@ -269,10 +266,13 @@ pub(super) async fn recover(
 ) -> Answer<Json<RecoveryReply>> {
     knock(&shared, visit.as_deref())?;
     let once = believe(&shared, &signed)?;
-    let by = signed.claim.key;
-    let Want::Recover { key, label } = signed.claim.want else {
+    let (by, agreed) = (signed.claim.key, signed.claim.is_agreed());
+    let Want::Recover { key, label, .. } = signed.claim.want else {
         return Err(usage("the claim must want `recover`"));
     };
+    if !agreed {
+        return Err(unauthorised("the new key has not agreed to this: update isos and ask again"));
+    }
     let call = Call::Keys(KeyCall::Recover { by, key, label, once: Some(once) });
     match shared.core.call(call).await? {
         Reply::Recovery { account, due } => Ok(Json(RecoveryReply { account, due })),
@@ -294,13 +294,8 @@ pub(super) async fn recover(
     responses(
         (status = 200, description = "Done, now or before"),
         (status = 400, response = Failure),
-        (status = 403, response = Failure),
         (status = 404, response = Failure),
         (status = 409, response = Failure),
-        (status = 429, response = Failure),
-        (status = 500, response = Failure),
-        (status = 503, response = Failure),
-        (status = 504, response = Failure),
     ),
 )]
 pub(super) async fn rotate_host(

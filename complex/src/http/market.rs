@@ -123,7 +123,7 @@ pub(super) async fn bid(
     who.needs(Right::Submit)?;
     // Whether it may be seen at all.
     jobs::find(&shared, &who, id).await?;
-    match shared.core.call(Call::Bid { job: JobId(id), bid: request.bid }).await? {
+    match who.change(&shared, Call::Bid { job: JobId(id), bid: request.bid }).await? {
         Reply::Job(view) => Ok(Json(*view)),
         _ => odd_reply(),
     }
@@ -171,7 +171,7 @@ pub(super) async fn reserve(
     who.needs(Right::Submit)?;
     let ReserveRequest { class, cores, from, until, service_ppm } = request;
     let wish = Wish { class, cores, from, until, service_ppm };
-    answer(shared.core.call(Call::Reserve { account: who.0.account, wish }).await?)
+    answer(who.change(&shared, Call::Reserve { account: who.0.account, wish }).await?)
 }
 
 /// Cancels a reservation whose window has not begun.
@@ -194,7 +194,7 @@ pub(super) async fn unreserve(
 ) -> Answer<Json<ReservationView>> {
     who.needs(Right::Submit)?;
     let (account, id) = (who.0.account, ReservationId(id));
-    answer(shared.core.call(Call::Unreserve { account, id }).await?)
+    answer(who.change(&shared, Call::Unreserve { account, id }).await?)
 }
 
 fn answer(reply: Reply) -> Answer<Json<ReservationView>> {

@@ -117,7 +117,7 @@ impl utoipa::PartialSchema for Raw {
 
 impl utoipa::ToSchema for Raw {}
 
-/// What holds for everything that needs a token.
+/// What holds for everything that needs a token, or a claim.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -127,8 +127,10 @@ impl Modify for Tokens {
         scheme.description = Some("The token of a ticket".into());
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
-        for operation in document.paths.paths.values_mut().flat_map(operations) {
-            if operation.security.is_none() {
+        for item in document.paths.paths.values_mut() {
+            // What is posted without a token comes with a claim, which is looked at like one.
+            let claims = item.post.as_ref().is_some_and(|post| post.security.is_some());
+            for operation in operations(item).filter(|it| claims || it.security.is_none()) {
                 for status in ["403", "429", "500", "503", "504"] {
                     let failure = Ref::from_response_name("Failure");
                     operation.responses.responses.insert(status.into(), failure.into());

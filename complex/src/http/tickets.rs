@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::bank::may_make_operator;
 use super::extract::Json;
-use super::{Answer, AppState, Failure, Visit, Who, usage};
-use crate::auth::{actor, lacks};
+use super::{Answer, AppState, Failure, Visit, Who, may_change, usage};
+use crate::auth::lacks;
 use crate::clock;
 use crate::server::{Wanted, make_ticket};
 
@@ -79,8 +79,9 @@ pub(super) async fn make(
         }
     };
     let (account, rights) = (request.account.as_str(), rights.as_slice());
-    let (key, by) = (who.0.key, actor(&who.0));
-    Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, key, by }).await?))
+    may_change(&shared, &who.0)?;
+    let by = Some(&who.0);
+    Ok(Json(make_ticket(&shared, Wanted { account, rights, valid, by }).await?))
 }
 
 /// Whether `who` has a key of this account, and may say who acts for it. A token that no key made
@@ -104,7 +105,9 @@ pub(super) struct Revocation {
 /// Revokes a token, and all that were made from it.
 ///
 /// Needs the right `operate`; or the token itself, or one that it was made from; or the right
-/// `manage` over its account. Hosts that came with it are sent away, and their work goes to others.
+/// `manage` over its account. Hosts that came with it are sent away, and their work goes to others:
+/// also when it has ended, since they work on. An account has a limit of revoked tokens that were
+/// narrowed from others: to revoke the one that they were made from ends them all.
 #[utoipa::path(
     post,
     path = "/v1/tokens/revoke",
@@ -114,6 +117,7 @@ pub(super) struct Revocation {
     responses(
         (status = 200, description = "It is good no more"),
         (status = 400, response = Failure),
+        (status = 409, response = Failure),
     ),
 )]
 pub(super) async fn revoke(
@@ -127,15 +131,15 @@ pub(super) async fn revoke(
     // It costs signatures, like any other token.
     let limited = visit.map_or(Ok(()), |visit| shared.door.token(visit.origin));
     limited.map_err(|refused| Failure(refused.into()))?;
-    let target = shared.tokens.check(&bytes, clock::now());
+    let target = shared.tokens.identify(&bytes);
     let target = target.map_err(|error| usage(error.to_string()))?;
     if !may_revoke(&who.0, &target) {
         return Err(Failure(lacks(Right::Operate)));
     }
-    let id = target.revocation_ids.last().cloned();
-    let id = id.ok_or_else(|| usage("this token has no id to revoke it by"))?;
-    let account = Some(target.account);
-    who.call(&shared, Call::RevokeToken { id, until: target.expires, account }).await?;
+    let (account, until) = (Some(target.account), target.expires);
+    let mut above = target.revocation_ids;
+    let id = above.pop().ok_or_else(|| usage("this token has no id to revoke it by"))?;
+    who.change(&shared, Call::RevokeToken { id, until, account, above }).await?;
     Ok(StatusCode::OK)
 }
 

@@ -3,23 +3,20 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use isos_base::AccountId;
 use isos_base::key::PublicKey;
 use isos_base::rate::Origin;
 
 use super::Failure;
-use crate::door::{Door, Share};
+use super::lasting::{Asked, watched};
+use crate::door::Door;
 
 /// Marks a request that another server has passed on: it is answered or refused, never passed on
 /// again, so that servers which disagree about the leader do not send it round in circles. Says for
@@ -57,8 +54,8 @@ pub(crate) struct Visit {
     pub(crate) origin: Origin,
     /// The key of who sent it, proven by the connection.
     pub(crate) key: Option<PublicKey>,
-    /// The account's part; it is given back when the answer has been sent.
-    share: Arc<OnceLock<Share<AccountId>>>,
+    /// Who asks, with the account's part; it is given back when the answer has been sent.
+    asked: Arc<OnceLock<Asked>>,
 }
 
 impl Visit {
@@ -76,13 +73,13 @@ impl Visit {
             origin = if of == PROXIED { Origin::Proxy } else { Origin::of(address) };
             key = headers.get(PASSED_KEY).and_then(text).and_then(|text| text.parse().ok());
         }
-        Self { address, origin, key, share: Arc::default() }
+        Self { address, origin, key, asked: Arc::default() }
     }
 
-    /// Takes the account's part for as long as the request lasts.
-    pub(super) fn keep(&self, share: Share<AccountId>) {
+    /// Keeps the account's part for as long as the request lasts.
+    pub(super) fn keep(&self, asked: Asked) {
         // There is one account to a request.
-        let _ = self.share.set(share);
+        let _ = self.asked.set(asked);
     }
 }
 
@@ -100,39 +97,9 @@ pub(super) async fn receive(
         let what = format!("{:?} here: it is on the server's HTTP socket", request.uri().path());
         return Ok(super::not_found(what).into_response());
     }
-    let share = visit.share.clone();
+    let asked = visit.asked.clone();
     request.extensions_mut().insert(visit);
-    let response = router.call(request.map(Body::new)).await?;
-    if share.get().is_none() {
-        return Ok(response);
-    }
-    Ok(response.map(|body| Body::new(Held { body, _share: share })))
-}
-
-/// An answer that keeps its account's part until it has been sent.
-struct Held {
-    body: Body,
-    _share: Arc<OnceLock<Share<AccountId>>>,
-}
-
-impl HttpBody for Held {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Ok(watched(router.call(request.map(Body::new)).await?, asked))
 }
 
 #[cfg(test)]

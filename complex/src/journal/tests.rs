@@ -1,7 +1,9 @@
 //! Real servers that write a journal, and its replay.
 
+use isos_base::audit::Actor;
 use isos_base::capability::Right;
 use isos_base::wire::HOST_ALPN;
+use isos_kernel::complex::Call;
 
 use super::*;
 use crate::server::{Server, ServerConfig};
@@ -30,9 +32,12 @@ async fn recorded(dir: &Path) -> PathBuf {
     let (status, ..) =
         world.ask(&format!("PUT /v1/objects/{guid}"), &[("authorization", &bearer)], module).await;
     assert!((200..300).contains(&status));
+    let credits = r#"{"amount":1000000,"why":"a test"}"#;
+    let granted = world.json("POST /v1/accounts/me/credits", &operator, credits).await;
+    assert_eq!(granted.0, 200, "{granted:?}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains(&token) && !text.contains(&operator), "no secrets");
-    assert!(text.contains("HostCame"), "{text}");
+    assert!(text.contains("HostCame") && text.contains(r#"{"As":{"holder":"#), "{text}");
     world.server.stop().await;
     file
 }
@@ -105,4 +110,17 @@ async fn a_journal_ends_at_its_length_and_the_server_goes_on() {
     world.server.stop().await;
     let replayed = replay(&file, false, |_, _, _| {}).unwrap();
     assert_eq!((replayed.batches, replayed.difference), (0, None));
+}
+
+#[test]
+fn calls_of_earlier_journals_are_read() {
+    let key = isos_base::key::PublicKey([1; 32]);
+    let text = r#"{"By":{"by":{"key":{"account":100,"key":"KEY"}},"call":{"Cancel":{"job":7}}}}"#;
+    let call: Call = serde_json::from_str(&text.replace("KEY", &key.to_string())).unwrap();
+    let Call::By { by, call } = call else { panic!("another call") };
+    assert_eq!(by, Actor::Key { account: isos_base::AccountId(100), key });
+    assert!(matches!(*call, Call::Cancel { .. }));
+    let revoked = r#"{"RevokeToken":{"id":[1],"until":5,"account":null}}"#;
+    let call: Call = serde_json::from_str(revoked).unwrap();
+    assert!(matches!(call, Call::RevokeToken { above, .. } if above.is_empty()));
 }

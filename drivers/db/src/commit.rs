@@ -113,7 +113,8 @@ async fn write(
     to.put(saved.values()).await?;
     to.put(results.values()).await?;
     to.put(idempotency.values()).await?;
-    let revocations: Vec<_> = revocations.iter().map(|(id, at)| (id.clone(), *at)).collect();
+    let row = |(id, &(at, account)): (&Vec<u8>, &(Time, _))| (id.clone(), at, account);
+    let revocations: Vec<_> = revocations.iter().map(row).collect();
     to.put(revocations.iter()).await?;
     to.put(payouts.values()).await?;
     to.put(proposals.values()).await?;

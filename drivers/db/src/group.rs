@@ -41,7 +41,7 @@ pub(crate) struct Group {
     pub(crate) saved: BTreeMap<(LeaseId, u32), SavedRecord>,
     pub(crate) results: BTreeMap<(JobId, u64), ResultBatch>,
     pub(crate) idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
-    pub(crate) revocations: BTreeMap<Vec<u8>, Time>,
+    pub(crate) revocations: BTreeMap<Vec<u8>, (Time, Option<AccountId>)>,
     pub(crate) payouts: BTreeMap<PayoutId, PayoutRecord>,
     pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
     pub(crate) markets: BTreeMap<String, MarketRecord>,
@@ -91,7 +91,10 @@ impl Group {
                 let key = (reply.account, reply.key.clone());
                 self.idempotency.insert(key, reply);
             }
-            Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Revocation(id, expires) => drop(self.revocations.insert(id, (expires, None))),
+            Change::Narrowed(id, expires, account) => {
+                self.revocations.insert(id, (expires, Some(account)));
+            }
             Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),

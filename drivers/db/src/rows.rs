@@ -544,11 +544,11 @@ impl Record for IdempotencyRecord {
     }
 }
 
-/// A revoked token, and when it would have ended by itself.
-impl Record for (Vec<u8>, Time) {
+/// A revoked token, when it would have ended by itself, and whose it is if it was narrowed.
+impl Record for (Vec<u8>, Time, Option<AccountId>) {
     const TABLE: Table = Table {
         name: "revocations",
-        columns: &["id", "expires"],
+        columns: &["id", "expires", "account"],
         key: 1,
         again: Again::Replace,
         rows_max: MANY,
@@ -557,10 +557,11 @@ impl Record for (Vec<u8>, Time) {
     fn bind(&self, to: &mut Binder) {
         to.bytes(self.0.as_slice());
         to.time(self.1);
+        to.maybe_number(self.2.map(|account| account.0));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
-        Ok((from.bytes()?, from.time()?))
+        Ok((from.bytes()?, from.time()?, from.maybe_number()?.map(AccountId)))
     }
 }
 

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "first",
@@ -67,6 +67,12 @@ const MIGRATIONS: [Migration; 8] = [
         version: 8,
         name: "rights",
         text: include_str!("../migrations/0008_rights.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 9,
+        name: "narrowed",
+        text: include_str!("../migrations/0009_narrowed.sql"),
         only_postgres: false,
     },
 ];

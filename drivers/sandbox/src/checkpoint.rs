@@ -44,6 +44,24 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// One with something in every part, and with these files, for those who test what reads it.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn sample(memory: memory::Memory) -> Self {
+        let (files, next_inode) = memory.into_saved();
+        Self {
+            of: Guid::of(b"task"),
+            fuel: Fuel(3 * isos_base::checkpoint::SEGMENT_FUEL_MIN.0),
+            slept_ns: 7,
+            random: 9,
+            stdout: b"out".to_vec(),
+            stderr: b"err".to_vec(),
+            files,
+            next_inode,
+            roots: vec![Guid::of(b"one"), Guid::of(b"two")],
+            state: b"state".to_vec(),
+        }
+    }
+
     /// The object.
     pub(crate) fn encode(&self) -> Vec<u8> {
         codec::encode(self)
@@ -141,19 +159,7 @@ mod tests {
     const QUOTA: Quota = Quota { out: 10_000, out_nodes: 100, tmp: 10_000 };
 
     fn checkpoint() -> Checkpoint {
-        let (files, next_inode) = Memory::new(QUOTA).into_saved();
-        Checkpoint {
-            of: Guid::of(b"task"),
-            fuel: Fuel(3 * SEGMENT_FUEL_MIN.0),
-            slept_ns: 7,
-            random: 9,
-            stdout: b"out".to_vec(),
-            stderr: b"err".to_vec(),
-            files,
-            next_inode,
-            roots: vec![Guid::of(b"one"), Guid::of(b"two")],
-            state: b"state".to_vec(),
-        }
+        Checkpoint::sample(Memory::new(QUOTA))
     }
 
     #[test]

@@ -82,20 +82,7 @@ pub fn a_checkpoint() -> Vec<u8> {
         vfs.write(&handle, 0, b"content").expect("room for it");
         vfs.close(handle);
     }
-    let (files, next_inode) = vfs.memory.into_saved();
-    let checkpoint = Checkpoint {
-        of: Guid::of(b"task"),
-        fuel: Fuel(3 * SEGMENT_FUEL_MIN.0),
-        slept_ns: 7,
-        random: 9,
-        stdout: b"out".to_vec(),
-        stderr: b"err".to_vec(),
-        files,
-        next_inode,
-        roots: vec![Guid::of(b"one"), Guid::of(b"two")],
-        state: b"state".to_vec(),
-    };
-    checkpoint.encode()
+    Checkpoint::sample(vfs.memory).encode()
 }
 
 /// Whatever is in a pipe: frames of at most 64 KiB, which mean the same when read again.

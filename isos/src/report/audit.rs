@@ -78,6 +78,16 @@ fn what(deed: &Deed) -> String {
         Deed::Deposited { amount, rail, id, .. } => {
             format!("{} paid in over {rail}, {id}", credits(*amount))
         }
+        Deed::JobSubmitted { job, held } => format!("job {job} submitted, {held} credits held"),
+        Deed::BidChanged { job, bid, held } => {
+            format!("job {job} bids {} micro-credits per gigafuel, {held} credits held", bid.0)
+        }
+        Deed::JobCancelled { job } => format!("job {job} cancelled"),
+        Deed::CoresReserved { reservation, class, cores, from, until, held } => format!(
+            "reservation {reservation}: {cores} cores of {class} from {from} until {until}, {held} \
+             credits held"
+        ),
+        Deed::ReservationCancelled { reservation } => format!("reservation {reservation} given up"),
         Deed::ProposalMoved { proposal, what, agreed, needed, state } => {
             let what = match what {
                 Proposed::Mint { account, amount, why } => {

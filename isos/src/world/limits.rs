@@ -53,6 +53,9 @@ pub(crate) struct LimitArgs {
     /// Requests of one account at once that read much: statements, results, explanations of jobs.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_scans)]
     pub(crate) account_scans: u32,
+    /// Logins, tickets, revocations, keys, bids, reservations and payouts of one account a minute.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().account_changes)]
+    pub(crate) account_changes: u32,
     /// Sessions that all hosts of one account may begin a second.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_sessions)]
     pub(crate) account_sessions: u32,
@@ -83,6 +86,7 @@ impl LimitArgs {
             account_reads: self.account_reads,
             account_shelf: self.account_shelf,
             account_scans: self.account_scans,
+            account_changes: self.account_changes,
             account_sessions: self.account_sessions,
             account_frames: self.account_frames,
             host_sessions: self.host_sessions,

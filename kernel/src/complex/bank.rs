@@ -24,7 +24,7 @@ use isos_base::{AccountId, JobId, MicroCredits, PayoutId, ProposalId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{Complex, Effect, Reply, request_hash};
-use crate::ledger::{self, CurrencyError, Ledger, LedgerError, Posting};
+use crate::ledger::{self, CurrencyError, Ledger, LedgerError, PayoutLeg, Posting};
 
 pub use propose::APPROVALS_MAX;
 
@@ -324,7 +324,7 @@ impl Complex {
         let id = PayoutId(self.bank.last_payout.0 + 1);
         let (currency, reason) = (self.currency_of(&rail), Reason::Payout(id));
         let mut postings = vec![Posting::Hold {
-            id: ledger::payout(id),
+            id: ledger::payout(id).hold,
             debit: account,
             credit: system::edge(currency, Edge::Payout),
             amount,
@@ -333,7 +333,7 @@ impl Complex {
         }];
         if currency > 0 {
             postings.push(Posting::Hold {
-                id: ledger::payout_money(id),
+                id: ledger::payout_money(id).hold,
                 debit: system::edge(currency, Edge::Liquidity),
                 credit: system::edge(currency, Edge::Outside),
                 amount: money,
@@ -350,7 +350,7 @@ impl Complex {
             id,
             account,
             amount,
-            hold: ledger::payout(id),
+            hold: ledger::payout(id).hold,
             rail: rail.name,
             currency: rail.currency,
             money,
@@ -428,16 +428,8 @@ impl Complex {
             Ok(_) => Reason::Payout(id),
             Err(why) => Reason::Refused(id, clipped(why)),
         };
-        let legs = [
-            (record.hold, ledger::payout_post(id), ledger::payout_void(id)),
-            (
-                ledger::payout_money(id),
-                ledger::payout_money_post(id),
-                ledger::payout_money_void(id),
-            ),
-        ];
         let mut postings = Vec::new();
-        for (hold, post, void) in legs {
+        for PayoutLeg { hold, post, void } in [ledger::payout(id), ledger::payout_money(id)] {
             let Some(open) = self.ledger.hold(hold) else { continue };
             let amount = open.remaining;
             if answer.is_ok() {
@@ -524,7 +516,7 @@ impl Complex {
 
     /// What must hold of the bank: the outbox and the open holds of payouts are the same.
     pub(super) fn check_bank(&self) {
-        let is_payout = |hold: isos_base::TransferId| hold == ledger::payout(low(hold));
+        let is_payout = |hold: isos_base::TransferId| hold == ledger::payout(low(hold)).hold;
         let held = self.ledger.holds().filter(|hold| is_payout(hold.id));
         let held: Vec<_> = held.map(|hold| (low(hold.id), hold.debit, hold.remaining)).collect();
         let waiting = self.bank.waiting.values();

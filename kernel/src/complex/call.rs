@@ -6,12 +6,14 @@ use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
 use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
+use isos_base::right::Holder;
 use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{BankCall, BankReply, KeyCall, Wish};
 
-/// What can be asked for. Rights have been checked by the shell.
+/// What can be asked for. Which right it needs is known to the shell, which has asked for it; that
+/// it was not taken back since is seen to by [`Call::As`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Call {
     /// Run a job.
@@ -91,10 +93,14 @@ pub enum Call {
         /// Whose it is.
         #[serde(default)]
         account: Option<AccountId>,
+        /// The ids of what it was made from: whoever revoked one of them has revoked it.
+        #[serde(default)]
+        above: Vec<Vec<u8>>,
     },
     /// Something of the bank.
     Bank(BankCall),
-    /// As the inner one, by somebody who is known: what is written down of it says by whom.
+    /// As the inner one, by somebody who is known: what is written down of it says by whom. Of
+    /// earlier versions, whose shells asked for the right; see [`Call::As`].
     By {
         /// Who asks.
         by: Actor,
@@ -110,6 +116,26 @@ pub enum Call {
     },
     /// About keys of accounts, and what is made with them.
     Keys(KeyCall),
+    /// As the inner one, by whoever holds a token or a key. Their right is asked for in the step
+    /// that does it, since what they sent can have taken minutes to arrive; and what is written
+    /// down of it says by whom.
+    As {
+        /// What they have shown.
+        holder: Box<Holder>,
+        /// What for.
+        call: Box<Self>,
+    },
+}
+
+impl Call {
+    /// The same by somebody; or by the complex itself.
+    #[must_use]
+    pub fn by(self, holder: Option<&Holder>) -> Self {
+        match holder {
+            Some(holder) => Self::As { holder: Box::new(holder.clone()), call: Box::new(self) },
+            None => self,
+        }
+    }
 }
 
 /// The answer to a [`Call`] that was carried out.

@@ -1,5 +1,4 @@
-//! Who may act for an account: its keys, its recovery, its tokens; and hosts whose ticket was taken
-//! back.
+//! Who may act for an account: its keys, its recovery, what is made with them.
 //!
 //! The shell proves keys and checks signatures. Here is decided whose a key is, since when, and
 //! what is void.
@@ -11,8 +10,7 @@ use isos_base::audit::{Actor, Deed, token_id};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KEYS_MAX, KeyKind, KeyRecord, KeyringRecord, check_label};
 use isos_base::record::{Change, system};
-use isos_base::right::Right;
-use isos_base::wire::{Refusal, ToHost};
+use isos_base::right::{Holder, Right};
 use isos_base::{AccountId, HostId, Time};
 
 use super::{Complex, Effect, Reply};
@@ -20,6 +18,9 @@ use super::{Complex, Effect, Reply};
 /// What a host is told whose ticket was taken back.
 pub(super) const REVOKED: &str =
     "the ticket by which this host came was revoked: run `isos join` with another";
+
+/// What the holder of a token is told that was taken back.
+pub const TOKEN_REVOKED: &str = "the token was revoked";
 
 /// The keys of all accounts.
 #[derive(Debug, Default)]
@@ -163,6 +164,29 @@ impl Complex {
         issued < void_before || !key.is_none_or(is_live)
     }
 
+    /// Whether what somebody has shown was taken back: it, or what it was made from, was revoked,
+    /// or the key is gone with which it was made.
+    #[must_use]
+    pub fn is_taken_back(&self, holder: &Holder) -> bool {
+        let Holder { account, issued, key, revocation_ids, .. } = holder;
+        self.is_void(*account, *issued, key.as_ref())
+            || revocation_ids.iter().any(|id| self.is_revoked(id))
+    }
+
+    /// Whether somebody may go on with what they have shown before.
+    ///
+    /// # Errors
+    /// Why not any more.
+    pub fn still_may(&self, now: Time, holder: &Holder) -> Result<(), Problem> {
+        let why = match holder {
+            _ if holder.expires <= now => "the token has ended: ask for another",
+            _ if !self.is_taken_back(holder) => return Ok(()),
+            Holder { revocation_ids, .. } if revocation_ids.is_empty() => "the key was removed",
+            _ => TOKEN_REVOKED,
+        };
+        Err(Problem::new(ProblemCode::Unauthorised, why))
+    }
+
     /// The keys of an account, in the order in which they were added.
     #[must_use]
     pub fn keyring(&self, account: AccountId) -> KeyringView {
@@ -211,7 +235,7 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
         let Some((id, until)) = once else { return Ok(()) };
-        if self.revoked.contains_key(&id) {
+        if self.revoked.contains(&id) {
             let message = "this claim was shown before: each is good once, sign another";
             return Err(Problem::new(ProblemCode::Unauthorised, message));
         }
@@ -434,46 +458,6 @@ impl Complex {
         }
     }
 
-    pub(super) fn revoke_token(
-        &mut self,
-        id: Vec<u8>,
-        until: Time,
-        account: Option<AccountId>,
-        effects: &mut Vec<Effect>,
-    ) -> Reply {
-        let is_new = self.revoked.insert(id.clone(), until).is_none();
-        effects.push(Effect::Keep(Change::Revocation(id.clone(), until)));
-        if is_new {
-            self.audit(account, Deed::TokenRevoked { id: token_id(&id), until }, effects);
-        }
-        let came_with = |host: &super::Host| host.record.ticket.contains(&id);
-        let hosts = self.hosts.iter().filter(|(_, host)| came_with(host));
-        for host in hosts.map(|(&host, _)| host).collect::<Vec<_>>() {
-            self.suspend(host, &id, effects);
-        }
-        Reply::Done
-    }
-
-    /// A host's ticket was taken back: its work goes to others, and it gets none until it shows
-    /// another.
-    fn suspend(&mut self, id: HostId, ticket: &[u8], effects: &mut Vec<Effect>) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
-        if std::mem::replace(&mut host.record.suspended, true) {
-            return;
-        }
-        self.dirty_hosts.insert(id);
-        let account = host.record.account;
-        if let Some(session) = &host.session {
-            let refusal = Refusal::BadTicket(REVOKED.into());
-            effects.push(Effect::Send(session.id, ToHost::Refused(refusal)));
-        }
-        let deed = Deed::HostSuspended { host: id, ticket: token_id(ticket) };
-        self.audit(Some(account), deed, effects);
-        self.end_session(id, effects);
-        self.lost.retain(|&(_, host)| host != id);
-        self.drop_leases(id, effects);
-    }
-
     /// A host came with this ticket, or without one, and is let in.
     pub(super) fn note_admission(
         &mut self,
@@ -487,6 +471,8 @@ impl Complex {
         let was_out = std::mem::take(&mut host.record.suspended);
         let last = ticket.as_ref().and_then(|ids| ids.last()).map(|id| token_id(id));
         if let Some(ticket) = ticket {
+            self.came_by.leave(id, &host.record.ticket);
+            self.came_by.enter(id, &ticket);
             host.record.ticket = ticket;
         }
         self.book.by = Actor::Host { host: id };

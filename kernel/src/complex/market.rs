@@ -13,6 +13,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::audit::Deed;
 use isos_base::host::HostSpec;
 use isos_base::job::JobSpec;
 use isos_base::market::{MarketRecord, ReservationRecord, TickPrice};
@@ -511,6 +512,7 @@ impl Complex {
         job.record.price = bid;
         job.record.hold = new;
         effects.push(Effect::Keep(Change::Job(Box::new(job.full_record()))));
+        self.audit(Some(account), Deed::BidChanged { job: id, bid, held: amount }, effects);
         self.dirty_jobs.insert(id);
         self.news.insert(id);
         self.queue_or_leave(id);

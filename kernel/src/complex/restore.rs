@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::host::Accept;
-use isos_base::price::Price;
 use isos_base::record::{JobState, LeaseRecord, LeaseState, Snapshot, TaskState, VoteBatch};
 use isos_base::task::{Digest, TaskResult};
 use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
@@ -13,12 +11,12 @@ use super::audit::Book;
 use super::job::Job;
 use super::keys::Keys;
 use super::place::charge_max_at;
+use super::revoke::Revoked;
 use super::trust::Over;
 use super::{Complex, Config, Effect, Host};
 use crate::constraint::Constraint;
 use crate::lease::Lease;
 use crate::ledger::{AuditError, Ledger};
-use crate::market::Reliability;
 use crate::verify::Rule;
 
 /// Hosts get at least this long to come back after a restart.
@@ -72,37 +70,18 @@ impl Complex {
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
-            let reliability = Reliability::of(record.good, record.lost);
             if record.successor.is_none() {
                 complex.owners.enter(record.account, record.id, &record.barred);
                 complex.names.enter(&record.spec.name, record.id);
+                complex.came_by.enter(record.id, &record.ticket);
             } else {
                 complex.owners.keep_former(record.account, record.id);
             }
             if let Some(next) = record.successor {
                 complex.predecessors.insert(next, record.id);
             }
-            let (id, leases) = (record.id, BTreeSet::new());
-            let held = BTreeSet::new();
-            let (proofs, accept, lent) = (0, Accept::Any, (Price(0), now));
-            let (block, session, wakes, core_rate) = (None, None, Time(0), None);
-            let counted = None;
-            let host = Host {
-                record,
-                class,
-                good,
-                reliability,
-                core_rate,
-                block,
-                session,
-                leases,
-                held,
-                proofs,
-                accept,
-                wakes,
-                lent,
-                counted,
-            };
+            let id = record.id;
+            let host = Host::absent(record, class, good, now);
             complex.hosts.insert(id, host);
             complex.recount(id);
         }
@@ -170,7 +149,7 @@ impl Complex {
         for record in snapshot.idempotency {
             complex.idempotency.insert((record.account, record.key.clone()), record);
         }
-        complex.revoked = snapshot.revocations.into_iter().collect();
+        complex.revoked = Revoked::restore(snapshot.revocations, snapshot.narrowed);
         complex.keys = Keys::restore(snapshot.keys, snapshot.keyrings);
         let back_by = now + complex.config.lost_after.max(RETURN_TIME_MIN);
         let holders = complex.hosts.iter().filter(|(_, host)| !host.leases.is_empty());

@@ -1,18 +1,12 @@
 //! A host with another key: its account, its history and what it is trusted follow, and so does
 //! what it is found guilty of later.
 
-use std::collections::BTreeSet;
-
 use isos_base::HostId;
-use isos_base::Time;
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::audit::{Actor, Deed};
-use isos_base::host::Accept;
-use isos_base::price::Price;
 
 use super::keys::Once;
 use super::{Complex, Effect, Host, Reply};
-use crate::market::Reliability;
 
 impl Complex {
     /// A host has another key from now on. Both keys have said so.
@@ -53,24 +47,9 @@ impl Complex {
         let mut record = host.record.clone();
         record.id = new;
         host.record.successor = Some(new);
-        let (account, spec) = (record.account, record.spec.clone());
-        let reliability = Reliability::of(record.good, record.lost);
-        let host = Host {
-            record,
-            class: self.classes.enter(&spec),
-            good: self.market.enter(&spec),
-            reliability,
-            core_rate: None,
-            block: None,
-            session: None,
-            leases: BTreeSet::new(),
-            held: BTreeSet::new(),
-            proofs: 0,
-            accept: Accept::Any,
-            wakes: Time(0),
-            lent: (Price(0), self.now),
-            counted: None,
-        };
+        let (account, spec, ticket) = (record.account, record.spec.clone(), record.ticket.clone());
+        let (class, good) = (self.classes.enter(&spec), self.market.enter(&spec));
+        let host = Host::absent(record, class, good, self.now);
         self.hosts.insert(new, host);
         self.predecessors.insert(new, old);
         self.owners.leave(account, old, &None);
@@ -80,6 +59,8 @@ impl Complex {
         self.names.enter(&spec.name, new);
         self.recount(old);
         self.recount(new);
+        self.came_by.leave(old, &ticket);
+        self.came_by.enter(new, &ticket);
         self.dirty_hosts.extend([old, new]);
         self.book.by = Actor::Host { host: old };
         self.audit(Some(account), Deed::HostKeyRotated { old, new }, effects);

@@ -11,7 +11,9 @@ use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 use isos_base::{AccountId, HostId, JobId, LeaseId, MicroCredits, Span, Time};
 
 use super::keys::REVOKED;
+use super::market::GoodId;
 use super::{Complex, Config, Effect, Host, SessionId};
+use crate::constraint::ClassId;
 use crate::market::Reliability;
 
 /// Leases that a host may say it holds.
@@ -175,6 +177,29 @@ impl Owners {
     }
 }
 
+impl Host {
+    /// A host with which nobody has a session: one that has just come, or was there before the
+    /// server began, or has another key.
+    pub(super) fn absent(record: HostRecord, class: ClassId, good: GoodId, now: Time) -> Self {
+        Self {
+            reliability: Reliability::of(record.good, record.lost),
+            record,
+            class,
+            good,
+            core_rate: None,
+            block: None,
+            session: None,
+            leases: BTreeSet::new(),
+            held: BTreeSet::new(),
+            proofs: 0,
+            accept: Accept::Any,
+            wakes: Time(0),
+            lent: (Price(0), now),
+            counted: None,
+        }
+    }
+}
+
 impl Complex {
     pub(super) fn host_came(
         &mut self,
@@ -210,8 +235,8 @@ impl Complex {
         self.owners.enter(account, id, &None);
         self.names.enter(&hello.spec.name, id);
         let now = self.now;
-        let host = self.hosts.entry(id).or_insert_with(|| Host {
-            record: HostRecord {
+        let host = self.hosts.entry(id).or_insert_with(|| {
+            let record = HostRecord {
                 id,
                 account,
                 spec: hello.spec.clone(),
@@ -225,20 +250,8 @@ impl Complex {
                 ticket: Vec::new(),
                 suspended: false,
                 successor: None,
-            },
-            class,
-            good,
-            reliability: Reliability::default(),
-            core_rate: None,
-            block: None,
-            session: None,
-            leases: BTreeSet::new(),
-            held: BTreeSet::new(),
-            proofs: 0,
-            accept: Accept::Any,
-            wakes: Time(0),
-            lent: (Price(0), now),
-            counted: None,
+            };
+            Host::absent(record, class, good, now)
         });
         host.record.spec = hello.spec;
         host.record.account = account;

@@ -43,14 +43,13 @@ impl Complex {
             Call::Mint { account, amount, why, key, by } => {
                 self.grant_credits(account, amount, why, key, by, effects)
             }
-            Call::RevokeToken { id, until, account } => {
-                Ok(self.revoke_token(id, until, account, effects))
+            Call::RevokeToken { id, until, account, above } => {
+                self.revoke_token(id, until, account, &above, effects)
             }
-            Call::By { by, call } => {
-                self.book.by = by;
-                let answer = self.carry_out(*call, effects);
-                self.book.by = Actor::Complex;
-                answer
+            Call::By { by, call } => self.carry_out_by(by, *call, effects),
+            Call::As { holder, call } => {
+                self.still_may(self.now, &holder)?;
+                self.carry_out_by(Actor::from(&*holder), *call, effects)
             }
             Call::Lead { server, settings } => {
                 self.audit(None, Deed::ServerLed { server, settings }, effects);
@@ -59,6 +58,18 @@ impl Complex {
             Call::Bank(call) => self.bank_call(call, effects),
             Call::Keys(call) => self.about_keys(call, effects),
         }
+    }
+
+    fn carry_out_by(
+        &mut self,
+        by: Actor,
+        call: Call,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Problem> {
+        self.book.by = by;
+        let answer = self.carry_out(call, effects);
+        self.book.by = Actor::Complex;
+        answer
     }
 
     fn submit(
@@ -112,6 +123,7 @@ impl Complex {
             why: None,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
+        self.audit(Some(account), Deed::JobSubmitted { job: id, held: hold }, effects);
         self.jobs.insert(id, Job::new(record, constraint, &self.config));
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
@@ -311,8 +323,10 @@ impl Complex {
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {
-        if self.jobs.contains_key(&id) {
+        if let Some(job) = self.jobs.get(&id) {
+            let account = job.record.account;
             self.end_job(id, JobState::Cancelled, Some("cancelled".into()), effects);
+            self.audit(Some(account), Deed::JobCancelled { job: id }, effects);
         }
         match self.job_view(id) {
             Some(view) => Ok(Reply::Job(Box::new(view))),

@@ -203,7 +203,7 @@ impl Complex {
     /// Whether a token was revoked.
     #[must_use]
     pub fn is_revoked(&self, id: &[u8]) -> bool {
-        self.revoked.contains_key(id)
+        self.revoked.contains(id)
     }
 
     /// The complex at a glance. `started` is when this server began.

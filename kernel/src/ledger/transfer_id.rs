@@ -33,6 +33,8 @@ const JOB_HOLD: u8 = 0x01;
 const JOB_RELEASE: u8 = 0x02;
 const JOB_HELD: u8 = 0x03;
 const JOB_FORFEIT: u8 = 0x04;
+const PAYOUT: u8 = 0x14;
+const PAYOUT_MONEY: u8 = 0x17;
 const EXPIRY: u8 = 0x20;
 const ASKED: u8 = 0x30;
 const DEPOSIT: u8 = 0x31;
@@ -87,40 +89,34 @@ pub fn asked(account: AccountId, key: &str) -> TransferId {
     hashed(ASKED, fingerprint(&(ASKED, account, key)))
 }
 
-/// The hold of a payout's credits.
-#[must_use]
-pub const fn payout(payout: PayoutId) -> TransferId {
-    tagged(0x14, payout.0 as u128)
+/// The transfers of one leg of a payout: of its credits, or of the money that they become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayoutLeg {
+    /// It is set aside.
+    pub hold: TransferId,
+    /// The rail has paid: it is gone.
+    pub post: TransferId,
+    /// The rail has refused: it goes back.
+    pub void: TransferId,
 }
 
-/// A payout's credits are gone.
-#[must_use]
-pub const fn payout_post(payout: PayoutId) -> TransferId {
-    tagged(0x15, payout.0 as u128)
+impl PayoutLeg {
+    const fn of(first: u8, payout: PayoutId) -> Self {
+        let id = payout.0 as u128;
+        Self { hold: tagged(first, id), post: tagged(first + 1, id), void: tagged(first + 2, id) }
+    }
 }
 
-/// A payout's credits go back.
+/// The credits of a payout.
 #[must_use]
-pub const fn payout_void(payout: PayoutId) -> TransferId {
-    tagged(0x16, payout.0 as u128)
+pub const fn payout(payout: PayoutId) -> PayoutLeg {
+    PayoutLeg::of(PAYOUT, payout)
 }
 
-/// The hold of the money that a payout is exchanged for.
+/// The money that a payout's credits are exchanged for.
 #[must_use]
-pub const fn payout_money(payout: PayoutId) -> TransferId {
-    tagged(0x17, payout.0 as u128)
-}
-
-/// The money of a payout is gone.
-#[must_use]
-pub const fn payout_money_post(payout: PayoutId) -> TransferId {
-    tagged(0x18, payout.0 as u128)
-}
-
-/// The money of a payout goes back.
-#[must_use]
-pub const fn payout_money_void(payout: PayoutId) -> TransferId {
-    tagged(0x19, payout.0 as u128)
+pub const fn payout_money(payout: PayoutId) -> PayoutLeg {
+    PayoutLeg::of(PAYOUT_MONEY, payout)
 }
 
 /// Credits for what came in over a rail, which names it by an id of its own.

@@ -103,6 +103,20 @@ async fn events_that_are_none_are_errors() {
     assert_eq!(error.problem(), Some(ProblemCode::NotFound), "{error}");
 }
 
+#[tokio::test]
+async fn who_may_not_watch_any_more_is_told_why_by_the_last_event() {
+    let answers: Vec<fn() -> Response> = vec![|| {
+        let why = r#"{"code":"unauthorised","message":"the token was revoked"}"#;
+        events(data(1, JobState::Active) + &format!("event: problem\ndata: {why}\n\n"))
+    }];
+    let server = Server::start(in_turn("/v1/jobs/42/events", answers)).await;
+    let mut events = server.client().events(JobId(42));
+    assert!(events.next().await.unwrap().is_some());
+    let error = events.next().await.unwrap_err();
+    assert_eq!(error.problem(), Some(ProblemCode::Unauthorised), "{error}");
+    assert_eq!(error.to_string(), "the token was revoked");
+}
+
 fn results(bytes: Vec<u8>) -> Response {
     // In odd pieces: frames need not fit them.
     let pieces: Vec<_> =

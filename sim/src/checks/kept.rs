@@ -57,7 +57,7 @@ impl Row {
             Change::Transfer(transfer) => Self::Transfer(transfer.seq),
             Change::Hold(hold) => Self::Hold(hold.id),
             Change::Idempotency(reply) => Self::Idempotency(reply.account, reply.key.clone()),
-            Change::Revocation(id, _) => Self::Revocation(id.clone()),
+            Change::Revocation(id, _) | Change::Narrowed(id, ..) => Self::Revocation(id.clone()),
             Change::Payout(payout) => Self::Payout(payout.id),
             Change::Proposal(proposal) => Self::Proposal(proposal.id),
             Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
@@ -264,6 +264,7 @@ impl Kept {
             Change::DropVotes(_)
             | Change::Saved(_)
             | Change::Revocation(..)
+            | Change::Narrowed(..)
             | Change::Market(_)
             | Change::Reservation(_)
             | Change::Key(_)

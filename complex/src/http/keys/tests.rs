@@ -2,7 +2,7 @@
 
 use isos_base::Guid;
 use isos_base::api::{KeyringView, Problem};
-use isos_base::audit::{AuditRecord, Deed, SignedAudit};
+use isos_base::audit::{Actor, AuditRecord, Deed, SignedAudit};
 use isos_base::capability::Narrowing;
 use isos_base::key::SecretKey;
 use isos_base::keyring::{CLAIM_FOR, Claim};
@@ -210,13 +210,24 @@ async fn an_account_comes_back_by_its_phrase_after_a_time_in_which_it_can_be_sto
         world.json("POST /v1/accounts/me/keys", &token, &belong(&world, 9, true)).await;
     assert_eq!(status, 200, "{answer}");
     let ask = async |by: u8| {
-        let want = Want::Recover { key: key(5).public(), label: "new".into() };
-        let body = json(&claim(&world, by, want).sign(&key(by)));
+        let (key, consent) = (key(5), String::new());
+        let want = Want::Recover { key: key.public(), label: "new".into(), consent };
+        let claim = claim(&world, by, want).agreed_by(&key);
+        let body = json(&claim.sign(&self::key(by)));
         let headers = [("content-type", "application/json")];
         let (status, _, answer) = world.ask("POST /v1/recover", &headers, body.as_bytes()).await;
         (status, answer)
     };
     assert_eq!(ask(1).await.0, 403, "a key of a person is no recovery key");
+    let want = Want::Recover { key: key(5).public(), label: "new".into(), consent: String::new() };
+    let alone = claim(&world, 9, want);
+    for claim in [alone.clone(), alone.agreed_by(&key(6))] {
+        let body = json(&claim.sign(&key(9)));
+        let headers = [("content-type", "application/json")];
+        let (status, _, answer) = world.ask("POST /v1/recover", &headers, body.as_bytes()).await;
+        assert_eq!(status, 403, "key 5 has not agreed: {answer}");
+        assert!(answer.contains("not agreed"), "{answer}");
+    }
     let (status, answer) = ask(9).await;
     assert_eq!(status, 200, "{answer}");
     let reply: RecoveryReply = serde_json::from_str(&answer).unwrap();
@@ -228,5 +239,100 @@ async fn an_account_comes_back_by_its_phrase_after_a_time_in_which_it_can_be_sto
     assert!(refused(&world, stranger).await.contains("no account"), "not yet");
     assert_eq!(world.json("DELETE /v1/accounts/me/recovery", &token, "").await.0, 200);
     assert_eq!(world.json("DELETE /v1/accounts/me/recovery", &token, "").await.0, 404);
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_arrives_slowly_is_not_taken_if_its_token_is_revoked_meanwhile() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let token = world.token("anna", &[Right::Read, Right::Submit]).await;
+    let credits = r#"{"amount":1000000000,"why":"a test"}"#;
+    world.json("POST /v1/accounts/anna/credits", &world.operator(), credits).await;
+    let program = world.server.shared.shelf.put(b"program").unwrap();
+    let spec = isos_base::job::JobSpec::new(program, isos_base::Bytes(7), 1);
+    let body = json(&isos_base::api::SubmitRequest { spec, key: None, bid: None });
+    let api = world.open.api.strip_prefix("http://").unwrap();
+    let mut slow = tokio::net::TcpStream::connect(api).await.unwrap();
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(10);
+    slow.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
+    // It has been let in once it counts as open.
+    let account = world.server.shared.core.query(|complex, _| complex.account_named("anna"));
+    let account = account.await.unwrap().unwrap();
+    while !world.server.shared.door.is_in(account) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let revoke = format!("{{\"token\":\"{token}\"}}");
+    let revoked = world.json("POST /v1/tokens/revoke", &world.operator(), &revoke).await;
+    assert_eq!(revoked.0, 200, "{revoked:?}");
+    slow.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("revoked"), "{answer}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_has_ended_is_revoked_for_the_hosts_that_it_let_in() {
+    use isos_base::wire::{HOST_ALPN, ToHost};
+    let world = World::new().await;
+    let ticket = world.server.ticket("ada", &[Right::Join], Span::secs(1)).await.unwrap();
+    let ticket: isos_base::ticket::Ticket = ticket.ticket.parse().unwrap();
+    let token = capability::to_text(&ticket.token);
+    let host = crate::testing::endpoint(7).await;
+    let connection = host.connect(&world.peer(), HOST_ALPN).await.unwrap();
+    let mut stream = connection.open().await.unwrap();
+    stream.sender.send(&crate::testing::hello(Some(&token))).await.unwrap();
+    let welcome = stream.receiver.recv::<ToHost>().await.unwrap();
+    assert!(matches!(welcome, Some(ToHost::Welcome { .. })), "{welcome:?}");
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(world.json("GET /v1/whoami", &token, "").await.0, 403, "it has ended");
+    let body = format!("{{\"token\":\"{token}\"}}");
+    let (status, answer) = world.json("POST /v1/tokens/revoke", &world.operator(), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let told = loop {
+        match stream.receiver.recv::<ToHost>().await.unwrap() {
+            Some(ToHost::Refused(refusal)) => break refusal,
+            Some(_) => {}
+            None => panic!("it is told why"),
+        }
+    };
+    assert!(matches!(told, isos_base::wire::Refusal::BadTicket(_)), "{told:?}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_logs_in_or_changes_rights_too_often_is_told_when_to_come_back() {
+    let limits = crate::Limits { account_changes: 3, ..crate::Limits::default() };
+    let world = World::with(limits).await;
+    let token = world.token("anna", &[Right::Read, Right::Manage]).await;
+    assert_eq!(add(&world, &token, 1).await.0, 200);
+    for _ in 0..2 {
+        log_in(&world, claim(&world, 1, Want::Login).sign(&key(1))).await.unwrap();
+    }
+    let rows = async || {
+        let audit = world.server.shared.db.audit(None, 0, 1_000).await.unwrap();
+        audit.len()
+    };
+    let before = rows().await;
+    let (status, problem) =
+        log_in(&world, claim(&world, 1, Want::Login).sign(&key(1))).await.unwrap_err();
+    assert_eq!((status, problem.code), (429, isos_base::api::ProblemCode::Limited));
+    assert!(problem.message.contains("come back in "), "{problem:?}");
+    assert!(problem.after.is_some(), "{problem:?}");
+    let wants = r#"{"account":"anna","rights":["read"],"valid":"1h"}"#;
+    assert_eq!(add(&world, &token, 2).await.0, 429);
+    assert_eq!(world.json("POST /v1/tickets", &token, wants).await.0, 403, "not with a key");
+    assert_eq!(rows().await, before, "nothing is kept of it");
+    for _ in 0..5 {
+        let (status, answer) = world.json("POST /v1/tickets", &world.operator(), wants).await;
+        assert_eq!(status, 200, "operators make tickets for others: {answer}");
+    }
     world.server.stop().await;
 }

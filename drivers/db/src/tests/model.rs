@@ -33,7 +33,7 @@ pub(super) struct Model {
     transfers: BTreeMap<u64, TransferRecord>,
     holds: BTreeMap<TransferId, HoldRecord>,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
-    revocations: BTreeMap<Vec<u8>, Time>,
+    revocations: BTreeMap<Vec<u8>, (Time, Option<AccountId>)>,
     payouts: BTreeMap<PayoutId, PayoutRecord>,
     proposals: BTreeMap<ProposalId, ProposalRecord>,
     markets: BTreeMap<String, MarketRecord>,
@@ -64,7 +64,10 @@ impl Model {
             Change::Idempotency(reply) => {
                 drop(self.idempotency.insert((reply.account, reply.key.clone()), reply));
             }
-            Change::Revocation(id, expires) => drop(self.revocations.insert(id, expires)),
+            Change::Revocation(id, expires) => drop(self.revocations.insert(id, (expires, None))),
+            Change::Narrowed(id, expires, account) => {
+                self.revocations.insert(id, (expires, Some(account)));
+            }
             Change::Payout(payout) => drop(self.payouts.insert(payout.id, *payout)),
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
@@ -77,7 +80,7 @@ impl Model {
 
     pub(super) fn forget(&mut self, now: Time) {
         self.idempotency.retain(|_, reply| reply.expires > now);
-        self.revocations.retain(|_, expires| *expires > now);
+        self.revocations.retain(|_, (expires, _)| *expires > now);
     }
 
     /// What a complex would start from.
@@ -115,7 +118,11 @@ impl Model {
             accounts: self.accounts.values().cloned().collect(),
             holds: holds.copied().collect(),
             idempotency: self.idempotency.values().cloned().collect(),
-            revocations: self.revocations.clone().into_iter().collect(),
+            revocations: self.revocations.iter().map(|(id, it)| (id.clone(), it.0)).collect(),
+            narrowed: {
+                let narrowed = self.revocations.iter();
+                narrowed.filter_map(|(id, it)| Some((id.clone(), it.1?))).collect()
+            },
             markets: self.markets.values().cloned().collect(),
             reservations: self.reservations.values().filter(|it| it.is_open()).cloned().collect(),
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
@@ -164,8 +171,11 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Idempotency));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Payout));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Proposal));
-        let revocations: Vec<(Vec<u8>, Time)> = from.all("").await.unwrap();
-        changes.extend(revocations.into_iter().map(|(id, time)| Change::Revocation(id, time)));
+        let revocations: Vec<(Vec<u8>, Time, Option<AccountId>)> = from.all("").await.unwrap();
+        changes.extend(revocations.into_iter().map(|(id, time, of)| match of {
+            Some(account) => Change::Narrowed(id, time, account),
+            None => Change::Revocation(id, time),
+        }));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Market));
         let reservations = from.all("").await.unwrap().into_iter();
         changes.extend(reservations.map(Box::new).map(Change::Reservation));

@@ -241,3 +241,22 @@ async fn transfers(mut session: Session<'_>) -> i64 {
     let mut rows = session.fetch("SELECT count(*) FROM transfers", Vec::new());
     rows.try_next().await.unwrap().unwrap().get(0).unwrap()
 }
+
+#[tokio::test]
+async fn what_each_account_last_has_in_the_audit_log_is_found_without_walking_through_it() {
+    for home in Home::each() {
+        let log = (1..=600).map(|seq| Change::Audit(Box::new(sample::audit(seq))));
+        let db = home.with(log).await;
+        let own = db.load().await.unwrap().audit_own;
+        let last = |account, seq| (AccountId(account), sample::audit(seq).own.unwrap());
+        assert_eq!(own, [last(1, 598), last(2, 599)]);
+        let mut reading = db.inner.readers.acquire().await.unwrap();
+        let Session::Sqlite(connection) = reading.session() else { continue };
+        let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", crate::load::AUDIT_OWN));
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(plan).fetch_all(connection).await.unwrap();
+        let steps: Vec<&str> = plan.iter().map(|(.., step)| step.as_str()).collect();
+        assert!(steps.iter().any(|step| step.contains("audit_by_account")), "{steps:?}");
+        assert!(steps.iter().all(|step| !step.starts_with("SCAN audit")), "{steps:?}");
+    }
+}

@@ -25,7 +25,7 @@ use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 21;
+pub(super) const KINDS: u64 = 22;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -68,6 +68,10 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         17 => Change::Audit(Box::new(audit(1 + random.below(50)))),
         18 => Change::Key(Box::new(key(random))),
         19 => Change::Keyring(Box::new(keyring(random))),
+        20 => {
+            let (id, account) = (vec![random.below(5) as u8; 7], AccountId(random.below(3)));
+            Change::Narrowed(id, Time(random.below(100)), account)
+        }
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }

@@ -178,8 +178,9 @@ pub(crate) async fn recover(args: RecoverArgs, context: &Context) -> anyhow::Res
         return Err(Refusal::usage(how).into());
     };
     let key = own_or_new_key(context)?;
-    let want = Want::Recover { key: key.public(), label: args.label };
-    let claim = claim(complex, &recovery_key(&entropy), want)?;
+    let phrase = recovery_key(&entropy);
+    let want = Want::Recover { key: key.public(), label: args.label, consent: String::new() };
+    let claim = unsigned(complex, &phrase, want)?.agreed_by(&key).sign(&phrase);
     let reply = context.client()?.recover(&claim).await?;
     remember(context)?;
     context.out.show(&Recovering { reply, key: key.public(), now: clock::now() })?;
@@ -249,9 +250,13 @@ pub(crate) fn claim(
     key: &SecretKey,
     want: Want,
 ) -> anyhow::Result<SignedClaim> {
+    Ok(unsigned(complex, key, want)?.sign(key))
+}
+
+fn unsigned(complex: PublicKey, key: &SecretKey, want: Want) -> anyhow::Result<Claim> {
     let mut nonce = Guid([0; 32]);
     fill(&mut nonce.0)?;
-    Ok(Claim { complex, key: key.public(), at: clock::now(), nonce, want }.sign(key))
+    Ok(Claim { complex, key: key.public(), at: clock::now(), nonce, want })
 }
 
 /// The one key of an account that is meant.

@@ -8,6 +8,7 @@
 //! hosts that lend what is idle never pay for leaving.
 
 use isos_base::api::{Problem, ProblemCode};
+use isos_base::audit::Deed;
 use isos_base::market::{ReservationRecord, ReservationState};
 use isos_base::price::Price;
 use isos_base::record::{Change, Reason, system};
@@ -176,6 +177,15 @@ impl Complex {
         effects.extend(changes.into_iter().map(Effect::Keep));
         self.market.last_reservation = record.id;
         effects.push(Effect::Keep(Change::Reservation(Box::new(record.clone()))));
+        let deed = Deed::CoresReserved {
+            reservation: record.id,
+            class: record.class.clone(),
+            cores: record.cores,
+            from: record.from,
+            until: record.until,
+            held: amount,
+        };
+        self.audit(Some(account), deed, effects);
         self.market.reservations.insert(record.id, Reserved { record: record.clone(), left: 0 });
         Ok(Reply::Reserved(Box::new(record)))
     }
@@ -196,6 +206,7 @@ impl Complex {
             return Err(refused(format!("the window of reservation {id} has begun")));
         }
         let record = self.end_reservation(id, ReservationState::Cancelled, effects);
+        self.audit(Some(account), Deed::ReservationCancelled { reservation: id }, effects);
         Ok(Reply::Reserved(Box::new(record)))
     }
 

@@ -1,5 +1,6 @@
 //! Stories of a complex whose prices a market makes.
 
+use isos_base::audit::Deed;
 use isos_base::market::ReservationState;
 
 use super::*;
@@ -256,4 +257,39 @@ fn hosts_show_what_their_cores_do_and_core_hours_are_reckoned_by_the_middle_one(
     let hour = world.complex.prices().classes[0].core_hour;
     let price = world.complex.prices().classes[0].price;
     assert!(hour.0 > 0 && hour.0 / i64::from(price.0) >= 35_000, "{hour} at {}", price.0);
+}
+
+#[test]
+fn each_word_that_sets_credits_aside_or_gives_them_back_is_in_the_log_once() {
+    let mut world = World::with(market());
+    (1..=4).for_each(|n| world.join_at(n, 20));
+    let one = world.open("one");
+    let job_id = world.bid(one, job(10), 500);
+    world.tick();
+    let before = world.tables.audit.len();
+    let ask = |world: &mut World, call: Call| drop(world.call(call).unwrap());
+    ask(&mut world, Call::Bid { job: job_id, bid: Price(700) });
+    let Ok(Reply::Reserved(made)) = reserve(&mut world, one, 2) else { panic!("not reserved") };
+    ask(&mut world, Call::Unreserve { account: one, id: made.id });
+    assert!(world.call(Call::Unreserve { account: one, id: made.id }).is_err());
+    let other = world.bid(one, job(1_000), 20);
+    ask(&mut world, Call::Cancel { job: other });
+    ask(&mut world, Call::Cancel { job: other });
+    let log: Vec<_> = world.tables.audit.values().skip(before).collect();
+    assert!(log.iter().all(|record| record.account == Some(one)));
+    let deeds: Vec<_> = log.iter().map(|record| &record.deed).collect();
+    assert!(
+        matches!(
+            deeds[..],
+            [
+                Deed::BidChanged { job, bid: Price(700), .. },
+                Deed::CoresReserved { reservation, cores: 2, held, .. },
+                Deed::ReservationCancelled { reservation: gone },
+                Deed::JobSubmitted { job: submitted, .. },
+                Deed::JobCancelled { job: cancelled },
+            ] if *job == job_id && reservation == gone && held.0 > 0
+                && [submitted, cancelled] == [&other; 2]
+        ),
+        "{deeds:?}"
+    );
 }

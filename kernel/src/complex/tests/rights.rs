@@ -3,7 +3,7 @@
 use isos_base::audit::{Actor, AuditHead, Deed, SignedAudit};
 use isos_base::key::SecretKey;
 use isos_base::keyring::KeyKind;
-use isos_base::right::Right;
+use isos_base::right::{Holder, Right};
 
 use super::*;
 
@@ -37,8 +37,22 @@ impl World {
 
     fn revoke(&mut self, id: u8) {
         let until = self.now + Span::secs(86_400);
-        let call = Call::RevokeToken { id: vec![id], until, account: None };
+        let call = Call::RevokeToken { id: vec![id], until, account: None, above: Vec::new() };
         assert_eq!(self.call(call), Ok(Reply::Done));
+    }
+
+    /// Revokes what was narrowed from a token, by its ids.
+    fn revoke_narrowed(&mut self, of: AccountId, ids: &[Vec<u8>]) -> Result<Reply, Problem> {
+        let (id, above) = ids.split_last().unwrap();
+        let (until, account) = (self.now + Span::secs(86_400), Some(of));
+        self.call(Call::RevokeToken { id: id.clone(), until, account, above: above.to_vec() })
+    }
+
+    /// Who has shown this just now.
+    fn holder(&self, account: AccountId, key: Option<PublicKey>, ids: &[u8]) -> Holder {
+        let (issued, expires) = (self.now, self.now + Span::secs(3_600));
+        let revocation_ids = ids.iter().map(|id| vec![*id]).collect();
+        Holder { account, rights: Right::OWN.to_vec(), expires, issued, key, revocation_ids }
     }
 
     /// What the log says, checked from end to end.
@@ -333,4 +347,94 @@ fn tickets_of_an_operators_key_are_good_for_other_accounts_until_the_key_is_remo
     assert!(!world.complex.is_void(lab, made, Some(&key(2))));
     world.remove(lab, 1).unwrap();
     assert!(world.complex.is_void(club, made, Some(&key(1))));
+}
+
+#[test]
+fn what_was_taken_back_before_its_turn_comes_does_nothing() {
+    let mut world = World::new();
+    let anna = world.account("anna");
+    (1..=2).for_each(|n| drop(world.add(anna, n, KeyKind::Person).unwrap()));
+    let by_key = world.holder(anna, Some(key(1)), &[]);
+    let by_token = world.holder(anna, None, &[7]);
+    let by_part = world.holder(anna, None, &[7, 8]);
+    let ask = |world: &mut World, holder: &Holder| {
+        let label = format!("label {}", world.tables.audit.len());
+        let call = Call::Keys(KeyCall::Label { account: anna, key: key(2), label });
+        world.call(call.by(Some(holder)))
+    };
+    for holder in [&by_key, &by_token, &by_part] {
+        ask(&mut world, holder).unwrap();
+        assert_eq!(world.tables.audit.last_key_value().unwrap().1.by, Actor::from(holder));
+    }
+    world.remove(anna, 1).unwrap();
+    world.revoke(7);
+    let ended = Holder { expires: world.now, ..world.holder(anna, None, &[9]) };
+    let before = (world.tables.audit.len(), world.tables.keys.clone());
+    let why = [&by_key, &by_token, &by_part, &ended].map(|holder| {
+        let problem = ask(&mut world, holder).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::Unauthorised);
+        problem.message
+    });
+    let revoked = "the token was revoked";
+    assert_eq!(
+        why,
+        ["the key was removed", revoked, revoked, "the token has ended: ask for another"]
+    );
+    assert_eq!((world.tables.audit.len(), &world.tables.keys), (before.0, &before.1));
+    world.revoke(10);
+    let last = world.tables.audit.last_key_value().unwrap().1;
+    assert_eq!(last.by, Actor::Complex, "who was refused is not who acts next");
+}
+
+#[test]
+fn an_account_revokes_so_many_narrowed_tokens_and_then_the_ticket_they_were_made_from() {
+    let mut world = World::new();
+    let (anna, bert) = (world.account("anna"), world.account("bert"));
+    let ids = |n: u16| [vec![1], n.to_le_bytes().to_vec()];
+    for n in 0..1_000 {
+        world.revoke_narrowed(anna, &ids(n)).unwrap();
+    }
+    let before = (world.tables.revocations.len(), world.tables.audit.len());
+    world.revoke_narrowed(anna, &ids(7)).expect("it is done already");
+    world.restart();
+    let refused = world.revoke_narrowed(anna, &ids(1_000)).unwrap_err();
+    assert_eq!(refused.code, ProblemCode::Refused);
+    assert!(refused.message.contains("revoke the ticket"), "{}", refused.message);
+    assert_eq!((world.tables.revocations.len(), world.tables.audit.len()), before);
+    world.revoke_narrowed(bert, &ids(1_001)).expect("others have their own");
+    world.revoke(1);
+    let before = (world.tables.revocations.len(), world.tables.audit.len());
+    world.revoke_narrowed(anna, &ids(1_000)).expect("it ended with its ticket");
+    assert_eq!((world.tables.revocations.len(), world.tables.audit.len()), before, "no row");
+    world.pass(Span::secs(2 * 86_400));
+    let another = [vec![2], vec![3]];
+    world.revoke_narrowed(anna, &another).expect("those that ended do not count");
+    assert!(world.tables.narrowed.contains_key(&another[1]));
+}
+
+#[test]
+fn hosts_are_found_by_their_ticket_whatever_became_of_it_and_of_them() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    rotate(&mut world, 3, 9).unwrap();
+    world.restart();
+    world.complex.check_invariants();
+    // The ticket has ended, the host goes on by its own key.
+    let ended = |id: u8, world: &mut World| {
+        let (until, account) = (world.now, None);
+        world.call(Call::RevokeToken { id: vec![id], until, account, above: Vec::new() })
+    };
+    ended(1, &mut world).unwrap();
+    assert!(
+        world.tables.hosts[&host_id(1)].suspended && !world.tables.hosts[&host_id(2)].suspended
+    );
+    assert!(world.tables.revocations.is_empty(), "it lets nobody in anyway");
+    let before = world.tables.audit.len();
+    ended(1, &mut world).unwrap();
+    ended(77, &mut world).unwrap();
+    assert_eq!(world.tables.audit.len(), before, "there was nothing to do");
+    world.revoke(3);
+    let suspended = |n| world.tables.hosts[&host_id(n)].suspended;
+    assert!(suspended(9) && !suspended(3), "it is found under the key that it has");
+    world.complex.check_invariants();
 }
