@@ -10,7 +10,7 @@ pub mod segments;
 
 use isos_base::job::Verify;
 use isos_base::task::{Digest, TaskResult};
-use isos_base::{HostId, limits};
+use isos_base::{Fuel, HostId, limits};
 
 pub use credibility::{Assumed, group_credibilities};
 
@@ -25,6 +25,8 @@ pub struct Vote {
     pub digest: Digest,
     /// The result itself.
     pub result: TaskResult,
+    /// What its host is paid for at the most, if it is right.
+    pub work: Fuel,
     /// The chance that this host's results are wrong, as far as it was known when it answered.
     pub doubt: f64,
     /// It has run a part of the task only, from a checkpoint of another: what it found may be that
@@ -292,9 +294,9 @@ fn binomial(n: u32, k: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use isos_base::LeaseId;
     use isos_base::key::PublicKey;
     use isos_base::task::{Exit, OutputAt};
-    use isos_base::{Fuel, LeaseId};
 
     use super::*;
 
@@ -311,8 +313,8 @@ mod tests {
             let result = TaskResult { task: 0, exit: Exit::Code(0), fuel: Fuel(fuel), output };
             let (host, digest) = (host(n), result.digest());
             ballot.ask(host);
-            let (doubt, part) = (0.05, false);
-            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, doubt, part });
+            let (doubt, part, work) = (0.05, false, result.fuel);
+            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, work, doubt, part });
         }
         silent.iter().for_each(|&n| ballot.ask(host(n)));
         ballot

@@ -118,7 +118,8 @@ impl Complex {
             job.succeeded_on(host);
             let lease = self.leases.get_mut(&id).expect("looked up above");
             let price = lease.record.price;
-            let freed = charge_max_at(job, price).0 - price.charge(result.fuel).0;
+            // Who has run a part is paid for no more than that, whatever the task takes.
+            let freed = charge_max_at(job, price).0 - price.charge(job.work_of(id, &result)).0;
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
             lease.undecided += 1;

@@ -17,6 +17,7 @@ use isos_base::{Fuel, Guid, HostId, JobId, LeaseId, Span, TaskRange, TaskSet};
 
 use super::job::Job;
 use super::place::HOST_FAULTS_MAX;
+use super::same::are_same;
 use super::segment::{Chains, found_right};
 use super::{Complex, Effect};
 use crate::verify::segments::choose;
@@ -42,6 +43,11 @@ impl Stretch {
     pub(super) fn referee(&self) -> Referee {
         let segment = self.until.map_or(Referee::TO_END, |until| until.saturating_sub(1));
         Referee { segment, fuel: self.from.map_or(Fuel(0), |from| from.fuel) }
+    }
+
+    /// Fuel that was used where it ends, as the host of the whole run has told.
+    fn end(&self) -> Fuel {
+        Fuel(self.from.map_or(0, |from| from.fuel.0).saturating_add(self.work.0))
     }
 
     /// All of a task that handed nothing over: who runs it again gives a result of its own.
@@ -81,7 +87,8 @@ fn drawn(secret: Guid, verify: Verify, chains: &Chains, task: u32, whole: &Vote)
     choose(seed, &work, count.into()).into_iter().map(|nth| all[nth as usize]).collect()
 }
 
-/// Whether somebody has run a stretch and found at its end what the whole run has.
+/// Whether somebody has run a stretch and found at its end what the whole run has: the root, and the
+/// fuel, by which it was drawn.
 fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -> bool {
     let wanted = match stretch.until {
         Some(until) => {
@@ -92,7 +99,8 @@ fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -
     };
     let same_part = |run: &&SavedRecord| run.referee == Some(stretch.referee());
     let mut parts = chains.runs(task).iter().filter(same_part);
-    wanted.is_some() && parts.any(|run| run.roots.last().copied() == wanted)
+    let same_fuel = |run: &SavedRecord| stretch.until.is_none() || run.fuel == stretch.end();
+    wanted.is_some() && parts.any(|run| run.roots.last().copied() == wanted && same_fuel(run))
 }
 
 /// The drawn stretches of a whole run that nobody has found right so far.
@@ -121,12 +129,15 @@ pub(super) fn next_stretch(
     (!next.is_whole()).then_some(next)
 }
 
-/// What a host has found that ran a part of a task: the vote that has the same, or its own root.
+/// What a host has found that ran a part of a task: the vote that has the same, or its own root,
+/// also where only the fuel at its end differs.
 fn found(chains: &Chains, ballot: Option<&Ballot>, run: &SavedRecord, own: Digest) -> Digest {
     let Some(referee) = run.referee else { return own };
-    let Some(&root) = run.roots.get(referee.segment as usize) else { return own };
+    let Some(root) = run.roots.get(referee.segment as usize) else { return own };
     let same = ballot.and_then(|ballot| found_right(chains, ballot, run, referee.segment));
-    same.map_or(Digest(root), |vote| vote.digest)
+    let mut found = root.0.to_vec();
+    found.extend(run.fuel.0.to_le_bytes());
+    same.map_or_else(|| Digest(Guid::of(&found)), |vote| vote.digest)
 }
 
 /// What a sandbox gives that has stopped before the end.
@@ -150,7 +161,8 @@ impl Job {
         if let (Some(run), Some(Rule::Checkpoint { .. })) = (run, self.rule()) {
             digest = found(&self.chains, self.ballots.get(&result.task), run, digest);
         }
-        Vote { host, lease, digest, result, doubt, part: run.is_some() }
+        let work = self.work_of(lease, &result);
+        Vote { host, lease, digest, result, work, doubt, part: run.is_some() }
     }
 
     /// Puts a vote into its ballot.
@@ -324,8 +336,7 @@ impl Complex {
     fn has_same_root(&self, job: JobId, whole: &Vote, part: &Vote) -> Option<bool> {
         let (chains, task) = (&self.jobs.get(&job)?.chains, part.result.task);
         let (run, whole) = (chains.run(part.lease, task)?, chains.run(whole.lease, task)?);
-        let segment = run.referee?.segment as usize;
-        Some(run.roots.get(segment)? == whole.roots.get(segment)?)
+        are_same(run, whole, run.referee?.segment)
     }
 
     /// Takes votes out of a ballot: those that were right are paid for their part, the others'
@@ -356,6 +367,9 @@ impl Complex {
         job.change_ballot(task, rule, |ballot| {
             votes.iter().for_each(|(vote, _)| ballot.forget(vote.host));
         });
+        let dismissed: Vec<_> =
+            votes.iter().map(|(vote, right)| (vote.lease, *right == Some(true))).collect();
+        job.forget_dismissed(task, &dismissed, effects);
         if let Some((_, left)) = job.stretches_left(secret, task) {
             job.change_ballot(task, rule, |ballot| ballot.unchecked = left as u32);
         } else {
