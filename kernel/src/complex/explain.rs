@@ -44,7 +44,10 @@ impl Complex {
             };
             reasons.push(ReasonView {
                 about: format!("host {}", host.short()),
-                why: format!("{count} failed attempts in a row; the last: {why}{again}"),
+                why: match avoided.wrong {
+                    true => format!("{why}{again}"),
+                    false => format!("{count} failed attempts in a row; the last: {why}{again}"),
+                },
                 remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
         }

@@ -37,6 +37,8 @@ pub(super) struct Avoided {
     pub(super) why: String,
     /// It gets no more of the job until then.
     pub(super) until: Time,
+    /// Others found that it was wrong. What it does right elsewhere does not make up for that.
+    pub(super) wrong: bool,
 }
 
 /// A job that is not over.
@@ -472,7 +474,7 @@ impl Job {
 
     /// Notes that an attempt on `host` succeeded.
     pub(super) fn succeeded_on(&mut self, host: HostId) {
-        if let Some(avoided) = self.avoid.get_mut(&host) {
+        if let Some(avoided) = self.avoid.get_mut(&host).filter(|avoided| !avoided.wrong) {
             avoided.count -= 1;
             if avoided.count == 0 {
                 self.avoid.remove(&host);

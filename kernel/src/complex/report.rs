@@ -444,10 +444,13 @@ impl Complex {
         let last = short(&fault.to_string());
         let avoid = job.avoid.entry(host).or_default();
         avoid.count += 1;
-        avoid.why.clone_from(&last);
+        if !avoid.wrong {
+            avoid.why.clone_from(&last);
+        }
         if let Some(beyond) = avoid.count.checked_sub(HOST_FAULTS_MAX) {
-            avoid.until = self.now + Span(AVOIDED_FOR.0 << beyond.min(AVOIDED_DOUBLINGS_MAX));
-            let until = avoid.until;
+            let until = self.now + Span(AVOIDED_FOR.0 << beyond.min(AVOIDED_DOUBLINGS_MAX));
+            let until = until.max(avoid.until);
+            avoid.until = until;
             self.look_at(host, until);
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");

@@ -387,7 +387,7 @@ impl Complex {
                     // Else it would say so again.
                     let avoided = job.avoid.entry(host).or_default();
                     (avoided.count, avoided.why) = (HOST_FAULTS_MAX, why);
-                    avoided.until = self.now + AVOIDED_FOR;
+                    (avoided.until, avoided.wrong) = (self.now + AVOIDED_FOR, true);
                 }
                 _ => self.bar(host, why, effects),
             }

@@ -190,6 +190,27 @@ impl Complex {
         }
     }
 
+    /// Decides tasks on what several have said, if their job has nothing left to pay others for who
+    /// would make that surer. Says whether there were any.
+    pub(super) fn settle_unsure(&mut self, id: JobId, effects: &mut Vec<Effect>) -> bool {
+        let Some(job) = self.jobs.get(&id) else { return false };
+        if !matches!(job.rule(), Some(Rule::Checkpoint { .. })) {
+            return false;
+        }
+        let unsure = |(&task, ballot): (&u32, &Ballot)| Some((task, ballot.several()?));
+        let unsure: Vec<_> = job.ballots.iter().filter_map(unsure).collect();
+        let mut settled = false;
+        for (task, digest) in unsure {
+            // Whoever is barred for one of them can decide others.
+            let ballot = self.jobs.get(&id).and_then(|job| job.ballots.get(&task));
+            if ballot.and_then(Ballot::several) == Some(digest) {
+                self.judge(id, task, Verdict::Agreed(digest), effects);
+                settled = true;
+            }
+        }
+        settled
+    }
+
     /// Under credibility two hosts that agree stand by a result with their word: if either is
     /// caught, it is done again. More of them do not need each other.
     pub(super) fn stand_by(&mut self, ballot: &Ballot, accepted: Digest, id: JobId, task: u32) {

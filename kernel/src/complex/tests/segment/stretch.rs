@@ -102,6 +102,14 @@ impl World {
         panic!("it never comes to rest");
     }
 
+    /// A host has passed so many checks before.
+    fn has_passed(&mut self, n: u8, passed: u64) {
+        self.tables.hosts.get_mut(&host_id(n)).expect("a known host").trust.passed = passed;
+        self.restart();
+        let all: Vec<u8> = self.hosts.keys().copied().collect();
+        all.into_iter().for_each(|n| self.join(n));
+    }
+
     /// Fuel that a host is paid for.
     fn paid_fuel(&self, n: u8) -> u64 {
         let own = self.tables.leases.values().filter(|lease| lease.host == host_id(n));
@@ -271,6 +279,72 @@ fn who_fails_on_what_another_has_saved_is_followed_by_one_who_begins_at_the_star
     world.play_all(&chain, Ways::Honest);
     assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
     assert_eq!(world.paid_fuel(2), 6 * SEGMENT + 7, "as for the stretch alone");
+}
+
+#[test]
+fn a_cheat_of_long_standing_is_barred_once_enough_others_have_found_it_wrong() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    world.play_all(&chain, Ways::MakesUp(0));
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    let barred: Vec<u8> = (1..=6).filter(|n| world.hosts[n].barred).collect();
+    assert_eq!(barred, [1]);
+}
+
+#[test]
+fn who_was_outvoted_gets_no_more_of_the_job_whatever_it_does_right() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let job = world.submit(JobSpec { count: 2, ..checked(ALL) });
+    let chain = Chain::new(6, &[2, 4]);
+    let worker = (1..=3).find(|n| !world.hosts[n].grants.is_empty()).unwrap();
+    assert_eq!(worker, 1);
+    world.play(1, &chain, Ways::MakesUp(0));
+    for _ in 0..2 {
+        let n = if world.hosts[&2].grants.is_empty() { 3 } else { 2 };
+        world.play(n, &chain, Ways::Honest);
+    }
+    let job = world.complex.jobs.get_mut(&job).unwrap();
+    assert!(!world.hosts[&1].barred, "two strangers are not sure enough");
+    let until = job.avoid[&host_id(1)].until;
+    assert!(until > world.now);
+    (0..9).for_each(|_| job.succeeded_on(host_id(1)));
+    assert_eq!(job.avoid[&host_id(1)].until, until);
+}
+
+/// Else the host of long standing would win by its hold alone, or the job be lost.
+#[test]
+fn what_nothing_is_left_to_make_surer_is_decided_by_those_who_have_answered() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let fuel = Fuel(6 * SEGMENT + 7);
+    let job = world.submit(JobSpec { fuel, ..checked(1) });
+    let chain = Chain::new(6, &[]);
+    assert_eq!(world.play_all(&chain, Ways::MakesUpTheEnd), 4, "what is set aside");
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert!(!world.hosts[&1].barred);
+    assert_eq!(world.paid_fuel(1), 0);
+}
+
+#[test]
+fn liars_who_all_say_something_else_spend_the_hold_and_the_job_ends_with_a_reason() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    let fuel = Fuel(6 * SEGMENT + 7);
+    let job = world.submit(JobSpec { fuel, ..checked(1) });
+    for _ in 0..4 {
+        let ready = |host: &TestHost| host.session.is_some() && !host.grants.is_empty();
+        let n = world.hosts.iter().find(|(_, host)| ready(host)).map(|(&n, _)| n).unwrap();
+        world.answer(n, Some(TaskResult { fuel, ..answer(&n.to_string(), 0) }));
+    }
+    assert_eq!(world.state(job), JobState::Failed);
+    let why = world.tables.jobs[&job].why.clone().unwrap();
+    assert!(why.contains("hosts disagreed too often: `isos job retry"), "{why}");
 }
 
 #[test]
