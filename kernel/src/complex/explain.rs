@@ -12,6 +12,7 @@ use isos_base::host::HostSpec;
 use isos_base::record::{Accepted, JobState, TaskState};
 use isos_base::{AccountId, Bytes, HostId, JobId, TaskId, Time};
 
+use self::trust::tied;
 use super::Complex;
 use super::crowd::{Look, Looks, REPLACED};
 use super::job::Job;
@@ -56,6 +57,7 @@ impl Complex {
         if job.open() > 0 {
             reasons.extend(lacking.clone());
             reasons.extend(self.lacking_checks(&mut job, &looks));
+            reasons.extend(tied(&job));
         }
         reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
@@ -248,6 +250,9 @@ impl Complex {
         }
         if let Some(why) = self.check_text(job, id.task) {
             reasons.push(ReasonView { about: "check".into(), why, remedy: None });
+        }
+        if job.tied.contains_key(&id.task) {
+            reasons.extend(tied(job));
         }
         if let Some(faults) = job.faults.get(&id.task) {
             reasons.push(ReasonView {

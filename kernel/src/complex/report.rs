@@ -328,11 +328,10 @@ impl Complex {
                 }
             }
             Verdict::Hopeless => {
-                let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-                let asked = job.ballots.get(&task).map_or(0, |ballot| ballot.asked.len());
+                let ballot = self.jobs.get(&job_id).and_then(|job| job.ballots.get(&task));
+                let asked = ballot.map_or(0, |ballot| ballot.asked.len());
                 let why = format!("no agreement among {asked} independent hosts");
-                let ballot = job.decide(task, Err(why), None);
-                self.count_votes(ballot, None, job_id, task, effects);
+                self.give_up(job_id, task, why, effects);
             }
             Verdict::Agreed(digest) => {
                 let ballot = self.decide_by_votes(job_id, task, digest);
@@ -341,6 +340,19 @@ impl Complex {
         }
         // It waits for other hosts now, or for none any more.
         self.queue_or_leave(job_id);
+    }
+
+    /// Decides a task without a result: nobody is barred for it, and nobody is paid.
+    pub(super) fn give_up(
+        &mut self,
+        job_id: JobId,
+        task: u32,
+        why: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+        let ballot = job.decide(task, Err(why), None);
+        self.count_votes(ballot, None, job_id, task, effects);
     }
 
     /// Accepts what those say who voted for this digest.
@@ -457,8 +469,7 @@ impl Complex {
         if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
             job.was_lone(task, host);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
-            let ballot = job.decide(task, Err(why), None);
-            self.count_votes(ballot, None, job_id, task, effects);
+            self.give_up(job_id, task, why, effects);
             // It may have waited for one host more.
             self.queue_or_leave(job_id);
         } else {
