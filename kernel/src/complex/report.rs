@@ -539,8 +539,16 @@ impl Complex {
                 if !job.is_open(task) {
                     continue;
                 }
+                let first = job.ballots.get(&task).and_then(Ballot::whole);
+                let was_first = first.is_some_and(|whole| whole.host == id);
                 job.change_ballot(task, rule, |ballot| ballot.forget(id));
                 self.queue_or_leave(job_id);
+                if was_first {
+                    self.part_from(job_id, task, effects);
+                }
+                if let Some(job) = self.jobs.get_mut(&job_id) {
+                    job.forget_runs_of(task, id, effects);
+                }
                 self.judge_again(job_id, task, effects);
             }
             self.dirty_jobs.insert(job_id);

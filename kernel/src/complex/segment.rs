@@ -12,7 +12,7 @@
 //! any vote.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::checkpoint::{Checkpoint, Resume, Saved, chain_of};
 use isos_base::job::Verify;
@@ -53,6 +53,8 @@ pub(super) struct Chains {
     roots: Roots,
     /// Where tasks were granted to go on, and with how much fuel used.
     resumed: BTreeMap<(u32, LeaseId), Fuel>,
+    /// Parts that are run of what nobody asks about any more.
+    left_alone: BTreeSet<(u32, LeaseId)>,
     /// Tasks with runs that were decided in this step.
     decided: Vec<u32>,
     /// Whether there ever was one: then rows are to be dropped when the job ends.
@@ -109,6 +111,18 @@ impl Chains {
         }
         self.roots.drop(&gone);
         Some(gone)
+    }
+
+    /// What these hosts are about to find of a task is of a run that is in question no more.
+    pub(super) fn leave_alone(&mut self, task: u32, hosts: &[HostId]) {
+        let runs = self.runs.get(&task).into_iter().flatten();
+        let parts = runs.filter(|run| run.referee.is_some() && hosts.contains(&run.host));
+        self.left_alone.extend(parts.map(|run| (task, run.lease)));
+    }
+
+    /// Whether a part is of such a run.
+    pub(super) fn is_of_another(&self, lease: LeaseId, task: u32) -> bool {
+        self.left_alone.contains(&(task, lease))
     }
 
     /// A task was decided: what it has saved is forgotten at the end of the step.
@@ -431,10 +445,34 @@ impl Job {
             self.chains.roots.drop(&run);
             effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
         }
+        self.chains.left_alone.retain(|&(other, _)| other != task);
         let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
         let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
         for key in gone {
             self.chains.resumed.remove(&key);
+        }
+    }
+
+    /// Forgets all runs of a task but those of parts that somebody is at: else what they answer would
+    /// read as a whole result.
+    pub(super) fn forget_idle_runs(&mut self, task: u32, effects: &mut Vec<Effect>) {
+        let asked = self.ballots.get(&task).map_or(&[][..], |ballot| &ballot.asked);
+        let idle = |run: &&SavedRecord| run.referee.is_none() || !asked.contains(&run.host);
+        let idle = self.chains.runs(task).iter().filter(idle).map(|run| run.lease);
+        self.forget_runs_under(task, idle.collect(), effects);
+    }
+
+    /// Forgets what a host that was caught has told of a task.
+    pub(super) fn forget_runs_of(&mut self, task: u32, host: HostId, effects: &mut Vec<Effect>) {
+        let own = self.chains.runs(task).iter().filter(|run| run.host == host);
+        self.forget_runs_under(task, own.map(|run| run.lease).collect(), effects);
+    }
+
+    fn forget_runs_under(&mut self, task: u32, leases: Vec<LeaseId>, effects: &mut Vec<Effect>) {
+        for lease in leases {
+            if let Some(gone) = self.chains.take(lease, task) {
+                effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
+            }
         }
     }
 
@@ -448,15 +486,14 @@ impl Job {
         dismissed: &[(LeaseId, bool)],
         effects: &mut Vec<Effect>,
     ) {
-        let (chains, empty) = (&mut self.chains, Ballot::default());
+        let empty = Ballot::default();
         let ballot = self.ballots.get(&task).unwrap_or(&empty);
-        for &(lease, right) in dismissed {
-            let run = chains.run(lease, task);
-            let keeps = run.is_some_and(|run| right && !finds_neither(chains, ballot, run));
-            if !keeps && let Some(gone) = chains.take(lease, task) {
-                effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
-            }
-        }
+        let keeps = |&&(lease, right): &&(LeaseId, bool)| {
+            let run = self.chains.run(lease, task);
+            run.is_some_and(|run| right && !finds_neither(&self.chains, ballot, run))
+        };
+        let gone = dismissed.iter().filter(|it| !keeps(it)).map(|&(lease, _)| lease);
+        self.forget_runs_under(task, gone.collect(), effects);
     }
 
     /// Forgets what decided tasks have saved.

@@ -245,6 +245,7 @@ impl Complex {
         let ballot = job.ballots.get(&task);
         let whole = ballot.and_then(Ballot::whole);
         if let (Some(whole), Some(ballot)) = (whole, ballot)
+            && !job.chains.is_of_another(vote.lease, task)
             && (whole.digest != vote.digest || !ballot.is_of_one_mind())
         {
             return Some(vote);
@@ -304,13 +305,23 @@ impl Complex {
         // All parts are of the first whole run.
         let clears = ballot.whole().is_some_and(|whole| whole.digest == digest);
         let decides = wholes >= 2 || (wholes == 1 && ballot.is_of_one_mind());
+        let first = ballot.whole().map(|whole| whole.lease);
+        let found = ballot.votes.iter().find(|vote| vote.digest == digest).cloned();
         let mut dismissed = Vec::new();
         for vote in votes {
             // Of several whole runs a ballot says what is right, as of any others.
             if !vote.part && (decides || vote.digest == digest) {
                 continue;
             }
+            // Parts say nothing about another whole run than the first.
+            let is_first = first.is_some_and(|lease| lease == vote.lease);
+            if winner.is_none() && !vote.part && !is_first {
+                continue;
+            }
             let right = match &winner {
+                None if vote.part && vote.digest != digest => {
+                    found.as_ref().and_then(|found| self.has_same_root(job_id, found, &vote))
+                }
                 // Who went on with what another had made up may be right about that.
                 Some(winner) if vote.part && vote.digest != digest && !clears => {
                     self.has_same_root(job_id, winner, &vote).filter(|right| *right)
@@ -330,6 +341,24 @@ impl Complex {
         }
         self.dismiss(job_id, task, dismissed, sure, effects);
         true
+    }
+
+    /// The host of a whole run was barred over another task: who ran parts of it has done so, and
+    /// what they found says nothing about any other run. Nor will what those find who are at it.
+    pub(super) fn part_from(&mut self, job_id: JobId, task: u32, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let (Some(Rule::Checkpoint { .. }), Some(ballot)) = (job.rule(), job.ballots.get(&task))
+        else {
+            return;
+        };
+        let has_voted = |host| ballot.votes.iter().any(|vote| vote.host == host);
+        let at_it = ballot.asked.iter().copied().filter(|&host| !has_voted(host));
+        job.chains.leave_alone(task, &at_it.collect::<Vec<_>>());
+        let parts = ballot.votes.iter().filter(|vote| vote.part);
+        let parts: Vec<_> = parts.map(|vote| (vote.clone(), Some(true))).collect();
+        if !parts.is_empty() {
+            self.dismiss(job_id, task, parts, false, effects);
+        }
     }
 
     /// Whether who ran a part found in it what a whole run has there, if that can be told.
@@ -374,7 +403,7 @@ impl Complex {
             job.change_ballot(task, rule, |ballot| ballot.unchecked = left as u32);
         } else {
             // What may be made up is not gone on with either.
-            job.forget_runs(task, effects);
+            job.forget_idle_runs(task, effects);
         }
         // Before anybody is barred: it is looked then whether the hold pays for what is open again.
         for (vote, _) in votes.iter().filter(|(vote, _)| !wrong.contains(&vote.host)) {
