@@ -355,23 +355,25 @@ impl Life {
             Some(_) => self.parts.insert(task),
             None => self.parts.remove(&task),
         };
-        let granted = granted.and_then(|granted| granted.from);
+        let (granted, chain) =
+            granted.map_or((None, None), |granted| (granted.from, granted.chain));
         // Who runs a part for others begins where he is told to.
         let own = own.filter(|_| until.is_none());
         let newest = own.into_iter().chain(granted).max_by_key(|checkpoint| checkpoint.fuel);
         let Some(Checkpoint { guid, size, .. }) = newest else {
-            return Part { from: None, until };
+            return Part { from: None, until, chain: None };
         };
+        let chain = chain.filter(|_| granted.is_some_and(|granted| granted.guid == guid));
         let mount = Mount { path: guid.to_string(), guid, size };
         match tokio::time::timeout(RESUME_WAIT_MAX, self.stage_own(&mount)).await {
-            Ok(Ok(())) => Part { from: Some((guid, size)), until },
+            Ok(Ok(())) => Part { from: Some((guid, size)), until, chain },
             Ok(Err(why)) => {
                 tracing::warn!("task {}@{task} begins at its start: {why}", self.offer.job);
-                Part { from: None, until }
+                Part { from: None, until, chain: None }
             }
             Err(_) => {
                 tracing::warn!("task {}@{task} begins at its start: no checkpoint", self.offer.job);
-                Part { from: None, until }
+                Part { from: None, until, chain: None }
             }
         }
     }

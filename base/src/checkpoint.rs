@@ -69,6 +69,17 @@ pub struct Resume {
     /// It ends when so many segments have roots, which are what is asked for. Else it is run to its
     /// end.
     pub until: Option<u32>,
+    /// [`chain_of`] the roots up to where it goes on, as whoever saved that has told them. A
+    /// checkpoint that says otherwise is not gone on with: whoever did would be blamed for what
+    /// another made up.
+    pub chain: Option<Guid>,
+}
+
+/// A name for all roots of a task up to some segment: how many they are, and which.
+#[must_use]
+pub fn chain_of(roots: &[Guid]) -> Guid {
+    let bytes: Vec<u8> = roots.iter().flat_map(|root| root.0).collect();
+    Guid::of(&bytes)
 }
 
 /// What was saved of a task.

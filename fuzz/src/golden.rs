@@ -66,7 +66,8 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         ]),
         "pipe_to_child" => {
             let one = Order { task: 1, file: Some(mount()), part: Part::default() };
-            let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3) };
+            let chain = Some(Guid::of(b"chain"));
+            let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3), chain };
             vec![fuzz::orders(vec![one, Order { task: 2, file: None, part }])]
         }
         "checkpoint" => vec![fuzz::a_checkpoint()],
@@ -312,6 +313,7 @@ fn to_host() -> Vec<ToHost> {
             task: 7,
             from: Some(Checkpoint { guid: Guid([2; 32]), size: Bytes(300), fuel: Fuel(1 << 30) }),
             until: Some(3),
+            chain: Some(Guid([4; 32])),
         }]),
     ]
 }

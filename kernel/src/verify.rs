@@ -10,7 +10,7 @@ pub mod segments;
 
 use isos_base::job::Verify;
 use isos_base::task::{Digest, TaskResult};
-use isos_base::{HostId, limits};
+use isos_base::{Fuel, HostId, limits};
 
 pub use credibility::{Assumed, group_credibilities};
 
@@ -25,6 +25,8 @@ pub struct Vote {
     pub digest: Digest,
     /// The result itself.
     pub result: TaskResult,
+    /// What its host is paid for at the most, if it is right.
+    pub work: Fuel,
     /// The chance that this host's results are wrong, as far as it was known when it answered.
     pub doubt: f64,
     /// It has run a part of the task only, from a checkpoint of another: what it found may be that
@@ -56,6 +58,8 @@ pub enum Rule {
     Checkpoint {
         /// Hosts asked at the most.
         of: u8,
+        /// As under credibility.
+        accomplice: f64,
     },
 }
 
@@ -78,7 +82,7 @@ impl Rule {
             Verify::Credibility { error_ppm } => {
                 Some(Self::Credibility { error_ppm, of, accomplice: bad_share })
             }
-            Verify::Checkpoint { .. } => Some(Self::Checkpoint { of }),
+            Verify::Checkpoint { .. } => Some(Self::Checkpoint { of, accomplice: bad_share }),
         }
     }
 
@@ -160,7 +164,7 @@ impl Ballot {
             Rule::Credibility { error_ppm, of, accomplice } => {
                 self.weigh(error_ppm, of, accomplice)
             }
-            Rule::Checkpoint { of } => self.look(of),
+            Rule::Checkpoint { of, accomplice } => self.look(of, accomplice),
         }
     }
 
@@ -228,20 +232,31 @@ impl Ballot {
 
     /// Two equal votes decide, or one whole run whose drawn stretches others have found right.
     /// Hosts are asked one after the other: each runs one stretch, and is then asked no more than
-    /// any other.
-    fn look(&self, of: u8) -> Verdict {
+    /// any other. Where somebody says otherwise, others are asked until that is sure enough to bar
+    /// whoever is wrong: else it would go on with the next task.
+    fn look(&self, of: u8, accomplice: f64) -> Verdict {
         if self.outstanding() > 0 {
             return Verdict::Ask(0);
         }
         let groups = self.groups();
-        if let Some((digest, _)) = groups.iter().find(|(_, doubts)| doubts.len() >= 2) {
+        if let [(digest, doubts)] = groups.as_slice()
+            && (doubts.len() >= 2 || self.unchecked == 0)
+        {
             return Verdict::Agreed(*digest);
         }
-        match groups.as_slice() {
-            [(digest, _)] if self.unchecked == 0 => Verdict::Agreed(*digest),
-            _ if self.asked.len() < usize::from(of) => Verdict::Ask(1),
-            _ => Verdict::Hopeless,
+        let sure = groups.iter().find(|(digest, _)| self.is_sure(*digest, accomplice));
+        match sure {
+            Some((digest, _)) => Verdict::Agreed(*digest),
+            None if self.asked.len() < usize::from(of) => Verdict::Ask(1),
+            None => self.several().map_or(Verdict::Hopeless, Verdict::Agreed),
         }
+    }
+
+    /// The answer that more hosts gave than any other, and at least two.
+    #[must_use]
+    pub fn several(&self) -> Option<Digest> {
+        let same = |digest| self.votes.iter().filter(|vote| vote.digest == digest).count();
+        self.best().filter(|&best| same(best) >= 2)
     }
 
     /// The first vote of a host that has run all of the task.
@@ -292,9 +307,9 @@ fn binomial(n: u32, k: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use isos_base::LeaseId;
     use isos_base::key::PublicKey;
     use isos_base::task::{Exit, OutputAt};
-    use isos_base::{Fuel, LeaseId};
 
     use super::*;
 
@@ -311,8 +326,8 @@ mod tests {
             let result = TaskResult { task: 0, exit: Exit::Code(0), fuel: Fuel(fuel), output };
             let (host, digest) = (host(n), result.digest());
             ballot.ask(host);
-            let (doubt, part) = (0.05, false);
-            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, doubt, part });
+            let (doubt, part, work) = (0.05, false, result.fuel);
+            ballot.votes.push(Vote { host, lease: LeaseId(1), digest, result, work, doubt, part });
         }
         silent.iter().for_each(|&n| ballot.ask(host(n)));
         ballot
@@ -374,7 +389,7 @@ mod tests {
 
     #[test]
     fn one_whole_run_counts_once_all_its_stretches_were_found_right() {
-        let rule = Rule::Checkpoint { of: 9 };
+        let rule = Rule::Checkpoint { of: 9, accomplice: 0.05 };
         let mut one = ballot(&[(1, 5)], &[]);
         one.unchecked = 2;
         assert_eq!(one.verdict(rule), Verdict::Ask(1));
@@ -385,6 +400,26 @@ mod tests {
         assert!(matches!(one.verdict(rule), Verdict::Agreed(_)));
         let dissent = ballot(&[(1, 5), (2, 6)], &[]);
         assert_eq!(dissent.verdict(rule), Verdict::Ask(1), "a third settles it");
+    }
+
+    #[test]
+    fn who_finds_a_stretch_wrong_is_followed_by_others_until_that_is_sure() {
+        let rule = |of| Rule::Checkpoint { of, accomplice: 0.05 };
+        let agreed = |verdict| matches!(verdict, Verdict::Agreed(_));
+        let mut all = ballot(&[(1, 5), (2, 6), (3, 6)], &[]);
+        assert!(agreed(all.verdict(rule(9))), "two strangers against a third");
+        all.votes[0].doubt = 1e-4;
+        assert_eq!(all.verdict(rule(9)), Verdict::Ask(1), "one of long standing is no liar yet");
+        assert!(agreed(all.verdict(rule(3))), "nobody else may be asked");
+        let more = [(1, 5), (2, 6), (3, 6), (4, 6), (5, 6)];
+        let mut sure = ballot(&more, &[]);
+        sure.votes[0].doubt = 1e-4;
+        assert!(agreed(sure.verdict(rule(9))) && sure.is_sure(sure.votes[1].digest, 0.05));
+        let mut tie = ballot(&[(1, 5), (2, 6), (3, 6), (4, 5)], &[]);
+        assert_eq!(tie.verdict(rule(9)), Verdict::Ask(1));
+        assert_eq!(tie.verdict(rule(4)), Verdict::Hopeless);
+        tie.forget(host(4));
+        assert!(agreed(tie.verdict(rule(4))));
     }
 
     #[test]

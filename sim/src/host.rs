@@ -418,7 +418,8 @@ impl SimHost {
             return Vec::new();
         }
         run.told = segments as usize;
-        let (task, fuel) = (run.task, Fuel(used));
+        // As with any host: a root and the fuel at its end belong together.
+        let (task, fuel) = (run.task, Fuel(segments * segment(&room.offer)));
         let roots = roots(room.offer.job, task, segments, None);
         let kept = Some(Bytes(1_000));
         self.input(now, Input::TaskSaved { chamber: id, task, fuel, roots, kept })

@@ -41,6 +41,8 @@ pub struct Part {
     pub from: Option<(Guid, Bytes)>,
     /// The task ends when so many segments have roots; it leaves nothing then.
     pub until: Option<u32>,
+    /// The roots up to the checkpoint, if they are known: one that says otherwise is not used.
+    pub chain: Option<Guid>,
 }
 
 /// How far a task has come.
@@ -192,7 +194,8 @@ mod tests {
             save_every: Span::secs(1),
         };
         let start = Start { code: "/code".into(), component: false, setup, agent: 7 };
-        let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3) };
+        let chain = Some(Guid::of(b"chain"));
+        let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3), chain };
         let own = Mount { path: "x".into(), guid: Guid::of(b"x"), size: Bytes(1) };
         let orders = vec![
             Order { task: 1, file: Some(own), part: Part::default() },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use isos_base::checkpoint::{SEGMENTS_MAX, segment_fuel};
+use isos_base::checkpoint::{SEGMENTS_MAX, chain_of, segment_fuel};
 use isos_base::job::is_plain_path;
 use isos_base::task::{Execution, Exit, Fault, Output, Trap};
 use isos_base::time::Span;
@@ -103,9 +103,14 @@ impl Job {
         let mut watch = Watch::start(spec.timeout.to_std());
         let mut told = Instant::now();
         let (mut host, mut roots) = self.resumed(order, of, &watch)?;
+        if !roots.is_empty() {
+            // What is told of it before another segment ends, and if none does.
+            ran.saved = Fuel(spec.fuel.0.saturating_sub(host.saving.fuel_start));
+            ran.fuel = ran.saved;
+        }
         loop {
             if order.part.until.is_some_and(|until| roots.len() >= until as usize) {
-                // A part of no segments is odd, and nothing is known at its end.
+                // A part that ends at the start is odd, and nothing is known at its end.
                 if !roots.is_empty() {
                     tell(Saved { task: order.task, fuel: ran.fuel, roots, checkpoint: None });
                 }
@@ -150,7 +155,13 @@ impl Job {
         {
             let mut roots = checkpoint.roots.clone();
             roots.push(guid);
-            if self.could_be(&checkpoint)
+            let part = &order.part;
+            // Whoever saved it may have told other roots, or so many that nothing is left to be run.
+            // From the start on, its roots are the right ones, and show that.
+            let is_told = part.chain.is_none_or(|chain| chain == chain_of(&roots))
+                && part.until.is_none_or(|until| roots.len() < until as usize);
+            if is_told
+                && self.could_be(&checkpoint)
                 && let Ok(host) = self.host_of(order, Some(checkpoint), watch.clone())
             {
                 return Ok((host, roots));

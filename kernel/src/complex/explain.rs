@@ -12,6 +12,7 @@ use isos_base::host::HostSpec;
 use isos_base::record::{Accepted, JobState, TaskState};
 use isos_base::{AccountId, Bytes, HostId, JobId, TaskId, Time};
 
+use self::trust::tied;
 use super::Complex;
 use super::crowd::{Look, Looks, REPLACED};
 use super::job::Job;
@@ -44,7 +45,10 @@ impl Complex {
             };
             reasons.push(ReasonView {
                 about: format!("host {}", host.short()),
-                why: format!("{count} failed attempts in a row; the last: {why}{again}"),
+                why: match avoided.wrong {
+                    true => format!("{why}{again}"),
+                    false => format!("{count} failed attempts in a row; the last: {why}{again}"),
+                },
                 remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
         }
@@ -53,6 +57,7 @@ impl Complex {
         if job.open() > 0 {
             reasons.extend(lacking.clone());
             reasons.extend(self.lacking_checks(&mut job, &looks));
+            reasons.extend(tied(&job));
         }
         reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
@@ -245,6 +250,9 @@ impl Complex {
         }
         if let Some(why) = self.check_text(job, id.task) {
             reasons.push(ReasonView { about: "check".into(), why, remedy: None });
+        }
+        if job.tied.contains_key(&id.task) {
+            reasons.extend(tied(job));
         }
         if let Some(faults) = job.faults.get(&id.task) {
             reasons.push(ReasonView {

@@ -37,6 +37,8 @@ pub(super) struct Avoided {
     pub(super) why: String,
     /// It gets no more of the job until then.
     pub(super) until: Time,
+    /// Others found that it was wrong. What it does right elsewhere does not make up for that.
+    pub(super) wrong: bool,
 }
 
 /// A job that is not over.
@@ -68,6 +70,9 @@ pub(super) struct Job {
     pub(super) faults: BTreeMap<u32, Vec<HostId>>,
     /// Hosts on which this job fails more often than not.
     pub(super) avoid: BTreeMap<HostId, Avoided>,
+    /// Tasks on which hosts differ while nobody else is there who could be asked, and since when.
+    /// Not kept across restarts: a task is then waited for anew.
+    pub(super) tied: BTreeMap<u32, Time>,
     /// Owners whose hosts say that the program itself cannot run.
     pub(super) unrunnable: BTreeSet<AccountId>,
     /// A host got nothing because the rest of the hold is set aside for other tasks.
@@ -122,6 +127,7 @@ impl Job {
             survey: None,
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
+            tied: BTreeMap::new(),
             avoid: BTreeMap::new(),
             unrunnable: BTreeSet::new(),
             short_of_money: false,
@@ -451,6 +457,7 @@ impl Job {
         self.counts[state as usize] += 1;
         self.dirty_chunks.insert(task / CHUNK_TASKS);
         self.faults.remove(&task);
+        self.tied.remove(&task);
         self.chains.decide(task);
         self.accepted.push(Accepted { task, result, host });
         ballot
@@ -472,7 +479,7 @@ impl Job {
 
     /// Notes that an attempt on `host` succeeded.
     pub(super) fn succeeded_on(&mut self, host: HostId) {
-        if let Some(avoided) = self.avoid.get_mut(&host) {
+        if let Some(avoided) = self.avoid.get_mut(&host).filter(|avoided| !avoided.wrong) {
             avoided.count -= 1;
             if avoided.count == 0 {
                 self.avoid.remove(&host);

@@ -118,7 +118,8 @@ impl Complex {
             job.succeeded_on(host);
             let lease = self.leases.get_mut(&id).expect("looked up above");
             let price = lease.record.price;
-            let freed = charge_max_at(job, price).0 - price.charge(result.fuel).0;
+            // Who has run a part is paid for no more than that, whatever the task takes.
+            let freed = charge_max_at(job, price).0 - price.charge(job.work_of(id, &result)).0;
             job.reserved.0 -= freed;
             lease.reserved.0 -= freed;
             lease.undecided += 1;
@@ -327,11 +328,10 @@ impl Complex {
                 }
             }
             Verdict::Hopeless => {
-                let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-                let asked = job.ballots.get(&task).map_or(0, |ballot| ballot.asked.len());
+                let ballot = self.jobs.get(&job_id).and_then(|job| job.ballots.get(&task));
+                let asked = ballot.map_or(0, |ballot| ballot.asked.len());
                 let why = format!("no agreement among {asked} independent hosts");
-                let ballot = job.decide(task, Err(why), None);
-                self.count_votes(ballot, None, job_id, task, effects);
+                self.give_up(job_id, task, why, effects);
             }
             Verdict::Agreed(digest) => {
                 let ballot = self.decide_by_votes(job_id, task, digest);
@@ -340,6 +340,19 @@ impl Complex {
         }
         // It waits for other hosts now, or for none any more.
         self.queue_or_leave(job_id);
+    }
+
+    /// Decides a task without a result: nobody is barred for it, and nobody is paid.
+    pub(super) fn give_up(
+        &mut self,
+        job_id: JobId,
+        task: u32,
+        why: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
+        let ballot = job.decide(task, Err(why), None);
+        self.count_votes(ballot, None, job_id, task, effects);
     }
 
     /// Accepts what those say who voted for this digest.
@@ -443,18 +456,20 @@ impl Complex {
         let last = short(&fault.to_string());
         let avoid = job.avoid.entry(host).or_default();
         avoid.count += 1;
-        avoid.why.clone_from(&last);
+        if !avoid.wrong {
+            avoid.why.clone_from(&last);
+        }
         if let Some(beyond) = avoid.count.checked_sub(HOST_FAULTS_MAX) {
-            avoid.until = self.now + Span(AVOIDED_FOR.0 << beyond.min(AVOIDED_DOUBLINGS_MAX));
-            let until = avoid.until;
+            let until = self.now + Span(AVOIDED_FOR.0 << beyond.min(AVOIDED_DOUBLINGS_MAX));
+            let until = until.max(avoid.until);
+            avoid.until = until;
             self.look_at(host, until);
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
             job.was_lone(task, host);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
-            let ballot = job.decide(task, Err(why), None);
-            self.count_votes(ballot, None, job_id, task, effects);
+            self.give_up(job_id, task, why, effects);
             // It may have waited for one host more.
             self.queue_or_leave(job_id);
         } else {
@@ -524,8 +539,16 @@ impl Complex {
                 if !job.is_open(task) {
                     continue;
                 }
+                let first = job.ballots.get(&task).and_then(Ballot::whole);
+                let was_first = first.is_some_and(|whole| whole.host == id);
                 job.change_ballot(task, rule, |ballot| ballot.forget(id));
                 self.queue_or_leave(job_id);
+                if was_first {
+                    self.part_from(job_id, task, effects);
+                }
+                if let Some(job) = self.jobs.get_mut(&job_id) {
+                    job.forget_runs_of(task, id, effects);
+                }
                 self.judge_again(job_id, task, effects);
             }
             self.dirty_jobs.insert(job_id);

@@ -171,8 +171,9 @@ impl Complex {
         Ok(complex)
     }
 
-    /// Tasks that two hosts decided who stand by each other, by lease. Rows do not say which answer
-    /// was accepted: where it does not follow, nobody's word can be taken back.
+    /// Tasks that two hosts decided who stand by each other, by lease; where stretches are checked,
+    /// those of whole runs, however many found them right: who did has left its lease. Rows do not
+    /// say which answer was accepted: where it does not follow, nobody's word can be taken back.
     fn pairs(&self, votes: &[VoteBatch]) -> BTreeMap<LeaseId, TaskSet> {
         let mut by_task: BTreeMap<(JobId, u32), Vec<(LeaseId, Digest)>> = BTreeMap::new();
         for batch in votes {
@@ -190,14 +191,17 @@ impl Complex {
             }
         }
         let mut pairs: BTreeMap<LeaseId, TaskSet> = BTreeMap::new();
-        for ((_, task), votes) in by_task {
+        for ((job, task), votes) in by_task {
+            let rule = self.jobs.get(&job).and_then(Job::rule);
+            let by_stretches = matches!(rule, Some(Rule::Checkpoint { .. }));
             let like = |digest: Digest| votes.iter().filter(move |(_, other)| *other == digest);
             let Some((_, most)) = votes.iter().max_by_key(|(_, digest)| like(*digest).count())
             else {
                 continue;
             };
-            let as_many = votes.iter().filter(|(_, digest)| like(*digest).count() == 2).count();
-            if like(*most).count() == 2 && as_many == 2 {
+            let most_votes = like(*most).count();
+            let as_many = votes.iter().filter(|(_, it)| like(*it).count() == most_votes).count();
+            if (most_votes == 2 || by_stretches) && as_many == most_votes {
                 for (lease, _) in like(*most) {
                     let word = pairs.entry(*lease).or_default();
                     word.insert(TaskRange::new(task, task + 1));
@@ -218,9 +222,9 @@ impl Complex {
             cast.tasks.insert(TaskRange::new(result.task, result.task.saturating_add(1)));
             let Some(rule) = rule.filter(|_| job.is_open(result.task)) else { continue };
             cast.undecided += 1;
-            cast.reserved += record.price.charge(result.fuel).0;
             let (host, lease) = (record.host, record.id);
             let vote = job.vote_of(host, lease, result, doubt);
+            cast.reserved += record.price.charge(vote.work).0;
             job.cast(secret, rule, vote);
         }
         cast

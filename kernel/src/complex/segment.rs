@@ -12,22 +12,21 @@
 //! any vote.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::checkpoint::{Checkpoint, Resume, Saved};
+use isos_base::checkpoint::{Checkpoint, Resume, Saved, chain_of};
 use isos_base::job::Verify;
 use isos_base::record::{Change, KeptCheckpoint, Referee, SavedRecord};
 use isos_base::task::TaskResult;
-use isos_base::{Bytes, Fuel, HostId, JobId, LeaseId, TaskRange, limits};
+use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, TaskRange, limits};
 
 use super::job::Job;
+use super::roots::Roots;
+use super::same::{are_same, fuel_by, parting, rises};
 use super::stretch::next_stretch;
 use super::{Complex, Effect};
-use crate::verify::segments::first_difference;
 use crate::verify::{Ballot, Rule, Vote};
 
-/// Roots of one job's tasks that are held: 32 MiB. What is beyond is not taken down.
-const JOB_ROOTS_MAX: usize = 1 << 20;
 /// Runs of one task that are held: one that told nothing goes first, then the one that came least
 /// far. More than there can be stretches to check, whose rows are small.
 const RUNS_MAX: usize = 2 * limits::STRETCHES_CHECKED_MAX as usize;
@@ -51,9 +50,11 @@ const fn kept_max(verify: Verify) -> (usize, Bytes) {
 pub(super) struct Chains {
     runs: BTreeMap<u32, Vec<SavedRecord>>,
     /// Roots in all of them.
-    roots: usize,
+    roots: Roots,
     /// Where tasks were granted to go on, and with how much fuel used.
     resumed: BTreeMap<(u32, LeaseId), Fuel>,
+    /// Parts that are run of what nobody asks about any more.
+    left_alone: BTreeSet<(u32, LeaseId)>,
     /// Tasks with runs that were decided in this step.
     decided: Vec<u32>,
     /// Whether there ever was one: then rows are to be dropped when the job ends.
@@ -66,6 +67,12 @@ impl Chains {
         self.runs.get(&task)?.iter().find(|run| run.lease == lease)
     }
 
+    /// The same if it is one of a part, and of which.
+    fn part(&self, lease: LeaseId, task: u32) -> Option<(&SavedRecord, Referee)> {
+        let run = self.run(lease, task)?;
+        Some((run, run.referee?))
+    }
+
     /// All runs of a task.
     pub(super) fn runs(&self, task: u32) -> &[SavedRecord] {
         self.runs.get(&task).map_or(&[], Vec::as_slice)
@@ -75,9 +82,9 @@ impl Chains {
     fn put(&mut self, run: SavedRecord) -> Option<SavedRecord> {
         self.used = true;
         let runs = self.runs.entry(run.task).or_default();
-        self.roots += run.roots.len();
+        self.roots.add(&run);
         if let Some(known) = runs.iter_mut().find(|known| known.lease == run.lease) {
-            self.roots -= known.roots.len();
+            self.roots.drop(known);
             *known = run;
             return None;
         }
@@ -91,8 +98,31 @@ impl Chains {
         };
         let least = (0..runs.len() - 1).min_by_key(|&place| use_of(&runs[place]))?;
         let gone = runs.remove(least);
-        self.roots -= gone.roots.len();
+        self.roots.drop(&gone);
         Some(gone)
+    }
+
+    /// Takes the run of a task under a lease out.
+    fn take(&mut self, lease: LeaseId, task: u32) -> Option<SavedRecord> {
+        let runs = self.runs.get_mut(&task)?;
+        let gone = runs.remove(runs.iter().position(|run| run.lease == lease)?);
+        if runs.is_empty() {
+            self.runs.remove(&task);
+        }
+        self.roots.drop(&gone);
+        Some(gone)
+    }
+
+    /// What these hosts are about to find of a task is of a run that is in question no more.
+    pub(super) fn leave_alone(&mut self, task: u32, hosts: &[HostId]) {
+        let runs = self.runs.get(&task).into_iter().flatten();
+        let parts = runs.filter(|run| run.referee.is_some() && hosts.contains(&run.host));
+        self.left_alone.extend(parts.map(|run| (task, run.lease)));
+    }
+
+    /// Whether a part is of such a run.
+    pub(super) fn is_of_another(&self, lease: LeaseId, task: u32) -> bool {
+        self.left_alone.contains(&(task, lease))
     }
 
     /// A task was decided: what it has saved is forgotten at the end of the step.
@@ -115,14 +145,28 @@ impl Chains {
         Some(Checkpoint { guid, size: kept.size, fuel: kept.fuel })
     }
 
+    /// The roots up to a checkpoint, as whoever saved it has told them.
+    fn chain(&self, task: u32, guid: Guid) -> Option<Guid> {
+        self.runs(task).iter().find_map(|run| {
+            let kept = run.kept.iter().filter_map(|kept| run.roots.get(..kept.segments as usize));
+            let mut upto = kept.filter(|roots| roots.last() == Some(&guid));
+            upto.next().map(chain_of)
+        })
+    }
+
+    /// Whether one of these hosts was to run this very part.
+    fn had_part(&self, task: u32, hosts: &[HostId], part: Referee) -> bool {
+        let runs = self.runs(task).iter();
+        runs.filter(|run| run.referee == Some(part)).any(|run| hosts.contains(&run.host))
+    }
+
     /// Tasks that have saved something.
     pub(super) fn tasks(&self) -> impl Iterator<Item = u32> {
         self.runs.keys().copied()
     }
 
     pub(super) fn check_invariants(&self) {
-        let roots: usize = self.runs.values().flatten().map(|run| run.roots.len()).sum();
-        assert_eq!(roots, self.roots, "roots held");
+        self.roots.check(self.runs.values().flatten());
         assert!(self.runs.values().all(|runs| !runs.is_empty() && runs.len() <= RUNS_MAX));
         assert!(self.runs.values().flatten().all(|run| run.kept.len() <= KEPT_FOR_CHECKS_MAX));
     }
@@ -131,7 +175,8 @@ impl Chains {
 /// A part of a task that shows which of two votes is wrong.
 #[derive(Debug, PartialEq, Eq)]
 struct Dispute {
-    /// The first segment in which they differ; behind the last if they differ only in what is left.
+    /// The first segment in which they differ; [`Referee::TO_END`] if they differ only in what is
+    /// left, or that is all that can be known.
     segment: u32,
     from: Option<Checkpoint>,
     /// Nothing when the end itself is in dispute.
@@ -148,23 +193,27 @@ fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
     if chains.runs(task).iter().any(|run| finds_neither(chains, ballot, run)) {
         return None;
     }
-    let differs = first_difference(&one.roots, &other.roots);
-    let segment = u32::try_from(differs.unwrap_or(one.roots.len())).ok()?;
+    // Where one list is the beginning of the other, its run may have ended there, or there was no
+    // room for more of it: then what both have said settles nothing, and the end is looked at.
+    let Some(segment) = parting(one, other) else {
+        let common = one.roots.len().min(other.roots.len());
+        let from = Chains::newest([one, other], u32::try_from(common).ok()?);
+        return Some(Dispute { segment: Referee::TO_END, from, until: None });
+    };
     let from = Chains::newest([one, other], segment);
-    Some(Dispute { segment, from, until: differs.map(|_| segment + 1) })
+    Some(Dispute { segment, from, until: Some(segment + 1) })
 }
 
-/// The vote that a referee's root stands for.
+/// The vote that a referee's root stands for, with the fuel at its end.
 pub(super) fn found_right<'a>(
     chains: &Chains,
     ballot: &'a Ballot,
     run: &SavedRecord,
     segment: u32,
 ) -> Option<&'a Vote> {
-    let root = run.roots.get(segment as usize)?;
     ballot.votes.iter().find(|vote| {
         let voted = chains.run(vote.lease, run.task);
-        voted.is_some_and(|voted| voted.roots.get(segment as usize) == Some(root))
+        voted.is_some_and(|voted| are_same(run, voted, segment) == Some(true))
     })
 }
 
@@ -195,12 +244,14 @@ impl Complex {
         let known = job.chains.run(id, task);
         let before = known.map_or(&[][..], |run| &run.roots[..]);
         let more = roots.len() - before.len().min(roots.len());
-        // There is always room for what parts find.
-        let most = match known.is_some_and(|run| run.referee.is_some()) {
-            true => JOB_ROOTS_MAX,
-            false => JOB_ROOTS_MAX / 4 * 3,
-        };
-        if !roots.starts_with(before) || job.chains.roots + more > most {
+        let part = known.is_some_and(|run| run.referee.is_some());
+        if !roots.starts_with(before) || !job.chains.roots.have_room(host, more, part) {
+            return;
+        }
+        let limit = job.record.spec.fuel;
+        if known.is_some_and(|known| !rises(known, roots.len(), fuel, limit)) {
+            let why = format!("host {} tells fuel that does not rise", host.short());
+            effects.push(Effect::Say(why));
             return;
         }
         let segments = roots.len() as u32;
@@ -248,13 +299,17 @@ impl Complex {
         let mut referees = Vec::new();
         let secret = self.config.check_secret;
         let Some(job) = self.jobs.get_mut(&job_id) else { return resumes };
-        let Job { chains, ballots, record, .. } = job;
+        let Job { chains, ballots, record, faults, .. } = job;
         let verify = record.spec.verify;
         let trusts = matches!(verify, Verify::Trusted);
+        let checks = matches!(verify, Verify::Checkpoint { .. });
         for range in ranges {
             let saved = chains.runs.range(range.start..range.end);
             for task in saved.map(|(&task, _)| task).collect::<Vec<_>>() {
                 let ballot = ballots.get(&task);
+                let failed = faults.get(&task).map_or(&[][..], Vec::as_slice);
+                // What another has saved may be why a host failed.
+                let is_good = |part| !chains.had_part(task, failed, part);
                 let mut part = |referee: Referee| {
                     let (fuel, roots, kept) = (referee.fuel, Vec::new(), Vec::new());
                     let (job, referee) = (job_id, Some(referee));
@@ -274,12 +329,18 @@ impl Complex {
                     ballot.and_then(|it| dispute(chains, it, task))
                 {
                     let fuel = from.map_or(Fuel(0), |from| from.fuel);
-                    part(Referee { segment, fuel });
-                    (from, until)
+                    let referee = Referee { segment, fuel };
+                    let no_end = from.map(|_| u32::MAX).filter(|_| checks);
+                    // Who is to run all of it gives a result of its own.
+                    if from.is_some() || until.is_some() {
+                        part(referee);
+                    }
+                    (from.filter(|_| is_good(referee)), until.or(no_end))
                 } else if let Some(stretch) = ballot.and_then(stretch) {
                     part(stretch.referee());
                     // Who is told no end may begin with a checkpoint of its own.
-                    (stretch.from, Some(stretch.until.unwrap_or(u32::MAX)))
+                    let from = stretch.from.filter(|_| is_good(stretch.referee()));
+                    (from, Some(stretch.until.unwrap_or(u32::MAX)))
                 } else {
                     let mine = |run: &&SavedRecord| trusts || run.host == host;
                     let own = chains.runs(task).iter().filter(mine);
@@ -291,7 +352,8 @@ impl Complex {
                     chains.resumed.insert((task, lease), from.fuel);
                 }
                 if from.is_some() || until.is_some() {
-                    resumes.push(Resume { lease, task, from, until });
+                    let chain = from.and_then(|from| chains.chain(task, from.guid));
+                    resumes.push(Resume { lease, task, from, until, chain });
                 }
             }
         }
@@ -313,14 +375,18 @@ impl Complex {
     ) -> Result<TaskResult, String> {
         let task = result.task;
         let Some(job) = self.jobs.get(&job) else { return Ok(result) };
-        let run = job.chains.run(lease, task);
-        let Some((run, referee)) = run.and_then(|run| Some((run, run.referee?))) else {
+        let Some(run) = job.chains.run(lease, task) else { return Ok(result) };
+        let Some(referee) = run.referee else {
+            if !run.roots.is_empty() && result.fuel < run.fuel {
+                return Err(format!("it claims {} fuel and has saved {}", result.fuel, run.fuel));
+            }
             return Ok(result);
         };
         if let Some(Rule::Checkpoint { .. }) = job.rule() {
             return Self::stretch_answer(job, run, referee, result);
         }
         match run.roots.len().cmp(&(referee.segment as usize)) {
+            _ if referee.segment == Referee::TO_END => Ok(result),
             Ordering::Less => Err("a referee has told no roots".into()),
             // It came to the end: an answer of its own.
             Ordering::Equal => Ok(result),
@@ -335,19 +401,35 @@ impl Complex {
         }
     }
 
-    /// The work behind a right vote: of a referee its part.
+    /// The work behind a right vote: of a part what was done of it, no more than any that ran it as
+    /// well has told; if none did, than who is in question told before.
     pub(super) fn fuel_of(&self, job: JobId, task: u32, vote: &Vote) -> Fuel {
-        let run = self.jobs.get(&job).and_then(|job| job.chains.run(vote.lease, task));
-        let Some((run, referee)) = run.and_then(|run| Some((run, run.referee?))) else {
-            return vote.result.fuel;
+        let Some(job) = self.jobs.get(&job) else { return vote.work };
+        let Some((run, referee)) = job.chains.part(vote.lease, task) else { return vote.work };
+        let (segment, limit) = (referee.segment, job.record.spec.fuel);
+        let others = || job.chains.runs(task).iter().filter(|other| other.lease != run.lease);
+        let end = if run.roots.len() > segment as usize {
+            let same = others().filter(|other| are_same(run, other, segment) == Some(true));
+            let wholes = others().filter(|other| other.referee.is_none());
+            let of_same = same.filter_map(|other| fuel_by(other, segment, limit)).min();
+            of_same.or_else(|| wholes.filter_map(|it| fuel_by(it, segment, limit)).max())
+        } else {
+            job.ballots.get(&task).and_then(Ballot::whole).map(|whole| whole.result.fuel)
         };
-        let part = run.roots.len() > referee.segment as usize;
-        let end = if part { run.fuel } else { vote.result.fuel };
-        Fuel(end.0.saturating_sub(referee.fuel.0).min(vote.result.fuel.0))
+        let most = end.map_or(vote.work, |end| Fuel(end.0.saturating_sub(referee.fuel.0)));
+        vote.work.min(most)
     }
 }
 
 impl Job {
+    /// The most that a result is paid for: of a part what its host says that it did.
+    pub(super) fn work_of(&self, lease: LeaseId, result: &TaskResult) -> Fuel {
+        let Some((run, referee)) = self.chains.part(lease, result.task) else { return result.fuel };
+        let told = run.roots.len() > referee.segment as usize;
+        let end = if told { run.fuel } else { result.fuel };
+        Fuel(end.0.saturating_sub(referee.fuel.0)).min(result.fuel)
+    }
+
     /// Takes over what the database knows of a run.
     pub(super) fn restore_saved(&mut self, run: SavedRecord) {
         self.chains.used = true;
@@ -360,14 +442,58 @@ impl Job {
     /// Forgets all runs of a task, one of which was made up.
     pub(super) fn forget_runs(&mut self, task: u32, effects: &mut Vec<Effect>) {
         for run in self.chains.runs.remove(&task).unwrap_or_default() {
-            self.chains.roots -= run.roots.len();
+            self.chains.roots.drop(&run);
             effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
         }
+        self.chains.left_alone.retain(|&(other, _)| other != task);
         let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
         let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
         for key in gone {
             self.chains.resumed.remove(&key);
         }
+    }
+
+    /// Forgets all runs of a task but those of parts that somebody is at: else what they answer would
+    /// read as a whole result.
+    pub(super) fn forget_idle_runs(&mut self, task: u32, effects: &mut Vec<Effect>) {
+        let asked = self.ballots.get(&task).map_or(&[][..], |ballot| &ballot.asked);
+        let idle = |run: &&SavedRecord| run.referee.is_none() || !asked.contains(&run.host);
+        let idle = self.chains.runs(task).iter().filter(idle).map(|run| run.lease);
+        self.forget_runs_under(task, idle.collect(), effects);
+    }
+
+    /// Forgets what a host that was caught has told of a task.
+    pub(super) fn forget_runs_of(&mut self, task: u32, host: HostId, effects: &mut Vec<Effect>) {
+        let own = self.chains.runs(task).iter().filter(|run| run.host == host);
+        self.forget_runs_under(task, own.map(|run| run.lease).collect(), effects);
+    }
+
+    fn forget_runs_under(&mut self, task: u32, leases: Vec<LeaseId>, effects: &mut Vec<Effect>) {
+        for lease in leases {
+            if let Some(gone) = self.chains.take(lease, task) {
+                effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
+            }
+        }
+    }
+
+    /// Forgets the runs of a task under these leases, whose votes are out of the ballot; but not
+    /// those that were right and that a vote which is left has the same as. Any other would read as
+    /// if there were a third answer, and nobody would look for the segment that settles the next
+    /// dispute.
+    pub(super) fn forget_dismissed(
+        &mut self,
+        task: u32,
+        dismissed: &[(LeaseId, bool)],
+        effects: &mut Vec<Effect>,
+    ) {
+        let empty = Ballot::default();
+        let ballot = self.ballots.get(&task).unwrap_or(&empty);
+        let keeps = |&&(lease, right): &&(LeaseId, bool)| {
+            let run = self.chains.run(lease, task);
+            run.is_some_and(|run| right && !finds_neither(&self.chains, ballot, run))
+        };
+        let gone = dismissed.iter().filter(|it| !keeps(it)).map(|&(lease, _)| lease);
+        self.forget_runs_under(task, gone.collect(), effects);
     }
 
     /// Forgets what decided tasks have saved.

@@ -1,5 +1,6 @@
 //! The end of leases and jobs: what was verified is paid, the rest of the hold goes back.
 
+use isos_base::job::JobSpec;
 use isos_base::record::{BillRecord, Change, JobState, LeaseRecord, LeaseState, Reason, system};
 use isos_base::wire::ToHost;
 use isos_base::{BillId, Fuel, JobId, LeaseId, MicroCredits, Span, Time};
@@ -162,8 +163,21 @@ impl Complex {
                 && self.leases_of(job).all(|lease| lease.out.is_empty())
             {
                 // Nothing is out and nothing more can be paid: waiting would be for ever.
-                let why = "its hold is spent: submit again with a higher --max-price";
-                self.end_job(id, JobState::Failed, Some(why.into()), effects);
+                if self.settle_unsure(id, effects) {
+                    return; // It is looked at again.
+                }
+                let Some(job) = self.jobs.get(&id) else { return };
+                let uncapped = JobSpec { price_max: None, ..job.record.spec.clone() };
+                let all = self.hold_for(&uncapped, job.record.price);
+                let capped = job.record.spec.price_max.is_some_and(|max| max < all);
+                let why = match capped {
+                    true => "its hold is spent: submit again with a higher --max-price".to_owned(),
+                    false => format!(
+                        "its hold is spent, since hosts disagreed too often: `isos job retry {id}` \
+                         runs again what is left"
+                    ),
+                };
+                self.end_job(id, JobState::Failed, Some(why), effects);
             }
             return;
         }

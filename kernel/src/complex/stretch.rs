@@ -17,6 +17,7 @@ use isos_base::{Fuel, Guid, HostId, JobId, LeaseId, Span, TaskRange, TaskSet};
 
 use super::job::Job;
 use super::place::HOST_FAULTS_MAX;
+use super::same::are_same;
 use super::segment::{Chains, found_right};
 use super::{Complex, Effect};
 use crate::verify::segments::choose;
@@ -42,6 +43,11 @@ impl Stretch {
     pub(super) fn referee(&self) -> Referee {
         let segment = self.until.map_or(Referee::TO_END, |until| until.saturating_sub(1));
         Referee { segment, fuel: self.from.map_or(Fuel(0), |from| from.fuel) }
+    }
+
+    /// Fuel that was used where it ends, as the host of the whole run has told.
+    fn end(&self) -> Fuel {
+        Fuel(self.from.map_or(0, |from| from.fuel.0).saturating_add(self.work.0))
     }
 
     /// All of a task that handed nothing over: who runs it again gives a result of its own.
@@ -81,7 +87,8 @@ fn drawn(secret: Guid, verify: Verify, chains: &Chains, task: u32, whole: &Vote)
     choose(seed, &work, count.into()).into_iter().map(|nth| all[nth as usize]).collect()
 }
 
-/// Whether somebody has run a stretch and found at its end what the whole run has.
+/// Whether somebody has run a stretch and found at its end what the whole run has: the root, and the
+/// fuel, by which it was drawn.
 fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -> bool {
     let wanted = match stretch.until {
         Some(until) => {
@@ -92,7 +99,8 @@ fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -
     };
     let same_part = |run: &&SavedRecord| run.referee == Some(stretch.referee());
     let mut parts = chains.runs(task).iter().filter(same_part);
-    wanted.is_some() && parts.any(|run| run.roots.last().copied() == wanted)
+    let same_fuel = |run: &SavedRecord| stretch.until.is_none() || run.fuel == stretch.end();
+    wanted.is_some() && parts.any(|run| run.roots.last().copied() == wanted && same_fuel(run))
 }
 
 /// The drawn stretches of a whole run that nobody has found right so far.
@@ -121,12 +129,15 @@ pub(super) fn next_stretch(
     (!next.is_whole()).then_some(next)
 }
 
-/// What a host has found that ran a part of a task: the vote that has the same, or its own root.
+/// What a host has found that ran a part of a task: the vote that has the same, or its own root,
+/// also where only the fuel at its end differs.
 fn found(chains: &Chains, ballot: Option<&Ballot>, run: &SavedRecord, own: Digest) -> Digest {
     let Some(referee) = run.referee else { return own };
-    let Some(&root) = run.roots.get(referee.segment as usize) else { return own };
+    let Some(root) = run.roots.get(referee.segment as usize) else { return own };
     let same = ballot.and_then(|ballot| found_right(chains, ballot, run, referee.segment));
-    same.map_or(Digest(root), |vote| vote.digest)
+    let mut found = root.0.to_vec();
+    found.extend(run.fuel.0.to_le_bytes());
+    same.map_or_else(|| Digest(Guid::of(&found)), |vote| vote.digest)
 }
 
 /// What a sandbox gives that has stopped before the end.
@@ -150,7 +161,8 @@ impl Job {
         if let (Some(run), Some(Rule::Checkpoint { .. })) = (run, self.rule()) {
             digest = found(&self.chains, self.ballots.get(&result.task), run, digest);
         }
-        Vote { host, lease, digest, result, doubt, part: run.is_some() }
+        let work = self.work_of(lease, &result);
+        Vote { host, lease, digest, result, work, doubt, part: run.is_some() }
     }
 
     /// Puts a vote into its ballot.
@@ -233,6 +245,7 @@ impl Complex {
         let ballot = job.ballots.get(&task);
         let whole = ballot.and_then(Ballot::whole);
         if let (Some(whole), Some(ballot)) = (whole, ballot)
+            && !job.chains.is_of_another(vote.lease, task)
             && (whole.digest != vote.digest || !ballot.is_of_one_mind())
         {
             return Some(vote);
@@ -292,13 +305,23 @@ impl Complex {
         // All parts are of the first whole run.
         let clears = ballot.whole().is_some_and(|whole| whole.digest == digest);
         let decides = wholes >= 2 || (wholes == 1 && ballot.is_of_one_mind());
+        let first = ballot.whole().map(|whole| whole.lease);
+        let found = ballot.votes.iter().find(|vote| vote.digest == digest).cloned();
         let mut dismissed = Vec::new();
         for vote in votes {
             // Of several whole runs a ballot says what is right, as of any others.
             if !vote.part && (decides || vote.digest == digest) {
                 continue;
             }
+            // Parts say nothing about another whole run than the first.
+            let is_first = first.is_some_and(|lease| lease == vote.lease);
+            if winner.is_none() && !vote.part && !is_first {
+                continue;
+            }
             let right = match &winner {
+                None if vote.part && vote.digest != digest => {
+                    found.as_ref().and_then(|found| self.has_same_root(job_id, found, &vote))
+                }
                 // Who went on with what another had made up may be right about that.
                 Some(winner) if vote.part && vote.digest != digest && !clears => {
                     self.has_same_root(job_id, winner, &vote).filter(|right| *right)
@@ -320,12 +343,29 @@ impl Complex {
         true
     }
 
+    /// The host of a whole run was barred over another task: who ran parts of it has done so, and
+    /// what they found says nothing about any other run. Nor will what those find who are at it.
+    pub(super) fn part_from(&mut self, job_id: JobId, task: u32, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let (Some(Rule::Checkpoint { .. }), Some(ballot)) = (job.rule(), job.ballots.get(&task))
+        else {
+            return;
+        };
+        let has_voted = |host| ballot.votes.iter().any(|vote| vote.host == host);
+        let at_it = ballot.asked.iter().copied().filter(|&host| !has_voted(host));
+        job.chains.leave_alone(task, &at_it.collect::<Vec<_>>());
+        let parts = ballot.votes.iter().filter(|vote| vote.part);
+        let parts: Vec<_> = parts.map(|vote| (vote.clone(), Some(true))).collect();
+        if !parts.is_empty() {
+            self.dismiss(job_id, task, parts, false, effects);
+        }
+    }
+
     /// Whether who ran a part found in it what a whole run has there, if that can be told.
     fn has_same_root(&self, job: JobId, whole: &Vote, part: &Vote) -> Option<bool> {
         let (chains, task) = (&self.jobs.get(&job)?.chains, part.result.task);
         let (run, whole) = (chains.run(part.lease, task)?, chains.run(whole.lease, task)?);
-        let segment = run.referee?.segment as usize;
-        Some(run.roots.get(segment)? == whole.roots.get(segment)?)
+        are_same(run, whole, run.referee?.segment)
     }
 
     /// Takes votes out of a ballot: those that were right are paid for their part, the others'
@@ -356,11 +396,14 @@ impl Complex {
         job.change_ballot(task, rule, |ballot| {
             votes.iter().for_each(|(vote, _)| ballot.forget(vote.host));
         });
+        let dismissed: Vec<_> =
+            votes.iter().map(|(vote, right)| (vote.lease, *right == Some(true))).collect();
+        job.forget_dismissed(task, &dismissed, effects);
         if let Some((_, left)) = job.stretches_left(secret, task) {
             job.change_ballot(task, rule, |ballot| ballot.unchecked = left as u32);
         } else {
             // What may be made up is not gone on with either.
-            job.forget_runs(task, effects);
+            job.forget_idle_runs(task, effects);
         }
         // Before anybody is barred: it is looked then whether the hold pays for what is open again.
         for (vote, _) in votes.iter().filter(|(vote, _)| !wrong.contains(&vote.host)) {
@@ -373,7 +416,7 @@ impl Complex {
                     // Else it would say so again.
                     let avoided = job.avoid.entry(host).or_default();
                     (avoided.count, avoided.why) = (HOST_FAULTS_MAX, why);
-                    avoided.until = self.now + AVOIDED_FOR;
+                    (avoided.until, avoided.wrong) = (self.now + AVOIDED_FOR, true);
                 }
                 _ => self.bar(host, why, effects),
             }

@@ -7,8 +7,8 @@
 
 use isos_base::Guid;
 
-/// The first segment in which two runs differ, from 0, if they do. A run that has ended where the
-/// other one goes on differs from it there.
+/// The first segment in which two runs differ, from 0. Nothing if one list is the beginning of the
+/// other: that alone does not tell an end from a list that was cut.
 #[must_use]
 pub fn first_difference(one: &[Guid], other: &[Guid]) -> Option<usize> {
     let common = one.len().min(other.len());
@@ -21,7 +21,7 @@ pub fn first_difference(one: &[Guid], other: &[Guid]) -> Option<usize> {
             end = middle;
         }
     }
-    (equal < one.len().max(other.len())).then_some(equal)
+    (equal < common).then_some(equal)
 }
 
 /// Chooses `count` stretches of these lengths, in work, by a seed that was not known when the roots
@@ -99,8 +99,8 @@ mod tests {
         ) {
             let one: Vec<u8> = common.iter().chain(&one).copied().collect();
             let other: Vec<u8> = common.iter().chain(&other).copied().collect();
-            let all = one.len().max(other.len());
-            let linear = (0..all).find(|&i| one.get(i) != other.get(i));
+            let both = one.len().min(other.len());
+            let linear = (0..both).find(|&i| one.get(i) != other.get(i));
             prop_assert_eq!(first_difference(&chain(&one), &chain(&other)), linear);
         }
 

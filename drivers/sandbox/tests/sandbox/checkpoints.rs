@@ -1,6 +1,6 @@
 //! Tasks that save their state: the same result wherever and however often they go on.
 
-use isos_base::checkpoint::{SEGMENT_FUEL_MIN, object_bytes_max};
+use isos_base::checkpoint::{SEGMENT_FUEL_MIN, chain_of, object_bytes_max};
 use isos_base::task::{Execution, Exit};
 use isos_base::{Bytes, Fuel, Guid, Span};
 use isos_sandbox::{Event, Order, Part, Saved};
@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a component goes on from its checkpoints as well", component),
     ("a checkpoint that is not of the task is not used", foreign),
     ("a part of a task ends at its segment", part),
+    ("a checkpoint that says other than its host has told is not used", forged),
     ("what is too large is not saved, and a save that is not due is none", refused),
     ("fuel runs out at the same place, however the task was cut", out_of_fuel),
     ("a Rust program saves its state", rust),
@@ -94,7 +95,7 @@ pub(crate) fn whole() -> Order {
 /// Puts a checkpoint where a chamber finds it.
 pub(crate) fn from(job: &Job<'_>, object: &[u8]) -> Part {
     let mount = job.own(0, "x", object).file.expect("a file");
-    Part { from: Some((mount.guid, mount.size)), until: None }
+    Part { from: Some((mount.guid, mount.size)), ..Part::default() }
 }
 
 pub(crate) fn objects(saved: &[Saved]) -> Vec<&[u8]> {
@@ -211,13 +212,13 @@ fn foreign() {
         let part = from(&job, bytes);
         same(&run(&job, Order { part, ..whole() }).0, &reference);
     }
-    let missing = Part { from: Some((Guid::of(b"missing"), Bytes(7))), until: None };
+    let missing = Part { from: Some((Guid::of(b"missing"), Bytes(7))), ..Part::default() };
     same(&run(&job, Order { part: missing, ..whole() }).0, &reference);
     let mut wrong = from(&job, &object);
     wrong.from = wrong.from.map(|(_, size)| (Guid::of(b"another content"), size));
     same(&run(&job, Order { part: wrong, ..whole() }).0, &reference);
-    let huge =
-        Part { from: Some((Guid::of(&object), Bytes(object_bytes_max().0 + 1))), until: None };
+    let size = Bytes(object_bytes_max().0 + 1);
+    let huge = Part { from: Some((Guid::of(&object), size)), ..Part::default() };
     same(&run(&job, Order { part: huge, ..whole() }).0, &reference);
 }
 
@@ -236,6 +237,41 @@ fn part() {
     let last = told.last().expect("roots are told before the end");
     assert_eq!(last.roots, all[..until as usize]);
     assert_eq!(last.fuel, ended.fuel);
+}
+
+/// Whoever handed it over told other roots, or more of them: who runs a part finds the right ones,
+/// from the start on, and is not the one who is wrong.
+fn forged() {
+    let mut job = job(&counting(40_000_000));
+    job.save_every = Span::ZERO;
+    let (whole_run, told) = run(&job, whole());
+    let all = told.last().expect("roots").roots.clone();
+    let first = objects(&told)[0].to_vec();
+    let known = all.iter().position(|root| *root == Guid::of(&first)).expect("its root") + 1;
+    let good = Part { chain: Some(chain_of(&all[..known])), ..from(&job, &first) };
+    let until = Some(known as u32);
+    let told_other = Some(chain_of(&[&[Guid::of(b"other")], &all[1..known]].concat()));
+    let told_more = Some(chain_of(&all[..=known]));
+    let parts = [
+        Part { until: Some(known as u32 + 1), ..good },
+        Part { until, chain: told_other, ..good },
+        Part { until, chain: told_more, ..good },
+        // It says that there is nothing left to be run.
+        Part { until, ..good },
+        Part { until, chain: None, ..good },
+    ];
+    for part in parts {
+        let (ended, told) = run(&job, Order { part, ..whole() });
+        let last = told.last().expect("roots are told before the end");
+        assert_eq!(last.roots, all[..part.until.expect("a part") as usize]);
+        assert_eq!((last.fuel, exit(&ended)), (ended.fuel, Exit::Code(0)));
+    }
+    // Who goes on from the last checkpoint has saved what is in it.
+    let last = objects(&told).last().expect("one at least").to_vec();
+    let (ended, told) = run(&job, Order { part: from(&job, &last), ..whole() });
+    same(&ended, &whole_run);
+    let told = told.last().expect("roots are told");
+    assert!(told.fuel.0 >= told.roots.len() as u64 * SEGMENT_FUEL_MIN.0, "{}", told.fuel);
 }
 
 fn refused() {

@@ -4,12 +4,32 @@ use std::collections::BTreeSet;
 
 use isos_base::api::ReasonView;
 use isos_base::job::Verify;
-use isos_base::{HostId, MicroCredits};
+use isos_base::{HostId, MicroCredits, TaskSet};
 
 use crate::complex::crowd::{Looks, Place};
 use crate::complex::job::Job;
+use crate::complex::trust::TIED_FOR_MAX;
 use crate::complex::{Complex, Host};
 use crate::verify::Rule;
+
+/// Tasks on which hosts differ with nobody left to say which of them is right.
+pub(in crate::complex) fn tied(job: &Job) -> Option<ReasonView> {
+    let until = job.tied.values().min().map(|&since| since + TIED_FOR_MAX)?;
+    let tasks = job.tied.len();
+    Some(ReasonView {
+        about: "disputes".into(),
+        why: format!(
+            "hosts gave different results for {tasks} task{}, and nobody else is there who could say \
+             which is right; what is still open so is given up from {until} on",
+            if tasks == 1 { "" } else { "s" }
+        ),
+        remedy: Some(format!(
+            "have hosts of other owners and networks join before that; `isos job retry {}` runs \
+             again what was given up",
+            job.record.id
+        )),
+    })
+}
 
 impl Complex {
     /// What checks wait for, if nobody is there who could make them.
@@ -33,7 +53,9 @@ impl Complex {
         };
         let lacking =
             job.begun().filter(|(asked, _)| !fit.iter().any(|place| independent(place, asked)));
-        let tasks: u32 = lacking.map(|(_, tasks)| tasks.count()).sum();
+        // Where hosts differ, nothing is taken as it is.
+        let tied = |tasks: &TaskSet| job.tied.keys().filter(|&&it| tasks.contains(it)).count();
+        let tasks: u32 = lacking.map(|(_, tasks)| tasks.count() - tied(tasks) as u32).sum();
         let s = if hosts == 1 { "" } else { "s" };
         let waited_for = self.checks_awaited_until(job).map_or_else(String::new, |until| {
             format!("; who was there within a day is waited for, until {until} at the latest")

@@ -173,6 +173,7 @@ fn a_host_that_a_job_avoids_is_told_apart_from_those_that_are_like_it() {
         count: 3,
         why: "its disk is full".into(),
         until: world.now + Span::secs(60),
+        wrong: false,
     };
     world.complex.jobs.get_mut(&id).unwrap().avoid.insert(host_id(2), avoided);
     let why = world.complex.explain_job(id).unwrap();

@@ -1,7 +1,7 @@
 //! Stories of tasks that save their state: they move, and a segment settles who lied.
 
 use isos_base::TaskId;
-use isos_base::checkpoint::{Checkpoint, Saved};
+use isos_base::checkpoint::{Checkpoint, Saved, chain_of};
 
 use super::*;
 
@@ -42,8 +42,13 @@ impl World {
     /// Host `n` says how far its task has come.
     fn tell(&mut self, n: u8, roots: Vec<Guid>, kept: bool) {
         let fuel = Fuel(roots.len() as u64 * SEGMENT + 1);
+        self.tell_fuel(n, roots, fuel, kept);
+    }
+
+    fn tell_fuel(&mut self, n: u8, roots: Vec<Guid>, fuel: Fuel, kept: bool) {
+        let task = self.hosts[&n].grants[0].ranges[0].start;
         let kept = kept.then_some(Bytes(300));
-        let saved = Saved { lease: self.lease(n), task: 0, fuel, roots, kept };
+        let saved = Saved { lease: self.lease(n), task, fuel, roots, kept };
         self.say(n, ToComplex::Saved(Box::new(saved)));
     }
 
@@ -51,13 +56,31 @@ impl World {
     fn answer(&mut self, n: u8, result: Option<TaskResult>) {
         let lease = self.lease(n);
         let host = self.hosts.get_mut(&n).unwrap();
-        host.grants.clear();
+        host.grants[0].ranges[0].start += 1;
+        for grant in &mut host.grants {
+            grant.ranges.retain(|range| !range.is_empty());
+        }
+        host.grants.retain(|grant| !grant.ranges.is_empty());
         host.seq += 1;
         let returned = if result.is_none() { vec![TaskRange::new(0, 1)] } else { Vec::new() };
         let (results, faults) = (result.into_iter().collect(), Vec::new());
-        let news = LeaseReport { lease, results, faults, returned, busy: Span::ZERO };
+        self.report(n, LeaseReport { lease, results, faults, returned, busy: Span::ZERO });
+    }
+
+    /// Host `n` fails on its task.
+    fn fail(&mut self, n: u8) {
+        let lease = self.lease(n);
+        let host = self.hosts.get_mut(&n).unwrap();
+        host.seq += 1;
+        let task = host.grants.remove(0).ranges[0].start;
+        let faults = vec![(task, Fault::TimedOut)];
+        let (results, returned) = (Vec::new(), Vec::new());
+        self.report(n, LeaseReport { lease, results, faults, returned, busy: Span::ZERO });
+    }
+
+    fn report(&mut self, n: u8, news: LeaseReport) {
         let room = Room { cores_idle: 2, ..Room::default() };
-        let report = Report { seq: host.seq, leases: vec![news], room };
+        let report = Report { seq: self.hosts[&n].seq, leases: vec![news], room };
         self.say(n, ToComplex::Report(report));
     }
 
@@ -104,6 +127,7 @@ fn a_task_goes_on_on_another_host_where_the_first_one_left_it() {
     let resume = world.resume(2).expect("it goes on").clone();
     let from = Checkpoint { guid: root("d"), size: Bytes(300), fuel: Fuel(4 * SEGMENT + 1) };
     assert_eq!((resume.lease, resume.from, resume.until), (world.lease(2), Some(from), None));
+    assert_eq!(resume.chain, Some(chain_of(&roots(&["a", "b", "c", "d"]))), "and after what");
     let told = world.complex.explain_task(TaskId { job, task: 0 }).unwrap();
     let why = &told.reasons[0].why;
     assert!(why.contains("resumed from 40 % (400.0M of at most 1.0G fuel)"), "{why}");
@@ -141,12 +165,28 @@ fn roots_are_given_once_and_by_the_host_that_runs_the_task() {
         saved(roots(&["a", "b", "c"]), 1 << 40, 0),
         saved(roots(&["a", "b", "c"]), 3 * SEGMENT, 1),
         saved(vec![root("a"); 2_000], SEGMENT, 0),
+        // What is told rises by a segment's fuel for each, and once told it stays.
+        saved(roots(&["a", "b", "c"]), 3 * SEGMENT, 0),
+        Saved { kept: Some(Bytes(9)), ..saved(roots(&["a", "b"]), 3 * SEGMENT, 0) },
     ] {
         world.say(1, ToComplex::Saved(Box::new(bad)));
     }
     let good = saved(roots(&["a", "b", "c"]), 3 * SEGMENT, 0);
     world.say(2, ToComplex::Saved(Box::new(good)));
     assert_eq!(world.tables.saved, kept);
+}
+
+#[test]
+fn a_result_has_at_least_the_fuel_of_what_its_host_has_saved() {
+    let mut world = World::new();
+    world.join(1);
+    let job = world.submit(job(1));
+    world.tell(1, roots(&["a", "b"]), true);
+    world.answer(1, Some(answer("cheap", 1)));
+    assert_eq!(world.state(job), JobState::Active, "as if it had failed");
+    world.pass(Span::secs(1));
+    world.answer(1, Some(answer("done", 2)));
+    assert_eq!(world.state(job), JobState::Done);
 }
 
 #[test]
@@ -202,6 +242,35 @@ fn a_liar_is_found_by_the_first_segment_that_it_made_up_and_the_referee_is_paid_
     let paid = |name| world.balance(name);
     assert_eq!(paid("owner2"), 0);
     assert!(paid("owner1") > paid("owner3") && paid("owner3") > 0);
+}
+
+#[test]
+fn a_referee_is_paid_no_more_than_those_who_agree_have_told_for_the_same() {
+    let mut world = World::new();
+    let job = world.disagree(&["a", "b", "c", "d"], &["a", "b", "x", "y"]);
+    // Of four segments the third cannot have taken what the fourth has.
+    let said = Fuel(4 * SEGMENT + 1);
+    world.tell_fuel(3, roots(&["a", "b", "c"]), said, false);
+    let lease = world.lease(3);
+    world.answer(3, Some(TaskResult { fuel: said, ..answer("", 0) }));
+    assert_eq!(world.state(job), JobState::Done);
+    world.pass(Span::secs(11));
+    assert_eq!(world.tables.leases[&lease].fuel, Fuel(2 * SEGMENT));
+}
+
+/// A host that told not all of its roots, since there was no room for them, must not lose to one
+/// whose first roots are right.
+#[test]
+fn where_one_list_of_roots_is_the_beginning_of_the_other_the_end_is_looked_at() {
+    let mut world = World::new();
+    let job = world.disagree(&["a", "b"], &["a", "b", "c", "made up"]);
+    let resume = world.resume(3).expect("a part").clone();
+    assert_eq!((resume.from, resume.until), (Some(first()), None), "to the end");
+    world.tell(3, roots(&["a", "b", "c", "d"]), false);
+    world.answer(3, Some(answer("right", 2)));
+    assert_eq!(world.state(job), JobState::Done);
+    let barred: Vec<u8> = (1..=3).filter(|n| world.hosts[n].barred).collect();
+    assert_eq!(barred, [2]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn saved(task: u32, segments: usize, kept: bool) -> Input {
 
 fn resume(lease: u64, task: u32) -> Resume {
     let from = Checkpoint { guid: Guid::of(b"root"), size: Bytes(300), fuel: Fuel(SEGMENT) };
-    Resume { lease: LeaseId(lease), task, from: Some(from), until: None }
+    Resume { lease: LeaseId(lease), task, from: Some(from), until: None, chain: None }
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Chain {
 impl World {
     /// Host `n` does what it was granted, and tells it.
     fn play(&mut self, n: u8, chain: &Chain, ways: Ways) {
-        let lease = self.lease(n);
+        let (lease, task) = (self.lease(n), self.hosts[&n].grants[0].ranges[0].start);
         let resumes = &self.hosts[&n].resumes;
         let resume = resumes.iter().rev().find(|resume| resume.lease == lease).cloned();
         let (roots, result) = chain.run(ways, resume.is_some());
@@ -84,7 +84,8 @@ impl World {
         }
         let stopped =
             |until: u32| TaskResult { fuel: Fuel(u64::from(until) * SEGMENT + 1), ..answer("", 0) };
-        self.answer(n, Some(part.map_or(result, stopped)));
+        let result = part.map_or(result, stopped);
+        self.answer(n, Some(TaskResult { task, ..result }));
     }
 
     /// Whoever has something to do does it, host 1 in these ways and the others honestly, until
@@ -99,6 +100,14 @@ impl World {
             self.play(n, chain, if n == 1 { ways } else { Ways::Honest });
         }
         panic!("it never comes to rest");
+    }
+
+    /// A host has passed so many checks before.
+    fn has_passed(&mut self, n: u8, passed: u64) {
+        self.tables.hosts.get_mut(&host_id(n)).expect("a known host").trust.passed = passed;
+        self.restart();
+        let all: Vec<u8> = self.hosts.keys().copied().collect();
+        all.into_iter().for_each(|n| self.join(n));
     }
 
     /// Fuel that a host is paid for.
@@ -181,6 +190,214 @@ fn who_made_a_stretch_up_is_barred_and_unpaid_and_its_task_is_run_anew() {
         assert_eq!(world.paid_fuel(1), 0, "{ways:?}");
         world.pass(Span::secs(11));
         assert!(world.balance("owner2") > 0 && world.balance("owner3") > 0);
+    }
+}
+
+/// By it stretches are drawn: else a cheat would have its first stretch checked, and make up the rest.
+#[test]
+fn who_tells_more_fuel_than_a_stretch_has_taken_is_found_by_whoever_runs_it_again() {
+    let chain = Chain::new(6, &[]);
+    let (early, end) = (Fuel(17 * SEGMENT), Fuel(19 * SEGMENT));
+    let mut first_drawn = 0;
+    for secret in 0..8 {
+        let mut world =
+            World::with(Config { check_secret: Guid([secret; 32]), ..Config::default() });
+        (1..=3).for_each(|n| world.join(n));
+        let job = world.submit(checked(1));
+        world.tell_fuel(1, roots(&["0"]), early, true);
+        world.tell_fuel(1, roots(&["0", "made", "up"]), end, false);
+        world.answer(1, Some(TaskResult { fuel: end, ..answer("made up", 0) }));
+        let until = |n| world.resume(n).and_then(|resume| resume.until);
+        first_drawn += u32::from(until(2).or(until(3)) == Some(1));
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+        assert!(world.hosts[&1].barred && !world.hosts[&2].barred && !world.hosts[&3].barred);
+        assert_eq!(world.paid_fuel(1), 0);
+    }
+    assert!(first_drawn > 2, "most of the work is said to be there: {first_drawn} of 8");
+}
+
+#[test]
+fn the_same_root_with_other_fuel_is_another_answer_and_a_third_host_tells_which_is_right() {
+    for lies in [1, 2] {
+        let mut world = World::new();
+        (1..=3).for_each(|n| world.join(n));
+        let job = world.submit(checked(ALL));
+        let chain = Chain::new(6, &[4]);
+        let (told, mut result) = chain.run(Ways::Honest, false);
+        let more = if lies == 1 { 5 * SEGMENT } else { 0 };
+        world.tell_fuel(1, told[..4].to_vec(), Fuel(4 * SEGMENT + 1 + more), true);
+        world.tell_fuel(1, told.clone(), Fuel(6 * SEGMENT + 1 + more), false);
+        result.fuel.0 += more;
+        world.answer(1, Some(result.clone()));
+        let (second, third) = if world.hosts[&2].grants.is_empty() { (3, 2) } else { (2, 3) };
+        let more = if lies == 2 { 5 * SEGMENT } else { 0 };
+        let fuel = Fuel(4 * SEGMENT + 1 + more);
+        world.tell_fuel(second, told[..4].to_vec(), fuel, false);
+        world.answer(second, Some(TaskResult { fuel, ..answer("", 0) }));
+        assert_eq!(world.resume(third).and_then(|it| it.until), Some(4), "the same part");
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+        let liar = if lies == 1 { 1 } else { second };
+        let barred: Vec<u8> = (1..=3).filter(|n| world.hosts[n].barred).collect();
+        assert_eq!(barred, [liar]);
+    }
+}
+
+#[test]
+fn who_finds_a_stretch_wrong_is_paid_no_more_than_that_was_said_to_take() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    world.play(1, &chain, Ways::MakesUp(0));
+    let (lease, said) = (world.lease(2), Fuel(15 * SEGMENT));
+    world.tell_fuel(2, roots(&["0", "1"]), said, false);
+    world.answer(2, Some(TaskResult { fuel: said, ..answer("", 0) }));
+    world.join(3);
+    world.play_all(&chain, Ways::Honest);
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert!(world.hosts[&1].barred);
+    assert_eq!(world.tables.leases[&lease].fuel, Fuel(2 * SEGMENT + 1));
+}
+
+#[test]
+fn who_fails_on_what_another_has_saved_is_followed_by_one_who_begins_at_the_start() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    world.play(1, &chain, Ways::Honest);
+    world.play(2, &chain, Ways::Honest);
+    let resume = world.resume(2).unwrap().clone();
+    assert_eq!(resume.chain, Some(chain_of(&roots(&["0", "1"]))));
+    world.fail(2);
+    let resume = world.resume(2).unwrap().clone();
+    assert_eq!((resume.from, resume.until, resume.chain), (None, Some(4), None));
+    world.play(2, &chain, Ways::Honest);
+    assert!(world.resume(2).unwrap().from.is_some(), "only that one");
+    world.play_all(&chain, Ways::Honest);
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert_eq!(world.paid_fuel(2), 6 * SEGMENT + 7, "as for the stretch alone");
+}
+
+#[test]
+fn a_cheat_of_long_standing_is_barred_once_enough_others_have_found_it_wrong() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let job = world.submit(checked(ALL));
+    let chain = Chain::new(6, &[2, 4]);
+    world.play_all(&chain, Ways::MakesUp(0));
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    let barred: Vec<u8> = (1..=6).filter(|n| world.hosts[n].barred).collect();
+    assert_eq!(barred, [1]);
+}
+
+#[test]
+fn who_was_outvoted_gets_no_more_of_the_job_whatever_it_does_right() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let job = world.submit(JobSpec { count: 2, ..checked(ALL) });
+    let chain = Chain::new(6, &[2, 4]);
+    let worker = (1..=3).find(|n| !world.hosts[n].grants.is_empty()).unwrap();
+    assert_eq!(worker, 1);
+    world.play(1, &chain, Ways::MakesUp(0));
+    for _ in 0..2 {
+        let n = if world.hosts[&2].grants.is_empty() { 3 } else { 2 };
+        world.play(n, &chain, Ways::Honest);
+    }
+    let job = world.complex.jobs.get_mut(&job).unwrap();
+    assert!(!world.hosts[&1].barred, "two strangers are not sure enough");
+    let until = job.avoid[&host_id(1)].until;
+    assert!(until > world.now);
+    (0..9).for_each(|_| job.succeeded_on(host_id(1)));
+    assert_eq!(job.avoid[&host_id(1)].until, until);
+}
+
+/// Else the host of long standing would win by its hold alone, or the job be lost.
+#[test]
+fn what_nothing_is_left_to_make_surer_is_decided_by_those_who_have_answered() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    world.has_passed(1, 500);
+    let fuel = Fuel(6 * SEGMENT + 7);
+    let job = world.submit(JobSpec { fuel, ..checked(1) });
+    let chain = Chain::new(6, &[]);
+    assert_eq!(world.play_all(&chain, Ways::MakesUpTheEnd), 4, "what is set aside");
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert!(!world.hosts[&1].barred);
+    assert_eq!(world.paid_fuel(1), 0);
+}
+
+#[test]
+fn liars_who_all_say_something_else_spend_the_hold_and_the_job_ends_with_a_reason() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.join(n));
+    let fuel = Fuel(6 * SEGMENT + 7);
+    let job = world.submit(JobSpec { fuel, ..checked(1) });
+    for _ in 0..4 {
+        let ready = |host: &TestHost| host.session.is_some() && !host.grants.is_empty();
+        let n = world.hosts.iter().find(|(_, host)| ready(host)).map(|(&n, _)| n).unwrap();
+        world.answer(n, Some(TaskResult { fuel, ..answer(&n.to_string(), 0) }));
+    }
+    assert_eq!(world.state(job), JobState::Failed);
+    let why = world.tables.jobs[&job].why.clone().unwrap();
+    assert!(why.contains("hosts disagreed too often: `isos job retry"), "{why}");
+}
+
+#[test]
+fn an_old_dispute_does_not_keep_the_next_from_being_settled_by_one_segment() {
+    let mut world = World::new();
+    world.join(1);
+    let job = world.submit(checked(ALL));
+    world.join(2);
+    let chain = Chain::new(6, &[2, 4]);
+    world.play(1, &chain, Ways::Honest);
+    world.play(2, &chain, Ways::Accuses);
+    world.join(3);
+    world.play(3, &chain, Ways::Honest);
+    assert!(world.hosts[&2].barred && !world.hosts[&1].barred);
+    world.play(3, &chain, Ways::Accuses);
+    world.join(4);
+    let resume = world.resume(4).expect("a part").clone();
+    assert!(resume.until.is_some_and(|until| until < 6), "{resume:?}");
+    world.play_all(&chain, Ways::Honest);
+    assert!(world.hosts[&3].barred && !world.hosts[&4].barred);
+    assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    assert_eq!(world.paid_fuel(1), 6 * SEGMENT + 7);
+}
+
+/// However many have found it right, who is caught may have been lucky; also after a restart.
+#[test]
+fn what_was_found_right_is_done_again_if_its_host_is_caught_over_another_task_of_the_lease() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        world.join(1);
+        let job = world.submit(JobSpec { count: 2, ..checked(ALL) });
+        assert_eq!(world.hosts[&1].grants[0].ranges, [TaskRange::new(0, 2)], "one lease");
+        (2..=3).for_each(|n| world.join(n));
+        let chain = Chain::new(6, &[2, 4]);
+        let (told, result) = chain.run(Ways::Honest, false);
+        [2, 4].into_iter().for_each(|kept| world.tell(1, told[..kept].to_vec(), true));
+        world.tell(1, told, false);
+        world.answer(1, Some(result));
+        let left = std::mem::take(&mut world.hosts.get_mut(&1).unwrap().grants);
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!(world.tables.results_of(job).count(), 1);
+        world.hosts.get_mut(&1).unwrap().grants = left;
+        if restarts {
+            world.restart();
+            (1..=3).for_each(|n| world.join(n));
+        }
+        world.play(1, &chain, Ways::MakesUp(0));
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!(world.state(job), JobState::Done);
+        assert!(world.hosts[&1].barred);
+        assert_eq!(world.tables.jobs[&job].redone, [TaskRange::new(0, 1)]);
+        world.pass(Span::secs(11));
+        assert_eq!(world.balance("owner1"), 0);
     }
 }
 

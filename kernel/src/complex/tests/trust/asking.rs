@@ -177,3 +177,48 @@ fn known_hosts_are_not_kept_from_beginning_tasks_by_the_answers_that_wait() {
     let new = begun(40_000, true) + begun(40_000, true);
     assert!((new as usize) <= job::BALLOTS_MAX, "{new}");
 }
+
+/// Two hosts that differ, and time that passes while they stay connected.
+fn tie() -> (World, JobId) {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    world.hosts.get_mut(&2).unwrap().lies = true;
+    let job = world.submit(credible(1, 10_000));
+    world.run();
+    pass_hours(&mut world, 12);
+    assert_eq!(world.state(job), JobState::Active, "somebody may come");
+    (world, job)
+}
+
+fn pass_hours(world: &mut World, hours: u32) {
+    for _ in 0..hours {
+        world.pass(Span::secs(3_600));
+        (1..=2).for_each(|n| _ = world.work(n, 0));
+    }
+}
+
+#[test]
+fn where_two_hosts_differ_and_nobody_comes_the_task_is_given_up_after_a_day_with_the_remedy() {
+    let (mut world, job) = tie();
+    let told = world.complex.explain_job(job).unwrap();
+    let told: Vec<_> = told.reasons.iter().filter(|it| it.about == "disputes").collect();
+    assert!(told[0].why.contains("different results for 1 task,"), "{told:?}");
+    assert!(told[0].remedy.as_ref().unwrap().contains("`isos job retry"), "{told:?}");
+    let told = world.complex.explain_task(isos_base::TaskId { job, task: 0 }).unwrap();
+    assert!(told.reasons.iter().any(|it| it.about == "disputes"), "{told:?}");
+    pass_hours(&mut world, 13);
+    assert_eq!(world.state(job), JobState::Failed);
+    let end = world.tables.results_of(job).last().unwrap().result.clone().unwrap_err();
+    assert!(end.contains("for a day nobody else was there"), "{end}");
+    assert!(world.hosts.values().all(|host| !host.barred));
+    assert_eq!(world.balance("owner1") + world.balance("owner2"), 0);
+}
+
+#[test]
+fn who_comes_within_the_day_says_which_of_two_is_right() {
+    let (mut world, job) = tie();
+    world.join(3);
+    world.run();
+    assert_eq!(world.state(job), JobState::Done);
+    assert!(world.hosts[&2].barred);
+}
