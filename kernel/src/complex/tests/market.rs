@@ -262,10 +262,11 @@ fn hosts_show_what_their_cores_do_and_core_hours_are_reckoned_by_the_middle_one(
 #[test]
 fn each_word_that_sets_credits_aside_or_gives_them_back_is_in_the_log_once() {
     let mut world = World::with(market());
-    (1..=4).for_each(|n| world.join_at(n, 20));
-    let one = world.open("one");
+    (1..=20).for_each(|n| world.join_at(n, 30));
+    let (one, busy) = (world.open("one"), world.open("busy"));
+    world.bid(busy, job(6_000), 300);
     let job_id = world.bid(one, job(10), 500);
-    world.tick();
+    (0..2).for_each(|_| world.tick());
     let before = world.tables.audit.len();
     let ask = |world: &mut World, call: Call| drop(world.call(call).unwrap());
     ask(&mut world, Call::Bid { job: job_id, bid: Price(700) });
