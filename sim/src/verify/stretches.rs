@@ -114,8 +114,8 @@ pub(super) fn chance_through(made_up: u32, looked_at: u8) -> f64 {
     1.0 - chance_to_catch(STRETCHES, made_up, share, looked_at.into())
 }
 
-/// Hosts that make up a share of each task's stretches, and come back when they were caught, against
-/// some or many looks.
+/// Hosts that make up a share of each task's stretches, and come back when they were caught,
+/// against some or many looks.
 #[must_use]
 pub fn compare(base: &Setting) -> Vec<(Setting, Outcome)> {
     let settings = SHARES.into_iter().flat_map(|share| {
