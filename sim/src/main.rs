@@ -145,12 +145,15 @@ struct Verify {
     /// Jobs, one after the other: what a job had accepted when it ended is not taken back.
     #[arg(long, default_value_t = 20)]
     jobs: u32,
+    /// Only long tasks that are checked by stretches.
+    #[arg(long, conflicts_with = "svg")]
+    stretches: bool,
     /// Also draws a picture into this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
-/// Prints the table, and draws the picture.
+/// Prints the tables, and draws the picture.
 fn measure(args: &Verify) -> ExitCode {
     let base = verify::Setting {
         seed: args.seed,
@@ -161,9 +164,13 @@ fn measure(args: &Verify) -> ExitCode {
         tasks: args.tasks,
         jobs: args.jobs.max(1),
     };
-    let rows = verify::compare(&base);
     let mut out = std::io::stdout().lock();
-    let _ = write!(out, "{}", verify::table(&rows));
+    let rows = if args.stretches { Vec::new() } else { verify::compare(&base) };
+    if !args.stretches {
+        let _ = writeln!(out, "{}", verify::table(&rows));
+    }
+    let rows_of_stretches = verify::stretches::compare(&base);
+    let _ = write!(out, "{}", verify::stretches::table(&rows_of_stretches));
     let Some(path) = &args.svg else { return ExitCode::SUCCESS };
     match write_file(path, &verify::chart(&rows)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@
 mod adaptive;
 mod chart;
 mod cheat;
+pub mod stretches;
 mod world;
 
 use std::fmt;
@@ -99,6 +100,10 @@ pub struct Outcome {
     pub paid_of_bad: f64,
     /// Results that bad hosts really worked for.
     pub worked_of_bad: u64,
+    /// Runs of long tasks in which something was made up.
+    pub made_up: u64,
+    /// Those of them that get through as the formula has it.
+    pub made_up_through: f64,
 }
 
 impl Outcome {
@@ -112,6 +117,18 @@ impl Outcome {
     #[must_use]
     pub fn error_of_bad(&self) -> f64 {
         self.wrong as f64 / self.of_bad.max(1) as f64
+    }
+
+    /// The share of runs with something made up that was accepted.
+    #[must_use]
+    pub fn through(&self) -> f64 {
+        self.wrong as f64 / self.made_up.max(1) as f64
+    }
+
+    /// The same as it is to be expected.
+    #[must_use]
+    pub fn through_expected(&self) -> f64 {
+        self.made_up_through / self.made_up.max(1) as f64
     }
 
     /// Executions for each accepted task.

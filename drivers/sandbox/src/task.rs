@@ -156,8 +156,8 @@ impl Job {
             let mut roots = checkpoint.roots.clone();
             roots.push(guid);
             let part = &order.part;
-            // Whoever saved it may have told other roots, or so many that nothing is left to be run.
-            // From the start on, its roots are the right ones, and show that.
+            // Whoever saved it may have told other roots, or so many that nothing is left to be
+            // run. From the start on, its roots are the right ones, and show that.
             let is_told = part.chain.is_none_or(|chain| chain == chain_of(&roots))
                 && part.until.is_none_or(|until| roots.len() < until as usize);
             if is_told

@@ -39,8 +39,8 @@ pub(super) fn parting(one: &SavedRecord, other: &SavedRecord) -> Option<u32> {
     root.into_iter().chain(fuel).min()
 }
 
-/// The most that can have been used up to the end of a segment, by what a run has told of its way to
-/// there or beyond: each segment behind takes some.
+/// The most that can have been used up to the end of a segment, by what a run has told of its way
+/// to there or beyond: each segment behind takes some.
 pub(super) fn fuel_by(run: &SavedRecord, segment: u32, limit: Fuel) -> Option<Fuel> {
     let each = segment_fuel(limit).0;
     let beyond = told(run).filter(|&(segments, _)| segments > segment);

@@ -453,8 +453,8 @@ impl Job {
         }
     }
 
-    /// Forgets all runs of a task but those of parts that somebody is at: else what they answer would
-    /// read as a whole result.
+    /// Forgets all runs of a task but those of parts that somebody is at: else what they answer
+    /// would read as a whole result.
     pub(super) fn forget_idle_runs(&mut self, task: u32, effects: &mut Vec<Effect>) {
         let asked = self.ballots.get(&task).map_or(&[][..], |ballot| &ballot.asked);
         let idle = |run: &&SavedRecord| run.referee.is_none() || !asked.contains(&run.host);

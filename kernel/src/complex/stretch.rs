@@ -87,8 +87,8 @@ fn drawn(secret: Guid, verify: Verify, chains: &Chains, task: u32, whole: &Vote)
     choose(seed, &work, count.into()).into_iter().map(|nth| all[nth as usize]).collect()
 }
 
-/// Whether somebody has run a stretch and found at its end what the whole run has: the root, and the
-/// fuel, by which it was drawn.
+/// Whether somebody has run a stretch and found at its end what the whole run has: the root, and
+/// the fuel, by which it was drawn.
 fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -> bool {
     let wanted = match stretch.until {
         Some(until) => {

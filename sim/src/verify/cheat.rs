@@ -32,6 +32,12 @@ pub enum Strategy {
         /// Right answers under each name.
         right: u64,
     },
+    /// A share of each long task's stretches is made up, and whoever is barred comes back. Of other
+    /// tasks the same share.
+    Skips {
+        /// The share.
+        share: f64,
+    },
 }
 
 impl Strategy {
@@ -49,12 +55,17 @@ impl Strategy {
 
     /// Whether bad hosts give the same wrong answers.
     pub(super) const fn colludes(self) -> bool {
-        !matches!(self, Self::Honest | Self::Always | Self::Lazy { .. })
+        !matches!(self, Self::Honest | Self::Always | Self::Lazy { .. } | Self::Skips { .. })
     }
 
     /// Whether a barred host comes back as another.
     pub(super) const fn rejoins(self) -> bool {
-        matches!(self, Self::Rejoining { .. })
+        matches!(self, Self::Rejoining { .. } | Self::Skips { .. })
+    }
+
+    /// The share of a long task's stretches that a bad host makes up.
+    pub(super) const fn skipped(self) -> f64 {
+        if let Self::Skips { share } = self { share } else { 0.0 }
     }
 
     /// Whether a bad host lies this time that has given so many answers since it began or was
@@ -63,7 +74,9 @@ impl Strategy {
         match self {
             Self::Honest => false,
             Self::Always => true,
-            Self::Lazy { rate } | Self::Colluding { rate } => random.unit() < rate,
+            Self::Lazy { rate } | Self::Colluding { rate } | Self::Skips { share: rate } => {
+                random.unit() < rate
+            }
             Self::OnOff { right } | Self::Rejoining { right } => given >= right,
         }
     }
@@ -76,6 +89,7 @@ impl fmt::Display for Strategy {
             Self::Always => f.pad("always wrong"),
             Self::Lazy { rate } => f.pad(&format!("lazy, {:.0} % made up", rate * 100.0)),
             Self::Colluding { rate } => f.pad(&format!("colluding, {:.0} % made up", rate * 100.0)),
+            Self::Skips { share } => f.pad(&format!("{:.0} % of stretches made up", share * 100.0)),
             Self::OnOff { right } => f.pad(&format!("{right} right, then lies")),
             Self::Rejoining { right } => f.pad(&format!("{right} right, lies, comes back")),
         }

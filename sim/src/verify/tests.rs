@@ -80,3 +80,23 @@ fn the_same_seed_gives_the_same_outcome_and_a_table_and_a_picture() {
     let svg = chart(&rows);
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
 }
+
+#[test]
+fn made_up_stretches_get_through_no_more_often_than_the_formula_has_it() {
+    let mut wrong = 0;
+    for (stretches, share) in [(3, 0.1), (5, 0.5), (20, 0.05)] {
+        let policy = Policy::Kernel(Verify::Checkpoint { stretches });
+        let skips = Setting { tasks: 1_000, ..setting(policy, Strategy::Skips { share }) };
+        let found = measure(&skips);
+        assert_eq!((found.accepted, found.barred_wrongly), (1_000, 0), "{found:?}");
+        assert!(found.made_up > 15 && found.caught > 2, "{found:?}");
+        // Five standard deviations of so many runs at the most.
+        let deviation = (0.25 / found.made_up as f64).sqrt();
+        assert!(found.through() <= found.through_expected() + 5.0 * deviation, "{found:?}");
+        let cost = 1.0 + f64::from(stretches) / f64::from(stretches::STRETCHES);
+        assert!((found.cost() / cost - 1.0).abs() < 0.25, "{} {cost}", found.cost());
+        assert!(stretches < 20 || found.wrong == 0, "all is looked at: {found:?}");
+        wrong += found.wrong;
+    }
+    assert!(wrong > 0, "some get through where not all is looked at");
+}

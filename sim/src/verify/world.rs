@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use isos_base::checkpoint::Resume;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
@@ -10,9 +11,12 @@ use isos_base::random::Random;
 use isos_base::record::Change;
 use isos_base::task::{Exit, OutputAt, TaskResult};
 use isos_base::wire::{Grant, Hello, LeaseReport, Report, Room, ToComplex, ToHost};
-use isos_base::{AccountId, Bytes, Fuel, Guid, HostId, JobId, Machine, MicroCredits, Span, Time};
+use isos_base::{
+    AccountId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, Machine, MicroCredits, Span, Time,
+};
 use isos_kernel::complex::{Call, Complex, Config, Effect, Input, Reply, RequestId, SessionId};
 
+use super::stretches::{self, Chains, Ran, STRETCHES};
 use super::{Outcome, Setting, Strategy};
 
 const START: Time = Time(1_000_000_000_000);
@@ -33,6 +37,7 @@ struct Host {
     /// Answers given under this name.
     given: u64,
     grants: Vec<Grant>,
+    resumes: BTreeMap<(LeaseId, u32), Resume>,
     seq: u64,
 }
 
@@ -53,10 +58,15 @@ struct World {
     bad_ids: BTreeSet<HostId>,
     outcome: Outcome,
     last_ended: JobId,
+    verify: Verify,
+    chains: Chains,
+    /// Stretches that were run, or said to be.
+    stretches: u64,
+    worked_of_bad: u64,
 }
 
 pub(super) fn run(setting: &Setting, verify: Verify) -> Outcome {
-    let mut world = World::new(*setting);
+    let mut world = World::new(*setting, verify);
     let bad = (f64::from(setting.hosts) * setting.bad).round() as u32;
     for n in 0..setting.hosts {
         world.join(n < bad);
@@ -75,7 +85,7 @@ fn right(task: u32) -> TaskResult {
 }
 
 impl World {
-    fn new(setting: Setting) -> Self {
+    fn new(setting: Setting, verify: Verify) -> Self {
         let mut random = Random::new(setting.seed);
         let config = Config {
             held_hosts_max: usize::MAX,
@@ -97,6 +107,10 @@ impl World {
             bad_ids: BTreeSet::new(),
             outcome: Outcome::default(),
             last_ended: JobId(0),
+            verify,
+            chains: Chains::default(),
+            stretches: 0,
+            worked_of_bad: 0,
         };
         world.buyer = world.account("buyer", MicroCredits::credits(1_000_000_000));
         world
@@ -126,7 +140,7 @@ impl World {
                         let key = (batch.job, accepted.task);
                         match accepted.result {
                             Ok(result) => {
-                                let is_right = result == right(accepted.task);
+                                let is_right = result == self.right(accepted.task);
                                 self.results.insert(key, (is_right, accepted.host));
                             }
                             Err(_) => _ = self.results.remove(&key),
@@ -153,6 +167,10 @@ impl World {
         let Some(&n) = self.by_session.get(&session) else { return };
         match frame {
             ToHost::Grant(grants) => self.hosts[n].grants.extend(grants),
+            ToHost::Resume(resumes) => {
+                let resumes = resumes.into_iter().map(|it| ((it.lease, it.task), it));
+                self.hosts[n].resumes.extend(resumes);
+            }
             ToHost::Revoke(leases) => {
                 self.hosts[n].grants.retain(|grant| !leases.contains(&grant.lease));
             }
@@ -194,8 +212,8 @@ impl World {
             self.bad_ids.insert(id);
         }
         self.by_session.insert(session, self.hosts.len());
-        let (session_id, grants) = (Some(session), Vec::new());
-        self.hosts.push(Host { session: session_id, bad, given: 0, grants, seq: 0 });
+        let (session_id, grants, resumes) = (Some(session), Vec::new(), BTreeMap::new());
+        self.hosts.push(Host { session: session_id, bad, given: 0, grants, resumes, seq: 0 });
         let admission = Some(Ok(account));
         let (address, ticket) = (None, Vec::new());
         self.step(Input::HostCame { host: id, session, address, hello, admission, ticket });
@@ -220,6 +238,7 @@ impl World {
             self.come_back();
             still = if moved { 0 } else { still + 1 };
         }
+        self.chains.clear();
     }
 
     /// A host answers what it has time for. Says whether it answered anything.
@@ -232,7 +251,12 @@ impl World {
             let mut results = Vec::new();
             for range in &mut grant.ranges {
                 while left > 0 && !range.is_empty() {
-                    results.push(self.answer(n, range.start));
+                    results.push(match self.verify {
+                        Verify::Checkpoint { stretches } => {
+                            self.run_stretches(n, (grant.lease, range.start), stretches)
+                        }
+                        _ => self.answer(n, range.start),
+                    });
                     range.start += 1;
                     left -= 1;
                 }
@@ -246,6 +270,7 @@ impl World {
         }
         grants.retain(|grant| !grant.ranges.is_empty());
         let host = &mut self.hosts[n];
+        grants.append(&mut host.grants);
         host.seq += 1;
         let tasks: u32 =
             grants.iter().flat_map(|grant| &grant.ranges).map(|range| range.len()).sum();
@@ -274,6 +299,37 @@ impl World {
         result
     }
 
+    /// A host runs a long task or a part of it, and tells how far it comes.
+    fn run_stretches(&mut self, n: usize, of: (LeaseId, u32), looked_at: u8) -> TaskResult {
+        let host = &mut self.hosts[n];
+        let resume = host.resumes.remove(&of);
+        let share = if host.bad { self.setting.strategy.skipped() } else { 0.0 };
+        let (who, random) = ((n as u64, share), &mut self.random);
+        let ran = self.chains.run(of, resume.as_ref(), FUEL, who, random);
+        let Ran { saved, result, stretches, worked, whole } = ran;
+        self.stretches += u64::from(stretches);
+        self.worked_of_bad += if host.bad { u64::from(worked) } else { 0 };
+        if whole && worked < stretches {
+            self.outcome.made_up += 1;
+            self.outcome.made_up_through +=
+                stretches::chance_through(stretches - worked, looked_at);
+        }
+        if let Some(session) = host.session {
+            for saved in saved {
+                let frame = ToComplex::Saved(Box::new(saved));
+                self.step(Input::HostSaid { session, frame });
+            }
+        }
+        result
+    }
+
+    fn right(&self, task: u32) -> TaskResult {
+        match self.verify {
+            Verify::Checkpoint { .. } => stretches::right(task, FUEL),
+            _ => right(task),
+        }
+    }
+
     /// Bad hosts that were barred come back as others, if that is what they do.
     fn come_back(&mut self) {
         if !self.setting.strategy.rejoins() {
@@ -291,6 +347,8 @@ impl World {
             self.step(Input::TimerFired);
         }
         let mut outcome = self.outcome;
+        outcome.executions += self.stretches.div_ceil(u64::from(STRETCHES));
+        outcome.worked_of_bad += self.worked_of_bad / u64::from(STRETCHES);
         for (is_right, host) in self.results.values() {
             outcome.accepted += 1;
             outcome.wrong += u64::from(!is_right);

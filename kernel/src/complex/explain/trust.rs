@@ -8,7 +8,7 @@ use isos_base::{HostId, MicroCredits, TaskSet};
 
 use crate::complex::crowd::{Looks, Place};
 use crate::complex::job::Job;
-use crate::complex::trust::TIED_FOR_MAX;
+use crate::complex::unsure::TIED_FOR_MAX;
 use crate::complex::{Complex, Host};
 use crate::verify::Rule;
 

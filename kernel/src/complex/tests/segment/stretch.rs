@@ -193,7 +193,8 @@ fn who_made_a_stretch_up_is_barred_and_unpaid_and_its_task_is_run_anew() {
     }
 }
 
-/// By it stretches are drawn: else a cheat would have its first stretch checked, and make up the rest.
+/// By it stretches are drawn: else a cheat would have its first stretch checked, and make up the
+/// rest.
 #[test]
 fn who_tells_more_fuel_than_a_stretch_has_taken_is_found_by_whoever_runs_it_again() {
     let chain = Chain::new(6, &[]);

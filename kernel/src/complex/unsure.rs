@@ -1,0 +1,119 @@
+//! Tasks that wait for a check which nobody is left to make, or to pay for: on what they are
+//! decided instead, and when.
+
+use isos_base::{JobId, Span, TaskRange};
+
+use super::job::Job;
+use super::{Complex, Effect};
+use crate::verify::{Ballot, Rule, Verdict};
+
+/// Where hosts differ about a task and nobody is there who could say which of them is right,
+/// somebody is waited for so long. Then it is given up.
+pub(super) const TIED_FOR_MAX: Span = Span::secs(86_400);
+/// How often it is looked whether those who could check are still there.
+const RECHECK_EVERY: Span = Span::secs(600);
+
+impl Complex {
+    /// Decides a task on the votes that there are, if nobody is left to be asked.
+    pub(super) fn settle_for_less(&mut self, id: JobId, task: u32, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let one_first = job.rule().is_some_and(Rule::asks_one_first);
+        let Some(ballot) = job.ballots.get(&task).filter(|_| one_first) else { return };
+        let (best, asked) = (ballot.best(), ballot.asked.clone());
+        let differ = !ballot.is_of_one_mind();
+        let alone = ballot.votes.iter().filter(|vote| Some(vote.digest) == best).count() == 1;
+        if self.could_ask(id, &asked) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.tied.remove(&task);
+            }
+            self.recheck_later(id);
+            return;
+        }
+        match best {
+            Some(digest) => {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| alone) {
+                    job.record.unchecked = job.record.unchecked.saturating_add(1);
+                }
+                self.judge(id, task, Verdict::Agreed(digest), effects);
+            }
+            None if differ && self.is_tied_for_good(id, task) => {
+                let why = format!(
+                    "hosts gave different results, and for a day nobody else was there who could \
+                     say which is right: have hosts of other owners and networks join, then `isos \
+                     job retry {id}`"
+                );
+                self.give_up(id, task, why, effects);
+                self.queue_or_leave(id);
+            }
+            None => self.recheck_later(id),
+        }
+    }
+
+    /// Whether hosts have differed about a task for as long as a third is waited for.
+    fn is_tied_for_good(&mut self, id: JobId, task: u32) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        *job.tied.entry(task).or_insert(self.now) + TIED_FOR_MAX <= self.now
+    }
+
+    /// Decides tasks on what several have said, if their job has nothing left to pay others for who
+    /// would make that surer. Says whether there were any.
+    pub(super) fn settle_unsure(&mut self, id: JobId, effects: &mut Vec<Effect>) -> bool {
+        let Some(job) = self.jobs.get(&id) else { return false };
+        if !matches!(job.rule(), Some(Rule::Checkpoint { .. })) {
+            return false;
+        }
+        let unsure = |(&task, ballot): (&u32, &Ballot)| Some((task, ballot.several()?));
+        let unsure: Vec<_> = job.ballots.iter().filter_map(unsure).collect();
+        let mut settled = false;
+        for (task, digest) in unsure {
+            // Whoever is barred for one of them can decide others.
+            let ballot = self.jobs.get(&id).and_then(|job| job.ballots.get(&task));
+            if ballot.and_then(Ballot::several) == Some(digest) {
+                self.judge(id, task, Verdict::Agreed(digest), effects);
+                settled = true;
+            }
+        }
+        settled
+    }
+
+    /// Looks later whether the hosts that a job's checks wait for are still there.
+    pub(super) fn recheck_later(&mut self, job: JobId) {
+        let one_first =
+            |job: &Job| job.rule().is_some_and(Rule::asks_one_first) && !job.ballots.is_empty();
+        if self.jobs.get(&job).is_some_and(one_first) {
+            self.recheck.get_or_insert(self.now + RECHECK_EVERY);
+        }
+    }
+
+    /// Checks for which nobody is left are done without.
+    pub(super) fn recheck(&mut self, effects: &mut Vec<Effect>) {
+        if self.recheck.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.recheck = None;
+        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            if !job.rule().is_some_and(Rule::asks_one_first) {
+                continue;
+            }
+            let mut begun: Vec<_> =
+                job.begun().map(|(asked, tasks)| (asked.clone(), tasks.clone())).collect();
+            begun.retain(|(asked, tasks)| {
+                let could = self.could_ask(id, asked);
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| could) {
+                    job.tied.retain(|&task, _| !tasks.contains(task));
+                }
+                !could
+            });
+            let tasks: Vec<u32> = begun
+                .iter()
+                .flat_map(|(_, tasks)| tasks.iter())
+                .flat_map(TaskRange::tasks)
+                .collect();
+            for task in tasks {
+                self.judge_again(id, task, effects);
+            }
+            self.recheck_later(id);
+        }
+    }
+}
