@@ -22,9 +22,37 @@ pub struct PublicKey(pub [u8; 32]);
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
-/// An Ed25519 signature.
+/// An Ed25519 signature: 128 hexadecimal digits in text, 64 plain bytes on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Signature(pub [u8; 64]);
+
+impl Serialize for Signature {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0));
+        }
+        // Serde knows arrays of up to 32.
+        let (halves, _) = self.0.as_chunks::<32>();
+        (halves[0], halves[1]).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+            let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+            let wanted = || serde::de::Error::custom("expected 128 hexadecimal digits");
+            return bytes.map(Self).ok_or_else(wanted);
+        }
+        let (first, second) = <([u8; 32], [u8; 32])>::deserialize(deserializer)?;
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&first);
+        bytes[32..].copy_from_slice(&second);
+        Ok(Self(bytes))
+    }
+}
 
 /// The signature is not this key's for these bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -155,6 +183,18 @@ mod tests {
         for other in ["", "zz", &signature[2..], &signature.to_uppercase(), &"0".repeat(128)] {
             assert!(!public.has_signed(b"gift 1\0", &(7, "credits"), other));
         }
+    }
+
+    #[test]
+    fn a_signature_is_digits_in_text_and_bytes_on_the_wire() {
+        let signature = SecretKey::from_bytes(&[1; 32]).sign(b"pay 5");
+        let json = serde_json::to_string(&signature).unwrap();
+        assert_eq!(json.len(), 130);
+        assert_eq!(serde_json::from_str::<Signature>(&json).unwrap(), signature);
+        assert!(serde_json::from_str::<Signature>("\"00\"").is_err());
+        let wire = postcard::to_stdvec(&signature).unwrap();
+        assert_eq!(wire, signature.0);
+        assert_eq!(postcard::from_bytes::<Signature>(&wire).unwrap(), signature);
     }
 
     #[test]

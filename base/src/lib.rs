@@ -11,6 +11,7 @@ pub mod capability;
 pub mod causes;
 pub mod checkpoint;
 pub mod codec;
+pub mod fragment;
 pub mod guid;
 pub mod host;
 pub mod ids;

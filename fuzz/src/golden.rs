@@ -5,6 +5,10 @@ use isos_base::audit::{Actor, AuditHead, AuditRecord, Deed, GENESIS, SignedAudit
 use isos_base::capability::{self, Right, Terms};
 use isos_base::checkpoint::{Checkpoint, Resume, Saved};
 use isos_base::codec::{encode, put_frame};
+use isos_base::fragment::wire::{Found, FragmentAnswer, FragmentRefusal, FragmentRequest};
+use isos_base::fragment::{
+    Groups, Receipt, SignedGrant, SignedReceipt, StorageClass, StorageGrant,
+};
 use isos_base::guid::Guid;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
@@ -49,6 +53,12 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
             let log = audit_log();
             let record = encode(&log.records[0]);
             vec![json(&log), record]
+        }
+        "fragment_request" => fragment_requests().iter().flat_map(both).collect(),
+        "fragment_answer" => fragment_answers().iter().flat_map(both).collect(),
+        "storage_grant" => {
+            let (grant, receipt) = (grant(), receipt());
+            vec![grant.to_bytes(), receipt.to_bytes(), json(&grant), json(&receipt)]
         }
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),
@@ -113,6 +123,60 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         "request" => vec![json(&submit()), json(&ticket_request())],
         _ => Vec::new(),
     }
+}
+
+fn grant() -> SignedGrant {
+    let key = SecretKey::from_bytes(&[7; 32]);
+    let grant = StorageGrant {
+        complex: key.public(),
+        lease: LeaseId(300),
+        host: HostId(SecretKey::from_bytes(&[8; 32]).public()),
+        account: AccountId(100),
+        holder: key.public(),
+        bytes: Bytes::mib(1),
+        issued: Time(1),
+        until: Time(2_000_000),
+        class: StorageClass::Archive,
+    };
+    grant.sign(&key)
+}
+
+fn receipt() -> SignedReceipt {
+    let key = SecretKey::from_bytes(&[8; 32]);
+    let receipt = Receipt {
+        complex: key.public(),
+        lease: LeaseId(300),
+        host: HostId(key.public()),
+        fragment: Guid([1; 32]),
+        length: 262_144,
+        at: Time(5),
+        until: Time(2_000_000),
+    };
+    receipt.sign(&key)
+}
+
+fn fragment_requests() -> Vec<FragmentRequest> {
+    let (lease, fragment) = (LeaseId(300), Guid([1; 32]));
+    vec![
+        FragmentRequest::Present(Box::new(grant())),
+        FragmentRequest::Put { lease, fragment, length: 262_144 },
+        FragmentRequest::Get { fragment, first: 1, count: 2 },
+        FragmentRequest::Has(vec![fragment]),
+        FragmentRequest::Audit { fragment, group: 3, nonce: 9 },
+        FragmentRequest::Remove { lease, fragments: vec![fragment] },
+    ]
+}
+
+fn fragment_answers() -> Vec<FragmentAnswer> {
+    let (_, groups) = Groups::of(&[5; 40_000]);
+    let found = Found { length: 40_000, first: 1, bytes: 16_384, groups };
+    vec![
+        FragmentAnswer::Found(found.clone()),
+        FragmentAnswer::Proof { nonce: 9, found },
+        FragmentAnswer::Kept(Box::new(receipt())),
+        FragmentAnswer::Has(vec![true, false]),
+        FragmentAnswer::Refused(FragmentRefusal::Malformed("so".into())),
+    ]
 }
 
 /// A message by itself and behind its length.

@@ -21,6 +21,8 @@ use isos_base::api::{
 use isos_base::audit::SignedAudit;
 use isos_base::capability::{self, Narrowing};
 use isos_base::codec;
+use isos_base::fragment::wire::{Found, FragmentAnswer, FragmentRequest};
+use isos_base::fragment::{Piece, SignedGrant, SignedReceipt};
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
 use isos_base::job::{FileList, JobSpec, Verify};
@@ -50,7 +52,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -73,6 +75,9 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "program", run: sandbox::program },
     Target { name: "claim", run: claim },
     Target { name: "audit", run: audit },
+    Target { name: "fragment_request", run: fragment_request },
+    Target { name: "fragment_answer", run: fragment_answer },
+    Target { name: "storage_grant", run: storage_grant },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -257,6 +262,51 @@ pub fn audit(bytes: &[u8]) {
     message::<AuditRecord>(bytes);
     message::<KeyRecord>(bytes);
     message::<KeyringRecord>(bytes);
+}
+
+/// A request for fragments, and the bytes behind it as a piece of one.
+pub fn fragment_request(bytes: &[u8]) {
+    frame::<FragmentRequest>(bytes);
+    if let Ok(FragmentRequest::Present(signed)) = codec::decode(bytes) {
+        let grant = &signed.grant;
+        let checked = signed.check(&grant.complex, &grant.host, Time(5));
+        assert_eq!(checked, signed.check(&grant.complex, &grant.host, Time(5)));
+    }
+}
+
+/// The answer to one: what it promises is checked before it is believed.
+pub fn fragment_answer(bytes: &[u8]) {
+    frame::<FragmentAnswer>(bytes);
+    let found = match codec::decode(bytes) {
+        Ok(FragmentAnswer::Found(found) | FragmentAnswer::Proof { found, .. }) => found,
+        Ok(FragmentAnswer::Kept(signed)) => {
+            assert_eq!(signed.check(), signed.check());
+            return;
+        }
+        _ => return,
+    };
+    let Found { length, first, groups, .. } = found;
+    let fragment = groups.root(length).unwrap_or_else(|| Guid::of(bytes));
+    let piece = Piece { length, groups, first, bytes: bytes.to_vec() };
+    assert_eq!(piece.check(&fragment), piece.check(&fragment));
+}
+
+/// Grants and receipts by themselves, as they are kept in files.
+pub fn storage_grant(bytes: &[u8]) {
+    if let Ok(signed) = SignedGrant::from_bytes(bytes) {
+        assert_eq!(SignedGrant::from_bytes(&signed.to_bytes()).as_ref(), Ok(&signed));
+        let grant = &signed.grant;
+        if signed.check(&grant.complex, &grant.host, Time(5)).is_ok() {
+            let mut other = signed.clone();
+            other.grant.bytes.0 ^= 1;
+            assert!(other.check(&grant.complex, &grant.host, Time(5)).is_err(), "it was not said");
+        }
+    }
+    if let Ok(signed) = SignedReceipt::from_bytes(bytes) {
+        assert_eq!(SignedReceipt::from_bytes(&signed.to_bytes()).as_ref(), Ok(&signed));
+    }
+    json::<SignedGrant>(bytes);
+    json::<SignedReceipt>(bytes);
 }
 
 /// A specification is checked before anything believes it.

@@ -12,6 +12,7 @@ use isos_base::{Bytes, limits};
 use thiserror::Error;
 
 use crate::error::ShelfError;
+use crate::packs::{Opened, PackError, PackSettings, Packs};
 use crate::shelf::{Durability, Shelf, ShelfLimits};
 use crate::storage::{Disk, Storage, create_durably};
 
@@ -20,6 +21,7 @@ pub const HOME_FILE_BYTES_MAX: Bytes = Bytes::mib(64);
 
 const LOCK: &str = "lock";
 const OBJECTS: &str = "objects";
+const FRAGMENTS: &str = "fragments";
 const TEMP_SUFFIX: &str = ".tmp";
 
 /// Why a home, or a file in it, is not to be had. None of these changes what was there.
@@ -139,6 +141,14 @@ impl Home {
         Shelf::open_on(Arc::clone(&self.storage), &self.dir.join(OBJECTS), limits, durability)
     }
 
+    /// The packs of fragments in this home, under `fragments`.
+    ///
+    /// # Errors
+    /// As [`Packs::open`].
+    pub fn packs(&self, settings: PackSettings) -> Result<(Packs, Opened), PackError> {
+        Packs::open_on(Arc::clone(&self.storage), &self.dir.join(FRAGMENTS), settings)
+    }
+
     /// The 32-byte secret of this name: read, or made of the system's randomness and kept (0600).
     ///
     /// # Errors
@@ -233,7 +243,7 @@ impl Home {
         let plain = (1..=limits::NAME_CHARS_MAX).contains(&name.len())
             && !name.starts_with('.')
             && !name.ends_with(TEMP_SUFFIX)
-            && ![LOCK, OBJECTS].contains(&name)
+            && ![LOCK, OBJECTS, FRAGMENTS].contains(&name)
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if plain { Ok(self.dir.join(name)) } else { Err(HomeError::Name { name: name.into() }) }
     }

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use isos_base::Bytes;
@@ -36,6 +36,12 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Appends to the file, of which `path` is the name.
     fn write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Opens a file for reading and writing, creating it if need be; only we can read it.
+    fn open(&self, path: &Path) -> io::Result<File>;
+    /// Writes at a place of the file, of which `path` is the name.
+    fn write_at(&self, file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts the file off, or fills it with zeros, to this length.
+    fn set_len(&self, file: &File, path: &Path, length: u64) -> io::Result<()>;
     /// Makes the content of the file durable.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Makes the file read-only, for us too.
@@ -78,6 +84,24 @@ impl Storage for Disk {
 
     fn write(&self, file: &mut File, _path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+    }
+
+    fn write_at(&self, file: &File, _path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, file: &File, _path: &Path, length: u64) -> io::Result<()> {
+        file.set_len(length)
     }
 
     fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {

@@ -1,7 +1,9 @@
-//! Homes and shelves, in working order and after every crash.
+//! Homes, shelves and packs, in working order and after every crash.
 
 mod crash;
 mod home;
+mod packs;
+mod packs_crash;
 mod shelf;
 
 use isos_base::Bytes;

@@ -1,6 +1,7 @@
 //! A disk that stops between any two steps, tears writes, and forgets what was not synced.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -39,10 +40,58 @@ struct State {
     files: BTreeSet<PathBuf>,
     names: Vec<(PathBuf, PathBuf, Option<Vec<u8>>)>,
     folders: Vec<PathBuf>,
+    /// Files that are written at places: what is durable of them, and what came since.
+    placed: BTreeMap<PathBuf, Placed>,
+    /// Names of such files that a power cut may take away, or bring back.
+    created: BTreeSet<PathBuf>,
+    removed: Vec<(PathBuf, Vec<u8>)>,
+}
+
+#[derive(Debug, Default)]
+struct Placed {
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let at = *at as usize;
+                content.resize(content.len().max(at + bytes.len()), 0);
+                content[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            Self::SetLen(length) => content.resize(*length as usize, 0),
+        }
+    }
+}
+
+impl Placed {
+    /// What a power cut leaves: of what was not synced each change wholly, partly or not at all.
+    fn survivor(&self, random: &mut Random) -> Vec<u8> {
+        let mut content = self.durable.clone();
+        for change in &self.pending {
+            match (random.below(3), change) {
+                (0, _) => {}
+                (1, Change::Write(at, bytes)) => {
+                    let kept = random.below(bytes.len() as u64 + 1) as usize;
+                    Change::Write(*at, bytes[..kept].to_vec()).apply(&mut content);
+                }
+                (_, change) => change.apply(&mut content),
+            }
+        }
+        content
+    }
 }
 
 impl Faulty {
-    fn crashing_after(steps: u32) -> Self {
+    pub(super) fn crashing_after(steps: u32) -> Self {
         Self(Mutex::new(State { steps_left: Some(steps), ..State::default() }))
     }
 
@@ -52,6 +101,21 @@ impl Faulty {
 
     pub(super) fn fail_next_write(&self, fault: Fault) {
         self.0.lock().unwrap().write_fault = Some(fault);
+    }
+
+    fn change(&self, path: &Path, change: Change) {
+        if let Some(placed) = self.0.lock().unwrap().placed.get_mut(path) {
+            placed.pending.push(change);
+        }
+    }
+
+    pub(super) fn has_crashed(&self) -> bool {
+        self.0.lock().unwrap().crashed
+    }
+
+    /// The steps so far.
+    pub(super) fn steps(&self) -> u32 {
+        self.0.lock().unwrap().steps
     }
 
     fn step(&self) -> io::Result<()> {
@@ -67,7 +131,7 @@ impl Faulty {
     }
 
     /// Loses, by the roll of a die, what was not synced: names, folders, bytes.
-    fn cut_power(&self, random: &mut Random) {
+    pub(super) fn cut_power(&self, random: &mut Random) {
         let state = self.0.lock().unwrap();
         for path in &state.files {
             let Ok(bytes) = fs::read(path) else { continue };
@@ -80,6 +144,21 @@ impl Faulty {
             };
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
             fs::write(path, torn).unwrap();
+        }
+        for (path, placed) in &state.placed {
+            if path.exists() {
+                fs::write(path, placed.survivor(random)).unwrap();
+            }
+        }
+        for path in &state.created {
+            if random.one_in(2) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        for (path, content) in &state.removed {
+            if random.one_in(2) {
+                fs::write(path, content).unwrap();
+            }
         }
         for (from, to, before) in state.names.iter().rev() {
             if random.one_in(2) || fs::rename(to, from).is_err() {
@@ -120,11 +199,52 @@ impl Storage for Faulty {
         }
     }
 
+    fn open(&self, path: &Path) -> io::Result<File> {
+        self.step()?;
+        let new = !path.exists();
+        let file = Disk.open(path)?;
+        let mut state = self.0.lock().unwrap();
+        if new {
+            state.created.insert(path.into());
+            state.placed.remove(path);
+        }
+        if let Entry::Vacant(place) = state.placed.entry(path.into()) {
+            place.insert(Placed { durable: fs::read(path)?, pending: Vec::new() });
+        }
+        Ok(file)
+    }
+
+    fn write_at(&self, file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let fault = self.0.lock().unwrap().write_fault.take();
+        let stopped = self.step();
+        let whole = stopped.is_ok() && fault.is_none();
+        let bytes = if whole { bytes } else { &bytes[..bytes.len() / 2] };
+        Disk.write_at(file, path, offset, bytes)?;
+        self.change(path, Change::Write(offset, bytes.to_vec()));
+        stopped?;
+        match fault {
+            Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Broken) => Err(io::Error::other("broken")),
+            None => Ok(()),
+        }
+    }
+
+    fn set_len(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+        self.step()?;
+        Disk.set_len(file, path, length)?;
+        self.change(path, Change::SetLen(length));
+        Ok(())
+    }
+
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.step()?;
         // No real sync: only our own power cuts happen here, and tests should be quick.
         file.metadata()?;
-        self.0.lock().unwrap().files.remove(path);
+        let mut state = self.0.lock().unwrap();
+        state.files.remove(path);
+        if let Some(Placed { durable, pending }) = state.placed.get_mut(path) {
+            pending.drain(..).for_each(|change| change.apply(durable));
+        }
         Ok(())
     }
 
@@ -141,15 +261,23 @@ impl Storage for Faulty {
         if state.files.remove(from) {
             state.files.insert(to.into());
         }
+        // Only files that are of no use any more are moved, and where they are does not matter.
+        state.placed.remove(from);
+        state.created.remove(from);
         state.names.push((from.into(), to.into(), before));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.step()?;
+        let content = fs::read(path)?;
         Disk.remove(path)?;
         let mut state = self.0.lock().unwrap();
         state.files.remove(path);
+        state.created.remove(path);
+        if state.placed.remove(path).is_some() {
+            state.removed.push((path.into(), content));
+        }
         // What is gone cannot be renamed back.
         state.names.retain(|(_, to, _)| to != path);
         Ok(())
@@ -170,6 +298,8 @@ impl Storage for Faulty {
         path.metadata()?;
         let mut state = self.0.lock().unwrap();
         state.names.retain(|(_, to, _)| to.parent() != Some(path));
+        state.created.retain(|name| name.parent() != Some(path));
+        state.removed.retain(|(name, _)| name.parent() != Some(path));
         state.folders.retain(|folder| folder.parent() != Some(path));
         Ok(())
     }
