@@ -38,6 +38,7 @@ use isos_base::units::{Bytes, Fuel, MicroCredits};
 use isos_base::wire::{ObjectAnswer, ObjectRequest, ToComplex, ToHost};
 use isos_kernel::constraint::Constraint;
 use isos_kernel::policy::Policy;
+use isos_route::wire::{Answer, Ask};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,7 +51,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -73,6 +74,8 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "program", run: sandbox::program },
     Target { name: "claim", run: claim },
     Target { name: "audit", run: audit },
+    Target { name: "route_ask", run: route_ask },
+    Target { name: "route_answer", run: route_answer },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -250,6 +253,23 @@ pub fn audit(bytes: &[u8]) {
     message::<AuditRecord>(bytes);
     message::<KeyRecord>(bytes);
     message::<KeyringRecord>(bytes);
+}
+
+/// What a host asks a router.
+pub fn route_ask(bytes: &[u8]) {
+    if let Ok(ask) = Ask::decode(bytes) {
+        assert_eq!(Ask::decode(&ask.encode()).as_ref(), Ok(&ask));
+        if let Some(contact) = &ask.from {
+            assert_eq!(contact.position(), contact.certificate().position());
+        }
+    }
+}
+
+/// What a router answers.
+pub fn route_answer(bytes: &[u8]) {
+    if let Ok(answer) = Answer::decode(bytes) {
+        assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
+    }
 }
 
 /// A specification is checked before anything believes it.
