@@ -48,8 +48,8 @@ fn settings(what: Study, base: &Setting, hosts: &[u32], is_lean: bool) -> Vec<(S
         Study::Scale => hosts
             .iter()
             .map(|&hosts| {
-                // Large worlds come to rest sooner than one can wait: they begin at rest.
-                let settle = if hosts > 20_000 { Span::secs(120) } else { base.settle };
+                // Large worlds begin with full tables and need only find their pace.
+                let settle = if hosts > 20_000 { Span::secs(420) } else { base.settle };
                 (format!("{hosts} hosts"), Setting { hosts, settle, ..base })
             })
             .collect(),
@@ -65,7 +65,9 @@ fn settings(what: Study, base: &Setting, hosts: &[u32], is_lean: bool) -> Vec<(S
             let lies: &[Lie] = if is_lean { &[Lie::Silent, Lie::Collude] } else { &Lie::ALL };
             let mut all = Vec::new();
             for paths in [1, 3, 6] {
-                let base = Setting { paths, ..base };
+                // So many worlds that each is shorter.
+                let (settle, span) = (Span::secs(240), Span::secs(240));
+                let base = Setting { paths, settle, span, ..base };
                 all.push((format!("none, {paths} paths"), Setting { bad: 0.0, ..base }));
                 for &lie in lies {
                     for percent in BAD.into_iter().filter(|percent| *percent > 0) {
