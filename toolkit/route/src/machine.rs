@@ -33,7 +33,7 @@ use isos_base::time::{Span, Time};
 use isos_base::{Guid, HostId, Machine};
 
 use crate::contact::Contact;
-use crate::notary::Notary;
+use crate::notary::{Notary, Verdict};
 use crate::pointer::{Pointer, Store};
 use crate::position::Position;
 use crate::table::Table;
@@ -290,6 +290,10 @@ impl<N: Notary> Route<N> {
 
     fn meet(&mut self, contacts: Vec<Arc<Contact>>) {
         for contact in contacts {
+            // Files and tickets can be anybody's.
+            if self.notary.judge(contact.certificate(), self.now) != Verdict::Good {
+                continue;
+            }
             self.met.retain(|met| met.host() != contact.host());
             if self.met.len() >= MET_MAX {
                 self.met.remove(0);

@@ -157,8 +157,11 @@ impl Table {
     /// only where one is free, and proves itself by an answer. Says whether it has a place.
     pub fn asked(&mut self, now: Time, contact: &Arc<Contact>) -> bool {
         self.heard(contact);
-        let entry = self.get_mut(contact.position());
-        entry.map(|entry| entry.seen = now).is_some()
+        let Some(entry) = self.get_mut(contact.position()) else { return false };
+        entry.seen = now;
+        // Its own words: new addresses, or a certificate that was renewed.
+        entry.contact = contact.clone();
+        true
     }
 
     /// This contact has answered after so long. Says whether it is a proven one that was none.
@@ -174,8 +177,6 @@ impl Table {
         entry.seen = now;
         entry.failures = 0;
         entry.proven = true;
-        // What was proven by a call is better than what was heard.
-        entry.contact = contact.clone();
         self.proven += usize::from(is_new);
         is_new
     }
@@ -222,8 +223,8 @@ impl Table {
         is_gone
     }
 
-    /// This contact has lied: it is gone, and not called again.
-    pub fn lied(&mut self, place: Position) {
+    /// This contact has lied, or its certificate is over: it is gone, and not called again.
+    pub fn banish(&mut self, place: Position) {
         self.drop_entry(place, false);
         self.lost.retain(|lost| lost.position() != place);
     }

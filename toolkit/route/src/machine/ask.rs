@@ -250,14 +250,14 @@ impl<N: Notary> Route<N> {
             }
         }
         if is_lie {
-            self.table.lied(from.position());
+            self.table.banish(from.position());
         }
     }
 
     /// A liar that showed itself in a walk.
     pub(super) fn punish(&mut self, heard: Heard, place: Position) {
         if heard == Heard::Lie {
-            self.table.lied(place);
+            self.table.banish(place);
         }
     }
 }

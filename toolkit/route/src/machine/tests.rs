@@ -1,3 +1,4 @@
+mod hostile;
 mod net;
 mod stories;
 
@@ -139,6 +140,47 @@ fn a_new_certificate_means_a_new_place_and_the_same_acquaintances() {
     assert_eq!(machine.own().position(), own.position());
     assert_eq!(machine.table.len(), known);
     assert_eq!(machine.table.proven(), 0, "they do not know the new place yet");
+}
+
+#[test]
+fn a_renewed_certificate_takes_the_place_of_the_old_one() {
+    let mut machine = settled(0, 1..9);
+    let old = testing::certificate(5);
+    let admitted = crate::certificate::Admitted {
+        host: old.host,
+        owner: old.owner,
+        blocks: old.blocks,
+        epoch: old.epoch,
+        expires: testing::END + Span::secs(86_400),
+    };
+    let complex = isos_base::key::SecretKey::from_bytes(&testing::COMPLEX);
+    let renewed = crate::Certificate::issue(&complex, admitted);
+    let contact = Arc::new(Contact::new(renewed, None, Vec::new()).unwrap());
+    let ask = Box::new(Ask { from: Some(contact.clone()), request: Request::Ping });
+    let peer = contact.host();
+    step(&mut machine, Time(5), Input::Asked { call: CallId(1), peer, ask });
+    let entry = machine.table.get(contact.position()).unwrap();
+    assert_eq!((&entry.contact, entry.proven), (&contact, true));
+}
+
+#[test]
+fn who_is_not_admitted_any_more_leaves_the_table() {
+    let mut machine = settled(0, 1..9);
+    machine.step(testing::END, Input::TimerFired, &mut Vec::new());
+    for n in 0..60_u64 {
+        let now = testing::END + Span::secs(400 + 40 * n);
+        machine.step(now, Input::TimerFired, &mut Vec::new());
+    }
+    assert_eq!(machine.table.proven(), 0);
+}
+
+#[test]
+fn a_contact_in_a_file_must_be_admitted_as_others() {
+    let mut machine = router(0);
+    let forged = crate::Certificate { epoch: 7, ..testing::certificate(9) };
+    let forged = Arc::new(Contact::new(forged, None, Vec::new()).unwrap());
+    step(&mut machine, Time(1), Input::Met { contacts: vec![forged] });
+    assert!(machine.table.is_empty());
 }
 
 #[test]

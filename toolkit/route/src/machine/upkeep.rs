@@ -82,6 +82,10 @@ impl<N: Notary> Route<N> {
         let Some(entry) = self.table.stalest() else { return };
         let recently = entry.seen.max(entry.probed);
         let to = entry.contact.clone();
+        if to.certificate().is_over(self.now) {
+            self.table.banish(to.position());
+            return;
+        }
         if self.requests.is_probing(to.position())
             || (entry.proven && self.now.since(recently) < self.pace.interval())
         {

@@ -184,7 +184,7 @@ proptest! {
                 1 => _ = table.asked(now, contact),
                 2 => _ = table.answered(now, contact, ms(rtt)),
                 3 => _ = table.failed(contact.position()),
-                _ => table.lied(contact.position()),
+                _ => table.banish(contact.position()),
             }
             table.check_invariants();
         }
