@@ -1,5 +1,8 @@
 //! What honest peers send: the inputs that mutation starts from.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use isos_base::api::{AddKeyRequest, LoginRequest, ResultEntry, SubmitRequest, TicketRequest};
 use isos_base::audit::{Actor, AuditHead, AuditRecord, Deed, GENESIS, SignedAudit};
 use isos_base::capability::{self, Right, Terms};
@@ -28,6 +31,10 @@ use isos_base::wire::{
     ToHost,
 };
 use isos_kernel::policy;
+use isos_route::certificate::{Admitted, Blocks};
+use isos_route::pointer::Put;
+use isos_route::wire::{Answer, Ask, Find, Request as RouteRequest};
+use isos_route::{Certificate, Contact, Keys, Pointer, Position};
 use isos_sandbox::fuzz;
 use isos_sandbox::{Order, Part};
 use serde::Serialize;
@@ -60,6 +67,8 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
             let (grant, receipt) = (grant(), receipt());
             vec![grant.to_bytes(), receipt.to_bytes(), json(&grant), json(&receipt)]
         }
+        "route_ask" => route_asks().iter().map(Ask::encode).collect(),
+        "route_answer" => route_answers().iter().map(Answer::encode).collect(),
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),
         "object_request" => {
@@ -403,4 +412,39 @@ fn execution() -> Execution {
         marks: None,
         output: output(),
     }
+}
+
+fn router(n: u8) -> Arc<Contact> {
+    let host = HostId(SecretKey::from_bytes(&[n; 32]).public());
+    let address = SocketAddr::from(([198, 51, 100, n], 4_433));
+    let (owner, blocks) = (AccountId(7), Blocks::of(&[address.ip()]));
+    let admitted = Admitted { host, owner, blocks, epoch: 3, expires: Time(1 << 40) };
+    let certificate = Certificate::issue(&SecretKey::from_bytes(&[9; 32]), admitted);
+    let relay = Some("https://relay.example:3340".into());
+    Arc::new(Contact::new(certificate, relay, vec![address]).expect("within the limits"))
+}
+
+fn route_pointer() -> Pointer {
+    let mut keys = Keys::new(SecretKey::from_bytes(&[1; 32]), Vec::new());
+    Pointer::sign(Guid([5; 32]), router(1), Time(1 << 30), 3, &mut keys)
+}
+
+fn route_asks() -> Vec<Ask> {
+    let target = Position::from([6; 32]);
+    let find = Find { target, within: 1 << 50, want: 20, known: vec![1, 1 << 30], pointers: true };
+    vec![
+        Ask { from: Some(router(1)), request: RouteRequest::Find(find) },
+        Ask { from: None, request: RouteRequest::Put(vec![route_pointer()]) },
+        Ask { from: None, request: RouteRequest::Ping },
+    ]
+}
+
+fn route_answers() -> Vec<Answer> {
+    let contacts = vec![router(1), router(2)];
+    vec![
+        Answer::Found { contacts, pointers: vec![route_pointer()] },
+        Answer::Put(vec![Put::Kept, Put::Full]),
+        Answer::Busy(Span::millis(250)),
+        Answer::Pong,
+    ]
 }

@@ -40,6 +40,7 @@ use isos_base::units::{Bytes, Fuel, MicroCredits};
 use isos_base::wire::{ObjectAnswer, ObjectRequest, ToComplex, ToHost};
 use isos_kernel::constraint::Constraint;
 use isos_kernel::policy::Policy;
+use isos_route::wire::{Answer, Ask};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,7 +53,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 27] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -78,6 +79,8 @@ pub const TARGETS: [Target; 25] = [
     Target { name: "fragment_request", run: fragment_request },
     Target { name: "fragment_answer", run: fragment_answer },
     Target { name: "storage_grant", run: storage_grant },
+    Target { name: "route_ask", run: route_ask },
+    Target { name: "route_answer", run: route_answer },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -307,6 +310,23 @@ pub fn storage_grant(bytes: &[u8]) {
     }
     json::<SignedGrant>(bytes);
     json::<SignedReceipt>(bytes);
+}
+
+/// What a host asks a router.
+pub fn route_ask(bytes: &[u8]) {
+    if let Ok(ask) = Ask::decode(bytes) {
+        assert_eq!(Ask::decode(&ask.encode()).as_ref(), Ok(&ask));
+        if let Some(contact) = &ask.from {
+            assert_eq!(contact.position(), contact.certificate().position());
+        }
+    }
+}
+
+/// What a router answers.
+pub fn route_answer(bytes: &[u8]) {
+    if let Ok(answer) = Answer::decode(bytes) {
+        assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
+    }
 }
 
 /// A specification is checked before anything believes it.

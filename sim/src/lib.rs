@@ -11,6 +11,7 @@ mod host;
 pub mod market;
 mod plan;
 mod report;
+pub mod route;
 mod server;
 pub mod verify;
 mod world;

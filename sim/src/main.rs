@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, market, run_with, verify};
+use isos_sim::{Flaw, Plan, Report, market, route, run_with, verify};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
@@ -79,6 +79,78 @@ enum Command {
     Verify(Verify),
     /// Measures what the market makes of what there is, and what it brings to be clever.
     Market(Market),
+    /// Measures steps, time, what is found and what it costs to route, against size, churn, liars.
+    Route(Route),
+}
+
+#[derive(Debug, clap::Args)]
+struct Route {
+    /// What to compare.
+    #[arg(value_enum)]
+    study: StudyName,
+    /// Routers; of several numbers, `scale` compares them and the others take the first.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    hosts: Vec<u32>,
+    /// Where the luck comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Disjoint paths of a walk; `liars` compares several.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    paths: Option<u8>,
+    /// Searches of each line.
+    #[arg(long, default_value_t = 2_000)]
+    searches: u32,
+    /// Draw tables when they are looked at instead of keeping them: for a million hosts.
+    #[arg(long)]
+    lean: bool,
+    /// Also writes all figures into this file, as comma-separated values.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Also draws a picture into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum StudyName {
+    /// More and more hosts.
+    Scale,
+    /// Shorter and shorter lives.
+    Churn,
+    /// More and more liars.
+    Liars,
+}
+
+/// Prints line by line, since some take minutes; then writes the files.
+fn walk(args: &Route) -> ExitCode {
+    let what = match args.study {
+        StudyName::Scale => route::Study::Scale,
+        StudyName::Churn => route::Study::Churn,
+        StudyName::Liars => route::Study::Liars,
+    };
+    let mut out = std::io::stdout().lock();
+    if args.lean && matches!(what, route::Study::Churn) {
+        let _ = writeln!(out, "nobody comes or goes in the lean mode: leave --lean out");
+        return ExitCode::FAILURE;
+    }
+    let hosts: Vec<u32> = args.hosts.iter().map(|&hosts| hosts.clamp(10, 4_000_000)).collect();
+    let quiet = route::Setting::quiet(args.seed, hosts.first().copied().unwrap_or(1_000));
+    let paths = args.paths.map_or(quiet.paths, usize::from);
+    let base = route::Setting { searches: args.searches.max(1), paths, ..quiet };
+    let _ = write!(out, "{}", route::head());
+    let rows = route::study(what, &base, &hosts, args.lean, |row| {
+        let _ = write!(out, "{}", route::line(row)).and_then(|()| out.flush());
+    });
+    let _ = write!(out, "{}", route::LEGEND);
+    let csv = args.csv.as_ref().map(|path| (path, route::csv(&rows)));
+    let svg = args.svg.as_ref().map(|path| (path, route::chart(what, &rows)));
+    for (path, text) in csv.into_iter().chain(svg) {
+        if let Err(error) = write_file(path, &text) {
+            let _ = writeln!(out, "cannot write {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 #[derive(Debug, clap::Args)]
@@ -191,6 +263,7 @@ fn main() -> ExitCode {
     match &args.command {
         Some(Command::Verify(verify)) => return measure(verify),
         Some(Command::Market(market)) => return trade(market),
+        Some(Command::Route(route)) => return walk(route),
         None => {}
     }
     let mut random = Random::new(args.entropy);
