@@ -35,10 +35,11 @@ const fn room(package: &'static str, may: &'static [&'static str]) -> Room {
 const AGENT: [&str; 6] =
     ["isos-base", "isos-disk", "isos-kernel", "isos-net", "isos-probe", "isos-sandbox"];
 
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 15] = [
     pure("isos-base", &[]),
     pure("isos-kernel", &["isos-base"]),
     pure("isos-sim", &["isos-base", "isos-kernel"]),
+    pure("isos-store", &["isos-base"]),
     room("isos-db", &["isos-base"]),
     room("isos-disk", &["isos-base"]),
     room("isos-net", &["isos-base"]),
