@@ -305,6 +305,7 @@ impl Put {
             return;
         }
         assert_eq!(names.len(), usize::from(self.settings.n), "a name for each fragment");
+        assert!((self.coded as usize) < SEGMENTS_MAX, "the packer fills no more");
         self.is_coding = false;
         let fragments = vec![Fragment::Waiting; names.len()];
         let flight = Flight { names, bytes, fragments, is_committed: false };
@@ -458,10 +459,6 @@ impl Put {
             && self.flights.len() < (flight + background).min(FLIGHT_SEGMENTS_MAX);
         let is_open = self.phase == Phase::Storing && !self.is_coding && !self.is_all_coded;
         if is_open && has_room {
-            if self.coded as usize == SEGMENTS_MAX {
-                self.is_all_coded = true;
-                return;
-            }
             self.is_coding = true;
             effects.push(Effect::CodeNext);
         }
