@@ -50,6 +50,7 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
             let record = encode(&log.records[0]);
             vec![json(&log), record]
         }
+        "manifest" | "store_text" | "store_answer" => crate::store::inputs(target),
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),
         "object_request" => {

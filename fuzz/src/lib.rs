@@ -9,6 +9,7 @@
 mod events;
 pub mod golden;
 pub mod sandbox;
+pub mod store;
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
@@ -50,7 +51,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -73,6 +74,9 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "program", run: sandbox::program },
     Target { name: "claim", run: claim },
     Target { name: "audit", run: audit },
+    Target { name: "manifest", run: store::manifest },
+    Target { name: "store_text", run: store::store_text },
+    Target { name: "store_answer", run: store::store_answer },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
