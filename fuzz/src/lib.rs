@@ -9,6 +9,7 @@
 mod events;
 pub mod golden;
 pub mod sandbox;
+pub mod store;
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
@@ -53,7 +54,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 30] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -81,6 +82,9 @@ pub const TARGETS: [Target; 27] = [
     Target { name: "storage_grant", run: storage_grant },
     Target { name: "route_ask", run: route_ask },
     Target { name: "route_answer", run: route_answer },
+    Target { name: "manifest", run: store::manifest },
+    Target { name: "store_text", run: store::store_text },
+    Target { name: "store_answer", run: store::store_answer },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.

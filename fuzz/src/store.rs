@@ -1,0 +1,113 @@
+//! Decoders of storage: manifests, capabilities, what hosts answer and sign.
+
+use isos_base::Guid;
+use isos_base::codec;
+use isos_base::key::SecretKey;
+use isos_base::time::Time;
+use isos_store::capability::Capability;
+use isos_store::class::Class;
+use isos_store::code::{Code, Coder};
+use isos_store::fragment::{Answer, Challenge, answer, check};
+use isos_store::key::{SealSecret, Secret, StorageSecret};
+use isos_store::manifest::Manifest;
+use isos_store::object::{Settings, Writer};
+use isos_store::pack::read_index;
+use isos_store::receipt::Receipt;
+use isos_store::seal::{Cipher, LEVEL_DEFAULT, Sealer};
+
+/// A fragment that everybody knows: three groups and a bit.
+const FRAGMENT: [u8; 50_000] = [7; 50_000];
+const CHALLENGE: Challenge = Challenge { group: 2, nonce: [9; 16] };
+
+/// A manifest from whoever answered first; and what is sealed, from whoever stored it.
+pub fn manifest(bytes: &[u8]) {
+    let mut sealer = Sealer::new(Cipher::ChaCha20Poly1305, LEVEL_DEFAULT);
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        assert_eq!(
+            Manifest::decode_as(&manifest.encode(), &manifest.guid()).as_ref(),
+            Ok(&manifest)
+        );
+        if let Ok(content) = manifest.open(&secret(), &mut sealer) {
+            for file in &content.files {
+                assert!(file.chunks.iter().all(|it| (*it as usize) < content.chunks.len()));
+            }
+        }
+    }
+    // A segment whose index is the owner's, or not.
+    let _ = read_index(&mut sealer, &owner(), bytes, 0);
+    let mut plain = Vec::new();
+    let _ = sealer.open(&secret(), bytes, bytes.len(), &mut plain);
+}
+
+/// A capability, as a person pastes it.
+pub fn store_text(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    match text.parse::<Capability>() {
+        Ok(Capability::Write(it)) => assert_eq!(it.to_string().parse(), Ok(it)),
+        Ok(Capability::Read(it)) => assert_eq!(it.to_string().parse(), Ok(it)),
+        Ok(Capability::Verify(it)) => assert_eq!(it.to_string().parse(), Ok(it)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    if let Ok(class) = text.parse::<Class>() {
+        assert_eq!(class.to_string(), text);
+    }
+}
+
+/// What a host answers to a challenge, and what it signs.
+pub fn store_answer(bytes: &[u8]) {
+    let name = Guid::of(&FRAGMENT);
+    if let Ok(given) = codec::decode::<Answer>(bytes) {
+        let true_answer = answer(&FRAGMENT, &CHALLENGE).expect("the fragment has that group");
+        let is_right = check(&name, FRAGMENT.len(), &CHALLENGE, &given).is_ok();
+        assert_eq!(is_right, given == true_answer, "one answer is right");
+    }
+    if let Ok(challenge) = codec::decode::<Challenge>(bytes) {
+        let answered = answer(&FRAGMENT, &challenge);
+        assert!(answered.is_err() || check(&name, 50_000, &challenge, &answered.unwrap()).is_ok());
+    }
+    if let Ok(receipt) = codec::decode::<Receipt>(bytes) {
+        let _ = receipt.check(&receipt.host, &receipt.fragment, receipt.bytes, Time(1));
+    }
+}
+
+/// Good inputs of these targets.
+pub(crate) fn inputs(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "manifest" => {
+            let code = Code::new(2, 3).expect("1 <= 2 <= 3");
+            let settings = Settings::new(Class::Small, code, Cipher::ChaCha20Poly1305);
+            let mut writer = Writer::new(owner(), settings).expect("the profile is ours");
+            let mut ready = Vec::new();
+            writer.begin("a").expect("it is the first file");
+            writer.push(&[1; 300], &mut ready).expect("it is small");
+            writer.end(&mut ready).expect("it is small");
+            let made = writer.finish_under(|_| secret(), &mut ready).expect("it is small");
+            let segment = Coder::new().encode(code, ready[0].fragment(0).to_vec());
+            vec![made.0.encode(), segment.fragment(0).to_vec()]
+        }
+        "store_text" => {
+            let write = isos_store::capability::WriteCapability::new(owner().name_seed("a"));
+            let texts = [
+                write.to_string(),
+                write.read().to_string(),
+                write.verify().to_string(),
+                "standard".into(),
+            ];
+            texts.into_iter().map(String::into_bytes).collect()
+        }
+        _ => {
+            let answered = answer(&FRAGMENT, &CHALLENGE).expect("the fragment has that group");
+            let key = SecretKey::from_bytes(&[3; 32]);
+            let receipt = Receipt::sign(&key, Guid::of(b"x"), 9, Time(5));
+            vec![codec::encode(&answered), codec::encode(&CHALLENGE), codec::encode(&receipt)]
+        }
+    }
+}
+
+fn owner() -> StorageSecret {
+    StorageSecret::new(&Secret::new([5; 32]))
+}
+
+fn secret() -> SealSecret {
+    SealSecret::from_secret(Secret::new([6; 32]))
+}
