@@ -127,8 +127,8 @@ fn merged(hashes: &[[u8; 32]]) -> Guid {
 }
 
 impl Piece {
-    /// Checks that this is a part of the fragment, by nothing but its GUID. How long the fragment is
-    /// beyond the group where it ends is proven only by a piece with that group.
+    /// Checks that this is a part of the fragment, by nothing but its GUID. How long the fragment
+    /// is beyond the group where it ends is proven only by a piece with that group.
     ///
     /// # Errors
     /// [`PieceError`].

@@ -1,4 +1,5 @@
-//! Grants and receipts hold for what they say only; pieces prove themselves; bytes stay as they are.
+//! Grants and receipts hold for what they say only; pieces prove themselves; bytes stay as they
+//! are.
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;

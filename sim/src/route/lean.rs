@@ -1,10 +1,10 @@
 //! A million routers in a gigabyte: the shipped walk, over tables that are not kept.
 //!
 //! What stands in a router's bucket is drawn by a hash of seed, router and bucket from all routers
-//! that belong there, whenever somebody looks at it; so a table takes no memory and is the same each
-//! time. Each walk has the network to itself: what is measured is steps, time and the effect of
-//! liars, not upkeep and not churn. Buckets are full, without regard to round trips. Certificates
-//! are not signed here and all are taken for good, so nobody forges any.
+//! that belong there, whenever somebody looks at it; so a table takes no memory and is the same
+//! each time. Each walk has the network to itself: what is measured is steps, time and the effect
+//! of liars, not upkeep and not churn. Buckets are full, without regard to round trips.
+//! Certificates are not signed here and all are taken for good, so nobody forges any.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -20,7 +20,8 @@ pub enum Lie {
     Far,
     /// They tell of hosts that there are not, under certificates of their own making.
     Forged,
-    /// They tell of each other only, of those nearest to the place, and say that they keep pointers.
+    /// They tell of each other only, of those nearest to the place, and say that they keep
+    /// pointers.
     Collude,
 }
 

@@ -1,7 +1,7 @@
 //! The network between hosts: where they are, how long messages take, and which get lost.
 //!
-//! Hosts lie in a square, 70 ms from side to side, each behind an access line of its own; the median
-//! round trip is 90 to 100 ms. A first request to somebody costs one more round trip for the
+//! Hosts lie in a square, 70 ms from side to side, each behind an access line of its own; the
+//! median round trip is 90 to 100 ms. A first request to somebody costs one more round trip for the
 //! handshake, unless both have spoken within a minute.
 
 use isos_base::random::Random;

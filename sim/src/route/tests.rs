@@ -1,3 +1,5 @@
+//! The studies of routing, small: that they measure what they say.
+
 use super::*;
 
 fn small(seed: u64) -> Setting {

@@ -1,10 +1,11 @@
 //! One walk towards a place: ask those nearest to it for those nearer still, until the nearest have
 //! all answered.
 //!
-//! Iterative, since whoever walks must see each step to check it. Along disjoint paths (S/Kademlia):
-//! no host is asked twice, by whichever path, so a liar spoils the path that it is on and no other.
-//! What is told is believed only as far as it can be checked: contacts have certificates, are no
-//! farther than was asked for, and no more. Whoever breaks that has lied, and counts as silent.
+//! Iterative, since whoever walks must see each step to check it. Along disjoint paths
+//! (S/Kademlia): no host is asked twice, by whichever path, so a liar spoils the path that it is
+//! on and no other. What is told is believed only as far as it can be checked: contacts have
+//! certificates, are no farther than was asked for, and no more. Whoever breaks that has lied, and
+//! counts as silent.
 //!
 //! No clock in here: the machine says when somebody is too slow. A slow one does not hold up its
 //! path, but is still heard when it answers after all.

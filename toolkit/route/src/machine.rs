@@ -8,8 +8,8 @@
 //! * `upkeep`: the periodic part: probes, exchanges, handing over
 //! * `pace`: how often, as the churn asks for it
 //!
-//! A *router* is entered in others' tables and keeps pointers; a *client* asks only. Which of both a
-//! host is, its shell says: a router can be called from anywhere, and was up for an hour.
+//! A *router* is entered in others' tables and keeps pointers; a *client* asks only. Which of both
+//! a host is, its shell says: a router can be called from anywhere, and was up for an hour.
 //!
 //! Requests, walks and searches are numbered, each number is used once, and an input for one that
 //! is over is dropped here: shells need no filter.

@@ -177,7 +177,11 @@ mod tests {
         }
 
         #[test]
-        fn two_of_three_places_are_equally_far_where_they_part(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
+        fn two_of_three_places_are_equally_far_where_they_part(
+            a: [u8; 32],
+            b: [u8; 32],
+            c: [u8; 32],
+        ) {
             let [a, b, c] = [a, b, c].map(Position::from);
             let mut shared = [a.shared_prefix(b), b.shared_prefix(c), a.shared_prefix(c)];
             shared.sort_unstable();

@@ -1,3 +1,5 @@
+//! Lookups: whom they ask, in which order, what they believe, and when they end.
+
 use isos_base::random::Random;
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! What this host holds, told to the regions of the GUIDs, again and again.
 //!
-//! A region is all routers nearer than a distance in which [`crate::Tuning::replicas`] are expected,
-//! not the nearest so many: whoever squeezes in at the very front pushes nobody out. GUIDs that lie
-//! near each other have their regions in common, and one walk finds it for all of them: a host with
-//! a million fragments walks as often as there are regions.
+//! A region is all routers nearer than a distance in which [`crate::Tuning::replicas`] are
+//! expected, not the nearest so many: whoever squeezes in at the very front pushes nobody out.
+//! GUIDs that lie near each other have their regions in common, and one walk finds it for all of
+//! them: a host with a million fragments walks as often as there are regions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -20,8 +20,8 @@ use crate::pointer::{Pointer, Put};
 use crate::position::Position;
 use crate::wire::{PUT_MAX, Request};
 
-/// Regions that are put to at a time. Walked to is one at a time, since the next GUID may well belong
-/// to the same.
+/// Regions that are put to at a time. Walked to is one at a time, since the next GUID may well
+/// belong to the same.
 const GROUPS_MAX: usize = 4;
 /// GUIDs of one region that are put together; the others have their turn next.
 const GROUP_MAX: usize = 1_024;

@@ -1,7 +1,7 @@
 //! How often the table is looked after. One clock for all of it, that follows the churn: a probe
-//! that finds a dead host halves the interval, one that finds a living one makes it a little longer.
-//! The two balance where one probe in ten finds somebody dead, whatever the hosts' lives are; the
-//! price is paid by those worlds only that are restless.
+//! that finds a dead host halves the interval, one that finds a living one makes it a little
+//! longer. The two balance where one probe in ten finds somebody dead, whatever the hosts' lives
+//! are; the price is paid by those worlds only that are restless.
 
 use isos_base::time::{Span, Time};
 

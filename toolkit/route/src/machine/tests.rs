@@ -1,3 +1,5 @@
+//! Stories of many machines over a network that loses, delays and cuts.
+
 mod hostile;
 mod net;
 mod stories;

@@ -147,8 +147,8 @@ impl<N: Notary> Route<N> {
         }
     }
 
-    /// Hands to newcomers the pointers that they should keep, as they are: their holders have signed
-    /// them. Three of the nearest do so.
+    /// Hands to newcomers the pointers that they should keep, as they are: their holders have
+    /// signed them. Three of the nearest do so.
     fn recover(&mut self, effects: &mut Vec<Effect>) {
         let Newcomers(all) = std::mem::take(&mut self.newcomers);
         for newcomer in all {

@@ -1,3 +1,5 @@
+//! Pointers: signatures, quotas, expiry.
+
 use std::sync::Arc;
 
 use isos_base::random::Random;

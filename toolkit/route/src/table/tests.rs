@@ -1,3 +1,5 @@
+//! Tables: who is entered, who yields to whom.
+
 use isos_base::AccountId;
 use isos_base::random::Random;
 use proptest::prelude::*;

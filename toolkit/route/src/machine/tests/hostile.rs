@@ -74,7 +74,10 @@ proptest! {
         let (mut now, mut waiting) = (Time(1), Vec::new());
         for n in 0..400 {
             // Sometimes backwards, which a machine takes for no time at all.
-            now = if random.one_in(16) { Time(now.0 / 2) } else { now + Span(random.below(900_000)) };
+            now = match random.one_in(16) {
+                true => Time(now.0 / 2),
+                false => now + Span(random.below(900_000)),
+            };
             let input = match random.below(9) {
                 0 => Input::Met { contacts: contacts(&world, 9, &mut random) },
                 1 => {
@@ -83,7 +86,10 @@ proptest! {
                     let ask = Ask { from, request: request(&world, &pointers, &mut random) };
                     Input::Asked { call: CallId(n), peer: peer.host(), ask: Box::new(ask) }
                 }
-                2 => Input::Wanted { search: SearchId(n), guid: pick(&guids, &mut random), holders: 2 },
+                2 => {
+                    let guid = pick(&guids, &mut random);
+                    Input::Wanted { search: SearchId(n), guid, holders: 2 }
+                }
                 3 => Input::Holding { guids: vec![pick(&guids, &mut random)] },
                 4 if random.one_in(8) => Input::Dropped { guids: vec![pick(&guids, &mut random)] },
                 5 => Input::TimerFired,
