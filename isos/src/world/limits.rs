@@ -118,7 +118,9 @@ mod tests {
             (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
         });
         let option = |cell: &str| cell.trim_matches('`').trim_start_matches("--").to_owned();
-        let default = |cell: &str| cell.replace(',', "").trim_end_matches("/s").to_owned();
+        let default = |cell: &str| {
+            cell.replace(',', "").trim_end_matches("/s").trim_end_matches("/min").to_owned()
+        };
         cells.map(|(name, value)| (option(name), default(value))).collect()
     }
 

@@ -39,7 +39,7 @@ fn colluders_do_harm_and_disjoint_paths_help() {
 fn who_forges_is_seen() {
     let outcome = measure(&Setting { bad: 0.2, lie: Lie::Forged, ..small(4) });
     assert!(outcome.lies > 0.5, "{outcome:?}");
-    assert!(outcome.right > 0.95, "{outcome:?}");
+    assert!(outcome.right > 0.9, "{outcome:?}");
 }
 
 #[test]
