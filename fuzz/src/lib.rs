@@ -54,7 +54,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub const TARGETS: [Target; 30] = [
+pub static TARGETS: [Target; 30] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },

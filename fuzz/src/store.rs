@@ -16,7 +16,7 @@ use isos_store::receipt::Receipt;
 use isos_store::seal::{Cipher, LEVEL_DEFAULT, Sealer};
 
 /// A fragment that everybody knows: three groups and a bit.
-const FRAGMENT: [u8; 50_000] = [7; 50_000];
+static FRAGMENT: [u8; 50_000] = [7; 50_000];
 const CHALLENGE: Challenge = Challenge { group: 2, nonce: [9; 16] };
 
 /// A manifest from whoever answered first; and what is sealed, from whoever stored it.

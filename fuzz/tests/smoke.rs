@@ -27,7 +27,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn every_target_has_good_inputs_and_survives_them() {
-    for target in TARGETS {
+    for target in &TARGETS {
         let inputs = golden::inputs(target.name);
         assert!(!inputs.is_empty(), "{} has no good input", target.name);
         inputs.iter().for_each(|input| (target.run)(input));
