@@ -16,7 +16,7 @@
 //! * [`rtt`]: how long to wait for an answer
 //! * [`table`]: the hosts that one knows, by distance
 //! * [`lookup`]: one walk towards a place
-//! * [`pointer`]: who holds what, signed, for a time, within quotas
+//! * [`mod@pointer`]: who holds what, signed, for a time, within quotas
 //! * [`wire`]: the requests and answers of `isos/route/1`
 //! * [`tuning`]: the numbers, and why
 //! * [`machine`]: all of it together, between inputs and effects

@@ -91,7 +91,7 @@ pub enum Input {
         /// Bytes that were moved.
         moved: Bytes,
     },
-    /// [`Machine::deadline`] has come.
+    /// `Machine::deadline` has come.
     TimerFired,
 }
 
