@@ -181,7 +181,7 @@ fn rest(time: Duration) {
 }
 
 /// A fence with groups that can do this; else the test is left out, loudly, or fails where
-/// `ISOS_TEST_GROUPS` says that groups are to be had (`.ci/run` does so for root).
+/// `ISOS_TEST_GROUPS=required` says that groups are to be had.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn fence_with(ability: Ability, test: &str) -> Option<Fence> {
     let fence = Fence::new(true);
