@@ -77,14 +77,7 @@ impl Machine {
     pub(crate) fn look(paths: &Paths) -> anyhow::Result<Self> {
         let disk_path = existing(&paths.state).context("no folder of this user exists")?;
         let probe = Probe::new(ProbeConfig { disk_path, sensors_file: None });
-        let facts = probe.describe();
-        let known = |reading: Reading<Bytes>| reading.known().copied().unwrap_or_default();
-        let caps = MachineCaps {
-            cpus: facts.cpus,
-            memory: known(facts.memory),
-            disk: known(facts.disk),
-            parts: isos_sandbox::parts_here(),
-        };
+        let caps = caps_of(&probe);
         Ok(Self { probe, caps })
     }
 
@@ -119,6 +112,18 @@ impl Machine {
             price_min: policy.price_min(),
             keepers,
         }
+    }
+}
+
+/// What the machine has, as far as policies ask; what cannot be read counts as none.
+pub(crate) fn caps_of(probe: &Probe) -> MachineCaps {
+    let facts = probe.describe();
+    let known = |reading: Reading<Bytes>| reading.known().copied().unwrap_or_default();
+    MachineCaps {
+        cpus: facts.cpus,
+        memory: known(facts.memory),
+        disk: known(facts.disk),
+        parts: isos_sandbox::parts_here(),
     }
 }
 

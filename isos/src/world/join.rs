@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use isos_agent::{Agent, AgentConfig};
 use isos_base::ticket::Ticket;
-use isos_kernel::policy::{MachineCaps, Policy};
+use isos_kernel::policy::Policy;
 use isos_probe::{Probe, ProbeConfig};
 
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::output::Mode;
+use crate::policy::caps_of;
 use crate::report::Started;
 
 /// What `isos join` is told.
@@ -102,13 +103,7 @@ fn announce(home: &std::path::Path, given: Option<&str>, silent: bool) -> anyhow
         None => Policy::default(),
     };
     let probe = Probe::new(ProbeConfig { disk_path: home.to_owned(), sensors_file: None });
-    let facts = probe.describe();
-    let machine = MachineCaps {
-        cpus: facts.cpus,
-        memory: facts.memory.known().copied().unwrap_or_default(),
-        disk: facts.disk.known().copied().unwrap_or_default(),
-        parts: isos_sandbox::parts_here(),
-    };
+    let machine = caps_of(&probe);
     let contradictions = policy.check_machine(&machine);
     if !contradictions.is_empty() {
         let lines: Vec<String> = contradictions.iter().map(ToString::to_string).collect();
