@@ -3,11 +3,13 @@
 //! Each test makes its own world in its own folder on loopback, bounded in time, and ends only the
 //! processes that it started.
 
+mod abuse;
 mod bad_input;
 mod bank;
 mod big;
 mod browser;
 mod checkpoints;
+mod clocks;
 mod crashes;
 mod exits;
 mod full_disk;

@@ -49,12 +49,17 @@ pub(crate) struct Host {
     pub(crate) child: Child,
 }
 
+/// Names and values.
+type Env = Vec<(&'static str, String)>;
+
 pub(crate) struct World {
     folder: tempfile::TempDir,
     listen: String,
     http: String,
     complex: PathBuf,
     extra: Vec<String>,
+    /// What servers have in their environment.
+    env: Env,
     pub(crate) server: Child,
     pub(crate) ready: Value,
     pub(crate) hosts: Vec<Host>,
@@ -99,23 +104,30 @@ impl World {
     pub(crate) fn start(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let complex = folder.path().join("complex");
-        Self::start_at(folder, complex, extra)
+        Self::start_at(folder, complex, extra, Vec::new())
+    }
+
+    /// A server that has this in its environment, also after a restart.
+    pub(crate) fn start_within(env: Env) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let complex = folder.path().join("complex");
+        Self::start_at(folder, complex, &[], env)
     }
 
     /// A server with its home on this disk.
     pub(crate) fn start_on(disk: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        Self::start_at(folder, disk.join("complex"), &[])
+        Self::start_at(folder, disk.join("complex"), &[], Vec::new())
     }
 
-    fn start_at(folder: tempfile::TempDir, complex: PathBuf, extra: &[&str]) -> Self {
+    fn start_at(folder: tempfile::TempDir, complex: PathBuf, extra: &[&str], env: Env) -> Self {
         // Ports that are free now, and the same after a restart.
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr();
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr();
         let (listen, http) = (udp.unwrap().to_string(), tcp.unwrap().to_string());
         let extra: Vec<String> = extra.iter().map(|arg| (*arg).to_owned()).collect();
-        let (server, ready) = spawn_server(folder.path(), &complex, &listen, &http, &extra);
-        Self { folder, listen, http, complex, extra, server, ready, hosts: Vec::new() }
+        let (server, ready) = spawn_server(folder.path(), &complex, (&listen, &http), &extra, &env);
+        Self { folder, listen, http, complex, extra, env, server, ready, hosts: Vec::new() }
     }
 
     /// The UDP port of the server.
@@ -170,7 +182,7 @@ impl World {
         self.server.wait().expect("it can be waited for");
         let folder = self.folder.path();
         let (server, ready) =
-            spawn_server(folder, &self.complex, &self.listen, &self.http, &self.extra);
+            spawn_server(folder, &self.complex, (&self.listen, &self.http), &self.extra, &self.env);
         (self.server, self.ready) = (server, ready);
     }
 
@@ -300,7 +312,11 @@ impl World {
                 .map(|host| format!("{}:\n{}", host.name, last_lines(&self.log(&host.name))))
                 .collect();
             let server = last_lines(&self.log("server"));
-            panic!("waited in vain for {what}\nserver:\n{server}\n{}", hosts.join("\n"));
+            // Whoever is asked why may not answer either.
+            let all = ["job", "host"].map(|noun| self.run(&[noun, "list"]));
+            let all = all.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
+            let [jobs, known] = all;
+            panic!("waited in vain for {what}\n{jobs}{known}server:\n{server}\n{}", hosts.join("\n"));
         }
     }
 
@@ -329,9 +345,9 @@ impl Drop for World {
 fn spawn_server(
     folder: &Path,
     complex: &Path,
-    listen: &str,
-    http: &str,
+    (listen, http): (&str, &str),
     extra: &[String],
+    env: &Env,
 ) -> (Child, Value) {
     let log = File::options().create(true).append(true).open(folder.join("server.log")).unwrap();
     let mut child = isos()
@@ -340,6 +356,7 @@ fn spawn_server(
         .args(extra)
         .arg("--home")
         .arg(complex)
+        .envs(env.iter().map(|(name, value)| (*name, value)))
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()

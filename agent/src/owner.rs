@@ -97,7 +97,8 @@ impl Watcher {
     /// Reads, decides, tells. Returns when time alone changes the decision.
     async fn look(&mut self, policy: &Policy, pids: &[u32], said: Said) -> Option<Time> {
         let now = clock::now();
-        let sensors = self.probe.read(pids);
+        let mut sensors = self.probe.read(pids);
+        sensors.clock = clock::local(sensors.clock);
         self.shared.traffic.set_clock(sensors.clock);
         let word = match said {
             Said::Auto => Override::None,

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod capability;
 pub mod causes;
 pub mod checkpoint;
+pub mod clock;
 pub mod codec;
 pub mod fragment;
 pub mod guid;
