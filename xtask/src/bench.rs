@@ -16,6 +16,7 @@ mod peers;
 mod process;
 mod programs;
 mod real;
+mod shelf;
 mod sim;
 mod start;
 mod world;
@@ -62,6 +63,9 @@ pub(crate) struct Arguments {
     /// Hosts of `overload` that come back at once.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     returning: u32,
+    /// Fragments of `shelf`.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    fragments: u32,
     /// For how long `idle` and `hosts` look, and `overload` asks.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     seconds: u64,
@@ -82,6 +86,8 @@ enum Bench {
     Overload,
     /// From a command to a world; the size of the program.
     Start,
+    /// A host's packs of fragments: puts that are synced, gets, a million of them, a crash.
+    Shelf,
     /// How fast the simulator is.
     Sim,
     /// The work of `dispatch` and `real` beside that of HyperQueue and Dask, which are installed
@@ -94,12 +100,13 @@ impl Bench {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// The examples of `isos-complex` that it runs.
+    /// The examples that it runs.
     fn examples(self) -> Vec<&'static str> {
         match self {
             Self::Dispatch | Self::Peers => vec!["busy_hosts"],
             Self::Hosts => vec!["idle_hosts"],
             Self::Overload => vec!["eager_clients", "returning_hosts"],
+            Self::Shelf => vec!["packs"],
             Self::Real | Self::Idle | Self::Start | Self::Sim => Vec::new(),
         }
     }
@@ -119,6 +126,7 @@ impl Bench {
                 overload::run(programs, arguments.returning, arguments.seconds, figures)
             }
             Self::Start => start::run(programs, figures),
+            Self::Shelf => shelf::run(programs, arguments.fragments, figures),
             Self::Sim => sim::run(programs, arguments.hosts, figures),
             Self::Peers => peers::run(
                 programs,

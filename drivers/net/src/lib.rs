@@ -1,4 +1,4 @@
-//! The transport driver: connections between keys, frames on streams, objects, and a relay of our
+//! The transport driver: connections between keys, frames on streams, objects, fragments, and a relay of our
 //! own.
 //!
 //! A peer is dialled by its public key over QUIC (iroh), straight where the network allows, else
@@ -12,8 +12,10 @@
 mod accept;
 mod connection;
 mod endpoint;
+mod fragment;
 pub mod limits;
 mod object;
+mod pace;
 mod raw;
 mod relay;
 mod stream;
@@ -23,6 +25,12 @@ pub use accept::Incoming;
 pub use connection::{Closed, Connection, OpenError, code};
 pub use endpoint::{
     BindError, ConnectError, Endpoint, EndpointConfig, OnlineError, PeerAddr, RelayAddr, RelayError,
+};
+pub use fragment::{
+    FragmentAsker, FragmentBudget, FragmentError, FragmentHearer, FragmentServeError,
+    FragmentStore, FragmentsServed, Got, Heard, Wanted, audit_fragment, get_fragments,
+    has_fragments, open_fragments, present_grant, put_fragments, remove_fragments,
+    serve_fragment_stream, serve_fragments,
 };
 pub use object::{
     Admission, GetError, ObjectStore, PutError, ServeError, Served, get_object, put_object,

@@ -84,6 +84,18 @@ pub const OBJECTS_AT_ONCE_MAX: usize = 16;
 /// Buffer of one object transfer.
 pub const OBJECT_CHUNK_BYTES: usize = 128 << 10;
 
+/// Streams of fragments that one connection may have served to it at once.
+pub const FRAGMENT_STREAMS_MAX: usize = 4;
+/// Requests of one stream that are answered at once; the next one is not read before.
+pub const FRAGMENTS_AT_ONCE_MAX: usize = 64;
+/// Bytes of all fragments that a host has in memory for its peers, on their way in or out. Who
+/// comes then waits.
+pub const FRAGMENT_BYTES_AT_ONCE: u64 = 64 << 20;
+/// Those of them that are one peer's.
+pub const FRAGMENT_BYTES_OF_PEER: u64 = 16 << 20;
+/// A stream of fragments on which nothing is asked for this long is ended.
+pub const FRAGMENT_IDLE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 120 });
+
 /// First size of a receiver's buffer; idle sessions hold no more.
 pub const BUFFER_BYTES_FIRST: usize = 4 << 10;
 /// Size that a buffer keeps after a long frame.

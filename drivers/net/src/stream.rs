@@ -9,10 +9,11 @@ use isos_base::limits::FRAME_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::connection::{Closed, code};
 use crate::limits;
+use crate::pace::Pace;
 use crate::raw::{RawReceiver, RawSender, RawStream};
 
 /// Why a message was not sent.
@@ -180,6 +181,42 @@ impl FrameSender {
         self.flush().await
     }
 
+    /// Sends a message with bytes right behind it, at a pace that is watched. When cancelled, the
+    /// stream is of no use.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) async fn send_with<M: Serialize>(
+        &mut self,
+        message: &M,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
+        self.flush().await?;
+        self.queue(message)?;
+        // Short ones go in one write; long ones are not copied.
+        if bytes.len() <= limits::BUFFER_BYTES_KEPT {
+            self.buffer.extend_from_slice(bytes);
+            return self.flush().await;
+        }
+        self.flush().await?;
+        let mut pace = Pace::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match timeout_at(pace.deadline, self.raw.stream.write(rest)).await {
+                Ok(count) => {
+                    let count = count?;
+                    pace.moved(count);
+                    rest = &rest[count..];
+                }
+                Err(_) => {
+                    self.raw.reset(code::STALLED);
+                    return Err(SendError::Stalled);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what a cancelled call left behind.
     ///
     /// # Errors
@@ -283,6 +320,22 @@ impl FrameReceiver {
                 };
             }
         }
+    }
+
+    /// Some of the bytes behind the last message, at least one; 0 at the end of the stream. Loses
+    /// nothing when cancelled.
+    ///
+    /// # Errors
+    /// [`RecvError`]; the stream is of no use afterwards.
+    pub(crate) async fn recv_bytes(&mut self, into: &mut [u8]) -> Result<usize, RecvError> {
+        let arrived = self.raw.arrived();
+        if !arrived.is_empty() {
+            let count = arrived.len().min(into.len());
+            into[..count].copy_from_slice(&arrived[..count]);
+            self.raw.take(count);
+            return Ok(count);
+        }
+        Ok(self.raw.stream.read(into).await?.unwrap_or(0))
     }
 
     /// Tells the peer to send no more.

@@ -7,8 +7,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Crowds for a server: examples of `isos-complex`.
-const EXAMPLES: [&str; 4] = ["busy_hosts", "eager_clients", "idle_hosts", "returning_hosts"];
+/// Examples and their packages: crowds for a server, and what measures a driver alone.
+const EXAMPLES: [(&str, &str); 5] = [
+    ("busy_hosts", "isos-complex"),
+    ("eager_clients", "isos-complex"),
+    ("idle_hosts", "isos-complex"),
+    ("packs", "isos-disk"),
+    ("returning_hosts", "isos-complex"),
+];
 
 /// Where the programs are.
 pub(super) struct Programs {
@@ -24,7 +30,9 @@ impl Programs {
         let isos = build(&["--package", "isos"], "isos")?;
         // Beside `isos`, so that the libraries of both have the same features and are built once.
         let example = |name: &&'static str| {
-            let packages = ["--package", "isos", "--package", "isos-complex", "--example", name];
+            let package = EXAMPLES.iter().find(|(example, _)| example == name);
+            let (_, package) = package.with_context(|| format!("there is no example {name}"))?;
+            let packages = ["--package", "isos", "--package", package, "--example", name];
             Ok((*name, build(&packages, name)?))
         };
         Ok(Self {
@@ -39,7 +47,7 @@ impl Programs {
         let folder = std::path::absolute(folder)?;
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         let isos = there("isos").with_context(|| format!("no isos in {}", folder.display()))?;
-        let example = |name| Some((name, there(&format!("examples/{name}"))?));
+        let example = |(name, _)| Some((name, there(&format!("examples/{name}"))?));
         Ok(Self {
             isos,
             examples: EXAMPLES.into_iter().filter_map(example).collect(),
@@ -47,7 +55,7 @@ impl Programs {
         })
     }
 
-    /// An example of `isos-complex`, one of [`EXAMPLES`].
+    /// One of [`EXAMPLES`].
     pub(super) fn example(&self, name: &str) -> Result<&Path> {
         let path = self.examples.get(name).map(PathBuf::as_path);
         path.with_context(|| format!("there is no examples/{name} in the folder"))

@@ -8,30 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits;
-
-/// The peer must move [`limits::STALL_BYTES_MIN`] in each [`limits::STALL_TIMEOUT`].
-struct Pace {
-    deadline: Instant,
-    moved: u64,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self { deadline: Instant::now() + limits::STALL_TIMEOUT, moved: 0 }
-    }
-
-    fn moved(&mut self, bytes: usize) {
-        self.moved += bytes as u64;
-        if self.moved >= limits::STALL_BYTES_MIN {
-            *self = Self::new();
-        }
-    }
-
-    /// Time that our own disk took is not the peer's fault.
-    fn forgive(&mut self, since: Instant) {
-        self.deadline += since.elapsed();
-    }
-}
+use crate::pace::Pace;
 
 /// Why [`receive`] or [`send`] stopped. `bytes` moved before.
 pub(super) enum Break {
