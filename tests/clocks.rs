@@ -28,7 +28,7 @@ impl WallClock {
         let library = LIBRARIES.iter().find(|path| Path::new(path).exists());
         let Some(library) = library else {
             assert!(std::env::var_os("CI").is_none(), "CI needs the package libfaketime");
-            println!("LEFT OUT: libfaketime is not installed (apt-get install libfaketime)");
+            eprintln!("LEFT OUT: libfaketime is not installed (apt-get install libfaketime)");
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder for the clock");

@@ -316,7 +316,10 @@ impl World {
             let all = ["job", "host"].map(|noun| self.run(&[noun, "list"]));
             let all = all.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
             let [jobs, known] = all;
-            panic!("waited in vain for {what}\n{jobs}{known}server:\n{server}\n{}", hosts.join("\n"));
+            panic!(
+                "waited in vain for {what}\n{jobs}{known}server:\n{server}\n{}",
+                hosts.join("\n")
+            );
         }
     }
 
