@@ -371,6 +371,9 @@ pub struct ComplexStatus {
     pub ledger_head: Guid,
     /// Sum of all balances: always 0.
     pub ledger_sum: i128,
+    /// Why the ledger in the database is not the one that was written, once that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger_wrong: Option<String>,
     /// The posted price.
     pub price: Price,
     /// The engine that hosts must have: results of others do not compare.

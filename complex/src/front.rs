@@ -18,6 +18,8 @@ use crate::server::{ServerConfig, ServerError};
 
 /// The complex's key: its tokens are signed with it. Servers of one complex have the same.
 const COMPLEX_KEY: &str = "complex.key";
+/// The database of a server that is given no other.
+const DATABASE: &str = "complex.db";
 /// The server's own key: whoever dials it asks for this one.
 const SERVER_KEY: &str = "server.key";
 
@@ -50,11 +52,18 @@ impl ServerPlace {
             .map_err(|error| ServerError::Thread(std::io::Error::other(error)))??;
         let complex = match &config.complex_key {
             Some(path) => read_key(path)?,
-            None => SecretKey::from_bytes(&home.key(COMPLEX_KEY)?),
+            None => {
+                let (key, database) = (home.dir().join(COMPLEX_KEY), home.dir().join(DATABASE));
+                // Nobody would know the complex by another key.
+                if database.exists() && !key.exists() {
+                    return Err(ServerError::KeyGone { key, database });
+                }
+                SecretKey::from_bytes(&home.key(COMPLEX_KEY)?)
+            }
         };
         let server = SecretKey::from_bytes(&home.key(SERVER_KEY)?);
         let earlier = config.earlier.as_ref().map(|earlier| read_key(&earlier.file)).transpose()?;
-        let file = || home.dir().join("complex.db").to_string_lossy().into_owned();
+        let file = || home.dir().join(DATABASE).to_string_lossy().into_owned();
         let database = config.database.clone().unwrap_or_else(file);
         Ok(Self { home: Arc::new(home), complex, server, earlier, database })
     }

@@ -5,6 +5,7 @@
 //! records before it are on the disk. It decides nothing that the kernel could decide.
 
 mod auth;
+mod checked;
 mod clock;
 mod collect;
 mod core;
@@ -23,6 +24,7 @@ mod metrics;
 mod objects;
 mod outbox;
 pub mod rail;
+mod recount;
 mod server;
 mod statement;
 mod stock;

@@ -17,6 +17,7 @@ use isos_net::{Admission, ObjectStore};
 use tokio::io::AsyncWrite;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::checked::Checked;
 use crate::clock;
 use crate::core::{Core, report};
 use crate::stock::Stock;
@@ -284,21 +285,17 @@ impl Store {
 }
 
 impl ObjectStore for Store {
-    type Reader = tokio::fs::File;
+    type Reader = Checked;
     type Writer = Writer;
 
-    async fn open(
-        &self,
-        from: PublicKey,
-        guid: Guid,
-    ) -> io::Result<Option<(tokio::fs::File, u64)>> {
+    async fn open(&self, from: PublicKey, guid: Guid) -> io::Result<Option<(Checked, u64)>> {
         if !self.members.contains(from) || !self.shelf.contains(&guid) {
             return Ok(None);
         }
         let shelf = self.shelf.clone();
         let opened = blocking(move || shelf.open_object(&guid)).await?;
         let (file, size) = opened.map_err(io::Error::other)?;
-        Ok(Some((tokio::fs::File::from_std(file), size.0)))
+        Ok(Some((Checked::new(self.shelf.clone(), guid, file, size.0), size.0)))
     }
 
     async fn accept(&self, from: PublicKey, guid: Guid, size: u64) -> Admission<Writer> {

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
 use crate::outbox::{self, Outbox};
 use crate::rail::{self, RailError, RailSpec};
+use crate::recount::{self, Recount};
 use crate::statement::Heads;
 use crate::stock::Stock;
 use crate::trace::Traces;
@@ -108,6 +109,19 @@ pub enum ServerError {
     /// The folder.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// A database without the key of its complex.
+    #[error(
+        "{} is gone, and {} is there: put the key back from a backup. A new key would be another \
+         complex, which no host, ticket or statement knows; to begin one, move the folder away",
+        key.display(),
+        database.display()
+    )]
+    KeyGone {
+        /// Where it was.
+        key: PathBuf,
+        /// What is there.
+        database: PathBuf,
+    },
     /// A key that lies in a file of its own.
     #[error("cannot use the key {}: {problem}", path.display())]
     ComplexKey {
@@ -171,6 +185,8 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) heads: Heads,
+    /// Whether the ledger was found as it was written.
+    pub(crate) recount: Recount,
     pub(crate) outbox: Outbox,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) looks: http::Looks,
@@ -292,6 +308,7 @@ impl Server {
         let kernel = Config { check_secret, bank, ..config.kernel.clone() };
         let mut effects = Vec::new();
         let snapshot = db.load().await?;
+        let begun = recount::Begun::of(&snapshot);
         let journal = match &config.journal {
             Some(to) => Some(Journal::begin(to, &kernel, started, &snapshot)?),
             None => None,
@@ -332,6 +349,7 @@ impl Server {
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
             heads: Heads::default(),
+            recount: Recount::default(),
             outbox: Outbox::new(rails, place.complex.public()),
             metrics,
             looks: http::Looks::default(),
@@ -360,6 +378,7 @@ impl Server {
         }
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
+        tokio::spawn(recount::run(shared.clone(), begun));
         outbox::start(&shared);
         Ok(Self { shared, earlier, relay, operator_token, failed, stop, _home: place.home.clone() })
     }

@@ -13,6 +13,7 @@ use tokio_util::io::ReaderStream;
 use super::extract::Path;
 use super::openapi::Raw;
 use super::{Answer, AppState, Failure, UPLOADS_MAX, Who, internal, not_found, usage};
+use crate::checked::Checked;
 use crate::clock;
 use crate::objects::blocking;
 
@@ -53,16 +54,13 @@ pub(super) async fn get(
     let shelf = shared.shelf.clone();
     let opened = blocking(move || shelf.open_object(&guid)).await.map_err(io)?;
     let (file, size) = opened.map_err(|error| shelf_failure(&error))?;
-    let body = Body::from_stream(ReaderStream::with_capacity(file_of(file), 64 << 10));
+    let file = Checked::new(shared.shelf.clone(), guid, file, size.0);
+    let body = Body::from_stream(ReaderStream::with_capacity(file, 64 << 10));
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, size.0.to_string()),
     ];
     Ok((headers, body).into_response())
-}
-
-fn file_of(file: std::fs::File) -> tokio::fs::File {
-    tokio::fs::File::from_std(file)
 }
 
 /// Keeps an object: a program, or an input.

@@ -256,6 +256,7 @@ pub(super) async fn statement_head(
 ) -> Answer<Json<SignedHead>> {
     let id = account_id(&shared, &who, &text).await?;
     let _scan = who.scan(&shared).await?;
+    shared.recount.believed()?;
     let head = shared.heads.of(&shared.db, id).await.map_err(|error| unreadable(&error))?;
     Ok(Json(shared.tokens.sign(head, clock::now())))
 }

@@ -75,7 +75,8 @@ pub(super) async fn look(shared: &App, old: Duration) -> Answer<ComplexStatus> {
         && look.at.elapsed() < old.max(look.took * LOOK_TIMES)
     {
         let up = crate::clock::now().since(started);
-        return Ok(ComplexStatus { up, ..look.status.clone() });
+        let ledger_wrong = shared.recount.wrong().map(str::to_owned);
+        return Ok(ComplexStatus { up, ledger_wrong, ..look.status.clone() });
     }
     let version = env!("CARGO_PKG_VERSION");
     let reckon = move |complex: &mut isos_kernel::complex::Complex, now: isos_base::Time| {
@@ -84,7 +85,8 @@ pub(super) async fn look(shared: &App, old: Duration) -> Answer<ComplexStatus> {
             ComplexStatus { up: now.since(started), ..complex.status(key, version, started) };
         (status, begun.elapsed())
     };
-    let (status, took) = shared.core.query(reckon).await?;
+    let (mut status, took) = shared.core.query(reckon).await?;
+    status.ledger_wrong = shared.recount.wrong().map(str::to_owned);
     *last = Some(Look { at: Instant::now(), took, status: status.clone() });
     Ok(status)
 }
@@ -252,6 +254,9 @@ fn verdict(status: &ComplexStatus) -> (&'static str, String) {
             format!("{} with {tasks} to go", plural(jobs.into(), "open job"))
         }
     };
+    if let Some(why) = &status.ledger_wrong {
+        return ("bad", format!("Fault: {why}"));
+    }
     if status.ledger_sum != 0 {
         return ("bad", format!("Fault: the ledger sums to {} µcr, not 0", status.ledger_sum));
     }
@@ -295,6 +300,7 @@ mod tests {
             transfers: 61,
             ledger_head: Guid::of(b"head"),
             ledger_sum: 0,
+            ledger_wrong: None,
             price: Price(100),
             engine: None,
         }

@@ -34,6 +34,9 @@ impl StatusReport {
                 format!("{} with {tasks} to go", plural(jobs, "open job"))
             }
         };
+        if let Some(why) = &status.ledger_wrong {
+            return (Tone::Bad, format!("fault: {}", clean(why)));
+        }
         if status.ledger_sum != 0 {
             let sum = status.ledger_sum;
             return (Tone::Bad, format!("fault: the ledger sums to {sum} micro-credits, not 0"));

@@ -275,6 +275,7 @@ fn status() {
         transfers: 1_204,
         ledger_head: Guid::of(b"head"),
         ledger_sum: 0,
+        ledger_wrong: None,
         price: Price(100),
         engine: None,
     };

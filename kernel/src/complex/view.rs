@@ -235,6 +235,7 @@ impl Complex {
             transfers,
             ledger_head,
             ledger_sum: self.ledger.accounts().map(sum).sum(),
+            ledger_wrong: None,
             price: self.price_outlook().0,
             engine: self.config.engine.clone(),
         }
