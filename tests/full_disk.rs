@@ -2,11 +2,12 @@
 //! room again.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use crate::world::{HostPlan, World, module, write};
+use crate::world::{HostPlan, PATIENCE, World, module, wait_until, write};
 
 /// A small disk in memory, for as long as this value lives.
 struct SmallDisk {
@@ -75,26 +76,33 @@ fn a_server_with_a_full_disk_says_so_and_loses_nothing() {
     let (code, text) =
         world.refused(&["job", "submit", &module("montecarlo"), "--count", "3", "--input", &input]);
     assert_eq!(code, 6, "{text}");
-    assert!(text.contains("free"), "it says what is missing: {text}");
+    assert!(text.contains("the server's disk is full"), "it says what is missing: {text}");
 
     // Without an upload it is the database that finds no room, at the latest after some jobs. What
-    // it cannot keep is not acknowledged, and the server ends rather than lie.
+    // it cannot keep is not acknowledged; it waits for room, and nobody dies.
     let mut acknowledged = vec![job];
-    let refused = loop {
-        let output = world.run(&["--json", "job", "submit", &module("montecarlo"), "--count", "3"]);
-        if !output.status.success() {
-            break String::from_utf8_lossy(&output.stderr).into_owned();
+    let submit = ["--json", "job", "submit", &module("montecarlo"), "--count", "3"];
+    let mut waits = loop {
+        let mut asked = world.command(&submit);
+        let mut asked = asked.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let answered = || {
+            asked.try_wait().unwrap().is_some() || world.log("server").contains("no room to write")
+        };
+        assert!(wait_until(PATIENCE, answered), "neither an answer nor a word");
+        if asked.try_wait().unwrap().is_none() {
+            break asked;
         }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let id = answer["data"]["job"]["id"].as_u64().or_else(|| answer["data"]["id"].as_u64());
-        acknowledged.push(id.expect("a job number"));
+        acknowledged.push(job_of(asked));
         assert!(acknowledged.len() < 10_000, "the disk is not full");
     };
-    world.wait("the server's end", || world_log(&world).contains("the database failed"));
-    assert!(world_log(&world).contains("no room to write"), "{refused}\n{}", world_log(&world));
+    let api = world.ready["api"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let status = status_of(&api, world.ready["token"].as_str().unwrap());
+    assert!(status.starts_with("HTTP/1.1 503") && status.contains("no room to write"), "{status}");
+    assert!(waits.try_wait().unwrap().is_none(), "whoever asked before waits");
 
     fs::remove_file(filler).unwrap();
+    acknowledged.push(job_of(waits));
+    assert!(world.server.try_wait().unwrap().is_none(), "the server has lived on");
     world.restart_server();
     for job in acknowledged {
         let end = world.wait_job(job);
@@ -105,8 +113,23 @@ fn a_server_with_a_full_disk_says_so_and_loses_nothing() {
     world.assert_money_adds_up();
 }
 
-fn world_log(world: &World) -> String {
-    world.log("server")
+/// The number of the job that was submitted.
+fn job_of(asked: Child) -> u64 {
+    let output = asked.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let id = answer["data"]["job"]["id"].as_u64().or_else(|| answer["data"]["id"].as_u64());
+    id.expect("a job number")
+}
+
+/// What the API answers to the simplest question, as it comes: `isos` would wait and ask again.
+fn status_of(api: &str, token: &str) -> String {
+    let mut stream = TcpStream::connect(api).unwrap();
+    let head = "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]

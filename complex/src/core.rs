@@ -90,6 +90,7 @@ pub(crate) struct Core {
     messages: mpsc::Sender<Message>,
     batches: mpsc::WeakSender<Batch>,
     registry: Arc<Mutex<Registry>>,
+    writer: Writer,
 }
 
 /// The request was taken, and whether it was carried out is not known here.
@@ -129,12 +130,12 @@ impl Core {
         let (messages, inbox) = mpsc::channel(INPUTS_MAX);
         let (batches, outbox) = mpsc::channel(BATCHES_MAX);
         let registry = Arc::new(Mutex::new(Registry::default()));
-        let metrics = books.metrics.clone();
+        let (metrics, writer) = (books.metrics.clone(), books.writer.clone());
         let (full, registry_too) = (batches.downgrade(), registry.clone());
         let task = Task { machine, books, batches, registry: registry_too, requests: 0 };
         tokio::spawn(task.run(inbox, effects));
         tokio::spawn(release(outbox, registry.clone(), metrics, failed));
-        Self { messages, batches: full, registry }
+        Self { messages, batches: full, registry, writer }
     }
 
     /// What waits to be decided, and what was decided and waits to be kept.
@@ -157,8 +158,17 @@ impl Core {
         let _ = self.messages.send(Message::Input(input)).await;
     }
 
+    /// Says at once that nothing can be kept now, rather than when there is room again.
+    fn can_keep(&self) -> Result<(), Problem> {
+        match self.writer.no_room() {
+            None => Ok(()),
+            Some(error) => Err(Problem::new(ProblemCode::Busy, error.to_string())),
+        }
+    }
+
     /// Asks for something; the reply comes when it is durable.
     pub(crate) async fn call(&self, call: Call) -> Result<Reply, Problem> {
+        self.can_keep()?;
         let (answer, answered) = oneshot::channel();
         let sent = self.messages.send(Message::Call(call, answer)).await;
         sent.map_err(|_| stopping())?;
@@ -171,6 +181,7 @@ impl Core {
         &self,
         look: impl FnOnce(&mut Complex, Time) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        self.can_keep()?;
         let (answer, answered) = oneshot::channel();
         let query: Query = Box::new(move |machine, now| {
             let seen = look(machine, now);

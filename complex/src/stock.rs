@@ -106,6 +106,14 @@ impl Stock {
         let used = shelf.used().0.saturating_add(shelf.reserved().0);
         // An unknown file system is as large as the quota; whoever writes hears of it.
         let free = shelf.space().map_or(u64::MAX, |space| space.free.0);
+        if free.saturating_sub(limits.free_floor.0) < size.0 {
+            let (free, floor) = (Bytes(free), limits.free_floor);
+            let why = format!(
+                "the server's disk is full: {free} are free, of which {floor} must stay free, and \
+                 this needs {size}: the operator must make room there"
+            );
+            return Err(Problem::new(ProblemCode::Refused, why));
+        }
         let room = used.saturating_add(free.saturating_sub(limits.free_floor.0));
         self.reserve_of(limits.quota.0.min(room), used, account, size)
     }

@@ -186,7 +186,7 @@ pub enum OpenError {
 /// it was the disk that failed; applying them again is right in both cases.
 #[derive(Debug, Clone, Error)]
 pub enum CommitError {
-    /// There is no room.
+    /// There is no room. A file's writer goes on by itself when there is some.
     #[error("{}", no_room(path, *free))]
     DiskFull {
         /// The database.
@@ -292,8 +292,8 @@ pub enum ReadError {
 fn no_room(path: &std::path::Path, free: Option<Bytes>) -> String {
     let free = free.map_or(String::new(), |free| format!(" ({free} free on its disk)"));
     format!(
-        "no room to write to the database {}{free}: make room, or raise the quota or limit, \
-         then start the server again; nothing that was acknowledged is lost",
+        "no room to write to the database {}{free}: make room, or raise the quota or limit; nothing \
+         that was acknowledged is lost",
         path.display()
     )
 }

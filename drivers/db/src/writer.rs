@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries, at first and at the most.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often it is tried whether a full disk has room again.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// How often the size of a server's database is asked for.
 const MEASURE: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,23 @@ struct Submission {
 struct Gate {
     queue: mpsc::Sender<Submission>,
     stopped: watch::Sender<Option<Arc<CommitError>>>,
+    room: Arc<Room>,
+}
+
+/// Whether there is room on the disk of a file.
+#[derive(Debug, Default)]
+struct Room {
+    /// What is missing, while a commit waits for room.
+    missing: Mutex<Option<CommitError>>,
+    /// Whoever waits for room gives up: the database is being closed.
+    closing: AtomicBool,
+}
+
+impl Room {
+    fn missing(&self) -> MutexGuard<'_, Option<CommitError>> {
+        // Nothing panics while it is held.
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Gate {
@@ -124,7 +143,8 @@ impl Writer {
 
     fn start(mut task: Task, lock: Option<Lock>) -> Self {
         let (queue, submissions) = mpsc::channel(SUBMISSIONS_MAX);
-        let gate = Arc::new(Mutex::new(Gate { queue, stopped: watch::Sender::new(None) }));
+        let stopped = watch::Sender::new(None);
+        let gate = Arc::new(Mutex::new(Gate { queue, stopped, room: task.room.clone() }));
         task.gate = Arc::downgrade(&gate);
         tokio::spawn(task.run(submissions, lock));
         Self { gate }
@@ -161,7 +181,16 @@ impl Writer {
     }
 
     pub(crate) fn close(&self) -> Commit {
+        self.gate().room.closing.store(true, Ordering::Relaxed);
         self.send(Work::Close)
+    }
+
+    /// Why nothing can be kept now, while a commit waits for room on the disk of a file. It goes on
+    /// by itself when there is some.
+    #[must_use]
+    pub fn no_room(&self) -> Option<CommitError> {
+        let room = self.gate().room.clone();
+        room.missing().clone()
     }
 
     /// How many submissions wait, of [`SUBMISSIONS_MAX`].
@@ -225,6 +254,7 @@ struct Task {
     /// Bytes of a server's database.
     size: Arc<AtomicU64>,
     away_max: Duration,
+    room: Arc<Room>,
     gate: std::sync::Weak<Mutex<Gate>>,
     stopped: Option<Arc<CommitError>>,
 }
@@ -240,6 +270,7 @@ impl Task {
             measured: None,
             size: Arc::default(),
             away_max: AWAY_MAX,
+            room: Arc::default(),
             gate: std::sync::Weak::new(),
             stopped: None,
         }
@@ -373,7 +404,7 @@ impl Task {
 
     /// Commits a group. If a server's connection is lost on the way, nobody knows whether the group
     /// is kept; applying it again is right in both cases, so that is what happens as soon as the
-    /// server is back and the epoch is still ours.
+    /// server is back and the epoch is still ours. The same goes for a file whose disk is full.
     async fn keep(&mut self, group: &Group) -> Answer {
         let mut lost: Option<Lost> = None;
         loop {
@@ -384,6 +415,9 @@ impl Task {
                     if let Some(lost) = lost {
                         let seconds = lost.since.elapsed().as_secs();
                         tracing::warn!(seconds, "the database is back, and nothing is lost");
+                    }
+                    if self.room.missing().take().is_some() {
+                        tracing::warn!("there is room on the disk again, and nothing is lost");
                     }
                     self.renewed = begun;
                     return Ok(());
@@ -400,7 +434,13 @@ impl Task {
                 }
             };
             let Place::Server(server) = self.place.clone() else {
-                return Err(CommitError::sql(&self.place, error));
+                let error = CommitError::sql(&self.place, error);
+                let gives_up = self.room.closing.load(Ordering::Relaxed);
+                if gives_up || !matches!(error, CommitError::DiskFull { .. }) {
+                    return Err(error);
+                }
+                self.wait_for_room(error).await;
+                continue;
             };
             if !is_lost(&error) {
                 return Err(CommitError::sql(&self.place, error));
@@ -409,6 +449,17 @@ impl Task {
             let lost = lost.get_or_insert_with(|| Lost::now(self.away_max));
             self.connection = Connected::Postgres(lost.connect(&server, error).await?);
         }
+    }
+
+    /// After a commit that found no room.
+    async fn wait_for_room(&mut self, error: CommitError) {
+        // Most of the time SQLite has done so by itself.
+        let _ = self.connection.session().run("ROLLBACK").await;
+        let first = self.room.missing().replace(error.clone()).is_none();
+        if first {
+            tracing::error!("{error}; nothing is acknowledged until there is room");
+        }
+        sleep(ROOM_PAUSE).await;
     }
 
     async fn attempt(&mut self, group: &Group) -> Result<(), WriteError> {
