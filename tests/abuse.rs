@@ -275,6 +275,11 @@ async fn works(crowd: &Crowd, operator: &str) -> Result<Duration, String> {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
 fn server_memory_mib(world: &World) -> u64 {
     let path = format!("/proc/{}/status", world.server.id());
     let text = std::fs::read_to_string(path).expect("the server lives");
@@ -338,15 +343,15 @@ fn a_rude_crowd_costs_bounded_memory_and_nobody_else_waits_long() {
 
     took.sort_unstable();
     let quantile = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
-    eprintln!(
+    say(&format!(
         "{} good requests: median {:?}, 99 % {:?}; memory {memory} MiB before, {most} at the most",
         took.len(),
         quantile(0.5),
         quantile(0.99),
-    );
+    ));
     for (kind, done) in KINDS.iter().zip(&crowd.done) {
         let done = done.load(Ordering::Relaxed);
-        eprintln!("{done} {kind}");
+        say(&format!("{done} {kind}"));
         assert!(done > 0, "the crowd did nothing of this: {kind}");
     }
     assert!(most < memory + GROWTH_MIB, "{memory} MiB before, {most} MiB at the most");

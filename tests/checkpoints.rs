@@ -44,7 +44,9 @@ fn a_task_of_an_agent_that_is_killed_goes_on_there_and_elsewhere_to_the_same_res
     world.hosts[0].child.kill().unwrap();
     world.hosts[0].child.wait().unwrap();
     let mut again = isos();
-    again.args(["join", "--save-every", "500ms", "--home"]).arg(&world.hosts[0].home);
+    again
+        .args(["join", "--in-front-in-test-world", "--save-every", "500ms", "--home"])
+        .arg(&world.hosts[0].home);
     let log = std::fs::File::create(world.folder().join("again.log")).unwrap();
     world.hosts[0].child = again.stderr(log).spawn().unwrap();
     world.wait("it to go on", || told(&world, job).contains("resumed from"));

@@ -23,6 +23,7 @@ struct WallClock {
 }
 
 impl WallClock {
+    #[expect(clippy::print_stderr, reason = "a test that was left out should be seen")]
     /// A world with a clock of its own; none where libfaketime is not installed.
     fn world() -> Option<(Self, World)> {
         let library = LIBRARIES.iter().find(|path| Path::new(path).exists());

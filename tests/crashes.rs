@@ -51,7 +51,7 @@ fn an_agent_that_comes_back_is_the_same_host() {
     world.hosts[0].child.wait().unwrap();
     let home = world.hosts[0].home.clone();
     let mut again = crate::world::isos();
-    again.args(["join", "--home"]).arg(&home);
+    again.args(["join", "--in-front-in-test-world", "--home"]).arg(&home);
     let log = std::fs::File::create(world.folder().join("again.log")).unwrap();
     world.hosts[0].child = again.stderr(log).spawn().unwrap();
     crate::world::pause(Duration::from_millis(500));

@@ -195,6 +195,7 @@ impl Cluster {
         let log = File::create(home.join("log")).unwrap();
         let host = isos()
             .args(["join", ticket["ticket"].as_str().unwrap(), "--json", "--name", &name])
+            .arg("--in-front-in-test-world")
             .arg("--policy")
             .arg(home.join("given.toml"))
             .arg("--home")

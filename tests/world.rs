@@ -166,7 +166,8 @@ impl World {
         child.wait().expect("it can be waited for");
         so(home);
         let mut command = isos();
-        command.args(["join", "--json", "--name", name, "--home"]).arg(&*home);
+        command.args(["join", "--json", "--name", name, "--in-front-in-test-world"]);
+        command.arg("--home").arg(&*home);
         command.arg("--sensors-file").arg(home.join("sensors.toml"));
         let log = self.folder.path().join(format!("{name}.log"));
         let log = File::options().append(true).open(log).unwrap();
@@ -205,6 +206,8 @@ impl World {
         }
         let mut command = isos();
         command.args(["join", &ticket, "--json", "--name", &name]);
+        // The test waits for them, whatever else this machine does.
+        command.arg("--in-front-in-test-world");
         command.arg("--policy").arg(&policy).arg("--home").arg(&home);
         command.arg("--sensors-file").arg(home.join("sensors.toml"));
         if plan.lies {

@@ -238,7 +238,7 @@ impl Life {
             input_dir: self.folder.join(SHARED_DIR),
             own_dir: Some(self.folder.join(OWN_DIR)),
             threads,
-            idle: true,
+            idle: !self.shared.in_front,
             save_every: self.shared.save_every,
         };
         let open = || sandbox.open(&prepared, setup.clone());

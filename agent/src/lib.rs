@@ -59,6 +59,9 @@ pub struct AgentConfig {
     pub groups: bool,
     /// How often checkpoints of a task are kept and handed over.
     pub save_every: isos_base::Span,
+    /// Whether work runs beside all else on the machine, and not in the time that nobody wants: who
+    /// started the world waits for it. Joins nothing but a test world.
+    pub in_front_in_test_world: bool,
     /// Answer wrongly, to see that it is found out. Joins nothing but a test world.
     pub alter_results_in_test_world: bool,
 }
@@ -81,6 +84,7 @@ impl AgentConfig {
             direct: true,
             groups: true,
             save_every: isos_base::Span::secs(60),
+            in_front_in_test_world: false,
             alter_results_in_test_world: false,
         }
     }
@@ -107,8 +111,8 @@ pub enum AgentError {
     /// The ticket's time is over.
     #[error("the ticket expired at {0}: ask the operator for a new one (`isos ticket`)")]
     Expired(isos_base::Time),
-    /// The liar's place is a test.
-    #[error("an agent that alters results joins nothing but a test world")]
+    /// The place of a liar, and of one that is in its owner's way, is a test.
+    #[error("an agent that is started for a test world joins no other")]
     NotATestWorld,
     /// The socket.
     #[error(transparent)]
@@ -148,6 +152,8 @@ pub(crate) struct Shared {
     pub(crate) traffic: traffic::Traffic,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
+    /// Whether work runs beside all else.
+    pub(crate) in_front: bool,
     pub(crate) saves: saves::Saves,
     pub(crate) save_every: isos_base::Span,
 }
@@ -167,7 +173,8 @@ impl Agent {
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let home = Arc::new(Home::open(&config.home)?);
         let ticket = remembered_ticket(&home, config.ticket)?;
-        if config.alter_results_in_test_world && !ticket.test_world {
+        let played = config.alter_results_in_test_world || config.in_front_in_test_world;
+        if played && !ticket.test_world {
             return Err(AgentError::NotATestWorld);
         }
         let policy = remembered_policy(&home, config.policy.as_deref())?;
@@ -184,6 +191,7 @@ impl Agent {
         let (exe, child_args) = config.child;
         let mut sandbox = SandboxConfig::new(exe, child_args, home.dir().join("compiled"));
         sandbox.groups = config.groups;
+        sandbox.idle = !config.in_front_in_test_world;
         let sandbox = Sandbox::new(sandbox).map_err(io("prepare the sandbox"))?;
         let servers = Servers::remembered(&home, &ticket.servers);
         let mut relays = servers.relays().into_iter();
@@ -231,6 +239,7 @@ impl Agent {
             policy: watch::channel(policy).0,
             tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
+            in_front: config.in_front_in_test_world,
             saves,
             save_every: config.save_every,
         });

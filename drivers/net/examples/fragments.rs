@@ -48,13 +48,13 @@ async fn main() -> Outcome<()> {
         for _ in 0..ROUNDS {
             let (start, begun, mut kept) = (Instant::now(), cpu()?, 0);
             put_fragments(&near, LeaseId(1), &named, |_, receipt| {
-                kept += usize::from(receipt.is_ok())
+                kept += usize::from(receipt.is_ok());
             })
             .await?;
             report(&mut out, "put", size, kept, start.elapsed(), cpu()? - begun)?;
             let (start, begun, mut right) = (Instant::now(), cpu()?, 0);
             get_fragments(&near, &wanted, |_, got| {
-                right += usize::from(matches!(got, Got::Piece(_)))
+                right += usize::from(matches!(got, Got::Piece(_)));
             })
             .await?;
             report(&mut out, "get", size, right, start.elapsed(), cpu()? - begun)?;

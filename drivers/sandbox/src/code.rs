@@ -306,6 +306,7 @@ pub(crate) async fn compile(
         .arg(config.compile_memory.0.to_string())
         .arg(config.compile_cpu.0.div_ceil(1_000_000).to_string())
         .arg(std::process::id().to_string())
+        .arg(u8::from(config.idle).to_string())
         .stdin(Stdio::from(source))
         .stdout(Stdio::from(target));
     let (mut child, _listed) = spawner.spawn(command).await?;

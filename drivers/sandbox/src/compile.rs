@@ -32,17 +32,19 @@ fn answer(code: u8, line: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The child's main. `limits` are the bytes of memory, the seconds of processor time and the
-/// agent's process number, in decimal.
+/// The child's main. `limits` are the bytes of memory, the seconds of processor time, the agent's
+/// process number, and 1 for a child that has only time that nobody else wants, in decimal.
 pub(crate) fn main(limits: &[String]) -> ExitCode {
     let numbers: Vec<u64> = limits.iter().filter_map(|text| text.parse().ok()).collect();
-    let &[memory, cpu_secs, agent] = numbers.as_slice() else {
+    let &[memory, cpu_secs, agent, idle] = numbers.as_slice() else {
         return answer(TROUBLE, "wrong arguments");
     };
     let mut walls = Walls::default();
     walls.close_inherited();
     walls.die_with(u32::try_from(agent).unwrap_or(0));
-    walls.be_idle();
+    if idle != 0 {
+        walls.be_idle();
+    }
     walls.limit(&limits_of(memory, cpu_secs));
     walls.no_new_privileges();
     walls.landlock(std::iter::empty::<std::os::fd::OwnedFd>());

@@ -69,15 +69,18 @@ struct State {
     children: BTreeSet<u32>,
     /// Why work could not be kept on its cores, if it could not.
     stray: Option<String>,
+    /// Whether work has only time that nobody else wants.
+    idle: bool,
 }
 
 impl Fence {
-    /// A fence with control groups where they can be had, else without.
-    pub(crate) fn new(groups: bool) -> Self {
-        let mut state = State::default();
+    /// A fence with control groups where they can be had, else without; groups that are `idle` have
+    /// only time that nobody else wants.
+    pub(crate) fn new(groups: bool, idle: bool) -> Self {
+        let mut state = State { idle, ..State::default() };
         if groups {
             let sought =
-                Mounts::here().and_then(|mounts| find::groups(&mounts, &group::own_name()?));
+                Mounts::here().and_then(|mounts| find::groups(&mounts, &group::own_name()?, idle));
             match sought {
                 Ok(found) => state.groups = found,
                 Err(error) => state.miss(&Ability::ALL, &error.to_string()),
@@ -271,6 +274,10 @@ impl State {
         );
         let idle = "SCHED_IDLE, nice 19, the disk's idle class";
         let priority = match self.group(Ability::Cpu) {
+            _ if !self.idle => {
+                let gap = "work competes with all else: this world was started so".into();
+                keeper("priority", "nothing".into(), Some(gap))
+            }
             Some(group) => keeper("priority", format!("{idle}, and {}", group.idles_by()), None),
             None => keeper("priority", idle.into(), None),
         };

@@ -79,6 +79,9 @@ pub struct SandboxConfig {
     pub compile_wall: Span,
     /// Whether all children together are held by control groups, where this user can have some.
     pub groups: bool,
+    /// Whether children have only time that nobody else wants. Not so where whoever started this
+    /// world waits for it.
+    pub idle: bool,
 }
 
 impl SandboxConfig {
@@ -95,6 +98,7 @@ impl SandboxConfig {
             compile_cpu: Span::secs(120),
             compile_wall: Span::secs(600),
             groups: false,
+            idle: true,
         }
     }
 }
@@ -119,7 +123,7 @@ impl Sandbox {
     /// Where the folder cannot be made or read. Nothing is running then.
     pub fn new(config: SandboxConfig) -> std::io::Result<Self> {
         let store = Arc::new(Store::open(&config.cache_dir, &config.exe, config.cache_max)?);
-        let fence = Arc::new(Fence::new(config.groups));
+        let fence = Arc::new(Fence::new(config.groups, config.idle));
         Ok(Self {
             store,
             spawner: Arc::new(Spawner::start(fence.clone())?),
@@ -282,13 +286,13 @@ pub fn page_size() -> u64 {
 /// it.
 #[must_use]
 pub fn keepers_here() -> Vec<Keeper> {
-    Fence::new(true).keepers()
+    Fence::new(true, true).keepers()
 }
 
 /// Whether a sandbox could hold its children to a part of a core here.
 #[must_use]
 pub fn parts_here() -> bool {
-    Fence::new(true).holds_parts()
+    Fence::new(true, true).holds_parts()
 }
 
 /// The main of a child, to be called with the arguments behind [`SandboxConfig::child_args`]

@@ -37,6 +37,9 @@ pub(crate) struct JoinArgs {
     /// How often checkpoints of a task are kept and handed over.
     #[arg(long, hide = true, value_name = "TIME", default_value = "60s")]
     pub(crate) save_every: isos_base::Span,
+    /// Run work beside all else on this machine. Joins nothing but a test world.
+    #[arg(long, hide = true)]
+    pub(crate) in_front_in_test_world: bool,
     /// Answer wrongly. Joins nothing but a test world.
     #[arg(long, hide = true)]
     pub(crate) alter_results_in_test_world: bool,
@@ -70,6 +73,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         direct: !args.relay_only,
         groups: !args.no_cgroups,
         save_every: args.save_every,
+        in_front_in_test_world: args.in_front_in_test_world,
         alter_results_in_test_world: args.alter_results_in_test_world,
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)
     };

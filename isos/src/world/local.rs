@@ -28,6 +28,8 @@ pub(crate) struct HostPlan {
     pub(crate) lies: bool,
     /// Whether it reaches others through the relay alone.
     pub(crate) relay_only: bool,
+    /// Whether its work runs beside all else on this machine.
+    pub(crate) in_front: bool,
     /// Cores.
     pub(crate) cores: u16,
 }
@@ -133,6 +135,9 @@ impl World {
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true);
+        if plan.in_front {
+            command.arg("--in-front-in-test-world");
+        }
         if plan.lies {
             command.arg("--alter-results-in-test-world");
         }

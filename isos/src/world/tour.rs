@@ -36,6 +36,17 @@ const MORTAL: usize = 1;
 /// The whole tour ends by itself after this time, whatever hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How often a line tells how far it is where there is no bar.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// How busy the machine is, if that can be read, as the end of a sentence.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split_whitespace().next();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    load.map_or_else(String::new, |load| format!(" (load {load} on {cores} cores)"))
+}
+
 /// What `isos tour` is told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TourArgs {
@@ -94,7 +105,12 @@ async fn guided(args: TourArgs, talk: &Talk) -> anyhow::Result<Findings> {
     let home = temporary_home("tour")?;
     let tour = tokio::select! {
         tour = tokio::time::timeout(PATIENCE, tour(&home, talk)) => {
-            tour.unwrap_or_else(|_| bail!("the tour did not end within {PATIENCE:?}"))
+            tour.unwrap_or_else(|_| bail!(
+                "the tour did not end within {} minutes, of the 20 s that it takes on a machine that \
+                 does nothing else{}: try again when it has less to do",
+                PATIENCE.as_secs() / 60,
+                load()
+            ))
         }
         asked = super::asked_to_end() => match asked {
             Ok(()) => Err(Refusal::interrupted(Vec::new()).into()),
@@ -151,7 +167,15 @@ async fn tour(home: &Path, talk: &Talk) -> anyhow::Result<Findings> {
     for n in 0..HOSTS {
         let name = format!("host-{}", n + 1);
         world
-            .add_host(&HostPlan { name, lies: n == LIAR, cores: 1, ..HostPlan::default() })
+            .add_host(&HostPlan {
+                name,
+                lies: n == LIAR,
+                cores: 1,
+                // Somebody watches: on a machine that does something else besides, work in the
+                // time that nobody wants would take for ever.
+                in_front: true,
+                ..HostPlan::default()
+            })
             .await?;
     }
     world.wait_for_hosts(HOSTS).await?;
@@ -241,12 +265,21 @@ async fn watch(
     let bar = if talk.quiet { ProgressBar::hidden() } else { ProgressBar::new(TASKS.into()) };
     let style = "   {bar:30} {pos}/{len} tasks, {per_sec:.0}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
+    // Where there is no terminal for a bar, a line tells now and then.
+    let mut due = started + SAY_EVERY;
     let mut events = buyer.events(job);
     let mut last = None;
     let mut killed = false;
     loop {
         let event = tokio::select! {
             event = events.next() => event?,
+            () = tokio::time::sleep_until(due.into()) => {
+                due += SAY_EVERY;
+                if bar.is_hidden() {
+                    talk.say(&format!("   {} of {TASKS} tasks{}", bar.position(), load()));
+                }
+                continue;
+            }
             error = world.server_ended() => return Err(error),
         };
         let Some(view) = event else { break };

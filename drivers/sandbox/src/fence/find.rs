@@ -82,11 +82,11 @@ impl Mounts {
 ///
 /// # Errors
 /// Nothing could be made, and why. Nothing is left behind then.
-pub(super) fn groups(mounts: &Mounts, name: &str) -> io::Result<Vec<Group>> {
+pub(super) fn groups(mounts: &Mounts, name: &str, idle: bool) -> io::Result<Vec<Group>> {
     let mut made: Vec<Group> = Vec::new();
     let mut refused = None;
     if let Some((root, own)) = &mounts.two {
-        match second(root, own, name) {
+        match second(root, own, name, idle) {
             Ok(group) => made.push(group),
             Err(error) => refused = Some(error),
         }
@@ -104,7 +104,7 @@ pub(super) fn groups(mounts: &Mounts, name: &str) -> io::Result<Vec<Group>> {
         } else {
             name.into()
         };
-        match Group::make(own, &name, Version::One, vec![ability], None) {
+        match Group::make(own, &name, Version::One, (vec![ability], idle), None) {
             Ok(group) => made.push(group),
             Err(error) => refused = Some(named(own, &error)),
         }
@@ -134,7 +134,7 @@ pub(super) fn places<'a>(root: &Path, own: &'a Path) -> Vec<(&'a Path, Vec<Abili
 }
 
 /// Makes a group of version 2 at the first place that takes one.
-fn second(root: &Path, own: &Path, name: &str) -> io::Result<Group> {
+fn second(root: &Path, own: &Path, name: &str, idle: bool) -> io::Result<Group> {
     let mut refused = io::Error::other(WHY_NONE);
     for (dir, mut abilities) in places(root, own) {
         sweep(dir);
@@ -146,7 +146,7 @@ fn second(root: &Path, own: &Path, name: &str) -> io::Result<Group> {
             }
         };
         abilities.push(Ability::Freeze);
-        match Group::make(dir, name, Version::Two, abilities, moved) {
+        match Group::make(dir, name, Version::Two, (abilities, idle), moved) {
             Ok(group) => return Ok(group),
             Err(error) => refused = named(dir, &error),
         }

@@ -59,12 +59,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Makes a group under `parent`. Whoever calls it knows what the controllers of `parent` allow.
+    /// Makes a group under `parent`; one that is `idle` has only time that nobody else wants. Whoever
+    /// calls it knows what the controllers of `parent` allow.
     pub(super) fn make(
         parent: &Path,
         name: &str,
         version: Version,
-        abilities: Vec<Ability>,
+        (abilities, idle): (Vec<Ability>, bool),
         moved: Option<(PathBuf, PathBuf)>,
     ) -> io::Result<Self> {
         let dir = parent.join(name);
@@ -74,7 +75,7 @@ impl Group {
             if group.can(Ability::Processes) {
                 group.write("pids.max", PIDS_MAX)?;
             }
-            if group.can(Ability::Cpu) {
+            if idle && group.can(Ability::Cpu) {
                 group.be_idle()?;
             }
             Ok(())

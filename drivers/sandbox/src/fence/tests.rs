@@ -70,7 +70,7 @@ fn without_controllers_a_group_can_only_freeze() {
     let tree = Tree::new();
     tree.has("own/cgroup.controllers", "").has("own/cgroup.procs", "7\n");
     tree.has("own/cgroup.type", "domain\n").has("own/cgroup.subtree_control", "");
-    let made = groups(&tree.mounts("/own"), "isos-1-1-0").unwrap();
+    let made = groups(&tree.mounts("/own"), "isos-1-1-0", true).unwrap();
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].dir(), tree.dir("own/isos-1-1-0"));
     assert_eq!(made[0].abilities(), [Ability::Freeze]);
@@ -94,10 +94,10 @@ fn controllers_are_not_turned_on_where_others_would_feel_it() {
     let tree = Tree::new();
     tree.has("cgroup.controllers", "cpu memory pids\n").has("cgroup.subtree_control", "");
     tree.has("cgroup.procs", "").has("someone/cgroup.procs", "9\n");
-    let _tried = groups(&tree.mounts("/"), "isos-1-1-0");
+    let _tried = groups(&tree.mounts("/"), "isos-1-1-0", true);
     assert_eq!(fs::read_to_string(tree.dir("cgroup.subtree_control")).unwrap(), "");
     fs::remove_dir_all(tree.dir("someone")).unwrap();
-    let _tried = groups(&tree.mounts("/"), "isos-1-1-0");
+    let _tried = groups(&tree.mounts("/"), "isos-1-1-0", true);
     let on = fs::read_to_string(tree.dir("cgroup.subtree_control")).unwrap();
     assert_eq!(on, "+cpu +memory +pids");
 }
@@ -184,7 +184,7 @@ fn rest(time: Duration) {
 /// `ISOS_TEST_GROUPS=required` says that groups are to be had.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn fence_with(ability: Ability, test: &str) -> Option<Fence> {
-    let fence = Fence::new(true);
+    let fence = Fence::new(true, true);
     if fence.lock().group(ability).is_some() {
         return Some(fence);
     }
@@ -294,7 +294,7 @@ fn a_group_is_frozen_as_one_and_goes_on_where_it_was() {
 
 #[test]
 fn groups_are_gone_with_their_fence_with_all_that_was_inside() {
-    let fence = Fence::new(true);
+    let fence = Fence::new(true, true);
     let dirs: Vec<PathBuf> = fence.lock().groups.iter().map(|it| it.dir().to_owned()).collect();
     let mut spinner = Spinner::new();
     spinner.family().into_iter().for_each(|pid| fence.enter(pid));
@@ -308,7 +308,7 @@ fn groups_are_gone_with_their_fence_with_all_that_was_inside() {
 
 #[test]
 fn without_groups_work_is_kept_on_its_cores_and_that_is_said() {
-    let fence = Fence::new(false);
+    let fence = Fence::new(false, true);
     let spinner = Spinner::new();
     rest(Duration::from_millis(50));
     spinner.family().into_iter().for_each(|pid| fence.enter(pid));
