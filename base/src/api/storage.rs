@@ -58,7 +58,7 @@ pub enum Standing {
     /// It was not heard of for a day or longer, or an audit failed: what it keeps should be made
     /// anew elsewhere.
     Missing,
-    /// It will not come back: it was barred, or has another key.
+    /// It will not come back: it was barred.
     Gone,
 }
 

@@ -269,7 +269,7 @@ impl Kept {
             Change::Storage(new) => {
                 let old = tables.storage.get(&new.id);
                 let goes_on = old.is_none_or(|old| {
-                    let same = (old.account, old.host) == (new.account, new.host);
+                    let same = old.account == new.account && old.begun == new.begun;
                     let later = old.settled <= new.settled && old.issued <= new.issued;
                     let paid = old.charged <= new.charged && old.paid <= new.paid;
                     same && later && paid && (old.state == StorageState::Open || !new.is_open())

@@ -198,6 +198,29 @@ impl Complex {
         Ok(Reply::Done)
     }
 
+    /// A host has another key: what it keeps for others, and what it has shown, are the new one's.
+    /// Its leases get new grants, since the old ones name the old key.
+    pub(in crate::complex) fn move_keeper(
+        &mut self,
+        old: HostId,
+        new: HostId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(keeper) = self.storage.keepers.get_mut(&old) else { return };
+        let record = KeeperRecord { host: new, ..keeper.record.clone() };
+        keeper.record.offer = ShelfOffer::default();
+        let leases: Vec<LeaseId> = keeper.words.values().copied().collect();
+        self.storage.keepers.insert(new, Keeper::new(record));
+        self.storage.dirty_keepers.extend([old, new]);
+        for id in leases {
+            let lease = self.storage.leases[&id].clone();
+            let issued = self.storage.next_word(self.now);
+            let lease = StorageRecord { host: new, issued, ..lease };
+            effects.push(Effect::Keep(Change::Storage(Box::new(lease.clone()))));
+            self.storage.put(lease);
+        }
+    }
+
     /// Writes the rows of keepers of which something has changed.
     pub(in crate::complex) fn write_keepers(&mut self, effects: &mut Vec<Effect>) {
         for host in std::mem::take(&mut self.storage.dirty_keepers) {

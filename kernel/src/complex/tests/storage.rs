@@ -7,7 +7,7 @@ use isos_base::price::{MONTH, StoragePrice};
 use isos_base::storage::{ShelfReport, StorageState};
 
 use super::*;
-use crate::complex::{Leased, StorageCall, StorageReply};
+use crate::complex::{KeyCall, Leased, StorageCall, StorageReply};
 
 mod random;
 
@@ -399,6 +399,28 @@ fn a_host_hears_what_has_changed_since_it_heard_last_and_no_more() {
     world.join(1);
     world.shelf(1, |report| report.heard = Time(u64::MAX));
     assert_eq!(told(&mut world).len(), 9, "nor does it believe words that were never said");
+}
+
+#[test]
+fn a_host_with_another_key_keeps_its_leases_under_new_grants() {
+    let mut world = World::new();
+    world.keeper(1, 4);
+    let old = world.rent(world.wish(1, 1, MONTH)).unwrap().remove(0).record;
+    world.days(10);
+    let (from, to) = (host_id(1), host_id(9));
+    world.call(Call::Keys(KeyCall::RotateHost { old: from, new: to, once: None })).unwrap();
+    let [lease] = &world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0[..]
+    else {
+        panic!("it has its lease")
+    };
+    assert_eq!((lease.record.id, lease.record.host, lease.keeper.host), (old.id, to, to));
+    assert!(lease.record.issued > old.issued && lease.record.until == old.until);
+    world.restart();
+    world.come(9, "owner1", |_| {});
+    world.shelf(9, |report| report.heard = Time(0));
+    assert_eq!(world.hosts[&9].news.len(), 1);
+    world.days(21);
+    assert_eq!(world.balance("owner1"), 98_000, "nothing of its time is lost");
 }
 
 #[test]
