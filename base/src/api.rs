@@ -8,6 +8,7 @@ mod bank;
 mod market;
 
 mod keys;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub use market::{
 
 pub use self::keys::{
     AddKeyRequest, KeyView, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
+};
+pub use self::storage::{
+    ClassQuota, KeeperView, KeepersView, LeaseChange, QuotaView, ReleaseRequest, RenewRequest,
+    Standing, StorageLeaseView, StorageLeases, StorageRequest,
 };
 
 use crate::guid::Guid;

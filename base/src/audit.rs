@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use crate::codec;
 use crate::guid::Guid;
-use crate::ids::{AccountId, HostId, JobId, PayoutId, ProposalId, ReservationId};
+use crate::ids::{AccountId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
 use crate::key::{PublicKey, SecretKey};
 use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
 use crate::right::{Holder, Right};
 use crate::time::Time;
-use crate::units::MicroCredits;
+use crate::units::{Bytes, MicroCredits};
 
 /// Domains of the hashes; BLAKE3's key derivation keeps them apart from every other use.
 const CHAIN_CONTEXT: &str = "isos 2026 audit chain 1";
@@ -275,6 +275,37 @@ pub enum Deed {
     ReservationCancelled {
         /// Which reservation.
         reservation: ReservationId,
+    },
+    /// Storage was leased, on as many hosts as there are leases; what it can cost is held.
+    StorageLeased {
+        /// The first of the leases.
+        first: LeaseId,
+        /// How many they are.
+        leases: u32,
+        /// How much on each host.
+        bytes: Bytes,
+        /// Until when.
+        until: Time,
+        /// How many credits are held for all storage of the account now.
+        held: MicroCredits,
+    },
+    /// Storage leases were renewed, or made larger or smaller.
+    StorageChanged {
+        /// The first of them.
+        first: LeaseId,
+        /// How many they are.
+        leases: u32,
+        /// How many credits are held for all storage of the account now.
+        held: MicroCredits,
+    },
+    /// Storage leases were given up; what was left of their credits came back.
+    StorageReleased {
+        /// The first of them.
+        first: LeaseId,
+        /// How many they are.
+        leases: u32,
+        /// How many credits are held for all storage of the account now.
+        held: MicroCredits,
     },
 }
 

@@ -45,6 +45,7 @@ pub const GRACE: Span = Span::secs(7 * 86_400);
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StorageClass {
     /// Kept for years, seldom read.
@@ -58,6 +59,23 @@ pub enum StorageClass {
     Hot,
     /// A copy of what is kept elsewhere: may go at any time.
     Cache,
+}
+
+impl StorageClass {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Archive, Self::Standard, Self::Bulk, Self::Hot, Self::Cache];
+
+    /// The word for it in the API and the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Standard => "standard",
+            Self::Bulk => "bulk",
+            Self::Hot => "hot",
+            Self::Cache => "cache",
+        }
+    }
 }
 
 /// A right to a part of one host's disk.

@@ -33,6 +33,7 @@ pub mod right;
 pub mod rotation;
 pub mod sensors;
 pub mod statement;
+pub mod storage;
 pub mod task;
 pub mod ticket;
 pub mod time;

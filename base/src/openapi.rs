@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::guid::Guid;
 use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
 use crate::key::PublicKey;
-use crate::price::Price;
+use crate::price::{Price, StoragePrice};
 use crate::time::{Span, Time};
 use crate::units::{Bytes, Fuel, MicroCredits};
 
@@ -42,6 +42,7 @@ schemas! {
     Fuel = unsigned("Deterministic work: about one per executed instruction");
     MicroCredits = number("Money: a millionth of a credit");
     Price = unsigned("Micro-credits for 1,000,000,000 fuel");
+    StoragePrice = unsigned("Micro-credits for a GiB that is kept for 30 days");
     JobId = unsigned("A job of this complex; counts up from 1");
     AccountId = unsigned("An account of this complex; the first few are the complex's own");
     BillId = unsigned("What one job owes one account for some leases; counts up from 1");

@@ -28,6 +28,7 @@ pub use crate::keyring::{KeyRecord, KeyringRecord};
 use crate::market::{MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
+pub use crate::storage::{KeeperRecord, StorageRecord};
 use crate::task::TaskResult;
 use crate::time::Time;
 use crate::units::{Fuel, MicroCredits};
@@ -82,6 +83,10 @@ pub enum Change {
     Keyring(Box<KeyringRecord>),
     /// A token that was narrowed from another and is good no more, and of which account it is.
     Narrowed(Vec<u8>, Time, AccountId),
+    /// Insert or replace a storage lease.
+    Storage(Box<StorageRecord>),
+    /// Insert or replace what is known of a keeper.
+    Keeper(Box<KeeperRecord>),
 }
 
 /// Where a job stands.
@@ -374,6 +379,11 @@ pub enum Reason {
     Reserve(ReservationId),
     /// What a broken promise is worth to whom it was given.
     Compensation(ReservationId),
+    /// What an account's storage leases may cost until their ends: set aside, or given back.
+    Storage,
+    /// A storage lease for a time that has passed: taken from the buyer, paid to the host's
+    /// account, the fee on it, and what rounding left.
+    Rent(LeaseId),
 }
 
 /// What a transfer does.
@@ -443,7 +453,8 @@ pub struct IdempotencyRecord {
     pub key: String,
     /// Hash of the request: the same key with another request is an error.
     pub request: Guid,
-    /// The job that the request made; 0 of a request that made none.
+    /// The job that the request made, or the number of the first storage lease; 0 of a request that
+    /// made neither.
     pub job: JobId,
     /// When it may be forgotten.
     pub expires: Time,
@@ -485,7 +496,7 @@ pub struct Snapshot {
     pub ledger_head: Option<(u64, Guid)>,
     /// Highest numbers ever used.
     pub last_job: JobId,
-    /// See [`Snapshot::last_job`].
+    /// See [`Snapshot::last_job`]; leases of work and of storage are numbered together.
     pub last_lease: LeaseId,
     /// See [`Snapshot::last_job`].
     pub last_bill: BillId,
@@ -523,4 +534,10 @@ pub struct Snapshot {
     /// What else is known of the rights of accounts.
     #[serde(default)]
     pub keyrings: Vec<KeyringRecord>,
+    /// Storage leases that are open, and those of whose end their hosts have to be told.
+    #[serde(default)]
+    pub storage: Vec<StorageRecord>,
+    /// All keepers.
+    #[serde(default)]
+    pub keepers: Vec<KeeperRecord>,
 }

@@ -12,6 +12,7 @@ use crate::ids::{AccountId, JobId, LeaseId};
 use crate::job::JobSpec;
 use crate::price::Price;
 use crate::ranges::TaskRange;
+use crate::storage::{LeaseNews, ShelfReport};
 use crate::task::{Fault, TaskResult};
 use crate::ticket::ServerAddr;
 use crate::time::{Span, Time};
@@ -41,6 +42,9 @@ pub enum ToComplex {
     /// How far a task has come that saves its state. What names a root is told before the report of
     /// the task's result.
     Saved(Box<Saved>),
+    /// What the host keeps for others, and how far it has heard of that: with the first of these it
+    /// becomes a keeper. It must not be sent to a complex of an earlier version.
+    Shelf(Box<ShelfReport>),
 }
 
 /// Who calls.
@@ -127,6 +131,10 @@ pub enum ToHost {
     Servers(Vec<ServerAddr>),
     /// Which parts of tasks are to be run that the next grants name; of the others the whole.
     Resume(Vec<Resume>),
+    /// What became of storage leases on this host's disk since the last word that it told of, the
+    /// oldest first; at most [`STORAGE_NEWS_MAX`](crate::storage::STORAGE_NEWS_MAX). Once it has
+    /// taken them in it says so by another [`ToComplex::Shelf`], and hears the rest.
+    Storage(Vec<LeaseNews>),
 }
 
 /// Why an agent is turned away.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::audit::{AuditHead, SignedAuditHead};
 use isos_base::capability::{self, Holder, Right, Terms};
+use isos_base::fragment::{SignedGrant, StorageGrant};
 use isos_base::key::SecretKey;
 use isos_base::statement::{Head, SignedHead, SignedLedgerHead};
 use isos_base::{Guid, Span, Time};
@@ -51,6 +52,11 @@ impl Tokens {
     /// The ledger's head with the word of the complex.
     pub(crate) fn sign_ledger(&self, seq: u64, hash: Guid, before: Time) -> SignedLedgerHead {
         SignedLedgerHead::sign(seq, hash, before, &self.key)
+    }
+
+    /// A grant of storage with the word of the complex.
+    pub(crate) fn sign_grant(&self, grant: StorageGrant) -> SignedGrant {
+        grant.sign(&self.key)
     }
 
     /// A new token. It is nobody's before its making is on the record: see

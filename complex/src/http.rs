@@ -18,6 +18,7 @@ mod redone;
 mod results;
 mod serve;
 mod steady;
+mod storage;
 mod tickets;
 mod trace;
 mod visit;
@@ -80,6 +81,11 @@ fn router(shared: App) -> Router {
         .route("/v1/market/barter", get(market::barter))
         .route("/v1/market/reservations", get(market::reservations).post(market::reserve))
         .route("/v1/market/reservations/{id}", delete(market::unreserve))
+        .route("/v1/storage/hosts", get(storage::keepers))
+        .route("/v1/storage/leases", get(storage::list).post(storage::lease))
+        .route("/v1/storage/leases/renew", post(storage::renew))
+        .route("/v1/storage/leases/release", post(storage::release))
+        .route("/v1/storage/quota", get(storage::quota))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
         .route("/v1/accounts", get(others::accounts))

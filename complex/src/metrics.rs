@@ -12,6 +12,7 @@ use std::time::Duration;
 use isos_base::audit::Deed;
 use isos_base::market::ReservationState;
 use isos_base::record::{Change, JobState, LeaseState, PayoutState, TransferKind};
+use isos_base::storage::StorageState;
 use isos_base::wire::{Refusal, ToComplex, ToHost};
 use isos_kernel::complex::{Effect, Input};
 
@@ -59,6 +60,9 @@ const COUNTERS: [(Count, &str, &str); Count::ALL] = {
         (Reserved, "isos_reservations_total{state=\"booked\"}", "Reservations of cores."),
         (Expired, "isos_reservations_total{state=\"over\"}", ""),
         (Unreserved, "isos_reservations_total{state=\"cancelled\"}", ""),
+        (Stored, "isos_storage_leases_total{state=\"leased\"}", "Leases of hosts' disks."),
+        (Unstored, "isos_storage_leases_total{state=\"released\"}", ""),
+        (StoredOut, "isos_storage_leases_total{state=\"ended\"}", ""),
         (Deeds, "isos_audit_records_total", "What was done about rights and new credits."),
         (Bars, "isos_hosts_barred_total", "Hosts that were caught."),
         (Suspensions, "isos_hosts_suspended_total", "Hosts whose ticket was revoked."),
@@ -110,6 +114,9 @@ enum Count {
     Reserved,
     Expired,
     Unreserved,
+    Stored,
+    Unstored,
+    StoredOut,
     Deeds,
     Bars,
     Suspensions,
@@ -246,7 +253,8 @@ impl Metrics {
                     ToComplex::Hello(_)
                     | ToComplex::Goodbye
                     | ToComplex::Traced(_)
-                    | ToComplex::Saved(_),
+                    | ToComplex::Saved(_)
+                    | ToComplex::Shelf(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -315,9 +323,16 @@ impl Metrics {
                     Deed::HostBarred { .. } => one(Bars),
                     Deed::HostSuspended { .. } => one(Suspensions),
                     Deed::TokenRevoked { .. } => one(Tokens),
+                    Deed::StorageLeased { leases, .. } => self.add(Stored, leases as usize),
                     _ => {}
                 }
             }
+            // Who was given up is written once more when its host has heard of it.
+            Change::Storage(lease) => match lease.state {
+                StorageState::Released if !lease.told => one(Unstored),
+                StorageState::Ended => one(StoredOut),
+                StorageState::Open | StorageState::Released => {}
+            },
             // Granted leases and open bills are counted when they end; the others only write down
             // where something stands that is counted by what moved it.
             Change::Lease(_)
@@ -331,7 +346,8 @@ impl Metrics {
             | Change::Revocation(..)
             | Change::Narrowed(..)
             | Change::Key(_)
-            | Change::Keyring(_) => {}
+            | Change::Keyring(_)
+            | Change::Keeper(_) => {}
         }
     }
 
@@ -355,7 +371,8 @@ impl Metrics {
             | ToHost::Job(_)
             | ToHost::Ack { .. }
             | ToHost::Servers(_)
-            | ToHost::Resume(_) => {}
+            | ToHost::Resume(_)
+            | ToHost::Storage(_) => {}
         }
     }
 

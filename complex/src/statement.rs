@@ -182,7 +182,9 @@ fn bill_of(reason: &Reason) -> Option<BillId> {
         | Reason::Refused(..)
         | Reason::Deposit(_)
         | Reason::Reserve(_)
-        | Reason::Compensation(_) => None,
+        | Reason::Compensation(_)
+        | Reason::Storage
+        | Reason::Rent(_) => None,
     }
 }
 
@@ -250,6 +252,17 @@ fn words(
         Reason::Compensation(id) => {
             let text = "cores that were promised and not there";
             ("compensation", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Storage => {
+            let text = match kind {
+                TransferKind::Hold => "set aside: what all its storage leases may cost",
+                _ => "what was set aside for storage is reckoned anew",
+            };
+            ("storage", text.into(), None)
+        }
+        Reason::Rent(id) => {
+            let text = "storage, for the time in which the host was there";
+            ("rent", text.into(), Some(format!("lease {id}")))
         }
     }
 }

@@ -18,9 +18,10 @@ use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
 use isos_base::job::{FileList, JobSpec, Mount, Verify};
 use isos_base::key::SecretKey;
 use isos_base::keyring::{Claim, SignedClaim, Want};
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord, Trust};
+use isos_base::storage::{LeaseNews, ShelfOffer, ShelfReport};
 use isos_base::task::{Execution, Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};
@@ -366,6 +367,15 @@ fn to_complex() -> Vec<ToComplex> {
             roots: vec![Guid([1; 32]), Guid([2; 32])],
             kept: Some(Bytes(300)),
         })),
+        ToComplex::Shelf(Box::new(ShelfReport {
+            offer: ShelfOffer {
+                bytes: Bytes(1 << 40),
+                price_min: StoragePrice(300),
+                addresses: vec!["127.0.0.1:7071".parse().expect("an address")],
+                relay: Some("https://relay.example".into()),
+            },
+            heard: Time(300),
+        })),
     ]
 }
 
@@ -388,6 +398,14 @@ fn to_host() -> Vec<ToHost> {
             from: Some(Checkpoint { guid: Guid([2; 32]), size: Bytes(300), fuel: Fuel(1 << 30) }),
             until: Some(3),
             chain: Some(Guid([4; 32])),
+        }]),
+        ToHost::Storage(vec![LeaseNews {
+            lease: LeaseId(300),
+            account: AccountId(9),
+            class: StorageClass::Bulk,
+            bytes: Bytes(1 << 30),
+            issued: Time(1),
+            until: Time(2),
         }]),
     ]
 }

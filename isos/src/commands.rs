@@ -15,6 +15,7 @@ pub(crate) mod man;
 pub(crate) mod market;
 pub(crate) mod owner;
 pub(crate) mod policy;
+pub(crate) mod quota;
 pub(crate) mod replay;
 pub(crate) mod status;
 pub(crate) mod ticket;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Submit(Box<job::submit::Args>),
     /// Tell whether all is well
     Status(status::Args),
+    /// Show what the account holds of others' disks, and what that costs
+    Quota(quota::Args),
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
@@ -102,6 +105,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
+        Command::Quota(args) => context.interruptible(quota::run(args, context)).await,
         Command::Job(command) => context.interruptible(job::run(command, context)).await,
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,
         // It waits for answers on a terminal, where an interrupt ends it as it does any program.

@@ -12,6 +12,7 @@ mod keys;
 mod market;
 mod place;
 mod policy;
+mod quota;
 mod replay;
 mod results;
 mod settings;
@@ -36,6 +37,7 @@ pub(crate) use market::{
 };
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
+pub(crate) use quota::QuotaReport;
 pub(crate) use replay::ReplayReport;
 pub(crate) use results::{SavedReport, TaskList, TaskLog};
 pub(crate) use settings::SettingsReport;

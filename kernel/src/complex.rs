@@ -30,6 +30,7 @@ mod same;
 mod segment;
 mod session;
 mod settle;
+mod storage;
 mod stretch;
 mod submit;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use config::Config;
 pub use keys::{KeyCall, NewKey, Once, TOKEN_REVOKED};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
+pub use storage::{Leased, StorageCall, StorageReply};
 pub use view::TasksOut;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,6 +71,7 @@ use self::names::Names;
 use self::place::Sweep;
 use self::revoke::{CameBy, Revoked};
 use self::session::{Block, Owners, Pass, Session};
+use self::storage::Storage;
 use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
 use crate::lease::{Due, Lease};
@@ -232,6 +235,7 @@ pub struct Complex {
     /// When what has expired of these two is looked for again: timers fire far more often.
     forgets: Time,
     keys: Keys,
+    storage: Storage,
     book: Book,
     last_job: JobId,
     last_lease: LeaseId,
@@ -269,13 +273,15 @@ impl Machine for Complex {
         let proposal = self.bank.next_expiry();
         let market = self.market.deadline();
         let recovery = self.keys.next();
-        let all = [sweep, held, self.recheck, expiry, proposal, market, recovery];
+        let storage = self.storage.next();
+        let all = [sweep, held, self.recheck, expiry, proposal, market, recovery, storage];
         [self.due.next(), lost, look, bill].into_iter().chain(all).flatten().min()
     }
 
     fn check_invariants(&self) {
         self.ledger.check_invariants();
         self.check_bank();
+        self.check_storage();
         for (id, job) in &self.jobs {
             job.check_invariants();
             let out: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
@@ -381,6 +387,7 @@ impl Complex {
             revoked: Revoked::default(),
             came_by: CameBy::default(),
             keys: Keys::default(),
+            storage: Storage::default(),
             book: Book::new(None, Vec::new()),
             last_job: JobId(0),
             last_lease: LeaseId(0),
@@ -484,6 +491,7 @@ impl Complex {
         self.post_due_bills(effects);
         self.clear_market(effects);
         self.recover_due(effects);
+        self.storage_due(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         self.expire_proposals(effects);
@@ -519,6 +527,7 @@ impl Complex {
                 effects.push(Effect::Keep(Change::Host(Box::new(host.record.clone()))));
             }
         }
+        self.write_keepers(effects);
     }
 }
 

@@ -16,6 +16,7 @@ mod chain;
 mod currency;
 mod posting;
 mod recent;
+mod rent;
 mod settle;
 mod transfer_id;
 
@@ -32,10 +33,11 @@ pub use chain::{ChainError, GENESIS, chain_hash, verify_chain};
 pub use currency::{CREDIT, CurrencyError};
 pub use posting::{BATCH_POSTINGS_MAX, HOLDS_OPEN_MAX, LedgerError, Posting, REASON_CHARS_MAX};
 pub use recent::RECENT_IDS_MAX;
+pub use rent::Rent;
 pub use settle::{FeeRate, Settlement, SettlementError};
 pub use transfer_id::{
     PayoutLeg, asked, deposit, deposit_money, job_forfeit, job_held, job_hold, job_release, payout,
-    payout_money,
+    payout_money, storage_account, storage_hold, storage_release,
 };
 
 use batch::{Batch, Staged};

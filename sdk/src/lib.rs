@@ -23,6 +23,7 @@ mod rerun;
 mod results;
 mod save;
 mod sse;
+mod storage;
 mod submission;
 mod transport;
 mod ustar;

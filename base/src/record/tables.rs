@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Accepted, AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord,
-    IdempotencyRecord, JobRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
-    PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
-    StateChunk, TransferRecord, VoteBatch,
+    IdempotencyRecord, JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
+    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
+    Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use crate::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
@@ -61,6 +61,10 @@ pub struct Tables {
     pub keys: BTreeMap<PublicKey, KeyRecord>,
     /// What else is known of the rights of accounts.
     pub keyrings: BTreeMap<AccountId, KeyringRecord>,
+    /// Storage leases, those that are over too.
+    pub storage: BTreeMap<LeaseId, StorageRecord>,
+    /// Keepers.
+    pub keepers: BTreeMap<HostId, KeeperRecord>,
 }
 
 impl Tables {
@@ -101,6 +105,8 @@ impl Tables {
             Change::Audit(record) => append(&mut self.audit, record.seq, *record),
             Change::Key(key) => _ = self.keys.insert(key.key, *key),
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
+            Change::Storage(lease) => _ = self.storage.insert(lease.id, *lease),
+            Change::Keeper(keeper) => _ = self.keepers.insert(keeper.host, *keeper),
             Change::Narrowed(token, until, account) => {
                 self.revocations.insert(token.clone(), until);
                 self.narrowed.insert(token, account);
@@ -144,7 +150,10 @@ impl Tables {
             reservations: self.reservations.values().filter(open).cloned().collect(),
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
-            last_lease: self.leases.last_key_value().map_or(LeaseId(0), |(&id, _)| id),
+            last_lease: {
+                let last = [self.leases.keys().last(), self.storage.keys().last()];
+                last.into_iter().flatten().max().copied().unwrap_or_default()
+            },
             last_bill: self.bills.last_key_value().map_or(BillId(0), |(&id, _)| id),
             last_reservation: self.reservations.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.last_key_value().map_or(AccountId(0), |(&id, _)| id),
@@ -160,6 +169,8 @@ impl Tables {
             },
             keys: self.keys.values().filter(|key| key.removed.is_none()).cloned().collect(),
             keyrings: self.keyrings.values().cloned().collect(),
+            storage: self.storage.values().filter(|it| it.is_of_use()).cloned().collect(),
+            keepers: self.keepers.values().cloned().collect(),
         }
     }
 

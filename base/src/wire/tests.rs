@@ -5,8 +5,11 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::codec::{decode, encode};
+use crate::fragment::StorageClass;
 use crate::host::Accept;
 use crate::job::Verify;
+use crate::price::StoragePrice;
+use crate::storage::ShelfOffer;
 use crate::task::{Exit, OutputAt};
 use crate::trace::{HostStep, Step};
 use crate::units::{Bytes, Fuel};
@@ -76,6 +79,17 @@ fn hello_and_offer() {
             "05ac0207c0843d01010101010101010101010101010101010101010101010101010101010101010101ac02"
         ],
     );
+    let offer = ShelfOffer {
+        bytes: Bytes::gib(1),
+        price_min: StoragePrice(300),
+        addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+        relay: Some("r".into()),
+    };
+    let shelf = ShelfReport { offer, heard: Time(300) };
+    golden(
+        &ToComplex::Shelf(Box::new(shelf)),
+        expect!["068080808004ac0201007f0000019f37010172ac02"],
+    );
 }
 
 #[test]
@@ -144,6 +158,15 @@ fn orders_to_hosts() {
             "0801ac0207010101010101010101010101010101010101010101010101010101010101010101ac02c0843d0109010202020202020202020202020202020202020202020202020202020202020202"
         ],
     );
+    let news = LeaseNews {
+        lease: LeaseId(300),
+        account: AccountId(9),
+        class: StorageClass::Bulk,
+        bytes: Bytes(300),
+        issued: Time(1),
+        until: Time(2),
+    };
+    golden(&ToHost::Storage(vec![news]), expect!["0901ac020902ac020102"]);
 }
 
 #[test]

@@ -251,6 +251,10 @@ impl<'r> Reader<'r> {
         self.array().map(|key| HostId(PublicKey(key)))
     }
 
+    pub(crate) fn key(&mut self) -> Result<PublicKey, BadRow> {
+        self.array().map(PublicKey)
+    }
+
     pub(crate) fn maybe_key(&mut self) -> Result<Option<PublicKey>, BadRow> {
         Ok(self.maybe_array()?.map(PublicKey))
     }

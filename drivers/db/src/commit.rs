@@ -80,6 +80,8 @@ async fn write(
         audit,
         keys,
         keyrings,
+        storage,
+        keepers,
         results_dropped,
         forget,
     } = group;
@@ -123,6 +125,8 @@ async fn write(
     to.put(audit.values()).await?;
     to.put(keys.values()).await?;
     to.put(keyrings.values()).await?;
+    to.put(storage.values()).await?;
+    to.put(keepers.values()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }

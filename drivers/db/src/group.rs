@@ -15,8 +15,8 @@ use isos_base::key::PublicKey;
 use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch,
-    SavedRecord, StateChunk, TransferRecord, VoteBatch,
+    JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord,
+    ResultBatch, SavedRecord, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -49,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) audit: BTreeMap<u64, AuditRecord>,
     pub(crate) keys: BTreeMap<PublicKey, KeyRecord>,
     pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
+    pub(crate) storage: BTreeMap<LeaseId, StorageRecord>,
+    pub(crate) keepers: BTreeMap<HostId, KeeperRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -106,6 +108,8 @@ impl Group {
             }
             Change::Key(key) => drop(self.keys.insert(key.key, *key)),
             Change::Keyring(keyring) => drop(self.keyrings.insert(keyring.account, *keyring)),
+            Change::Storage(lease) => drop(self.storage.insert(lease.id, *lease)),
+            Change::Keeper(keeper) => drop(self.keepers.insert(keeper.host, *keeper)),
         }
         Ok(())
     }
@@ -134,6 +138,8 @@ impl Group {
             audit,
             keys,
             keyrings,
+            storage,
+            keepers,
             results_dropped,
             forget,
         } = self;
@@ -158,6 +164,8 @@ impl Group {
             && audit.is_empty()
             && keys.is_empty()
             && keyrings.is_empty()
+            && storage.is_empty()
+            && keepers.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

@@ -4,6 +4,7 @@ use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId, Re
 use isos_base::market::ReservationRecord;
 use isos_base::record::{
     AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, Snapshot,
+    StorageRecord,
 };
 use isos_base::time::Time;
 use sqlx::AssertSqlSafe;
@@ -67,7 +68,10 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
             from.rows(sql, Lookup::default(), ledger_head).await?.pop()
         },
         last_job: JobId(last(&mut from, JobRecord::TABLE).await?),
-        last_lease: LeaseId(last(&mut from, LeaseRecord::TABLE).await?),
+        last_lease: {
+            let of_work = last(&mut from, LeaseRecord::TABLE).await?;
+            LeaseId(of_work.max(last(&mut from, StorageRecord::TABLE).await?))
+        },
         payouts: from.all(PAYOUTS_OF_USE).await?,
         proposals: from.all(PROPOSALS_OF_USE).await?,
         last_payout: PayoutId(last(&mut from, PayoutRecord::TABLE).await?),
@@ -89,6 +93,8 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         audit_own: from.rows(AUDIT_OWN, Lookup::default(), audit_own).await?,
         keys: from.all("WHERE removed IS NULL ORDER BY key").await?,
         keyrings: from.all("ORDER BY account").await?,
+        storage: from.all("WHERE state = 'open' OR NOT told ORDER BY id").await?,
+        keepers: from.all("ORDER BY host").await?,
     };
     let ended = transaction.end().await;
     ended.map_err(|error| ReadError::sql(place, error))?;

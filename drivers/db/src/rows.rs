@@ -6,6 +6,7 @@ mod bank;
 mod market;
 mod reason;
 mod saved;
+mod storage;
 
 mod rights;
 

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use isos_base::fragment::{StorageClass, StorageGrant};
+use isos_base::storage::LeaseNews;
 use isos_base::{AccountId, Bytes, Guid, LeaseId, Time};
 
 pub use error::{Gone, PackError, Why};
@@ -109,6 +110,13 @@ pub struct Lease {
 impl From<&StorageGrant> for Lease {
     fn from(grant: &StorageGrant) -> Self {
         let StorageGrant { lease, account, class, bytes, issued, until, .. } = *grant;
+        Self { id: lease, account, class, bytes, issued, until }
+    }
+}
+
+impl From<&LeaseNews> for Lease {
+    fn from(news: &LeaseNews) -> Self {
+        let LeaseNews { lease, account, class, bytes, issued, until } = *news;
         Self { id: lease, account, class, bytes, issued, until }
     }
 }

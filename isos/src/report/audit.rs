@@ -88,6 +88,16 @@ fn what(deed: &Deed) -> String {
              credits held"
         ),
         Deed::ReservationCancelled { reservation } => format!("reservation {reservation} given up"),
+        Deed::StorageLeased { first, leases, bytes, until, held } => format!(
+            "storage leased: {bytes} on each of {leases} hosts until {until}, leases from {first} \
+             on; {held} credits held for storage"
+        ),
+        Deed::StorageChanged { first, leases, held } => format!(
+            "{leases} storage leases changed, from {first} on; {held} credits held for storage"
+        ),
+        Deed::StorageReleased { first, leases, held } => format!(
+            "{leases} storage leases given up, from {first} on; {held} credits held for storage"
+        ),
         Deed::ProposalMoved { proposal, what, agreed, needed, state } => {
             let what = match what {
                 Proposed::Mint { account, amount, why } => {

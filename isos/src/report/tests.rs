@@ -2,14 +2,15 @@
 
 use expect_test::expect_file;
 use isos_base::api::{
-    AccountView, Assured, BilledWork, ComplexStatus, Explanation, HostCounts, HostEarnings,
-    HostState, HostView, JobView, Plan, ReasonView, Statement, StatementLine, TaskCounts, TaskView,
-    TicketReply,
+    AccountView, Assured, BilledWork, ClassQuota, ComplexStatus, Explanation, HostCounts,
+    HostEarnings, HostState, HostView, JobView, Plan, QuotaView, ReasonView, Statement,
+    StatementLine, TaskCounts, TaskView, TicketReply,
 };
+use isos_base::fragment::StorageClass;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::record::{JobState, TaskState};
 use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::task::{Exit, Trap};
@@ -290,6 +291,43 @@ fn status() {
     let none = HostCounts { barred: 1, ..HostCounts::default() };
     check("status_no_hosts", &report(ComplexStatus { hosts: none, cores: 0, ..status.clone() }));
     check("status_fault", &report(ComplexStatus { ledger_sum: -5, ..status }));
+}
+
+#[test]
+fn quotas() {
+    let class = |class, leases, gib| ClassQuota {
+        class,
+        leases,
+        bytes: Bytes::gib(gib),
+        month: MicroCredits(100_000 * gib as i64),
+    };
+    let quota = QuotaView {
+        account: AccountId(101),
+        leases: 52,
+        leases_max: 16_384,
+        bytes: Bytes::gib(60),
+        bytes_max: Bytes::gib(256 << 10),
+        hosts: 48,
+        away: 2,
+        classes: vec![class(StorageClass::Standard, 48, 48), class(StorageClass::Hot, 4, 12)],
+        month: MicroCredits(6_000_000),
+        held: MicroCredits(5_123_456),
+        next_end: Some(NOW + Span::secs(26 * 86_400)),
+        price: StoragePrice(100_000),
+    };
+    check("quota", &QuotaReport(quota.clone()));
+    let none = QuotaView {
+        leases: 0,
+        bytes: Bytes::ZERO,
+        hosts: 0,
+        away: 0,
+        classes: Vec::new(),
+        month: MicroCredits::ZERO,
+        held: MicroCredits::ZERO,
+        next_end: None,
+        ..quota
+    };
+    check("quota_none", &QuotaReport(none));
 }
 
 #[test]

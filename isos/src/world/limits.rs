@@ -50,10 +50,14 @@ pub(crate) struct LimitArgs {
     /// Percent of the room for objects that one account may have, of what others leave.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_shelf)]
     pub(crate) account_shelf: u32,
+    /// What one account may lease of all hosts' disks together.
+    #[arg(long, value_name = "SIZE", default_value_t = Config::default().account_storage_max)]
+    pub(crate) account_storage: Bytes,
     /// Requests of one account at once that read much: statements, results, explanations of jobs.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_scans)]
     pub(crate) account_scans: u32,
-    /// Logins, tickets, revocations, keys, bids, reservations and payouts of one account a minute.
+    /// Logins, tickets, revocations, keys, bids, reservations, storage leases and payouts of one
+    /// account a minute.
     #[arg(long, value_name = "N", default_value_t = Limits::default().account_changes)]
     pub(crate) account_changes: u32,
     /// Sessions that all hosts of one account may begin a second.

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 
 use anyhow::Context as _;
 use isos_base::capability::{self, Right};
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_complex::rail::RailSpec;
 use isos_complex::{
@@ -77,6 +77,10 @@ pub(crate) struct ServerArgs {
     /// No price of the market rises higher. Default: a hundred times --price.
     #[arg(long, value_name = "N", requires = "market")]
     pub(crate) price_ceiling: Option<u32>,
+    /// The price of storage: micro-credits for a GiB on a host's disk and 30 days, where its owner
+    /// does not ask for more.
+    #[arg(long, value_name = "N", default_value_t = Config::default().storage_price.0)]
+    pub(crate) storage_price: u32,
     /// The complex's share of what hosts earn, such as 2.5%: at most 50%. It holds for bills that
     /// are posted from now on.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = fee_bps)]
@@ -213,6 +217,11 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
             max => max,
         },
         recovery_delay: args.recovery_delay,
+        storage_price: StoragePrice(args.storage_price),
+        account_storage_max: match args.limits.account_storage {
+            Bytes(0) => Bytes(u64::MAX),
+            max => max,
+        },
         engine: Some(isos_sandbox::Sandbox::engine().into()),
         bank: BankConfig {
             payout_min: args.payout_min,

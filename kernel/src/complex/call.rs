@@ -10,7 +10,7 @@ use isos_base::right::Holder;
 use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{BankCall, BankReply, KeyCall, Wish};
+use super::{BankCall, BankReply, KeyCall, StorageCall, StorageReply, Wish};
 
 /// What can be asked for. Which right it needs is known to the shell, which has asked for it; that
 /// it was not taken back since is seen to by [`Call::As`].
@@ -125,6 +125,8 @@ pub enum Call {
         /// What for.
         call: Box<Self>,
     },
+    /// About storage that accounts lease of hosts.
+    Storage(StorageCall),
 }
 
 impl Call {
@@ -162,4 +164,6 @@ pub enum Reply {
         /// When.
         due: Time,
     },
+    /// What is said about storage.
+    Storage(StorageReply),
 }

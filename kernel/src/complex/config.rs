@@ -1,7 +1,7 @@
 //! What an operator sets of a complex, and what it is if nothing is said.
 
-use isos_base::price::Price;
-use isos_base::{Guid, Span};
+use isos_base::price::{Price, StoragePrice};
+use isos_base::{Bytes, Guid, Span};
 use serde::{Deserialize, Serialize};
 
 use super::{BankConfig, Pricing};
@@ -53,11 +53,26 @@ pub struct Config {
     /// those who have its keys can say no.
     #[serde(default = "recovery_delay")]
     pub recovery_delay: Span,
+    /// What a GiB on a host's disk costs a month, where its owner does not ask for more.
+    #[serde(default = "storage_price")]
+    pub storage_price: StoragePrice,
+    /// What one account may lease of all disks together.
+    #[serde(default = "account_storage_max")]
+    pub account_storage_max: Bytes,
 }
 
 /// Long enough to come back from a journey of two days.
 fn recovery_delay() -> Span {
     Span::secs(2 * 86_400)
+}
+
+/// A tenth of a credit.
+fn storage_price() -> StoragePrice {
+    StoragePrice(100_000)
+}
+
+fn account_storage_max() -> Bytes {
+    Bytes::gib(256 << 10)
 }
 
 impl Default for Config {
@@ -82,6 +97,8 @@ impl Default for Config {
             check_secret: Guid([0; 32]),
             bank: BankConfig::default(),
             recovery_delay: recovery_delay(),
+            storage_price: storage_price(),
+            account_storage_max: account_storage_max(),
         }
     }
 }

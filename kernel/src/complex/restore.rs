@@ -85,6 +85,7 @@ impl Complex {
             complex.hosts.insert(id, host);
             complex.recount(id);
         }
+        complex.restore_storage(snapshot.keepers, snapshot.storage)?;
         let next_batch: BTreeMap<_, _> = snapshot.next_batch.into_iter().collect();
         let mut chunks: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for chunk in snapshot.states {

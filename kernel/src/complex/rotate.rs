@@ -52,6 +52,7 @@ impl Complex {
         let host = Host::absent(record, class, good, self.now);
         self.hosts.insert(new, host);
         self.predecessors.insert(new, old);
+        self.move_keeper(old, new, effects);
         self.owners.leave(account, old, &None);
         self.owners.keep_former(account, old);
         self.owners.enter(account, new, &None);

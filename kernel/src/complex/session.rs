@@ -288,6 +288,7 @@ impl Complex {
         self.ranks.insert((host.record.trust.passed, id));
         self.sessions.insert(session, id);
         self.recount(id);
+        self.keeper_came(id);
         effects.push(Effect::Send(session, ToHost::Welcome { now, account }));
         if !stray.is_empty() {
             effects.push(Effect::Send(session, ToHost::Revoke(stray)));
@@ -373,6 +374,7 @@ impl Complex {
             ToComplex::Saved(saved) => self.task_saved(id, *saved, effects),
             // For those who watch; nothing follows from it.
             ToComplex::Traced(_) => {}
+            ToComplex::Shelf(report) => self.shelf_told(id, *report, effects),
             ToComplex::Goodbye => {
                 effects.push(Effect::Close(session));
                 self.end_session(id, effects);
@@ -405,6 +407,7 @@ impl Complex {
     pub(super) fn end_session(&mut self, id: HostId, effects: &mut Vec<Effect>) {
         if self.hosts.get(&id).is_some_and(|host| host.session.is_some()) {
             self.note_seen(id);
+            self.keeper_leaves(id);
         }
         let Some(host) = self.hosts.get_mut(&id) else {
             return;

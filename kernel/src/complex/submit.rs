@@ -57,6 +57,7 @@ impl Complex {
             }
             Call::Bank(call) => self.bank_call(call, effects),
             Call::Keys(call) => self.about_keys(call, effects),
+            Call::Storage(call) => self.storage_call(call, effects),
         }
     }
 

@@ -10,6 +10,7 @@ use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::record::{JobState, Tables, system};
+use isos_base::storage::LeaseNews;
 use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{Grant, Hello, LeaseReport, Report, Room, ToComplex, ToHost};
 use isos_base::{
@@ -28,6 +29,7 @@ mod market;
 mod parts;
 mod rights;
 mod segment;
+mod storage;
 mod trust;
 
 /// A host of the test: what it was granted, and whether it lies.
@@ -36,6 +38,7 @@ struct TestHost {
     session: Option<SessionId>,
     grants: Vec<Grant>,
     resumes: Vec<Resume>,
+    news: Vec<LeaseNews>,
     lies: bool,
     barred: bool,
     asleep: bool,
@@ -130,6 +133,7 @@ impl World {
                         | ToHost::Job(_)
                         | ToHost::Ack { .. }
                         | ToHost::Servers(_) => {}
+                        ToHost::Storage(news) => host.news.extend(news),
                         ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }

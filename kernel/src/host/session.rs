@@ -325,6 +325,8 @@ impl Host {
             }
             ToHost::Revoke(leases) => self.revoked(&leases, effects),
             ToHost::Sleep(span) => self.session.dismissed = Some(span),
+            // For the shelf: nothing of what runs here follows from it.
+            ToHost::Storage(_) => {}
         }
     }
 

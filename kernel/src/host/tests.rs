@@ -356,6 +356,7 @@ fn describe(effect: &Effect) -> String {
             }
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
+            ToComplex::Shelf(report) => format!("send {report:?}"),
             ToComplex::Saved(saved) => format!(
                 "send saved: lease {} task {}, {} roots, {} fuel{}",
                 saved.lease,

@@ -8,6 +8,8 @@
 //! | `02` | 0 | 0 | job | the release of what is left of it |
 //! | `03` | 0 | 0 | job | the hold of pay that is not mature when the job is over |
 //! | `04` | 0 | 0 | job | the release of what is left of that one |
+//! | `05` | the ledger's length || account | the hold of what an account's storage may cost |
+//! | `06` | the ledger's length || account | the release of what is left of such a hold |
 //! | `10` | 0 | 0 | bill | charge from the hold to escrow |
 //! | `11` | 0 | 0 | bill | pay from escrow to the host's account |
 //! | `12` | 0 | 0 | bill | fee from escrow |
@@ -16,6 +18,8 @@
 //! | `15` | 0 | 0 | payout | the rail has paid: they are gone |
 //! | `16` | 0 | 0 | payout | the rail has refused: they go back |
 //! | `17` `18` `19` | 0 | 0 | payout | the same three of the money that it is exchanged for |
+//! | `1a` | 0 | number | lease | rent of a storage lease, from the hold to escrow |
+//! | `1b` `1c` `1d` | 0 | number | lease | of that, pay, fee and rounding from escrow |
 //! | `20` | 120 bits of BLAKE3 of the hold's id ||| expiry of a hold |
 //! | `30` | 120 bits of BLAKE3 of account and key ||| what a person asked for under a key |
 //! | `31` | 120 bits of BLAKE3 of rail and the rail's id ||| credits for a deposit |
@@ -23,7 +27,7 @@
 //!
 //! 120 bits of a hash do not collide before 2^60 transfers.
 
-use isos_base::{AccountId, BillId, JobId, PayoutId, TransferId};
+use isos_base::{AccountId, BillId, JobId, LeaseId, PayoutId, TransferId};
 
 use super::chain::fingerprint;
 
@@ -33,6 +37,8 @@ const JOB_HOLD: u8 = 0x01;
 const JOB_RELEASE: u8 = 0x02;
 const JOB_HELD: u8 = 0x03;
 const JOB_FORFEIT: u8 = 0x04;
+const STORAGE_HOLD: u8 = 0x05;
+const STORAGE_RELEASE: u8 = 0x06;
 const PAYOUT: u8 = 0x14;
 const PAYOUT_MONEY: u8 = 0x17;
 const EXPIRY: u8 = 0x20;
@@ -47,6 +53,15 @@ pub(super) enum Step {
     Pay = 0x11,
     Fee = 0x12,
     Rounding = 0x13,
+}
+
+/// The four steps of the rent of a storage lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RentStep {
+    Charge = 0x1a,
+    Pay = 0x1b,
+    Fee = 0x1c,
+    Rounding = 0x1d,
 }
 
 const fn tagged(tag: u8, rest: u128) -> TransferId {
@@ -81,6 +96,37 @@ pub const fn job_held(job: JobId) -> TransferId {
 #[must_use]
 pub const fn job_forfeit(job: JobId) -> TransferId {
     tagged(JOB_FORFEIT, job.0 as u128)
+}
+
+/// Two halves: what tells several apart, and what they are about.
+const fn numbered(tag: u8, number: u64, about: u64) -> TransferId {
+    // A ledger of 2^56 transfers would take a million of them a second for 2,000 years.
+    tagged(tag, ((number as u128) << 64 | about as u128) & ((1 << TAG_SHIFT) - 1))
+}
+
+/// The hold of what an account's storage may cost, made when the ledger had `length` transfers:
+/// there is one at a time, and each change of the leases makes another.
+#[must_use]
+pub const fn storage_hold(account: AccountId, length: u64) -> TransferId {
+    numbered(STORAGE_HOLD, length, account.0)
+}
+
+/// The release of what is left of such a hold.
+#[must_use]
+pub const fn storage_release(account: AccountId, length: u64) -> TransferId {
+    numbered(STORAGE_RELEASE, length, account.0)
+}
+
+/// The account of whose storage this is the hold, if it is one.
+#[must_use]
+pub fn storage_account(hold: TransferId) -> Option<AccountId> {
+    let is_one = hold.0 >> TAG_SHIFT == u128::from(STORAGE_HOLD);
+    is_one.then_some(AccountId((hold.0 & u128::from(u64::MAX)) as u64))
+}
+
+/// A step of a settlement of a storage lease.
+pub(super) const fn rent_step(step: RentStep, lease: LeaseId, number: u32) -> TransferId {
+    numbered(step as u8, number as u64, lease.0)
 }
 
 /// What `account` asked for under a key of its own choice: a grant, a gift.

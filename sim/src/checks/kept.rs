@@ -14,6 +14,7 @@ use isos_base::record::{
     Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
     TransferRecord,
 };
+use isos_base::storage::StorageState;
 use isos_kernel::ledger::{GENESIS, verify_chain};
 
 /// Which row a change writes, in the order in which a transaction writes them.
@@ -40,6 +41,8 @@ enum Row {
     Audit(u64),
     Key(PublicKey),
     Keyring(AccountId),
+    Storage(LeaseId),
+    Keeper(HostId),
 }
 
 impl Row {
@@ -66,6 +69,8 @@ impl Row {
             Change::Audit(record) => Self::Audit(record.seq),
             Change::Key(key) => Self::Key(key.key),
             Change::Keyring(keyring) => Self::Keyring(keyring.account),
+            Change::Storage(lease) => Self::Storage(lease.id),
+            Change::Keeper(keeper) => Self::Keeper(keeper.host),
         }
     }
 }
@@ -260,6 +265,22 @@ impl Kept {
                 check(old.map_or(new.seq == before + 1, |old| old == &**new), || {
                     format!("audit record {} behind {before}, was {old:?}", new.seq)
                 })
+            }
+            Change::Storage(new) => {
+                let old = tables.storage.get(&new.id);
+                let goes_on = old.is_none_or(|old| {
+                    let same = old.account == new.account && old.begun == new.begun;
+                    let later = old.settled <= new.settled && old.issued <= new.issued;
+                    let paid = old.charged <= new.charged && old.paid <= new.paid;
+                    same && later && paid && (old.state == StorageState::Open || !new.is_open())
+                });
+                check(goes_on, || format!("a storage lease is changed: {old:?} to {new:?}"))
+            }
+            Change::Keeper(new) => {
+                let old = tables.keepers.get(&new.host);
+                let goes_on =
+                    old.is_none_or(|old| old.since == new.since && old.present <= new.present);
+                check(goes_on, || format!("a keeper is changed: {old:?} to {new:?}"))
             }
             Change::DropVotes(_)
             | Change::Saved(_)

@@ -1,6 +1,6 @@
 //! The words for what a transfer is and why it was made.
 
-use isos_base::ids::{BillId, JobId, PayoutId, ReservationId};
+use isos_base::ids::{BillId, JobId, LeaseId, PayoutId, ReservationId};
 use isos_base::record::{Reason, TransferKind};
 
 pub(super) fn kind(kind: TransferKind) -> &'static str {
@@ -29,6 +29,8 @@ pub(super) fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str
         Reason::Deposit(note) => ("deposit", None, Some(note)),
         Reason::Reserve(reservation) => ("reserve", Some(reservation.0), None),
         Reason::Compensation(reservation) => ("compensation", Some(reservation.0), None),
+        Reason::Storage => ("storage", None, None),
+        Reason::Rent(lease) => ("rent", Some(lease.0), None),
     }
 }
 
@@ -47,6 +49,8 @@ pub(super) fn reason_of(name: &str, about: Option<u64>, note: Option<String>) ->
         ("deposit", None, Some(note)) => Reason::Deposit(note),
         ("reserve", Some(id), None) => Reason::Reserve(ReservationId(id)),
         ("compensation", Some(id), None) => Reason::Compensation(ReservationId(id)),
+        ("storage", None, None) => Reason::Storage,
+        ("rent", Some(lease), None) => Reason::Rent(LeaseId(lease)),
         _ => return None,
     })
 }

@@ -9,9 +9,9 @@ use isos_base::key::PublicKey;
 use isos_base::market::{MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
-    PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
-    StateChunk, TransferRecord, VoteBatch,
+    JobRecord, JobState, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
+    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
+    Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -41,6 +41,8 @@ pub(super) struct Model {
     audit: BTreeMap<u64, AuditRecord>,
     keys: BTreeMap<PublicKey, KeyRecord>,
     keyrings: BTreeMap<AccountId, KeyringRecord>,
+    storage: BTreeMap<LeaseId, StorageRecord>,
+    keepers: BTreeMap<HostId, KeeperRecord>,
 }
 
 impl Model {
@@ -75,6 +77,8 @@ impl Model {
             Change::Audit(record) => drop(self.audit.insert(record.seq, *record)),
             Change::Key(key) => drop(self.keys.insert(key.key, *key)),
             Change::Keyring(it) => drop(self.keyrings.insert(it.account, *it)),
+            Change::Storage(it) => drop(self.storage.insert(it.id, *it)),
+            Change::Keeper(it) => drop(self.keepers.insert(it.host, *it)),
         }
     }
 
@@ -131,7 +135,10 @@ impl Model {
             last_payout: self.payouts.keys().last().copied().unwrap_or_default(),
             last_proposal: self.proposals.keys().last().copied().unwrap_or_default(),
             last_job: self.jobs.keys().last().copied().unwrap_or_default(),
-            last_lease: self.leases.keys().last().copied().unwrap_or_default(),
+            last_lease: {
+                let work = self.leases.keys().last().copied().unwrap_or_default();
+                work.max(self.storage.keys().last().copied().unwrap_or_default())
+            },
             last_bill: self.bills.keys().last().copied().unwrap_or_default(),
             last_reservation: self.reservations.keys().last().copied().unwrap_or_default(),
             last_account: self.accounts.keys().last().copied().unwrap_or_default(),
@@ -148,6 +155,8 @@ impl Model {
             },
             keys: self.keys.values().filter(|key| key.removed.is_none()).cloned().collect(),
             keyrings: self.keyrings.values().cloned().collect(),
+            storage: self.storage.values().filter(|it| it.is_of_use()).cloned().collect(),
+            keepers: self.keepers.values().cloned().collect(),
         }
     }
 
@@ -182,6 +191,8 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Audit));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Key));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keyring));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Storage));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keeper));
         changes.iter().for_each(|change| model.apply(change));
         model
     }

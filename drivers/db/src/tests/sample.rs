@@ -1,6 +1,7 @@
 //! Random records in a small space of keys, so that they meet.
 
 use isos_base::audit::{Actor, AuditRecord, Deed};
+use isos_base::fragment::StorageClass;
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
 use isos_base::ids::{
@@ -10,22 +11,23 @@ use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KeyKind, KeyRecord, KeyringRecord};
 use isos_base::market::{HourPrice, MarketRecord, ReservationRecord, ReservationState, TickPrice};
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord, PayoutState,
-    ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, SavedRecord, StateChunk,
-    TransferKind, TransferRecord, Trust, VoteBatch,
+    JobRecord, JobState, KeeperRecord, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord,
+    PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch,
+    SavedRecord, StateChunk, StorageRecord, TransferKind, TransferRecord, Trust, VoteBatch,
 };
 use isos_base::right::Right;
+use isos_base::storage::{ShelfOffer, StorageState};
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
-use isos_base::time::Time;
+use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 22;
+pub(super) const KINDS: u64 = 24;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -68,6 +70,8 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         17 => Change::Audit(Box::new(audit(1 + random.below(50)))),
         18 => Change::Key(Box::new(key(random))),
         19 => Change::Keyring(Box::new(keyring(random))),
+        21 => Change::Storage(Box::new(storage(random))),
+        22 => Change::Keeper(Box::new(keeper(random))),
         20 => {
             let (id, account) = (vec![random.below(5) as u8; 7], AccountId(random.below(3)));
             Change::Narrowed(id, Time(random.below(100)), account)
@@ -263,6 +267,48 @@ fn reservation(random: &mut Random) -> ReservationRecord {
     }
 }
 
+fn storage(random: &mut Random) -> StorageRecord {
+    use StorageState::{Ended, Open, Released};
+    StorageRecord {
+        id: LeaseId(1 + random.below(12)),
+        first: LeaseId(1 + random.below(9)),
+        account: AccountId(100 + random.below(3)),
+        host: host_id(random.below(3)),
+        holder: PublicKey([random.below(256) as u8; 32]),
+        class: pick(random, &StorageClass::ALL),
+        bytes: Bytes(random.below(1 << 44)),
+        price: StoragePrice(random.next_u64() as u32),
+        state: pick(random, &[Open, Released, Ended]),
+        begun: Time(random.below(1 << 60)),
+        issued: Time(random.below(1 << 60)),
+        until: Time(random.below(1 << 60)),
+        settled: Time(random.below(1 << 60)),
+        shown: Span(random.below(1 << 60)),
+        settlements: random.next_u64() as u32,
+        charged: money(random),
+        paid: money(random),
+        told: random.one_in(2),
+    }
+}
+
+fn keeper(random: &mut Random) -> KeeperRecord {
+    let addresses = ["127.0.0.1:7071", "[2001:db8::1]:1"].map(|text| text.parse().unwrap());
+    KeeperRecord {
+        host: host_id(random.below(3)),
+        offer: ShelfOffer {
+            bytes: Bytes(random.next_u64()),
+            price_min: StoragePrice(random.below(9) as u32),
+            addresses: addresses[..random.below(3) as usize].into(),
+            relay: random.one_in(2).then(|| "https://relay.example".into()),
+        },
+        since: Time(random.below(1 << 60)),
+        present: Span(random.below(1 << 60)),
+        counted: Time(random.below(1 << 60)),
+        heard: Time(random.below(1 << 60)),
+        failed: maybe_time(random),
+    }
+}
+
 pub(super) fn lease(random: &mut Random) -> LeaseRecord {
     LeaseRecord {
         id: LeaseId(1 + random.below(9)),
@@ -363,7 +409,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(random.below(5)),
         amount: money(random),
         hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
-        reason: match seq % 10 {
+        reason: match seq % 12 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
             2 => Reason::Charge(bill),
@@ -373,6 +419,8 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
             6 => Reason::Release(job),
             7 => Reason::Reserve(ReservationId(seq)),
             8 => Reason::Compensation(ReservationId(seq)),
+            9 => Reason::Storage,
+            10 => Reason::Rent(LeaseId(seq)),
             _ => Reason::Gift(String::new()),
         },
         at: Time(random.below(1 << 50)),

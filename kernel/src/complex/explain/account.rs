@@ -1,6 +1,6 @@
 //! Where an account's credits are, what it waits for, and what it may not do.
 
-use isos_base::api::{Explanation, ReasonView};
+use isos_base::api::{Explanation, QuotaView, ReasonView};
 use isos_base::{AccountId, MicroCredits, PayoutId};
 
 use crate::complex::place::looked_at;
@@ -122,7 +122,26 @@ impl Complex {
                 )),
             })
         });
-        payouts.take(NAMED_MAX).chain(reserved.take(NAMED_MAX)).collect()
+        let promises = payouts.take(NAMED_MAX).chain(reserved.take(NAMED_MAX));
+        promises.chain(self.account_storage(id)).collect()
+    }
+
+    /// What is set aside for storage.
+    fn account_storage(&self, id: AccountId) -> Option<ReasonView> {
+        let quota = self.quota(self.now, id);
+        let end = quota.next_end?;
+        let QuotaView { leases, leases_max, bytes, bytes_max, month, held, .. } = quota;
+        Some(ReasonView {
+            about: "storage".into(),
+            why: format!(
+                "{held} credits are held for {bytes} of at most {bytes_max} in {leases} leases of \
+                 at most {leases_max}; they cost {month} a month, the first ends at {end}"
+            ),
+            remedy: Some(
+                "for time in which a host is away, and for leases that are given up, it comes back"
+                    .into(),
+            ),
+        })
     }
 
     /// How much of what it may have it has.
