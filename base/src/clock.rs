@@ -1,8 +1,8 @@
 //! A clock for machines, made of two that are each no good alone.
 //!
 //! The wall clock says what day it is, but people and programs set it, to and fro. The steady clock
-//! (`Instant`) only counts. Machines take times that do not go back; if they were given the wall
-//! clock as it is, one that was set back by an hour would stop every deadline of theirs for an hour.
+//! (`Instant`) only counts. Machines take times that do not go back; were they given the wall clock
+//! as it is, one that was set back by an hour would stop their deadlines for an hour.
 
 use crate::time::{Span, Time};
 

@@ -1,5 +1,5 @@
-//! The transport driver: connections between keys, frames on streams, objects, fragments, and a relay of our
-//! own.
+//! The transport driver: connections between keys, frames on streams, objects, fragments, and a
+//! relay of our own.
 //!
 //! A peer is dialled by its public key over QUIC (iroh), straight where the network allows, else
 //! through a relay that some complex runs; both ends are authenticated before a byte of ours moves.
