@@ -16,8 +16,8 @@ pub use bank::{
     RailView,
 };
 pub use market::{
-    BarterView, BidRequest, ForecastView, MarketHistory, MarketView, PricesView, ReservationView,
-    ReserveRequest,
+    BarterView, BidRequest, BondView, FirmRequest, FirmView, ForecastView, MarketHistory,
+    MarketView, PricesView, ReservationView, ReserveRequest,
 };
 
 pub use self::keys::{

@@ -25,7 +25,7 @@ use crate::ids::{
 use crate::job::JobSpec;
 use crate::key::PublicKey;
 pub use crate::keyring::{KeyRecord, KeyringRecord};
-use crate::market::{MarketRecord, ReservationRecord};
+use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
 use crate::task::TaskResult;
@@ -82,6 +82,10 @@ pub enum Change {
     Keyring(Box<KeyringRecord>),
     /// A token that was narrowed from another and is good no more, and of which account it is.
     Narrowed(Vec<u8>, Time, AccountId),
+    /// Insert or replace that a host stands behind reservations.
+    Firm(FirmRecord),
+    /// Insert or replace the bond of a host.
+    Bond(Box<BondRecord>),
 }
 
 /// Where a job stands.
@@ -374,6 +378,12 @@ pub enum Reason {
     Reserve(ReservationId),
     /// What a broken promise is worth to whom it was given.
     Compensation(ReservationId),
+    /// What a host stands in for behind a reservation: set aside, or given back.
+    Bond(ReservationId),
+    /// A part of a bond that goes to whom the promise was broken.
+    Forfeit(ReservationId),
+    /// A part of the premium, for who stood behind the promise.
+    Standby(ReservationId),
 }
 
 /// What a transfer does.
@@ -481,6 +491,12 @@ pub struct Snapshot {
     /// Reservations that are not over.
     #[serde(default)]
     pub reservations: Vec<ReservationRecord>,
+    /// Hosts that stand behind reservations.
+    #[serde(default)]
+    pub firm: Vec<FirmRecord>,
+    /// Bonds of reservations that are not over.
+    #[serde(default)]
+    pub bonds: Vec<BondRecord>,
     /// The last transfer's position and hash.
     pub ledger_head: Option<(u64, Guid)>,
     /// Highest numbers ever used.

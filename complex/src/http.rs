@@ -80,6 +80,8 @@ fn router(shared: App) -> Router {
         .route("/v1/market/barter", get(market::barter))
         .route("/v1/market/reservations", get(market::reservations).post(market::reserve))
         .route("/v1/market/reservations/{id}", delete(market::unreserve))
+        .route("/v1/market/firm", get(market::firm).post(market::offer_firm))
+        .route("/v1/market/firm/{host}", delete(market::end_firm))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
         .route("/v1/accounts", get(others::accounts))

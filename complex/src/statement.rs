@@ -182,7 +182,10 @@ fn bill_of(reason: &Reason) -> Option<BillId> {
         | Reason::Refused(..)
         | Reason::Deposit(_)
         | Reason::Reserve(_)
-        | Reason::Compensation(_) => None,
+        | Reason::Compensation(_)
+        | Reason::Bond(_)
+        | Reason::Forfeit(_)
+        | Reason::Standby(_) => None,
     }
 }
 
@@ -250,6 +253,18 @@ fn words(
         Reason::Compensation(id) => {
             let text = "cores that were promised and not there";
             ("compensation", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Bond(id) => {
+            let text = "the bond of a host behind it: set aside, or given back";
+            ("bond", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Forfeit(id) => {
+            let text = "of a bond: a host that stood behind it was not there, and it was short";
+            ("forfeit", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Standby(id) => {
+            let text = "of its premium: a host stood behind it";
+            ("standby", text.into(), Some(format!("reservation {id}")))
         }
     }
 }

@@ -314,6 +314,7 @@ impl Machine for Complex {
             assert!(host.leases.contains(id), "lease {id}: its host knows it");
         }
         self.check_over();
+        self.check_bonds();
         self.check_crowd();
         self.came_by.check(&self.hosts);
         let cores: u32 =

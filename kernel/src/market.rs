@@ -32,7 +32,8 @@ pub use history::{HOURS_KEPT, History, TICKS_KEPT};
 pub use posted::{Band, Posted};
 pub use reliability::{RELIABILITY_MIN_BPS, Reliability};
 pub use reserve::{
-    PREMIUM_BPS, RESERVED_MAX_BPS, bond, forward_price, hosts_needed, kept_ppm, penalty,
+    PREMIUM_BPS, RESERVED_MAX_BPS, bond, forward_price, hosts_needed, kept_ppm, loss, penalty,
+    standby, standby_of,
 };
 pub use share::Share;
 

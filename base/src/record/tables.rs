@@ -13,7 +13,7 @@ use crate::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use crate::key::PublicKey;
-use crate::market::{MarketRecord, ReservationRecord};
+use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use crate::time::Time;
 
 /// Every table, keyed as the database keys it.
@@ -55,6 +55,10 @@ pub struct Tables {
     pub markets: BTreeMap<String, MarketRecord>,
     /// Reservations, those that are over too.
     pub reservations: BTreeMap<ReservationId, ReservationRecord>,
+    /// Hosts that stand behind reservations, and those that did.
+    pub firm: BTreeMap<HostId, FirmRecord>,
+    /// Bonds, those that are over too.
+    pub bonds: BTreeMap<(ReservationId, u32), BondRecord>,
     /// The audit log by position.
     pub audit: BTreeMap<u64, AuditRecord>,
     /// Keys of accounts, removed ones too.
@@ -98,6 +102,8 @@ impl Tables {
             Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
             Change::Market(market) => _ = self.markets.insert(market.class.clone(), *market),
             Change::Reservation(it) => _ = self.reservations.insert(it.id, *it),
+            Change::Firm(it) => _ = self.firm.insert(it.host, it),
+            Change::Bond(it) => _ = self.bonds.insert((it.reservation, it.nth), *it),
             Change::Audit(record) => append(&mut self.audit, record.seq, *record),
             Change::Key(key) => _ = self.keys.insert(key.key, *key),
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
@@ -142,6 +148,12 @@ impl Tables {
             narrowed: self.narrowed.clone().into_iter().collect(),
             markets: self.markets.values().cloned().collect(),
             reservations: self.reservations.values().filter(open).cloned().collect(),
+            firm: self.firm.values().filter(|it| it.cores > 0).copied().collect(),
+            bonds: {
+                let of_open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
+                let bonds = self.bonds.iter().filter(|((id, _), _)| of_open(id));
+                bonds.map(|(_, bond)| bond.clone()).collect()
+            },
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
             last_lease: self.leases.last_key_value().map_or(LeaseId(0), |(&id, _)| id),

@@ -12,7 +12,7 @@ use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::key::PublicKey;
-use isos_base::market::{MarketRecord, ReservationRecord};
+use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
     JobRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch,
@@ -46,6 +46,8 @@ pub(crate) struct Group {
     pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
     pub(crate) markets: BTreeMap<String, MarketRecord>,
     pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
+    pub(crate) firm: BTreeMap<HostId, FirmRecord>,
+    pub(crate) bonds: BTreeMap<(ReservationId, u32), BondRecord>,
     pub(crate) audit: BTreeMap<u64, AuditRecord>,
     pub(crate) keys: BTreeMap<PublicKey, KeyRecord>,
     pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
@@ -99,6 +101,8 @@ impl Group {
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
+            Change::Firm(it) => drop(self.firm.insert(it.host, it)),
+            Change::Bond(it) => drop(self.bonds.insert((it.reservation, it.nth), *it)),
             Change::Audit(record) => {
                 append(&mut self.audit, record.seq, *record, |record| {
                     format!("audit record {}", record.seq)
@@ -131,6 +135,8 @@ impl Group {
             payouts,
             proposals,
             reservations,
+            firm,
+            bonds,
             audit,
             keys,
             keyrings,
@@ -155,6 +161,8 @@ impl Group {
             && proposals.is_empty()
             && markets.is_empty()
             && reservations.is_empty()
+            && firm.is_empty()
+            && bonds.is_empty()
             && audit.is_empty()
             && keys.is_empty()
             && keyrings.is_empty()

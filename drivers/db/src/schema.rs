@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration {
         version: 1,
         name: "first",
@@ -73,6 +73,12 @@ const MIGRATIONS: [Migration; 9] = [
         version: 9,
         name: "narrowed",
         text: include_str!("../migrations/0009_narrowed.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 11,
+        name: "bonds",
+        text: include_str!("../migrations/0011_bonds.sql"),
         only_postgres: false,
     },
 ];

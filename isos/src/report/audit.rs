@@ -88,6 +88,12 @@ fn what(deed: &Deed) -> String {
              credits held"
         ),
         Deed::ReservationCancelled { reservation } => format!("reservation {reservation} given up"),
+        Deed::FirmOffered { host, cores } => {
+            format!("host {} stands behind reservations with {cores} cores", host.short())
+        }
+        Deed::FirmEnded { host, leaves } => {
+            format!("host {} stands behind no more reservations, and may go {leaves}", host.short())
+        }
         Deed::ProposalMoved { proposal, what, agreed, needed, state } => {
             let what = match what {
                 Proposed::Mint { account, amount, why } => {

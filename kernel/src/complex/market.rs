@@ -7,6 +7,7 @@
 //! price get their account's turn of a tenth of the supply, at the price at which a tenth of it
 //! sells. Where the operator fixes the price nothing of this happens.
 
+mod bond;
 mod reserve;
 mod view;
 
@@ -22,6 +23,7 @@ use isos_base::record::{Change, JobRecord, Reason, system};
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, Span, Time};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::bond::Bonds;
 use super::job::Job;
 use super::place::Unfit;
 use super::{Complex, Effect, Host, Reply};
@@ -68,6 +70,7 @@ pub(super) struct Market {
     turns: BTreeMap<AccountId, u64>,
     reservations: BTreeMap<ReservationId, Reserved>,
     last_reservation: ReservationId,
+    bonds: Bonds,
     /// Fuel that the middle one of the hosts does in a second of one core.
     core_rate: u64,
 }
@@ -132,6 +135,7 @@ impl Market {
             turns: BTreeMap::new(),
             reservations: BTreeMap::new(),
             last_reservation: ReservationId(0),
+            bonds: Bonds::default(),
             core_rate: CORE_RATE,
         }
     }
@@ -231,6 +235,7 @@ impl Market {
         markets: Vec<MarketRecord>,
         reservations: Vec<ReservationRecord>,
         last: ReservationId,
+        bonds: Bonds,
     ) {
         let Some(band) = self.band() else { return };
         let within = |price: Price| price.clamp(band.floor, band.ceiling.max(band.floor));
@@ -244,6 +249,7 @@ impl Market {
         let open = reservations.into_iter().map(|record| (record.id, Reserved { record, left: 0 }));
         self.reservations = open.collect();
         self.last_reservation = last;
+        self.bonds = bonds;
     }
 }
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::audit::Book;
 use super::job::Job;
 use super::keys::Keys;
+use super::market::Bonds;
 use super::place::charge_max_at;
 use super::revoke::Revoked;
 use super::trust::Over;
@@ -66,7 +67,8 @@ impl Complex {
         let waits = [complex.config.lost_after, complex.config.sleep_max, RETURN_TIME_MIN];
         complex.back_by = now + waits.into_iter().max().unwrap_or(RETURN_TIME_MIN);
         let last = snapshot.last_reservation;
-        complex.market.restore(snapshot.markets, snapshot.reservations, last);
+        let bonds = Bonds::restore(snapshot.firm, snapshot.bonds);
+        complex.market.restore(snapshot.markets, snapshot.reservations, last, bonds);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);

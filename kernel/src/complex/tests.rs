@@ -20,6 +20,7 @@ use isos_base::{
 use super::*;
 
 mod bank;
+mod bonds;
 mod bounds;
 mod crowd;
 mod explain;

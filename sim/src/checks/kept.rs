@@ -37,6 +37,8 @@ enum Row {
     Saved(JobId, LeaseId, u32),
     Market(String),
     Reservation(ReservationId),
+    Firm(HostId),
+    Bond(ReservationId, u32),
     Audit(u64),
     Key(PublicKey),
     Keyring(AccountId),
@@ -63,6 +65,8 @@ impl Row {
             Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
             Change::Market(market) => Self::Market(market.class.clone()),
             Change::Reservation(it) => Self::Reservation(it.id),
+            Change::Firm(it) => Self::Firm(it.host),
+            Change::Bond(it) => Self::Bond(it.reservation, it.nth),
             Change::Audit(record) => Self::Audit(record.seq),
             Change::Key(key) => Self::Key(key.key),
             Change::Keyring(keyring) => Self::Keyring(keyring.account),
@@ -267,6 +271,8 @@ impl Kept {
             | Change::Narrowed(..)
             | Change::Market(_)
             | Change::Reservation(_)
+            | Change::Firm(_)
+            | Change::Bond(_)
             | Change::Key(_)
             | Change::Keyring(_) => Ok(()),
         }

@@ -29,6 +29,9 @@ pub(super) fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str
         Reason::Deposit(note) => ("deposit", None, Some(note)),
         Reason::Reserve(reservation) => ("reserve", Some(reservation.0), None),
         Reason::Compensation(reservation) => ("compensation", Some(reservation.0), None),
+        Reason::Bond(reservation) => ("bond", Some(reservation.0), None),
+        Reason::Forfeit(reservation) => ("forfeit", Some(reservation.0), None),
+        Reason::Standby(reservation) => ("standby", Some(reservation.0), None),
     }
 }
 
@@ -47,6 +50,9 @@ pub(super) fn reason_of(name: &str, about: Option<u64>, note: Option<String>) ->
         ("deposit", None, Some(note)) => Reason::Deposit(note),
         ("reserve", Some(id), None) => Reason::Reserve(ReservationId(id)),
         ("compensation", Some(id), None) => Reason::Compensation(ReservationId(id)),
+        ("bond", Some(id), None) => Reason::Bond(ReservationId(id)),
+        ("forfeit", Some(id), None) => Reason::Forfeit(ReservationId(id)),
+        ("standby", Some(id), None) => Reason::Standby(ReservationId(id)),
         _ => return None,
     })
 }

@@ -9,7 +9,10 @@ use isos_base::ids::{
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KeyKind, KeyRecord, KeyringRecord};
-use isos_base::market::{HourPrice, MarketRecord, ReservationRecord, ReservationState, TickPrice};
+use isos_base::market::{
+    BondRecord, BondState, FirmRecord, HourPrice, MarketRecord, ReservationRecord,
+    ReservationState, TickPrice,
+};
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
@@ -25,7 +28,7 @@ use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 22;
+pub(super) const KINDS: u64 = 24;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -72,6 +75,8 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
             let (id, account) = (vec![random.below(5) as u8; 7], AccountId(random.below(3)));
             Change::Narrowed(id, Time(random.below(100)), account)
         }
+        21 => Change::Firm(firm(random)),
+        22 => Change::Bond(Box::new(bond(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -260,6 +265,39 @@ fn reservation(random: &mut Random) -> ReservationRecord {
         ticks: random.below(9),
         paid: money(random),
         compensated: money(random),
+        standby: money(random),
+        bond: money(random),
+        forfeited: money(random),
+    }
+}
+
+fn firm(random: &mut Random) -> FirmRecord {
+    FirmRecord {
+        host: host_id(random.below(3)),
+        account: AccountId(100 + random.below(3)),
+        cores: random.below(3) as u32,
+        since: Time(random.below(1 << 60)),
+        leaves: maybe_time(random),
+    }
+}
+
+fn bond(random: &mut Random) -> BondRecord {
+    use BondState::{Forfeited, Returned, Standing};
+    BondRecord {
+        reservation: ReservationId(1 + random.below(5)),
+        nth: random.below(3) as u32,
+        host: host_id(random.below(3)),
+        account: AccountId(100 + random.below(3)),
+        cores: u32::MAX,
+        from: Time(random.below(1 << 60)),
+        until: Time(random.below(1 << 60)),
+        amount: money(random),
+        hold: TransferId(random.next_u64().into()),
+        state: pick(random, &[Standing, Returned, Forfeited]),
+        stood: random.below(1 << 60),
+        missed: random.below(9),
+        lost: money(random),
+        paid: money(random),
     }
 }
 
@@ -363,7 +401,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(random.below(5)),
         amount: money(random),
         hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
-        reason: match seq % 10 {
+        reason: match seq % 13 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
             2 => Reason::Charge(bill),
@@ -373,6 +411,9 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
             6 => Reason::Release(job),
             7 => Reason::Reserve(ReservationId(seq)),
             8 => Reason::Compensation(ReservationId(seq)),
+            9 => Reason::Bond(ReservationId(seq)),
+            10 => Reason::Forfeit(ReservationId(seq)),
+            11 => Reason::Standby(ReservationId(seq)),
             _ => Reason::Gift(String::new()),
         },
         at: Time(random.below(1 << 50)),

@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The market is cleared once.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.pass(TICK);
     }
 
