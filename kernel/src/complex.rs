@@ -51,6 +51,7 @@ use std::net::IpAddr;
 
 use isos_base::api::{JobView, Problem};
 use isos_base::host::Accept;
+use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
 use isos_base::wire::{Hello, ToComplex, ToHost};
@@ -102,6 +103,9 @@ pub enum Input {
         /// The ids of that token.
         #[serde(default)]
         ticket: Vec<Vec<u8>>,
+        /// When that token was made, and maybe with which key: it is void without that.
+        #[serde(default)]
+        made: Option<(Time, Option<PublicKey>)>,
     },
     /// A host said something.
     HostSaid {
@@ -402,8 +406,8 @@ impl Complex {
         self.crowd.tell_time(self.now);
         let mut own = std::mem::take(&mut self.scratch);
         match input {
-            Input::HostCame { host, session, address, hello, admission, ticket } => {
-                let pass = Pass { admission, ticket };
+            Input::HostCame { host, session, address, hello, admission, ticket, made } => {
+                let pass = Pass { admission, ticket, made };
                 self.host_came(host, session, address, *hello, pass, &mut own);
             }
             Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),

@@ -106,6 +106,7 @@ pub(super) fn is_able(job: &mut Job, host: &Host, now: Time) -> bool {
     host.record.spec.memory >= spec.memory
         && host.accept.allows(&spec.program)
         && host.lends_for(job.record.price, now)
+        && job.avoid.get(&host.record.id).is_none_or(|avoided| !avoided.lasts(now))
         && meets(job, host)
 }
 

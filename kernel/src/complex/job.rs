@@ -14,6 +14,7 @@ use isos_base::{
 
 use super::ask::Survey;
 use super::lone::Lone;
+use super::report::FAILS_FOR_GOOD;
 use super::segment::Chains;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
@@ -39,6 +40,14 @@ pub(super) struct Avoided {
     pub(super) until: Time,
     /// Others found that it was wrong. What it does right elsewhere does not make up for that.
     pub(super) wrong: bool,
+}
+
+impl Avoided {
+    /// Whether it gets no more of the job for so long that nobody waits for it: it was wrong, or
+    /// has failed so often that it is tried once an hour.
+    pub(super) fn lasts(&self, now: Time) -> bool {
+        self.until > now && (self.wrong || self.count >= FAILS_FOR_GOOD)
+    }
 }
 
 /// A job that is not over.

@@ -20,6 +20,8 @@ use isos_base::record::{Change, JobState, VoteBatch};
 const AVOIDED_FOR: Span = Span::secs(60);
 /// See [`AVOIDED_FOR`]: about an hour at the most.
 const AVOIDED_DOUBLINGS_MAX: u32 = 6;
+/// With so many failures in a row a host gets as little of a job as there is.
+pub(super) const FAILS_FOR_GOOD: u32 = HOST_FAULTS_MAX + AVOIDED_DOUBLINGS_MAX;
 /// Owners whose hosts must say that a program cannot run before the whole job is given up; fewer
 /// only if fewer are connected.
 const UNRUNNABLE_OWNERS: usize = 2;

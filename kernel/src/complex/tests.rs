@@ -207,6 +207,7 @@ impl World {
             hello: Box::new(hello),
             admission: Some(Ok(account)),
             ticket: vec![vec![n]],
+            made: None,
         });
     }
 

@@ -33,7 +33,8 @@ fn crowd(hosts: u32, change: impl Fn(u32, &mut Hello)) -> World {
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(account));
         let ticket = Vec::new();
-        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
+        let came =
+            Input::HostCame { host, session, address: None, hello, admission, ticket, made: None };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     world.complex.check_crowd_anew();
@@ -139,7 +140,8 @@ fn hosts_that_all_differ_are_not_all_looked_at_and_that_is_said() {
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(world.buyer()));
         let ticket = Vec::new();
-        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
+        let came =
+            Input::HostCame { host, session, address: None, hello, admission, ticket, made: None };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     let spec = JobSpec { memory: Bytes::gib(1), ..job(1) };
