@@ -15,9 +15,9 @@ pub struct TickPrice {
     pub at: Time,
     /// At which price.
     pub price: Price,
-    /// Cores that were traded.
+    /// Reference cores that were traded.
     pub units: u32,
-    /// Cores offered, at any price.
+    /// Reference cores offered, at any price.
     pub supply: u32,
     /// Cores wanted, at any price.
     pub demand: u32,

@@ -21,6 +21,7 @@ mod reserve;
 mod share;
 #[cfg(test)]
 mod tests;
+mod units;
 
 pub use assign::{Want, assign};
 pub use auction::{Ask, Bid, Clearing, THIN_UNITS, at_price, clear};
@@ -36,6 +37,7 @@ pub use reserve::{
     standby, standby_of,
 };
 pub use share::Share;
+pub use units::{reference_cores, reference_time};
 
 use isos_base::Span;
 

@@ -1,8 +1,8 @@
 //! Why a host does or does not work, and what becomes of what it earned.
 
-use isos_base::HostId;
 use isos_base::api::{Explanation, ReasonView};
 use isos_base::market::BondState;
+use isos_base::{Fuel, HostId};
 
 use super::account::lost_text;
 use crate::complex::Complex;
@@ -48,6 +48,16 @@ impl Complex {
                     wants.0, pays.0
                 );
                 add("price", why, Some("lower price_min in its policy, or wait"));
+            }
+            if let Some(rate) = host.core_rate.filter(|_| self.is_auctioned()) {
+                let (cores, units) = (session.cores(), self.units_of(host));
+                let why = format!(
+                    "its cores do {} fuel a second each, by the tasks that they finished: {cores} of \
+                     them count as {units} of the reference, which does {}",
+                    Fuel(rate),
+                    Fuel(self.core_rate())
+                );
+                add("speed", why, None);
             }
             let room = session.room;
             let backlog = room.backlog;

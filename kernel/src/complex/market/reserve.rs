@@ -17,11 +17,13 @@ use isos_base::{AccountId, Fuel, HostId, MicroCredits, ReservationId, Span, Time
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::super::session::Session;
 use super::super::{Complex, Effect, Reply};
 use super::{Good, Reserved};
 use crate::ledger::{LedgerError, Posting, asked};
 use crate::market::{
-    RESERVED_MAX_BPS, TICK, WHOLE_BPS, bond, forward_price, hosts_needed, penalty, standby,
+    RESERVED_MAX_BPS, TICK, WHOLE_BPS, bond, forward_price, hosts_needed, penalty, reference_cores,
+    standby,
 };
 
 /// Reservations of one account that are not over.
@@ -274,8 +276,9 @@ impl Complex {
         let works = busy.into_iter().map(|(id, tasks)| {
             let host = &self.hosts[&id];
             let here = self.market.goods[host.good].name == class;
-            let most = host.session.as_ref().map_or(0, super::super::session::Session::cores);
-            if here { tasks.min(most) } else { 0 }
+            let cores = host.session.as_ref().map_or(0, Session::cores);
+            let rate = self.market.core_rate;
+            if here { reference_cores(tasks.min(cores), host.core_rate, rate) } else { 0 }
         });
         let works: u32 = works.fold(0, u32::saturating_add);
         let given = works.min(cores);
