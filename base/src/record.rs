@@ -12,7 +12,7 @@ mod tables;
 use serde::{Deserialize, Serialize};
 
 pub use bank::{PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
-pub use saved::{KeptCheckpoint, Referee, SavedRecord};
+pub use saved::{KeptCheckpoint, Referee, Resumed, SavedRecord};
 pub use states::TaskState;
 pub use tables::Tables;
 

@@ -15,6 +15,7 @@ mod config;
 mod crowd;
 mod explain;
 mod fit;
+mod handed;
 mod job;
 mod keys;
 mod lone;
@@ -302,12 +303,14 @@ impl Machine for Complex {
                 continue;
             }
             assert!(
-                !lease.out.is_empty() || lease.undecided > 0,
+                !lease.out.is_empty() || lease.undecided > 0 || !lease.moved.is_empty(),
                 "lease {id}: a lease with nothing open must have been settled"
             );
             let job = self.jobs.get(&lease.record.job);
             let job = job.expect("a lease with something open has a job that is not over");
             assert!(job.leases.contains(id), "lease {id}: its job knows it");
+            let saves = |&task: &u32| job.is_open(task) && job.chains.run(*id, task).is_some();
+            assert!(lease.moved.iter().all(saves), "lease {id}: what it handed on is open");
             for task in lease.out.iter().flat_map(isos_base::TaskRange::tasks) {
                 // One host's faults can have ended a task that others were asked about as well.
                 let given_up = job.rule().is_some() && job.state(task) == TaskState::GivenUp;

@@ -1,4 +1,5 @@
--- What stands behind reservations: hosts that owners let, and a bond of each.
+-- What stands behind reservations: hosts that owners let, and a bond of each. Which run a part of a
+-- task is of, and which run another went on with.
 
 ALTER TABLE reservations ADD COLUMN standby BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE reservations ADD COLUMN bond BIGINT NOT NULL DEFAULT 0;
@@ -29,3 +30,6 @@ CREATE TABLE bonds (
     paid        BIGINT NOT NULL,
     PRIMARY KEY (reservation, nth)
 );
+
+ALTER TABLE saved ADD COLUMN part_of BIGINT;
+ALTER TABLE saved ADD COLUMN resumed BYTEA; -- packed

@@ -415,6 +415,7 @@ impl Complex {
                 out,
                 undecided: 0,
                 on_credit: 0,
+                moved: BTreeSet::new(),
                 word: TaskSet::new(),
                 checkers: BTreeSet::new(),
                 matures: 0,

@@ -127,7 +127,7 @@ impl Complex {
             lease.undecided += 1;
             let lone = job.was_lone(task, host);
             if job.rule().is_none() || (lone && !self.must_check(standing, id, task)) {
-                self.accept(job_id, result, id, standing, shows);
+                self.accept(job_id, result, id, standing, shows, effects);
             } else {
                 votes.push(result.clone());
                 self.vote(id, job_id, host, result, effects);
@@ -230,6 +230,7 @@ impl Complex {
         let freed = each.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
+        lease.moved.extend(job.handed_on(id, &back));
         let mut to_judge = Vec::new();
         for piece in back {
             to_judge.extend(job.give_back(host, piece));
@@ -250,8 +251,11 @@ impl Complex {
         id: LeaseId,
         standing: Standing,
         shows: bool,
+        effects: &mut Vec<Effect>,
     ) {
-        let (task, fuel) = (result.task, result.fuel);
+        let task = result.task;
+        let fuel = self.share_out(job, id, task, result.fuel);
+        let job_id = job;
         let job = self.jobs.get_mut(&job).expect("checked by the caller");
         let lease = self.leases.get_mut(&id).expect("checked by the caller");
         job.decide(task, Ok(result), Some(lease.record.host));
@@ -268,6 +272,7 @@ impl Complex {
             host.record.trust.results += u64::from(shows);
         }
         self.count(id, Some(fuel));
+        self.stop_waiting_for(job_id, task, effects);
     }
 
     /// Notes a vote and decides the task if it can be.
@@ -355,6 +360,7 @@ impl Complex {
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         let ballot = job.decide(task, Err(why), None);
         self.count_votes(ballot, None, job_id, task, effects);
+        self.stop_waiting_for(job_id, task, effects);
     }
 
     /// Accepts what those say who voted for this digest.
@@ -558,6 +564,7 @@ impl Complex {
         for lease in leases {
             if let Some(entry) = self.leases.get_mut(&lease) {
                 entry.undecided = 0;
+                entry.moved.clear();
             }
             self.settle_if_over(lease, effects);
         }

@@ -19,8 +19,8 @@ use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
     JobRecord, JobState, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord, PayoutState,
-    ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, SavedRecord, StateChunk,
-    TransferKind, TransferRecord, Trust, VoteBatch,
+    ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, Resumed, SavedRecord,
+    StateChunk, TransferKind, TransferRecord, Trust, VoteBatch,
 };
 use isos_base::right::Right;
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
@@ -134,7 +134,16 @@ fn saved(random: &mut Random) -> SavedRecord {
         fuel: Fuel(random.below(1 << 63)),
         roots: (0..random.below(5)).map(|_| guid(random)).collect(),
         kept: (0..random.below(3) as u32).map(kept).collect(),
-        referee: random.one_in(2).then_some(Referee { segment: 3, fuel: Fuel(7) }),
+        referee: random.one_in(2).then_some(Referee {
+            segment: 3,
+            fuel: Fuel(7),
+            of: random.one_in(2).then_some(LeaseId(4)),
+        }),
+        resumed: random.one_in(2).then_some(Resumed {
+            lease: LeaseId(2),
+            segments: 5,
+            fuel: Fuel(random.below(1 << 60)),
+        }),
     }
 }
 
