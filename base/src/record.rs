@@ -11,7 +11,7 @@ mod tables;
 
 use serde::{Deserialize, Serialize};
 
-pub use bank::{PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
+pub use bank::{EarnedRecord, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
 pub use saved::{KeptCheckpoint, Referee, Resumed, SavedRecord};
 pub use states::TaskState;
 pub use tables::Tables;
@@ -86,6 +86,8 @@ pub enum Change {
     Firm(FirmRecord),
     /// Insert or replace the bond of a host.
     Bond(Box<BondRecord>),
+    /// Insert or replace what an account earned in a month.
+    Earned(EarnedRecord),
 }
 
 /// Where a job stands.
@@ -384,6 +386,8 @@ pub enum Reason {
     Forfeit(ReservationId),
     /// A part of the premium, for who stood behind the promise.
     Standby(ReservationId),
+    /// Credits that were earned long ago and not spent lose a part each day: of this one, since 1970.
+    Demurrage(u64),
 }
 
 /// What a transfer does.
@@ -497,6 +501,9 @@ pub struct Snapshot {
     /// Bonds of reservations that are not over.
     #[serde(default)]
     pub bonds: Vec<BondRecord>,
+    /// What accounts earned in the last months, where there is demurrage.
+    #[serde(default)]
+    pub earned: Vec<EarnedRecord>,
     /// The last transfer's position and hash.
     pub ledger_head: Option<(u64, Guid)>,
     /// Highest numbers ever used.

@@ -331,7 +331,10 @@ impl Metrics {
             | Change::Revocation(..)
             | Change::Narrowed(..)
             | Change::Key(_)
-            | Change::Keyring(_) => {}
+            | Change::Keyring(_)
+            | Change::Firm(_)
+            | Change::Bond(_)
+            | Change::Earned(_) => {}
         }
     }
 

@@ -185,7 +185,8 @@ fn bill_of(reason: &Reason) -> Option<BillId> {
         | Reason::Compensation(_)
         | Reason::Bond(_)
         | Reason::Forfeit(_)
-        | Reason::Standby(_) => None,
+        | Reason::Standby(_)
+        | Reason::Demurrage(_) => None,
     }
 }
 
@@ -261,6 +262,10 @@ fn words(
         Reason::Forfeit(id) => {
             let text = "of a bond: a host that stood behind it was not there, and it was short";
             ("forfeit", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Demurrage(_) => {
+            let text = "a part of what was earned more than three months ago and not spent";
+            ("demurrage", text.into(), None)
         }
         Reason::Standby(id) => {
             let text = "of its premium: a host stood behind it";

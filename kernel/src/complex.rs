@@ -13,6 +13,7 @@ mod bank;
 mod call;
 mod config;
 mod crowd;
+mod demurrage;
 mod explain;
 mod fit;
 mod handed;
@@ -64,6 +65,7 @@ use serde::{Deserialize, Serialize};
 
 use self::audit::Book;
 use self::crowd::{Counted, Crowd};
+use self::demurrage::Demurrage;
 use self::job::Job;
 use self::keys::Keys;
 use self::market::{GoodId, Market};
@@ -229,6 +231,7 @@ pub struct Complex {
     owners: Owners,
     classes: Classes,
     market: Market,
+    demurrage: Demurrage,
     share: FairShare,
     cores_offered: u32,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
@@ -382,6 +385,7 @@ impl Complex {
             owners: Owners::default(),
             classes: Classes::default(),
             market: Market::new(config.pricing, config.price),
+            demurrage: Demurrage::default(),
             share: FairShare::default(),
             cores_offered: 0,
             idempotency: BTreeMap::new(),
@@ -438,6 +442,7 @@ impl Complex {
         self.note_freed_money();
         self.feed_hungry(&mut own);
         self.write_dirty(&mut own);
+        self.note_earned(&mut own);
         // Records first: messages and replies wait for them.
         let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
         effects.extend(own.extract_if(.., |effect| is_keep(effect)));
@@ -490,6 +495,7 @@ impl Complex {
         self.mature_due(effects);
         self.recheck(effects);
         self.post_due_bills(effects);
+        self.take_demurrage(effects);
         self.clear_market(effects);
         self.recover_due(effects);
         let mut changes = Vec::new();

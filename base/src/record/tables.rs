@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Accepted, AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord,
+    Accepted, AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
     PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
     StateChunk, TransferRecord, VoteBatch,
@@ -59,6 +59,8 @@ pub struct Tables {
     pub firm: BTreeMap<HostId, FirmRecord>,
     /// Bonds, those that are over too.
     pub bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    /// What accounts earned, by month.
+    pub earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     /// The audit log by position.
     pub audit: BTreeMap<u64, AuditRecord>,
     /// Keys of accounts, removed ones too.
@@ -104,6 +106,7 @@ impl Tables {
             Change::Reservation(it) => _ = self.reservations.insert(it.id, *it),
             Change::Firm(it) => _ = self.firm.insert(it.host, it),
             Change::Bond(it) => _ = self.bonds.insert((it.reservation, it.nth), *it),
+            Change::Earned(it) => _ = self.earned.insert((it.account, it.month), it),
             Change::Audit(record) => append(&mut self.audit, record.seq, *record),
             Change::Key(key) => _ = self.keys.insert(key.key, *key),
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
@@ -153,6 +156,11 @@ impl Tables {
                 let of_open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
                 let bonds = self.bonds.iter().filter(|((id, _), _)| of_open(id));
                 bonds.map(|(_, bond)| bond.clone()).collect()
+            },
+            earned: {
+                let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);
+                let of_use = |it: &&EarnedRecord| EarnedRecord::is_of_use(it.month, newest);
+                self.earned.values().filter(of_use).copied().collect()
             },
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),

@@ -33,3 +33,11 @@ CREATE TABLE bonds (
 
 ALTER TABLE saved ADD COLUMN part_of BIGINT;
 ALTER TABLE saved ADD COLUMN resumed BYTEA; -- packed
+
+-- What accounts earned, by month, where credits that lie idle lose a part.
+CREATE TABLE earned (
+    account BIGINT NOT NULL,
+    month   BIGINT NOT NULL,
+    amount  BIGINT NOT NULL,
+    PRIMARY KEY (account, month)
+);

@@ -79,6 +79,7 @@ async fn write(
         reservations,
         firm,
         bonds,
+        earned,
         audit,
         keys,
         keyrings,
@@ -124,6 +125,7 @@ async fn write(
     to.put(reservations.values()).await?;
     to.put(firm.values()).await?;
     to.put(bonds.values()).await?;
+    to.put(earned.values()).await?;
     to.put(audit.values()).await?;
     to.put(keys.values()).await?;
     to.put(keyrings.values()).await?;

@@ -14,9 +14,9 @@ use isos_base::ids::{
 use isos_base::key::PublicKey;
 use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord, ResultBatch,
-    SavedRecord, StateChunk, TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord,
+    ProposalRecord, ResultBatch, SavedRecord, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -48,6 +48,7 @@ pub(crate) struct Group {
     pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
     pub(crate) firm: BTreeMap<HostId, FirmRecord>,
     pub(crate) bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    pub(crate) earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     pub(crate) audit: BTreeMap<u64, AuditRecord>,
     pub(crate) keys: BTreeMap<PublicKey, KeyRecord>,
     pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
@@ -103,6 +104,7 @@ impl Group {
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
             Change::Firm(it) => drop(self.firm.insert(it.host, it)),
             Change::Bond(it) => drop(self.bonds.insert((it.reservation, it.nth), *it)),
+            Change::Earned(it) => drop(self.earned.insert((it.account, it.month), it)),
             Change::Audit(record) => {
                 append(&mut self.audit, record.seq, *record, |record| {
                     format!("audit record {}", record.seq)
@@ -137,6 +139,7 @@ impl Group {
             reservations,
             firm,
             bonds,
+            earned,
             audit,
             keys,
             keyrings,
@@ -163,6 +166,7 @@ impl Group {
             && reservations.is_empty()
             && firm.is_empty()
             && bonds.is_empty()
+            && earned.is_empty()
             && audit.is_empty()
             && keys.is_empty()
             && keyrings.is_empty()

@@ -152,7 +152,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
 async fn firm(args: FirmArgs, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
     let Some(which) = &args.host else {
-        return context.out.show(&FirmList(client.firm().await?));
+        context.out.show(&FirmList(client.firm().await?))?;
+        return Ok(());
     };
     let host = client.host(which).await?.id;
     let view = match (args.leave, args.cores) {
@@ -163,7 +164,8 @@ async fn firm(args: FirmArgs, context: &Context) -> anyhow::Result<()> {
             return Err(Refusal::usage(why).into());
         }
     };
-    context.out.show(&FirmList(vec![view]))
+    context.out.show(&FirmList(vec![view]))?;
+    Ok(())
 }
 
 async fn reserve(args: ReserveArgs, context: &Context) -> anyhow::Result<End> {

@@ -140,11 +140,16 @@ impl Market {
         }
     }
 
-    fn band(&self) -> Option<Band> {
+    pub(super) fn band(&self) -> Option<Band> {
         match self.pricing {
             Pricing::Fixed => None,
             Pricing::Market(band) => Some(band),
         }
+    }
+
+    /// When it was to be cleared at the latest.
+    pub(super) const fn due(&self) -> Time {
+        self.due
     }
 
     /// When it is to be cleared.

@@ -8,6 +8,7 @@ use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::audit::Book;
+use super::demurrage::Demurrage;
 use super::job::Job;
 use super::keys::Keys;
 use super::market::Bonds;
@@ -69,6 +70,7 @@ impl Complex {
         let last = snapshot.last_reservation;
         let bonds = Bonds::restore(snapshot.firm, snapshot.bonds);
         complex.market.restore(snapshot.markets, snapshot.reservations, last, bonds);
+        complex.demurrage = Demurrage::restore(snapshot.earned);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
@@ -175,6 +177,7 @@ impl Complex {
         }
         complex.end_judged(effects);
         complex.write_dirty(effects);
+        complex.note_earned(effects);
         Ok(complex)
     }
 

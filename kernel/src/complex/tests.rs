@@ -23,6 +23,7 @@ mod bank;
 mod bonds;
 mod bounds;
 mod crowd;
+mod demurrage;
 mod explain;
 mod faults;
 mod market;

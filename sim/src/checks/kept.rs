@@ -39,6 +39,7 @@ enum Row {
     Reservation(ReservationId),
     Firm(HostId),
     Bond(ReservationId, u32),
+    Earned(AccountId, u32),
     Audit(u64),
     Key(PublicKey),
     Keyring(AccountId),
@@ -67,6 +68,7 @@ impl Row {
             Change::Reservation(it) => Self::Reservation(it.id),
             Change::Firm(it) => Self::Firm(it.host),
             Change::Bond(it) => Self::Bond(it.reservation, it.nth),
+            Change::Earned(it) => Self::Earned(it.account, it.month),
             Change::Audit(record) => Self::Audit(record.seq),
             Change::Key(key) => Self::Key(key.key),
             Change::Keyring(keyring) => Self::Keyring(keyring.account),
@@ -273,6 +275,7 @@ impl Kept {
             | Change::Reservation(_)
             | Change::Firm(_)
             | Change::Bond(_)
+            | Change::Earned(_)
             | Change::Key(_)
             | Change::Keyring(_) => Ok(()),
         }

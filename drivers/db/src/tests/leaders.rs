@@ -227,7 +227,7 @@ async fn an_older_schema_is_brought_to_the_newest_version() {
     let database = home.database.as_ref().unwrap();
     database.run(
         "DROP TABLE leader, servers, payouts, proposals, saved, markets, reservations, audit, keys,
-             keyrings, firm, bonds;
+             keyrings, firm, bonds, earned;
          DROP INDEX bills_by_account;
          ALTER TABLE hosts DROP COLUMN passed, DROP COLUMN results, DROP COLUMN ticket,
              DROP COLUMN no_work, DROP COLUMN successor;

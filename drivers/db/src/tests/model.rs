@@ -8,10 +8,10 @@ use isos_base::ids::{
 use isos_base::key::PublicKey;
 use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeyRecord, KeyringRecord, LeaseRecord, LeaseState, PayoutRecord,
-    PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord, Snapshot,
-    StateChunk, TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, JobState, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
+    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
+    Snapshot, StateChunk, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -40,6 +40,7 @@ pub(super) struct Model {
     reservations: BTreeMap<ReservationId, ReservationRecord>,
     firm: BTreeMap<HostId, FirmRecord>,
     bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     audit: BTreeMap<u64, AuditRecord>,
     keys: BTreeMap<PublicKey, KeyRecord>,
     keyrings: BTreeMap<AccountId, KeyringRecord>,
@@ -76,6 +77,7 @@ impl Model {
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
             Change::Firm(it) => drop(self.firm.insert(it.host, it)),
             Change::Bond(it) => drop(self.bonds.insert((it.reservation, it.nth), *it)),
+            Change::Earned(it) => drop(self.earned.insert((it.account, it.month), it)),
             Change::Audit(record) => drop(self.audit.insert(record.seq, *record)),
             Change::Key(key) => drop(self.keys.insert(key.key, *key)),
             Change::Keyring(it) => drop(self.keyrings.insert(it.account, *it)),
@@ -135,6 +137,11 @@ impl Model {
                 let bonds = self.bonds.values().filter(|bond| open(&bond.reservation));
                 bonds.cloned().collect()
             },
+            earned: {
+                let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);
+                let of_use = |it: &&EarnedRecord| it.month < 2 || it.month + 3 >= newest;
+                self.earned.values().filter(of_use).copied().collect()
+            },
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
             payouts: self.payouts.values().filter(of_day).cloned().collect(),
             proposals: self.proposals.values().filter(in_force).cloned().collect(),
@@ -190,6 +197,7 @@ impl Model {
         let reservations = from.all("").await.unwrap().into_iter();
         changes.extend(reservations.map(Box::new).map(Change::Reservation));
         changes.extend(from.all("").await.unwrap().into_iter().map(Change::Firm));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Earned));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Bond));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Audit));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Key));

@@ -17,10 +17,10 @@ use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
-    Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord, PayoutState,
-    ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, Resumed, SavedRecord,
-    StateChunk, TransferKind, TransferRecord, Trust, VoteBatch,
+    Accepted, AccountRecord, BillRecord, Change, EarnedRecord, Held, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, JobState, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord,
+    PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch, Resumed,
+    SavedRecord, StateChunk, TransferKind, TransferRecord, Trust, VoteBatch,
 };
 use isos_base::right::Right;
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
@@ -28,7 +28,7 @@ use isos_base::time::Time;
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 24;
+pub(super) const KINDS: u64 = 25;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -77,6 +77,11 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
         }
         21 => Change::Firm(firm(random)),
         22 => Change::Bond(Box::new(bond(random))),
+        23 => Change::Earned(EarnedRecord {
+            account: AccountId(100 + random.below(3)),
+            month: random.below(9) as u32,
+            amount: money(random),
+        }),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -410,7 +415,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(random.below(5)),
         amount: money(random),
         hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
-        reason: match seq % 13 {
+        reason: match seq % 14 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
             2 => Reason::Charge(bill),
@@ -423,6 +428,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
             9 => Reason::Bond(ReservationId(seq)),
             10 => Reason::Forfeit(ReservationId(seq)),
             11 => Reason::Standby(ReservationId(seq)),
+            12 => Reason::Demurrage(seq),
             _ => Reason::Gift(String::new()),
         },
         at: Time(random.below(1 << 50)),

@@ -39,6 +39,7 @@ impl Complex {
         }
         reasons.extend(self.account_holds(id));
         reasons.extend(self.account_promises(id));
+        reasons.extend(self.demurrage_text(id));
         reasons.extend(self.account_quotas(id));
         let mine = || {
             let hosts = self.owners.hosts_of(id).inspect(|_| looked_at());
