@@ -150,7 +150,8 @@ impl Said {
 }
 
 /// When a token ends that was narrowed: the first of the ends that its blocks say, in the words of
-/// [`attenuate`] and [`vouch`]. What others write in other words holds at each request all the same.
+/// [`attenuate`] and [`vouch`]. What others write in other words holds at each request all the
+/// same.
 fn narrowed_until(token: &Biscuit) -> Time {
     let blocks = (0..token.block_count()).filter_map(|n| token.print_block_source(n).ok());
     let ends = blocks.flat_map(|says| says.lines().filter_map(end_of).collect::<Vec<_>>());

@@ -386,7 +386,8 @@ pub enum Reason {
     Forfeit(ReservationId),
     /// A part of the premium, for who stood behind the promise.
     Standby(ReservationId),
-    /// Credits that were earned long ago and not spent lose a part each day: of this one, since 1970.
+    /// Credits that were earned long ago and not spent lose a part each day: of this one, counted
+    /// from 1970.
     Demurrage(u64),
 }
 

@@ -16,8 +16,8 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use isos_base::api::{
-    AddKeyRequest, BidRequest, FirmRequest, LoginRequest, ReserveRequest, ResultEntry, SubmitRequest,
-    TicketRequest,
+    AddKeyRequest, BidRequest, FirmRequest, LoginRequest, ReserveRequest, ResultEntry,
+    SubmitRequest, TicketRequest,
 };
 use isos_base::audit::SignedAudit;
 use isos_base::capability::{self, Narrowing};

@@ -113,8 +113,8 @@ pub struct ProposalRecord {
 /// What an account earned in a month of thirty days, for demurrage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarnedRecord {
-    /// Whose. The mint's rows say how far a day has come: 0 the last one that is done, 1 the account
-    /// that was looked at last.
+    /// Whose. The mint's rows say how far a day has come: 0 the last one that is done, 1 the
+    /// account that was looked at last.
     pub account: AccountId,
     /// Months since 1970, from 1; 0 for what was paid in, less what was paid out.
     pub month: u32,

@@ -83,7 +83,13 @@ pub(crate) struct ServerArgs {
     pub(crate) fee: u16,
     /// What credits lose in a month that were earned more than three months ago and not spent, such
     /// as 5%: at most 50%. Credits that were paid in or granted lose nothing.
-    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = fee_bps, requires = "market")]
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "0%",
+        value_parser = fee_bps,
+        requires = "market"
+    )]
     pub(crate) demurrage: u16,
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]

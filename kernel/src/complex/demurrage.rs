@@ -1,11 +1,10 @@
 //! Demurrage: credits that were earned long ago and not spent lose a little each day.
 //!
-//! In a barter of machine time a credit is a claim on somebody's machine; whoever hoards claims takes
-//! room from those who come later. So where an operator wants it, what an account has above what it
+//! In a barter of machine time a credit is a claim on somebody's machine; whoever hoards claims
+//! takes room from those who come later. So where an operator wants it, what an account has above what it
 //! earned in the last three months loses a part a month, by the day. What was paid in, or granted,
 //! and not paid out is nobody's hoard, and neither is what is set aside. What is taken goes back to
-//! the mint: nobody gains by it. (Silvio Gesell's idea, 1916; the towns of Woergl and Schwanenkirchen
-//! had such money.)
+//! the mint: nobody gains by it. (Silvio Gesell's idea, 1916; the town of Woergl had such money.)
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -12,9 +12,8 @@ use isos_base::{
     AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
-use super::ask::Survey;
+use super::ask::{Avoided, Survey};
 use super::lone::Lone;
-use super::report::FAILS_FOR_GOOD;
 use super::segment::Chains;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
@@ -28,27 +27,6 @@ const FAULTS_KEPT_MAX: usize = 256;
 
 /// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
 pub(super) type Asked = Vec<HostId>;
-
-/// A host on which a job fails.
-#[derive(Debug, Default)]
-pub(super) struct Avoided {
-    /// Failed attempts less those that succeeded.
-    pub(super) count: u32,
-    /// Why the last of them failed.
-    pub(super) why: String,
-    /// It gets no more of the job until then.
-    pub(super) until: Time,
-    /// Others found that it was wrong. What it does right elsewhere does not make up for that.
-    pub(super) wrong: bool,
-}
-
-impl Avoided {
-    /// Whether it gets no more of the job for so long that nobody waits for it: it was wrong, or
-    /// has failed so often that it is tried once an hour.
-    pub(super) fn lasts(&self, now: Time) -> bool {
-        self.until > now && (self.wrong || self.count >= FAILS_FOR_GOOD)
-    }
-}
 
 /// A job that is not over.
 #[derive(Debug)]

@@ -174,7 +174,8 @@ proptest! {
         let missing = away.iter().map(|&it| u64::from(it)).sum();
         let lost: i64 = away.iter().map(|&it| loss(each, it, short, missing).0).sum();
         prop_assert!(lost <= each.0 * short.min(missing) as i64);
-        prop_assert!(away.iter().all(|&it| loss(each, it, short, missing).0 <= each.0 * i64::from(it)));
+        let own = |it: u32| loss(each, it, short, missing).0 <= each.0 * i64::from(it);
+        prop_assert!(away.iter().all(|&it| own(it)));
     }
 
     #[test]

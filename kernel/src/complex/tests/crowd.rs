@@ -171,7 +171,7 @@ fn a_host_that_a_job_avoids_is_told_apart_from_those_that_are_like_it() {
     let mut world = World::new();
     (1..=3).for_each(|n| world.join(n));
     let id = world.submit(JobSpec { memory: Bytes::gib(64), ..job(5) });
-    let avoided = job::Avoided {
+    let avoided = ask::Avoided {
         count: 3,
         why: "its disk is full".into(),
         until: world.now + Span::secs(60),

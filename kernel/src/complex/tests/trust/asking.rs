@@ -236,7 +236,7 @@ fn nobody_waits_for_a_host_that_gets_no_more_of_the_job() {
         world.join(1);
         let job = world.submit(credible(1, 10_000));
         let until = world.now + Span::secs(3_600);
-        let avoided = job::Avoided { count, why: String::new(), until, wrong };
+        let avoided = ask::Avoided { count, why: String::new(), until, wrong };
         world.complex.jobs.get_mut(&job).unwrap().avoid.insert(host_id(2), avoided);
         world.join(2);
         world.run();
