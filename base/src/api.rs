@@ -17,8 +17,8 @@ pub use bank::{
     RailView,
 };
 pub use market::{
-    BarterView, BidRequest, ForecastView, MarketHistory, MarketView, PricesView, ReservationView,
-    ReserveRequest,
+    BarterView, BidRequest, BondView, FirmRequest, FirmView, ForecastView, MarketHistory,
+    MarketView, PricesView, ReservationView, ReserveRequest,
 };
 
 pub use self::keys::{
@@ -98,6 +98,21 @@ pub struct JobView {
     /// How its results are made sure of; said when it is submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assured: Option<Assured>,
+    /// Tasks that run now and went on from a checkpoint, the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<ResumedView>,
+}
+
+/// A task that runs, and did not begin at its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResumedView {
+    /// Index in its job.
+    pub task: u32,
+    /// The host that runs it now.
+    pub host: HostId,
+    /// Fuel that was used where it went on.
+    pub fuel: Fuel,
 }
 
 /// Whether and how a host takes part.

@@ -307,6 +307,20 @@ pub enum Deed {
         /// How many credits are held for all storage of the account now.
         held: MicroCredits,
     },
+    /// A host stands behind reservations from now on, with a bond for each.
+    FirmOffered {
+        /// Which host.
+        host: HostId,
+        /// With how many cores.
+        cores: u32,
+    },
+    /// A host stands behind no more reservations, and may go when its notice is over.
+    FirmEnded {
+        /// Which host.
+        host: HostId,
+        /// When it may go without loss.
+        leaves: Time,
+    },
 }
 
 /// One line of the log: never changed, never removed.

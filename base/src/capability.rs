@@ -141,12 +141,27 @@ impl Said {
         Ok(Holder {
             account: AccountId(self.account.cast_unsigned()),
             rights,
-            expires: Time(self.expires.cast_unsigned()),
+            expires: Time(self.expires.cast_unsigned()).min(narrowed_until(token)),
             issued: Time(self.issued.unwrap_or(0).cast_unsigned()),
             key: key.map_err(|_| TokenError::Foreign)?,
             revocation_ids: token.revocation_identifiers(),
         })
     }
+}
+
+/// When a token ends that was narrowed: the first of the ends that its blocks say, in the words of
+/// [`attenuate`] and [`vouch`]. What others write in other words holds at each request all the
+/// same.
+fn narrowed_until(token: &Biscuit) -> Time {
+    let blocks = (0..token.block_count()).filter_map(|n| token.print_block_source(n).ok());
+    let ends = blocks.flat_map(|says| says.lines().filter_map(end_of).collect::<Vec<_>>());
+    ends.min().unwrap_or(Time(u64::MAX))
+}
+
+/// The end that a check sets, if that is all that it does.
+fn end_of(check: &str) -> Option<Time> {
+    let end = check.trim().strip_prefix("check if now($now), $now < ")?.strip_suffix(';')?;
+    end.parse().ok().map(Time)
 }
 
 /// The text form of a token: base64url without padding.

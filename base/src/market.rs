@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, ReservationId, TransferId};
+use crate::ids::{AccountId, HostId, ReservationId, TransferId};
 use crate::price::Price;
 use crate::time::Time;
 use crate::units::MicroCredits;
@@ -15,9 +15,9 @@ pub struct TickPrice {
     pub at: Time,
     /// At which price.
     pub price: Price,
-    /// Cores that were traded.
+    /// Reference cores that were traded.
     pub units: u32,
-    /// Cores offered, at any price.
+    /// Reference cores offered, at any price.
     pub supply: u32,
     /// Cores wanted, at any price.
     pub demand: u32,
@@ -131,6 +131,76 @@ pub struct ReservationRecord {
     pub paid: MicroCredits,
     /// Paid back for its breach, besides the premium.
     pub compensated: MicroCredits,
+    /// Of the premium, what those share who stand behind it.
+    #[serde(default)]
+    pub standby: MicroCredits,
+    /// What whoever stands behind it loses for each core and tick that is missed.
+    #[serde(default)]
+    pub bond: MicroCredits,
+    /// Of what was paid back, what came from bonds.
+    #[serde(default)]
+    pub forfeited: MicroCredits,
+}
+
+/// A host whose owner lets it stand behind reservations, with a bond for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmRecord {
+    /// Which host.
+    pub host: HostId,
+    /// Whose bonds they are.
+    pub account: AccountId,
+    /// With how many cores at the most; 0 once it stands behind nothing new.
+    pub cores: u32,
+    /// Since when.
+    pub since: Time,
+    /// When it may go without loss, once notice was given.
+    pub leaves: Option<Time>,
+}
+
+/// Where a bond stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BondState {
+    /// Its host stands behind the reservation.
+    Standing,
+    /// It went back whole.
+    Returned,
+    /// Some of it went to whom the promise was broken, the rest went back.
+    Forfeited,
+}
+
+/// What a host stands in for behind one reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BondRecord {
+    /// Behind which reservation.
+    pub reservation: ReservationId,
+    /// Counts up in a reservation.
+    pub nth: u32,
+    /// Which host.
+    pub host: HostId,
+    /// Whose bond it is.
+    pub account: AccountId,
+    /// With how many cores.
+    pub cores: u32,
+    /// From.
+    pub from: Time,
+    /// Until: the end of the window, or of the time of notice.
+    pub until: Time,
+    /// What is set aside.
+    pub amount: MicroCredits,
+    /// The hold of it.
+    pub hold: TransferId,
+    /// Where it stands.
+    pub state: BondState,
+    /// Core-ticks in which it was there.
+    pub stood: u64,
+    /// Core-ticks in which it was not.
+    pub missed: u64,
+    /// What it lost so far, for those in which the reservation was short.
+    pub lost: MicroCredits,
+    /// What it was paid for standing there.
+    pub paid: MicroCredits,
 }
 
 impl ReservationRecord {

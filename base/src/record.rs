@@ -11,8 +11,8 @@ mod tables;
 
 use serde::{Deserialize, Serialize};
 
-pub use bank::{PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
-pub use saved::{KeptCheckpoint, Referee, SavedRecord};
+pub use bank::{EarnedRecord, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
+pub use saved::{KeptCheckpoint, Referee, Resumed, SavedRecord};
 pub use states::TaskState;
 pub use tables::Tables;
 
@@ -25,7 +25,7 @@ use crate::ids::{
 use crate::job::JobSpec;
 use crate::key::PublicKey;
 pub use crate::keyring::{KeyRecord, KeyringRecord};
-use crate::market::{MarketRecord, ReservationRecord};
+use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
 pub use crate::storage::{KeeperRecord, StorageRecord};
@@ -87,6 +87,12 @@ pub enum Change {
     Storage(Box<StorageRecord>),
     /// Insert or replace what is known of a keeper.
     Keeper(Box<KeeperRecord>),
+    /// Insert or replace that a host stands behind reservations.
+    Firm(FirmRecord),
+    /// Insert or replace the bond of a host.
+    Bond(Box<BondRecord>),
+    /// Insert or replace what an account earned in a month.
+    Earned(EarnedRecord),
 }
 
 /// Where a job stands.
@@ -384,6 +390,15 @@ pub enum Reason {
     /// A storage lease for a time that has passed: taken from the buyer, paid to the host's
     /// account, the fee on it, and what rounding left.
     Rent(LeaseId),
+    /// What a host stands in for behind a reservation: set aside, or given back.
+    Bond(ReservationId),
+    /// A part of a bond that goes to whom the promise was broken.
+    Forfeit(ReservationId),
+    /// A part of the premium, for who stood behind the promise.
+    Standby(ReservationId),
+    /// Credits that were earned long ago and not spent lose a part each day: of this one, counted
+    /// from 1970.
+    Demurrage(u64),
 }
 
 /// What a transfer does.
@@ -492,6 +507,15 @@ pub struct Snapshot {
     /// Reservations that are not over.
     #[serde(default)]
     pub reservations: Vec<ReservationRecord>,
+    /// Hosts that stand behind reservations.
+    #[serde(default)]
+    pub firm: Vec<FirmRecord>,
+    /// Bonds of reservations that are not over.
+    #[serde(default)]
+    pub bonds: Vec<BondRecord>,
+    /// What accounts earned in the last months, where there is demurrage.
+    #[serde(default)]
+    pub earned: Vec<EarnedRecord>,
     /// The last transfer's position and hash.
     pub ledger_head: Option<(u64, Guid)>,
     /// Highest numbers ever used.

@@ -220,9 +220,9 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
     }
     let (session, outlet) = shared.core.open_session();
     // A revocation from now on finds the host by these.
-    let ticket = match &checked {
-        Some(Ok(holder)) => holder.revocation_ids.clone(),
-        _ => Vec::new(),
+    let (ticket, made) = match &checked {
+        Some(Ok(holder)) => (holder.revocation_ids.clone(), Some((holder.issued, holder.key))),
+        _ => (Vec::new(), None),
     };
     let admission = checked.map(|holder| {
         let holder = holder?;
@@ -231,7 +231,7 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
             false => Err("its token does not have the right \"join\"".to_owned()),
         }
     });
-    let came = Input::HostCame { host, session, address, hello, admission, ticket };
+    let came = Input::HostCame { host, session, address, hello, admission, ticket, made };
     shared.core.input(came).await;
     let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone(), by };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));

@@ -86,6 +86,8 @@ fn router(shared: App) -> Router {
         .route("/v1/storage/leases/renew", post(storage::renew))
         .route("/v1/storage/leases/release", post(storage::release))
         .route("/v1/storage/quota", get(storage::quota))
+        .route("/v1/market/firm", get(market::firm).post(market::offer_firm))
+        .route("/v1/market/firm/{host}", delete(market::end_firm))
         .route("/v1/hosts", get(others::hosts))
         .route("/v1/hosts/{host}", get(others::host))
         .route("/v1/accounts", get(others::accounts))

@@ -172,9 +172,9 @@ fn write(mut out: BufWriter<File>, mut lines: mpsc::Receiver<String>, path: &Pat
 fn without_secrets(input: Input) -> Input {
     let hide = |hello: Box<Hello>| Box::new(Hello { token: None, ..*hello });
     match input {
-        Input::HostCame { host, session, address, hello, admission, ticket } => {
+        Input::HostCame { host, session, address, hello, admission, ticket, made } => {
             let hello = hide(hello);
-            Input::HostCame { host, session, address, hello, admission, ticket }
+            Input::HostCame { host, session, address, hello, admission, ticket, made }
         }
         Input::HostSaid { session, frame: ToComplex::Hello(hello) } => {
             Input::HostSaid { session, frame: ToComplex::Hello(hide(hello)) }

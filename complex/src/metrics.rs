@@ -347,7 +347,10 @@ impl Metrics {
             | Change::Narrowed(..)
             | Change::Key(_)
             | Change::Keyring(_)
-            | Change::Keeper(_) => {}
+            | Change::Keeper(_)
+            | Change::Firm(_)
+            | Change::Bond(_)
+            | Change::Earned(_) => {}
         }
     }
 

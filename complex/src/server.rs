@@ -477,11 +477,13 @@ async fn operator_token(
 fn settings(config: &ServerConfig) -> String {
     let kernel = &config.kernel;
     format!(
-        "price {} micro-credits per G, storage {} for a GiB and month, fee {} basis points, welcome {}, recovery after {}, at most \
-         {} jobs and {} hosts an account, {} of work assumed bad, pay held for {} checks or {}",
+        "price {} micro-credits per G, storage {} for a GiB and month, fee {} and demurrage {} basis \
+         points, welcome {}, recovery after {}, at most {} jobs and {} hosts an account, {} of work \
+         assumed bad, pay held for {} checks or {}",
         kernel.price.0,
         kernel.storage_price.0,
         kernel.fee_bps,
+        kernel.demurrage_bps,
         config.welcome,
         kernel.recovery_delay,
         kernel.account_jobs_max,

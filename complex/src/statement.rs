@@ -184,7 +184,11 @@ fn bill_of(reason: &Reason) -> Option<BillId> {
         | Reason::Reserve(_)
         | Reason::Compensation(_)
         | Reason::Storage
-        | Reason::Rent(_) => None,
+        | Reason::Rent(_)
+        | Reason::Bond(_)
+        | Reason::Forfeit(_)
+        | Reason::Standby(_)
+        | Reason::Demurrage(_) => None,
     }
 }
 
@@ -263,6 +267,22 @@ fn words(
         Reason::Rent(id) => {
             let text = "storage, for the time in which the host was there";
             ("rent", text.into(), Some(format!("lease {id}")))
+        }
+        Reason::Bond(id) => {
+            let text = "the bond of a host behind it: set aside, or given back";
+            ("bond", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Forfeit(id) => {
+            let text = "of a bond: a host that stood behind it was not there, and it was short";
+            ("forfeit", text.into(), Some(format!("reservation {id}")))
+        }
+        Reason::Demurrage(_) => {
+            let text = "a part of what was earned more than three months ago and not spent";
+            ("demurrage", text.into(), None)
+        }
+        Reason::Standby(id) => {
+            let text = "of its premium: a host stood behind it";
+            ("standby", text.into(), Some(format!("reservation {id}")))
         }
     }
 }

@@ -16,8 +16,8 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use isos_base::api::{
-    AddKeyRequest, BidRequest, LoginRequest, ReserveRequest, ResultEntry, SubmitRequest,
-    TicketRequest,
+    AddKeyRequest, BidRequest, FirmRequest, LoginRequest, ReserveRequest, ResultEntry,
+    SubmitRequest, TicketRequest,
 };
 use isos_base::audit::SignedAudit;
 use isos_base::capability::{self, Narrowing};
@@ -217,6 +217,7 @@ pub fn request(bytes: &[u8]) {
     json::<TicketRequest>(bytes);
     json::<BidRequest>(bytes);
     json::<ReserveRequest>(bytes);
+    json::<FirmRequest>(bytes);
 }
 
 /// The stream of events that a client reads: the same events however it is cut, none too long.

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// The bank of a complex (operators): rails, outbox, mint
     #[command(subcommand)]
     Bank(bank::Command),
-    /// Prices: prices, history, ask, bid, reserve
+    /// Prices: prices, history, ask, bid, reserve, firm
     #[command(subcommand)]
     Market(market::Command),
     /// See it all at work on this machine, in half a minute

@@ -33,7 +33,7 @@ pub(crate) use host::{HostKeyRotated, HostList, HostReport};
 pub(crate) use job::{JobDetails, JobList, JobReport, ended};
 pub(crate) use keys::{KeyList, KeyRemoved, Phrase, Recovering, RecoveryStopped};
 pub(crate) use market::{
-    AskReport, HistoryReport, PricesReport, ReservationList, ReservationReport,
+    AskReport, FirmList, HistoryReport, PricesReport, ReservationList, ReservationReport,
 };
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};

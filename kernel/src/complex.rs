@@ -13,8 +13,10 @@ mod bank;
 mod call;
 mod config;
 mod crowd;
+mod demurrage;
 mod explain;
 mod fit;
+mod handed;
 mod job;
 mod keys;
 mod lone;
@@ -53,6 +55,7 @@ use std::net::IpAddr;
 
 use isos_base::api::{JobView, Problem};
 use isos_base::host::Accept;
+use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::record::{BillRecord, Change, HostRecord, IdempotencyRecord, TaskState};
 use isos_base::wire::{Hello, ToComplex, ToHost};
@@ -64,6 +67,7 @@ use serde::{Deserialize, Serialize};
 
 use self::audit::Book;
 use self::crowd::{Counted, Crowd};
+use self::demurrage::Demurrage;
 use self::job::Job;
 use self::keys::Keys;
 use self::market::{GoodId, Market};
@@ -105,6 +109,9 @@ pub enum Input {
         /// The ids of that token.
         #[serde(default)]
         ticket: Vec<Vec<u8>>,
+        /// When that token was made, and maybe with which key: it is void without that.
+        #[serde(default)]
+        made: Option<(Time, Option<PublicKey>)>,
     },
     /// A host said something.
     HostSaid {
@@ -227,6 +234,7 @@ pub struct Complex {
     owners: Owners,
     classes: Classes,
     market: Market,
+    demurrage: Demurrage,
     share: FairShare,
     cores_offered: u32,
     idempotency: BTreeMap<(AccountId, String), IdempotencyRecord>,
@@ -304,12 +312,14 @@ impl Machine for Complex {
                 continue;
             }
             assert!(
-                !lease.out.is_empty() || lease.undecided > 0,
+                !lease.out.is_empty() || lease.undecided > 0 || !lease.moved.is_empty(),
                 "lease {id}: a lease with nothing open must have been settled"
             );
             let job = self.jobs.get(&lease.record.job);
             let job = job.expect("a lease with something open has a job that is not over");
             assert!(job.leases.contains(id), "lease {id}: its job knows it");
+            let saves = |&task: &u32| job.is_open(task) && job.chains.run(*id, task).is_some();
+            assert!(lease.moved.iter().all(saves), "lease {id}: what it handed on is open");
             for task in lease.out.iter().flat_map(isos_base::TaskRange::tasks) {
                 // One host's faults can have ended a task that others were asked about as well.
                 let given_up = job.rule().is_some() && job.state(task) == TaskState::GivenUp;
@@ -320,6 +330,7 @@ impl Machine for Complex {
             assert!(host.leases.contains(id), "lease {id}: its host knows it");
         }
         self.check_over();
+        self.check_bonds();
         self.check_crowd();
         self.came_by.check(&self.hosts);
         let cores: u32 =
@@ -380,6 +391,7 @@ impl Complex {
             owners: Owners::default(),
             classes: Classes::default(),
             market: Market::new(config.pricing, config.price),
+            demurrage: Demurrage::default(),
             share: FairShare::default(),
             cores_offered: 0,
             idempotency: BTreeMap::new(),
@@ -408,8 +420,8 @@ impl Complex {
         self.crowd.tell_time(self.now);
         let mut own = std::mem::take(&mut self.scratch);
         match input {
-            Input::HostCame { host, session, address, hello, admission, ticket } => {
-                let pass = Pass { admission, ticket };
+            Input::HostCame { host, session, address, hello, admission, ticket, made } => {
+                let pass = Pass { admission, ticket, made };
                 self.host_came(host, session, address, *hello, pass, &mut own);
             }
             Input::HostSaid { session, frame } => self.host_said(session, frame, &mut own),
@@ -437,6 +449,7 @@ impl Complex {
         self.note_freed_money();
         self.feed_hungry(&mut own);
         self.write_dirty(&mut own);
+        self.note_earned(&mut own);
         // Records first: messages and replies wait for them.
         let is_keep = |effect: &Effect| matches!(effect, Effect::Keep(_));
         effects.extend(own.extract_if(.., |effect| is_keep(effect)));
@@ -489,6 +502,7 @@ impl Complex {
         self.mature_due(effects);
         self.recheck(effects);
         self.post_due_bills(effects);
+        self.take_demurrage(effects);
         self.clear_market(effects);
         self.recover_due(effects);
         self.storage_due(effects);

@@ -16,6 +16,9 @@ pub struct Lease {
     pub undecided: u32,
     /// How many were accepted on this host's credit: nobody checked them.
     pub on_credit: u32,
+    /// Tasks that were given back after their host had saved them: whoever ends one may go on from
+    /// there, and then that part is paid for.
+    pub moved: BTreeSet<u32>,
     /// Accepted on this host's word: nobody checked them, or one other host alone.
     pub word: TaskSet,
     /// Hosts that checked some of it and found it right.

@@ -21,6 +21,7 @@ mod reserve;
 mod share;
 #[cfg(test)]
 mod tests;
+mod units;
 
 pub use assign::{Want, assign};
 pub use auction::{Ask, Bid, Clearing, THIN_UNITS, at_price, clear};
@@ -32,9 +33,11 @@ pub use history::{HOURS_KEPT, History, TICKS_KEPT};
 pub use posted::{Band, Posted};
 pub use reliability::{RELIABILITY_MIN_BPS, Reliability};
 pub use reserve::{
-    PREMIUM_BPS, RESERVED_MAX_BPS, bond, forward_price, hosts_needed, kept_ppm, penalty,
+    PREMIUM_BPS, RESERVED_MAX_BPS, bond, forward_price, hosts_needed, kept_ppm, loss, penalty,
+    standby, standby_of,
 };
 pub use share::Share;
+pub use units::{reference_cores, reference_time};
 
 use isos_base::Span;
 

@@ -6,9 +6,10 @@ use data_encoding::BASE64URL;
 use hyper::Method;
 use isos_base::api::{
     AccountView, AddKeyRequest, BarterView, BidRequest, ComplexStatus, CreditReply, Explanation,
-    HostEarnings, HostView, JobView, KeyringView, LabelRequest, LeaseView, LoginReply,
-    LoginRequest, MarketHistory, Plan, PricesView, RecoveryReply, ReservationView, ReserveRequest,
-    Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest, WhoAmI,
+    FirmRequest, FirmView, HostEarnings, HostView, JobView, KeyringView, LabelRequest, LeaseView,
+    LoginReply, LoginRequest, MarketHistory, Plan, PricesView, RecoveryReply, ReservationView,
+    ReserveRequest, Statement, StatementLine, SubmitRequest, TaskView, TicketReply, TicketRequest,
+    WhoAmI,
 };
 use isos_base::audit::{AuditRecord, SignedAudit, SignedAuditHead};
 use isos_base::key::{PublicKey, SecretKey};
@@ -16,7 +17,7 @@ use isos_base::keyring::SignedClaim;
 use isos_base::price::Price;
 use isos_base::statement::{SignedHead, SignedStatement};
 use isos_base::trace::TaskTrace;
-use isos_base::{JobId, MicroCredits, ReservationId, TaskId};
+use isos_base::{HostId, JobId, MicroCredits, ReservationId, TaskId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -329,6 +330,22 @@ impl Client {
     /// Cancels a reservation whose window has not begun.
     pub async fn unreserve(&self, id: ReservationId) -> Result<ReservationView, ClientError> {
         let path = format!("/v1/market/reservations/{id}");
+        self.json(Call::with(Method::DELETE, path, Payload::Empty)).await
+    }
+
+    /// The account's hosts that stand behind reservations, and their bonds; for operators, all.
+    pub async fn firm(&self) -> Result<Vec<FirmView>, ClientError> {
+        self.json(Call::get("/v1/market/firm")).await
+    }
+
+    /// Lets a host stand behind reservations; as often as one likes.
+    pub async fn offer_firm(&self, request: &FirmRequest) -> Result<FirmView, ClientError> {
+        self.json(Call::post("/v1/market/firm", request, Again::Yes)).await
+    }
+
+    /// Gives notice for a host that stands behind reservations.
+    pub async fn end_firm(&self, host: HostId) -> Result<FirmView, ClientError> {
+        let path = format!("/v1/market/firm/{host}");
         self.json(Call::with(Method::DELETE, path, Payload::Empty)).await
     }
 

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, ReservationId};
-use crate::market::{HourPrice, ReservationRecord, ReservationState, TickPrice};
+use crate::ids::{AccountId, HostId, ReservationId};
+use crate::market::{
+    BondRecord, BondState, FirmRecord, HourPrice, ReservationRecord, ReservationState, TickPrice,
+};
 use crate::price::Price;
 use crate::time::Time;
 use crate::units::{Fuel, MicroCredits};
@@ -163,6 +165,87 @@ pub struct ReservationView {
     pub paid: MicroCredits,
     /// Paid back for its breach.
     pub compensated: MicroCredits,
+    /// Of that, what came from bonds of hosts.
+    pub forfeited: MicroCredits,
+}
+
+/// A request that a host stand behind reservations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FirmRequest {
+    /// Which host; it must earn for the account.
+    pub host: HostId,
+    /// With how many cores at the most.
+    pub cores: u32,
+}
+
+/// A host that stands behind reservations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FirmView {
+    /// Which host.
+    pub host: HostId,
+    /// Whose bonds they are.
+    pub account: AccountId,
+    /// With how many cores at the most; 0 if it stands behind nothing new.
+    pub cores: u32,
+    /// Since when.
+    pub since: Time,
+    /// When it may go without loss, once notice was given.
+    pub leaves: Option<Time>,
+    /// Its bonds of reservations that are not over, the oldest first.
+    pub bonds: Vec<BondView>,
+}
+
+/// What a host stands in for behind one reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BondView {
+    /// Behind which reservation.
+    pub reservation: ReservationId,
+    /// With how many cores.
+    pub cores: u32,
+    /// From.
+    pub from: Time,
+    /// Until.
+    pub until: Time,
+    /// What was set aside.
+    pub amount: MicroCredits,
+    /// Where it stands.
+    pub state: BondState,
+    /// Core-ticks in which it was there.
+    pub stood: u64,
+    /// Core-ticks in which it was not.
+    pub missed: u64,
+    /// What it lost so far.
+    pub lost: MicroCredits,
+}
+
+impl FirmView {
+    /// What is shown of it.
+    #[must_use]
+    pub fn of<'a>(record: &FirmRecord, bonds: impl Iterator<Item = &'a BondRecord>) -> Self {
+        let view = |bond: &BondRecord| BondView {
+            reservation: bond.reservation,
+            cores: bond.cores,
+            from: bond.from,
+            until: bond.until,
+            amount: bond.amount,
+            state: bond.state,
+            stood: bond.stood,
+            missed: bond.missed,
+            lost: bond.lost,
+        };
+        Self {
+            host: record.host,
+            account: record.account,
+            cores: record.cores,
+            since: record.since,
+            leaves: record.leaves,
+            bonds: bonds.map(view).collect(),
+        }
+    }
 }
 
 impl ReservationView {
@@ -187,6 +270,7 @@ impl ReservationView {
             given: record.given,
             paid: record.paid,
             compensated: record.compensated,
+            forfeited: record.forfeited,
         }
     }
 }

@@ -144,11 +144,14 @@ mod tests {
         };
         let narrow = attenuate(&wide(), &narrowing(&[Right::Read], 20)).unwrap();
         let holder = check(&public, &narrow, Time(10)).unwrap();
-        assert_eq!(holder.rights, [Right::Read]);
+        assert_eq!((holder.rights, holder.expires), (vec![Right::Read], Time(20)));
+        let whole = check(&public, &wide(), Time(10)).unwrap();
+        assert_eq!(whole.expires, Time(50));
         assert!(check(&public, &narrow, Time(30)).is_err());
         let again = attenuate(&narrow, &narrowing(&Right::ALL, 90)).unwrap();
-        assert_eq!(check(&public, &again, Time(10)).unwrap().rights, [Right::Read]);
-        let ids = check(&public, &wide(), Time(1)).unwrap().revocation_ids;
+        let again = check(&public, &again, Time(10)).unwrap();
+        assert_eq!((again.rights, again.expires), (vec![Right::Read], Time(20)));
+        let ids = whole.revocation_ids;
         assert_eq!(ids.len(), 1);
         assert_eq!(holder.revocation_ids.len(), 2);
         let only_rights = Narrowing { rights: Some(vec![Right::Join]), ..Narrowing::default() };
@@ -174,6 +177,7 @@ mod tests {
         let ours = vouch(&delegated, &club, "anna@club", Time(30)).unwrap();
         let holder = check(&public, &ours, Time(1)).unwrap();
         assert_eq!((holder.account, holder.rights), (AccountId(100), vec![Right::Submit]));
+        assert_eq!(holder.expires, Time(30), "the first of all ends");
         assert!(check(&public, &ours, Time(30)).is_err(), "the club's word has an end");
         let blocks = blocks(&ours).unwrap();
         assert_eq!(blocks.len(), 3);

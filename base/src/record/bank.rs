@@ -109,3 +109,28 @@ pub struct ProposalRecord {
     /// When it was done, refused or expired.
     pub ended: Option<Time>,
 }
+
+/// What an account earned in a month of thirty days, for demurrage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarnedRecord {
+    /// Whose. The mint's rows say how far a day has come: 0 the last one that is done, 1 the
+    /// account that was looked at last.
+    pub account: AccountId,
+    /// Months since 1970, from 1; 0 for what was paid in, less what was paid out.
+    pub month: u32,
+    /// How much.
+    pub amount: MicroCredits,
+}
+
+impl EarnedRecord {
+    /// How long a month is.
+    pub const MONTH: Span = Span::secs(30 * 86_400);
+    /// Months before the last one that are still of use.
+    pub const KEPT: u32 = 3;
+
+    /// Of rows, those that are of use when the newest is of `newest`.
+    #[must_use]
+    pub const fn is_of_use(month: u32, newest: u32) -> bool {
+        month <= 1 || month + Self::KEPT >= newest
+    }
+}

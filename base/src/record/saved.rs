@@ -25,6 +25,20 @@ pub struct SavedRecord {
     pub kept: Vec<KeptCheckpoint>,
     /// What this host is to settle, if others disagree about the task.
     pub referee: Option<Referee>,
+    /// Where it went on, if that was not the task's start.
+    #[serde(default)]
+    pub resumed: Option<Resumed>,
+}
+
+/// What a run of a task went on with: the checkpoint of a run before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Under which lease that was.
+    pub lease: LeaseId,
+    /// How many segments are before it.
+    pub segments: u32,
+    /// Fuel used up to there, as the host before has told it.
+    pub fuel: Fuel,
 }
 
 /// A part of a task that a host runs to settle which of two others is wrong, or to check another.
@@ -35,11 +49,21 @@ pub struct Referee {
     pub segment: u32,
     /// Fuel that was used where it begins: what came before is not its work.
     pub fuel: Fuel,
+    /// The lease of the whole run in question; if that is another by the time it answers, what it
+    /// found says nothing about that one. Those of earlier versions do not say.
+    #[serde(default)]
+    pub of: Option<LeaseId>,
 }
 
 impl Referee {
     /// In place of a segment: what is looked at is the result.
     pub const TO_END: u32 = u32::MAX;
+
+    /// Whether another is the same piece of work, of whichever run.
+    #[must_use]
+    pub fn is_same_part(&self, other: &Self) -> bool {
+        (self.segment, self.fuel) == (other.segment, other.fuel)
+    }
 }
 
 /// A checkpoint that was handed over: the object that the root of a segment names.

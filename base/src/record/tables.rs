@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Accepted, AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord,
+    Accepted, AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
     PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
     Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
@@ -13,7 +13,7 @@ use crate::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use crate::key::PublicKey;
-use crate::market::{MarketRecord, ReservationRecord};
+use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use crate::time::Time;
 
 /// Every table, keyed as the database keys it.
@@ -55,6 +55,12 @@ pub struct Tables {
     pub markets: BTreeMap<String, MarketRecord>,
     /// Reservations, those that are over too.
     pub reservations: BTreeMap<ReservationId, ReservationRecord>,
+    /// Hosts that stand behind reservations, and those that did.
+    pub firm: BTreeMap<HostId, FirmRecord>,
+    /// Bonds, those that are over too.
+    pub bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    /// What accounts earned, by month.
+    pub earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     /// The audit log by position.
     pub audit: BTreeMap<u64, AuditRecord>,
     /// Keys of accounts, removed ones too.
@@ -102,6 +108,9 @@ impl Tables {
             Change::Proposal(it) => _ = self.proposals.insert(it.id, *it),
             Change::Market(market) => _ = self.markets.insert(market.class.clone(), *market),
             Change::Reservation(it) => _ = self.reservations.insert(it.id, *it),
+            Change::Firm(it) => _ = self.firm.insert(it.host, it),
+            Change::Bond(it) => _ = self.bonds.insert((it.reservation, it.nth), *it),
+            Change::Earned(it) => _ = self.earned.insert((it.account, it.month), it),
             Change::Audit(record) => append(&mut self.audit, record.seq, *record),
             Change::Key(key) => _ = self.keys.insert(key.key, *key),
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
@@ -148,6 +157,17 @@ impl Tables {
             narrowed: self.narrowed.clone().into_iter().collect(),
             markets: self.markets.values().cloned().collect(),
             reservations: self.reservations.values().filter(open).cloned().collect(),
+            firm: self.firm.values().filter(|it| it.cores > 0).copied().collect(),
+            bonds: {
+                let of_open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
+                let bonds = self.bonds.iter().filter(|((id, _), _)| of_open(id));
+                bonds.map(|(_, bond)| bond.clone()).collect()
+            },
+            earned: {
+                let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);
+                let of_use = |it: &&EarnedRecord| EarnedRecord::is_of_use(it.month, newest);
+                self.earned.values().filter(of_use).copied().collect()
+            },
             ledger_head: self.transfers.last_key_value().map(|(&seq, last)| (seq, last.hash)),
             last_job: self.jobs.last_key_value().map_or(JobId(0), |(&id, _)| id),
             last_lease: {

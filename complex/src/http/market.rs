@@ -2,17 +2,17 @@
 
 use axum::extract::State;
 use isos_base::api::{
-    BarterView, BidRequest, ForecastView, JobView, MarketHistory, PricesView, ReservationView,
-    ReserveRequest,
+    BarterView, BidRequest, FirmRequest, FirmView, ForecastView, JobView, MarketHistory,
+    PricesView, ReservationView, ReserveRequest,
 };
 use isos_base::capability::Right;
-use isos_base::{JobId, MicroCredits, ReservationId, Span};
+use isos_base::{HostId, JobId, MicroCredits, ReservationId, Span};
 use isos_kernel::complex::{Call, Complex, Reply, Wish};
 use isos_kernel::market::Barter;
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
-use super::{Answer, AppState, Failure, Who, jobs, not_found, odd_reply, unreadable};
+use super::{Answer, App, AppState, Failure, Who, jobs, not_found, odd_reply, unreadable};
 use crate::clock;
 
 /// What an account gave is summed over so long.
@@ -202,4 +202,80 @@ fn answer(reply: Reply) -> Answer<Json<ReservationView>> {
         Reply::Reserved(record) => Ok(Json(ReservationView::of(&record))),
         _ => odd_reply(),
     }
+}
+
+/// Lists hosts of the caller's account that stand behind reservations, and their bonds.
+#[utoipa::path(
+    get,
+    path = "/v1/market/firm",
+    operation_id = "listFirmHosts",
+    tag = "market",
+    responses((status = 200, body = Vec<FirmView>, description = "Hosts by key")),
+)]
+pub(super) async fn firm(State(shared): AppState, who: Who) -> Answer<Json<Vec<FirmView>>> {
+    who.needs(Right::Read)?;
+    let account = (!who.is_operator()).then_some(who.0.account);
+    let look = move |complex: &mut Complex, _| {
+        let all = complex.firm(account);
+        all.map(|(record, bonds)| FirmView::of(&record, bonds.into_iter())).collect()
+    };
+    Ok(Json(shared.core.query(look).await?))
+}
+
+/// Lets a host stand behind reservations, with a bond for each; or changes with how many cores.
+#[utoipa::path(
+    post,
+    path = "/v1/market/firm",
+    operation_id = "offerFirmHost",
+    tag = "market",
+    request_body = FirmRequest,
+    responses(
+        (status = 200, body = FirmView, description = "The host"),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+        (status = 409, response = Failure),
+    ),
+)]
+pub(super) async fn offer_firm(
+    State(shared): AppState,
+    who: Who,
+    Json(request): Json<FirmRequest>,
+) -> Answer<Json<FirmView>> {
+    // It stakes credits.
+    who.needs(Right::Submit)?;
+    let (account, FirmRequest { host, cores }) = (who.0.account, request);
+    firm_answer(&shared, who.change(&shared, Call::Firm { account, host, cores }).await?).await
+}
+
+/// Gives notice for a host: it stands behind nothing new, and may go without loss after ten
+/// minutes.
+#[utoipa::path(
+    delete,
+    path = "/v1/market/firm/{host}",
+    operation_id = "endFirmHost",
+    tag = "market",
+    params(("host" = HostId, Path, description = "The host's key")),
+    responses(
+        (status = 200, body = FirmView, description = "When it may go"),
+        (status = 404, response = Failure),
+    ),
+)]
+pub(super) async fn end_firm(
+    State(shared): AppState,
+    who: Who,
+    Path(host): Path<HostId>,
+) -> Answer<Json<FirmView>> {
+    who.needs(Right::Submit)?;
+    let account = who.0.account;
+    firm_answer(&shared, who.change(&shared, Call::EndFirm { account, host }).await?).await
+}
+
+async fn firm_answer(shared: &App, reply: Reply) -> Answer<Json<FirmView>> {
+    let Reply::Firm(record) = reply else { return odd_reply() };
+    let look = move |complex: &mut Complex, _| {
+        let mut all = complex.firm(Some(record.account));
+        let bonds = all.find(|(of, _)| of.host == record.host).map(|(_, bonds)| bonds);
+        FirmView::of(&record, bonds.unwrap_or_default().into_iter())
+    };
+    Ok(Json(shared.core.query(look).await?))
 }

@@ -77,6 +77,9 @@ async fn write(
         payouts,
         proposals,
         reservations,
+        firm,
+        bonds,
+        earned,
         audit,
         keys,
         keyrings,
@@ -122,6 +125,9 @@ async fn write(
     to.put(proposals.values()).await?;
     to.put(markets.values()).await?;
     to.put(reservations.values()).await?;
+    to.put(firm.values()).await?;
+    to.put(bonds.values()).await?;
+    to.put(earned.values()).await?;
     to.put(audit.values()).await?;
     to.put(keys.values()).await?;
     to.put(keyrings.values()).await?;

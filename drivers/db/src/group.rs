@@ -12,11 +12,12 @@ use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::key::PublicKey;
-use isos_base::market::{MarketRecord, ReservationRecord};
+use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, PayoutRecord, ProposalRecord,
-    ResultBatch, SavedRecord, StateChunk, StorageRecord, TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord,
+    PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, StateChunk, StorageRecord,
+    TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -46,6 +47,9 @@ pub(crate) struct Group {
     pub(crate) proposals: BTreeMap<ProposalId, ProposalRecord>,
     pub(crate) markets: BTreeMap<String, MarketRecord>,
     pub(crate) reservations: BTreeMap<ReservationId, ReservationRecord>,
+    pub(crate) firm: BTreeMap<HostId, FirmRecord>,
+    pub(crate) bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    pub(crate) earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     pub(crate) audit: BTreeMap<u64, AuditRecord>,
     pub(crate) keys: BTreeMap<PublicKey, KeyRecord>,
     pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
@@ -101,6 +105,9 @@ impl Group {
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
+            Change::Firm(it) => drop(self.firm.insert(it.host, it)),
+            Change::Bond(it) => drop(self.bonds.insert((it.reservation, it.nth), *it)),
+            Change::Earned(it) => drop(self.earned.insert((it.account, it.month), it)),
             Change::Audit(record) => {
                 append(&mut self.audit, record.seq, *record, |record| {
                     format!("audit record {}", record.seq)
@@ -135,6 +142,9 @@ impl Group {
             payouts,
             proposals,
             reservations,
+            firm,
+            bonds,
+            earned,
             audit,
             keys,
             keyrings,
@@ -161,6 +171,9 @@ impl Group {
             && proposals.is_empty()
             && markets.is_empty()
             && reservations.is_empty()
+            && firm.is_empty()
+            && bonds.is_empty()
+            && earned.is_empty()
             && audit.is_empty()
             && keys.is_empty()
             && keyrings.is_empty()

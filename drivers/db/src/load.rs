@@ -31,6 +31,14 @@ const PAYOUTS_OF_USE: &str = "WHERE state = 'waiting' OR asked > \
 const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FROM proposals \
      WHERE what = 'approvals' AND state = 'done') ORDER BY id";
 
+/// Bonds of reservations that are not over.
+const BONDS_OF_USE: &str = "WHERE reservation IN (SELECT id FROM reservations \
+     WHERE state IN ('booked', 'active')) ORDER BY reservation, nth";
+
+/// What was earned in the last months: as `EarnedRecord::is_of_use` has it.
+const EARNED_OF_USE: &str = "WHERE month <= 1 OR month + 3 >= (SELECT max(month) FROM earned) \
+     ORDER BY account, month";
+
 /// The last hash of each account's part of the audit log. From account to account, with two looks
 /// into the index for each: neither engine does that for a GROUP BY, which walks the whole index.
 pub(crate) const AUDIT_OWN: &str = "WITH RECURSIVE holders (account) AS ( \
@@ -63,6 +71,9 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         narrowed: revocations.into_iter().filter_map(|(id, _, of)| Some((id, of?))).collect(),
         markets: from.all("ORDER BY class").await?,
         reservations: from.all("WHERE state IN ('booked', 'active') ORDER BY id").await?,
+        firm: from.all("WHERE cores > 0 ORDER BY host").await?,
+        bonds: from.all(BONDS_OF_USE).await?,
+        earned: from.all(EARNED_OF_USE).await?,
         ledger_head: {
             let sql = "SELECT seq, hash FROM transfers ORDER BY seq DESC LIMIT 1";
             from.rows(sql, Lookup::default(), ledger_head).await?.pop()

@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     Migration {
         version: 1,
         name: "first",
@@ -79,6 +79,12 @@ const MIGRATIONS: [Migration; 10] = [
         version: 10,
         name: "storage",
         text: include_str!("../migrations/0010_storage.sql"),
+        only_postgres: false,
+    },
+    Migration {
+        version: 11,
+        name: "bonds",
+        text: include_str!("../migrations/0011_bonds.sql"),
         only_postgres: false,
     },
 ];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use isos_base::api::ReserveRequest;
+use isos_base::api::{FirmRequest, ReserveRequest};
 use isos_base::price::Price;
 use isos_base::{ReservationId, Span};
 
@@ -12,7 +12,8 @@ use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::policy::{Machine, load};
 use crate::report::{
-    AskReport, HistoryReport, JobDetails, PricesReport, ReservationList, ReservationReport,
+    AskReport, FirmList, HistoryReport, JobDetails, PricesReport, ReservationList,
+    ReservationReport,
 };
 use crate::selector::Jobs;
 
@@ -40,6 +41,23 @@ pub(crate) enum Command {
     },
     /// Reserve cores, so that they are there or it is compensated; without CORES, list what is
     Reserve(ReserveArgs),
+    /// Let a host stand behind reservations for a part of their premium, with a bond; without HOST,
+    /// list those that do
+    Firm(FirmArgs),
+}
+
+/// Which host, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FirmArgs {
+    /// Name or key of a host of the account
+    #[arg(value_name = "HOST")]
+    host: Option<String>,
+    /// With how many cores at the most
+    #[arg(long, value_name = "N", requires = "host", conflicts_with = "leave")]
+    cores: Option<u32>,
+    /// Give notice: it is called to nothing new, and may go without loss after ten minutes
+    #[arg(long, requires = "host")]
+    leave: bool,
 }
 
 /// Which past, and where to draw it.
@@ -126,8 +144,28 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
             context.out.show(&JobDetails(views))?;
         }
         Command::Reserve(args) => return reserve(args, context).await,
+        Command::Firm(args) => firm(args, context).await?,
     }
     Ok(End::Ok)
+}
+
+async fn firm(args: FirmArgs, context: &Context) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let Some(which) = &args.host else {
+        context.out.show(&FirmList(client.firm().await?))?;
+        return Ok(());
+    };
+    let host = client.host(which).await?.id;
+    let view = match (args.leave, args.cores) {
+        (true, _) => client.end_firm(host).await?,
+        (false, Some(cores)) => client.offer_firm(&FirmRequest { host, cores }).await?,
+        (false, None) => {
+            let why = "with how many cores? `isos market firm HOST --cores 4`, or `--leave`";
+            return Err(Refusal::usage(why).into());
+        }
+    };
+    context.out.show(&FirmList(vec![view]))?;
+    Ok(())
 }
 
 async fn reserve(args: ReserveArgs, context: &Context) -> anyhow::Result<End> {

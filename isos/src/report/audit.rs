@@ -98,6 +98,12 @@ fn what(deed: &Deed) -> String {
         Deed::StorageReleased { first, leases, held } => format!(
             "{leases} storage leases given up, from {first} on; {held} credits held for storage"
         ),
+        Deed::FirmOffered { host, cores } => {
+            format!("host {} stands behind reservations with {cores} cores", host.short())
+        }
+        Deed::FirmEnded { host, leaves } => {
+            format!("host {} stands behind no more reservations, and may go {leaves}", host.short())
+        }
         Deed::ProposalMoved { proposal, what, agreed, needed, state } => {
             let what = match what {
                 Proposed::Mint { account, amount, why } => {

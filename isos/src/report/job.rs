@@ -137,6 +137,13 @@ impl JobDetails {
             page.field("which", which(&job.spec));
         }
         page.field("hosts", job.hosts.to_string());
+        for it in &job.resumed {
+            let all = u128::from(job.spec.fuel.0.max(1));
+            let percent = u128::from(it.fuel.0) * 100 / all;
+            let of = format!("{percent} % ({} of at most {} fuel)", it.fuel, job.spec.fuel);
+            let host = it.host.short();
+            page.field("moved", format!("task {} resumed from {of} on host {host}", it.task));
+        }
         page.field("submitted", format!("{} ({})", ago(page.now(), job.submitted), job.submitted));
         if let Some(ended) = job.ended {
             let took = duration(ended.since(job.submitted));

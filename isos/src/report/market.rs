@@ -2,8 +2,10 @@
 
 mod plot;
 
-use isos_base::api::{BarterView, MarketHistory, MarketView, PricesView, ReservationView};
-use isos_base::market::ReservationState;
+use isos_base::api::{
+    BarterView, FirmView, MarketHistory, MarketView, PricesView, ReservationView,
+};
+use isos_base::market::{BondState, ReservationState};
 use isos_base::price::Price;
 use isos_base::{Span, Time};
 use isos_kernel::policy::{Millicores, Week};
@@ -46,6 +48,10 @@ pub(crate) struct ReservationReport(pub(crate) ReservationView);
 /// Reservations, a line each.
 #[derive(Debug)]
 pub(crate) struct ReservationList(pub(crate) Vec<ReservationView>);
+
+/// Hosts that stand behind reservations.
+#[derive(Debug)]
+pub(crate) struct FirmList(pub(crate) Vec<FirmView>);
 
 const HOUR: Span = Span::secs(3_600);
 
@@ -299,6 +305,9 @@ impl Report for ReservationReport {
             page.field("kept", format!("{given} of {wanted} core-ticks that were wanted"));
         }
         page.field("paid", format!("{} credits, {} paid back", it.paid, it.compensated));
+        if it.forfeited.0 > 0 {
+            page.field("from bonds", format!("{} credits of what was paid back", it.forfeited));
+        }
     }
 
     fn json(&self) -> Value {
@@ -348,6 +357,50 @@ impl Report for ReservationList {
     fn quiet(&self, page: &mut Page) {
         for it in &self.0 {
             page.line(it.id.to_string());
+        }
+    }
+}
+
+impl Report for FirmList {
+    fn kind(&self) -> &'static str {
+        "firm_hosts"
+    }
+
+    fn text(&self, page: &mut Page) {
+        if self.0.is_empty() {
+            page.line("no host stands behind reservations: `isos market firm HOST --cores 4`");
+        }
+        for it in &self.0 {
+            let cores = match (it.cores, it.leaves) {
+                (0, Some(leaves)) => format!("stands behind nothing new, may go {leaves}"),
+                (cores, _) => format!("firm with {cores} cores"),
+            };
+            page.toned(Tone::Bold, format!("host {}: {cores}", it.host.short()));
+            for bond in &it.bonds {
+                let state = match bond.state {
+                    BondState::Standing => "standing",
+                    BondState::Returned => "returned",
+                    BondState::Forfeited => "forfeited",
+                };
+                let missed = match bond.missed {
+                    0 => String::new(),
+                    missed => format!(", {missed} core-ticks missed, {} credits lost", bond.lost),
+                };
+                page.line(format!(
+                    "  reservation {}: {} cores until {}, a bond of {} credits ({state}){missed}",
+                    bond.reservation, bond.cores, bond.until, bond.amount
+                ));
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        stamp_deep(json!(self.0), &["since", "leaves", "from", "until"])
+    }
+
+    fn quiet(&self, page: &mut Page) {
+        for it in &self.0 {
+            page.line(it.host.to_string());
         }
     }
 }

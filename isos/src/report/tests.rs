@@ -66,6 +66,7 @@ pub(crate) fn job(id: u64, state: JobState) -> JobView {
         hosts: if over { 0 } else { 6 },
         spec,
         assured: None,
+        resumed: Vec::new(),
     }
 }
 

@@ -85,6 +85,16 @@ pub(crate) struct ServerArgs {
     /// are posted from now on.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = fee_bps)]
     pub(crate) fee: u16,
+    /// What credits lose in a month that were earned more than three months ago and not spent, such
+    /// as 5%: at most 50%. Credits that were paid in or granted lose nothing.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "0%",
+        value_parser = fee_bps,
+        requires = "market"
+    )]
+    pub(crate) demurrage: u16,
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
@@ -136,7 +146,9 @@ fn fee_bps(text: &str) -> Result<u16, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim_end();
     let (whole, parts) = number.split_once('.').unwrap_or((number, ""));
     if parts.len() > 2 {
-        return Err("has more than two places: a fee is counted in hundredths of a percent".into());
+        return Err(
+            "has more than two places: a share is counted in hundredths of a percent".into()
+        );
     }
     let digits = |text: &str| -> Result<u16, String> {
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -207,6 +219,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         price: Price(args.price),
         pricing: args.pricing()?,
         fee_bps: args.fee,
+        demurrage_bps: args.demurrage,
         lost_after: args.lost_after,
         held_hosts_max: args.held_hosts,
         polls_per_second_max: args.polls_per_second,

@@ -11,6 +11,7 @@ use isos_base::{AccountId, HostId, JobId, Span, Time};
 
 use super::job::Job;
 use super::place::meets;
+use super::report::FAILS_FOR_GOOD;
 use super::session::Block;
 use super::{Complex, Host};
 use crate::constraint::Constraint;
@@ -28,6 +29,27 @@ const ARRIVALS_SEEN_AFTER: Span = Span::millis(100);
 const ALIKE_MAX: usize = isos_base::limits::QUORUM_VOTERS_MAX as usize + 1;
 /// Places of owners that are remembered: with so many there is always somebody to ask.
 const PLACES_MAX: usize = 256;
+
+/// A host on which a job fails.
+#[derive(Debug, Default)]
+pub(super) struct Avoided {
+    /// Failed attempts less those that succeeded.
+    pub(super) count: u32,
+    /// Why the last of them failed.
+    pub(super) why: String,
+    /// It gets no more of the job until then.
+    pub(super) until: Time,
+    /// Others found that it was wrong. What it does right elsewhere does not make up for that.
+    pub(super) wrong: bool,
+}
+
+impl Avoided {
+    /// Whether it gets no more of the job for so long that nobody waits for it: it was wrong, or
+    /// has failed so often that it is tried once an hour.
+    pub(super) fn lasts(&self, now: Time) -> bool {
+        self.until > now && (self.wrong || self.count >= FAILS_FOR_GOOD)
+    }
+}
 
 /// Who could be asked about a job's tasks.
 #[derive(Debug)]
@@ -106,6 +128,7 @@ pub(super) fn is_able(job: &mut Job, host: &Host, now: Time) -> bool {
     host.record.spec.memory >= spec.memory
         && host.accept.allows(&spec.program)
         && host.lends_for(job.record.price, now)
+        && job.avoid.get(&host.record.id).is_none_or(|avoided| !avoided.lasts(now))
         && meets(job, host)
 }
 

@@ -4,10 +4,10 @@ use isos_base::api::{AccountView, JobView};
 use isos_base::audit::Actor;
 use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
-use isos_base::market::ReservationRecord;
+use isos_base::market::{FirmRecord, ReservationRecord};
 use isos_base::price::Price;
 use isos_base::right::Holder;
-use isos_base::{AccountId, JobId, MicroCredits, ReservationId, Time};
+use isos_base::{AccountId, HostId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{BankCall, BankReply, KeyCall, StorageCall, StorageReply, Wish};
@@ -127,6 +127,22 @@ pub enum Call {
     },
     /// About storage that accounts lease of hosts.
     Storage(StorageCall),
+    /// A host may be called to stand behind reservations, with a bond for each.
+    Firm {
+        /// Whose bonds.
+        account: AccountId,
+        /// Which host.
+        host: HostId,
+        /// With how many cores at the most.
+        cores: u32,
+    },
+    /// Notice for a host that stands behind reservations.
+    EndFirm {
+        /// Whose.
+        account: AccountId,
+        /// Which host.
+        host: HostId,
+    },
 }
 
 impl Call {
@@ -166,4 +182,6 @@ pub enum Reply {
     },
     /// What is said about storage.
     Storage(StorageReply),
+    /// How a host stands behind reservations.
+    Firm(FirmRecord),
 }

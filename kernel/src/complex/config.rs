@@ -46,6 +46,10 @@ pub struct Config {
     pub mature_after: Span,
     /// What is checked follows from this: nobody else may know it. The same for all servers.
     pub check_secret: Guid,
+    /// What credits lose in a month that were earned more than three months ago and not spent, in
+    /// hundredths of a percent; only where a market makes prices.
+    #[serde(default)]
+    pub demurrage_bps: u16,
     /// Payouts, deposits, and how many operators make credits.
     #[serde(default)]
     pub bank: BankConfig,
@@ -95,6 +99,7 @@ impl Default for Config {
             mature_checks: 10,
             mature_after: Span::secs(7 * 86_400),
             check_secret: Guid([0; 32]),
+            demurrage_bps: 0,
             bank: BankConfig::default(),
             recovery_delay: recovery_delay(),
             storage_price: storage_price(),

@@ -12,7 +12,7 @@ use isos_base::{
     AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
-use super::ask::Survey;
+use super::ask::{Avoided, Survey};
 use super::lone::Lone;
 use super::segment::Chains;
 use super::{Config, Effect};
@@ -27,19 +27,6 @@ const FAULTS_KEPT_MAX: usize = 256;
 
 /// Hosts that already hold or have answered some tasks: the key of a pool of waiting tasks.
 pub(super) type Asked = Vec<HostId>;
-
-/// A host on which a job fails.
-#[derive(Debug, Default)]
-pub(super) struct Avoided {
-    /// Failed attempts less those that succeeded.
-    pub(super) count: u32,
-    /// Why the last of them failed.
-    pub(super) why: String,
-    /// It gets no more of the job until then.
-    pub(super) until: Time,
-    /// Others found that it was wrong. What it does right elsewhere does not make up for that.
-    pub(super) wrong: bool,
-}
 
 /// A job that is not over.
 #[derive(Debug)]

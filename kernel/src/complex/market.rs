@@ -7,6 +7,7 @@
 //! price get their account's turn of a tenth of the supply, at the price at which a tenth of it
 //! sells. Where the operator fixes the price nothing of this happens.
 
+mod bond;
 mod reserve;
 mod view;
 
@@ -22,13 +23,14 @@ use isos_base::record::{Change, JobRecord, Reason, system};
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, Span, Time};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::bond::Bonds;
 use super::job::Job;
 use super::place::Unfit;
 use super::{Complex, Effect, Host, Reply};
 use crate::ledger::{LedgerError, Posting, asked};
 use crate::market::{
     Ask, Band, Bid, CLASSES_MAX, History, Posted, Reliability, Share, TICK, Want, assign, at_price,
-    class_of, clear, shared_units,
+    class_of, clear, reference_cores, reference_time, shared_units,
 };
 
 pub use reserve::Wish;
@@ -68,6 +70,7 @@ pub(super) struct Market {
     turns: BTreeMap<AccountId, u64>,
     reservations: BTreeMap<ReservationId, Reserved>,
     last_reservation: ReservationId,
+    bonds: Bonds,
     /// Fuel that the middle one of the hosts does in a second of one core.
     core_rate: u64,
 }
@@ -81,7 +84,7 @@ struct Good {
     /// What the share costs that goes in turn.
     fair: Price,
     history: History,
-    /// Cores offered at the last tick, and hosts that offered them.
+    /// Reference cores offered at the last tick, and hosts that offered them.
     supply: u32,
     hosts: u32,
     demand: u32,
@@ -132,15 +135,21 @@ impl Market {
             turns: BTreeMap::new(),
             reservations: BTreeMap::new(),
             last_reservation: ReservationId(0),
+            bonds: Bonds::default(),
             core_rate: CORE_RATE,
         }
     }
 
-    fn band(&self) -> Option<Band> {
+    pub(super) fn band(&self) -> Option<Band> {
         match self.pricing {
             Pricing::Fixed => None,
             Pricing::Market(band) => Some(band),
         }
+    }
+
+    /// When it was to be cleared at the latest.
+    pub(super) const fn due(&self) -> Time {
+        self.due
     }
 
     /// When it is to be cleared.
@@ -197,9 +206,18 @@ impl Market {
         })
     }
 
-    /// Work was granted on these terms: the turn or the reservation has so much less left.
-    pub(super) fn granted(&mut self, deal: Deal, account: AccountId, tasks: u32, work: Span) {
+    /// Work was granted on these terms, to cores that do so much in a second: the turn or the
+    /// reservation has so much less left.
+    pub(super) fn granted(
+        &mut self,
+        deal: Deal,
+        account: AccountId,
+        tasks: u32,
+        work: Span,
+        rate: Option<u64>,
+    ) {
         let work = if work.0 == 0 { GUESS.0.saturating_mul(tasks.into()) } else { work.0 };
+        let work = reference_time(work, rate, self.core_rate);
         match deal.by {
             By::Price => {}
             By::Turn => {
@@ -231,6 +249,7 @@ impl Market {
         markets: Vec<MarketRecord>,
         reservations: Vec<ReservationRecord>,
         last: ReservationId,
+        bonds: Bonds,
     ) {
         let Some(band) = self.band() else { return };
         let within = |price: Price| price.clamp(band.floor, band.ceiling.max(band.floor));
@@ -244,6 +263,7 @@ impl Market {
         let open = reservations.into_iter().map(|record| (record.id, Reserved { record, left: 0 }));
         self.reservations = open.collect();
         self.last_reservation = last;
+        self.bonds = bonds;
     }
 }
 
@@ -347,7 +367,9 @@ impl Complex {
             reliable[host.good].push(host.reliability.bps());
             if session.offer.cores > 0 {
                 let price = host.reliability.effective(session.offer.price_min).max(band.floor);
-                let (key, units) = (host.record.account, session.cores());
+                let rate = self.market.core_rate;
+                let units = reference_cores(session.cores(), host.core_rate, rate);
+                let key = host.record.account;
                 asks[host.good].push(Ask { key, price, units });
             }
         }
@@ -370,7 +392,9 @@ impl Complex {
                 like.push(*id);
             }
         }
-        let cores = self.cores_offered;
+        // As many as there are, as cores or as reference cores.
+        let supply = self.market.goods.iter().fold(0_u32, |sum, it| sum.saturating_add(it.supply));
+        let cores = self.cores_offered.max(supply);
         let mut wants = Vec::new();
         for job in self.jobs.values_mut().filter(|job| job.open() > 0).take(BIDS_MAX) {
             let fits = |host: &Host, job: &mut Job| super::place::could_ever(job, host);
@@ -409,6 +433,12 @@ impl Complex {
         let given = self.market.share.serve(shared_units(supply), &waiting);
         let turn = |units: u64| units.saturating_mul(TICK.0);
         self.market.turns = given.into_iter().map(|(key, units)| (key, turn(units))).collect();
+    }
+
+    /// What a host offers, in reference cores.
+    pub(super) fn units_of(&self, host: &Host) -> u32 {
+        let cores = host.session.as_ref().map_or(0, super::session::Session::cores);
+        reference_cores(cores, host.core_rate, self.market.core_rate)
     }
 
     /// The middle one of what hosts have shown that a core does.

@@ -415,6 +415,7 @@ impl Complex {
                 out,
                 undecided: 0,
                 on_credit: 0,
+                moved: BTreeSet::new(),
                 word: TaskSet::new(),
                 checkers: BTreeSet::new(),
                 matures: 0,
@@ -426,7 +427,8 @@ impl Complex {
         self.dirty_jobs.insert(job_id);
         let buyer = job.record.account;
         let guess = if work.0 == 0 { Span::millis(u64::from(count)) } else { work };
-        self.market.granted(deal, buyer, count, Span(work.0.saturating_mul(cores)));
+        let rate = self.hosts[&id].core_rate;
+        self.market.granted(deal, buyer, count, Span(work.0.saturating_mul(cores)), rate);
         self.share.charge(buyer, job_id, Span(guess.0.saturating_mul(cores)));
         self.queue_or_leave(job_id);
         let resumes = self.resumes(lease, job_id, id, &ranges, effects);

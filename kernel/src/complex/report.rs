@@ -20,6 +20,8 @@ use isos_base::record::{Change, JobState, VoteBatch};
 const AVOIDED_FOR: Span = Span::secs(60);
 /// See [`AVOIDED_FOR`]: about an hour at the most.
 const AVOIDED_DOUBLINGS_MAX: u32 = 6;
+/// With so many failures in a row a host gets as little of a job as there is.
+pub(super) const FAILS_FOR_GOOD: u32 = HOST_FAULTS_MAX + AVOIDED_DOUBLINGS_MAX;
 /// Owners whose hosts must say that a program cannot run before the whole job is given up; fewer
 /// only if fewer are connected.
 const UNRUNNABLE_OWNERS: usize = 2;
@@ -125,7 +127,7 @@ impl Complex {
             lease.undecided += 1;
             let lone = job.was_lone(task, host);
             if job.rule().is_none() || (lone && !self.must_check(standing, id, task)) {
-                self.accept(job_id, result, id, standing, shows);
+                self.accept(job_id, result, id, standing, shows, effects);
             } else {
                 votes.push(result.clone());
                 self.vote(id, job_id, host, result, effects);
@@ -228,6 +230,7 @@ impl Complex {
         let freed = each.saturating_mul(i64::from(tasks));
         lease.reserved.0 -= freed;
         job.reserved.0 -= freed;
+        lease.moved.extend(job.handed_on(id, &back));
         let mut to_judge = Vec::new();
         for piece in back {
             to_judge.extend(job.give_back(host, piece));
@@ -248,8 +251,11 @@ impl Complex {
         id: LeaseId,
         standing: Standing,
         shows: bool,
+        effects: &mut Vec<Effect>,
     ) {
-        let (task, fuel) = (result.task, result.fuel);
+        let task = result.task;
+        let fuel = self.share_out(job, id, task, result.fuel);
+        let job_id = job;
         let job = self.jobs.get_mut(&job).expect("checked by the caller");
         let lease = self.leases.get_mut(&id).expect("checked by the caller");
         job.decide(task, Ok(result), Some(lease.record.host));
@@ -266,6 +272,7 @@ impl Complex {
             host.record.trust.results += u64::from(shows);
         }
         self.count(id, Some(fuel));
+        self.stop_waiting_for(job_id, task, effects);
     }
 
     /// Notes a vote and decides the task if it can be.
@@ -353,6 +360,7 @@ impl Complex {
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
         let ballot = job.decide(task, Err(why), None);
         self.count_votes(ballot, None, job_id, task, effects);
+        self.stop_waiting_for(job_id, task, effects);
     }
 
     /// Accepts what those say who voted for this digest.
@@ -556,6 +564,7 @@ impl Complex {
         for lease in leases {
             if let Some(entry) = self.leases.get_mut(&lease) {
                 entry.undecided = 0;
+                entry.moved.clear();
             }
             self.settle_if_over(lease, effects);
         }

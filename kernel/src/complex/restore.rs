@@ -8,8 +8,10 @@ use isos_base::{JobId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time};
 use thiserror::Error;
 
 use super::audit::Book;
+use super::demurrage::Demurrage;
 use super::job::Job;
 use super::keys::Keys;
+use super::market::Bonds;
 use super::place::charge_max_at;
 use super::revoke::Revoked;
 use super::trust::Over;
@@ -66,7 +68,9 @@ impl Complex {
         let waits = [complex.config.lost_after, complex.config.sleep_max, RETURN_TIME_MIN];
         complex.back_by = now + waits.into_iter().max().unwrap_or(RETURN_TIME_MIN);
         let last = snapshot.last_reservation;
-        complex.market.restore(snapshot.markets, snapshot.reservations, last);
+        let bonds = Bonds::restore(snapshot.firm, snapshot.bonds);
+        complex.market.restore(snapshot.markets, snapshot.reservations, last, bonds);
+        complex.demurrage = Demurrage::restore(snapshot.earned);
         for record in snapshot.hosts {
             let class = complex.classes.enter(&record.spec);
             let good = complex.market.enter(&record.spec);
@@ -106,7 +110,11 @@ impl Complex {
             job.restore_states(&states, next_batch.get(&id).copied().unwrap_or(0));
             complex.jobs.insert(id, job);
         }
+        let mut moved: BTreeMap<LeaseId, BTreeSet<u32>> = BTreeMap::new();
         for run in snapshot.saved {
+            if run.referee.is_none() && !run.kept.is_empty() {
+                moved.entry(run.lease).or_default().insert(run.task);
+            }
             if let Some(job) = complex.jobs.get_mut(&run.job) {
                 job.restore_saved(run);
             }
@@ -143,7 +151,8 @@ impl Complex {
             if record.held.is_some() {
                 complex.restore_held(record, cast)?;
             } else {
-                complex.restore_lease(record, cast)?;
+                let moved = moved.remove(&record.id).unwrap_or_default();
+                complex.restore_lease(record, cast, moved)?;
             }
         }
         complex.over.retain(|_, over| !over.leases.is_empty());
@@ -169,6 +178,7 @@ impl Complex {
         }
         complex.end_judged(effects);
         complex.write_dirty(effects);
+        complex.note_earned(effects);
         Ok(complex)
     }
 
@@ -231,7 +241,12 @@ impl Complex {
         cast
     }
 
-    fn restore_lease(&mut self, record: LeaseRecord, cast: Cast) -> Result<(), RestoreError> {
+    fn restore_lease(
+        &mut self,
+        record: LeaseRecord,
+        cast: Cast,
+        mut moved: BTreeSet<u32>,
+    ) -> Result<(), RestoreError> {
         let id = record.id;
         let checkable = self.could_ask(record.job, &[record.host]);
         let always = self.is_always_checked(record.host, record.job);
@@ -267,6 +282,10 @@ impl Complex {
         for range in out.iter().collect::<Vec<_>>() {
             job.retake(holder, range, always);
         }
+        // What it has saved and does not hold any more.
+        let hands_on = job.rule().is_none();
+        let holds: TaskSet = record.ranges.iter().copied().collect();
+        moved.retain(|&task| hands_on && job.is_open(task) && !holds.contains(task));
         let each = charge_max_at(job, record.price).0;
         let reserved = each.saturating_mul(i64::from(out.count()))
             + cast.reserved
@@ -279,7 +298,8 @@ impl Complex {
         let on_credit = alone.count();
         let word = alone.iter().chain(cast.pairs.iter()).collect();
         let (checkers, matures) = (BTreeSet::new(), 0);
-        let lease = Lease { record, out, undecided, on_credit, word, checkers, matures, reserved };
+        let lease =
+            Lease { record, out, undecided, on_credit, moved, word, checkers, matures, reserved };
         self.leases.insert(id, lease);
         Ok(())
     }

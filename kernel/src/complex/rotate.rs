@@ -62,6 +62,7 @@ impl Complex {
         self.recount(new);
         self.came_by.leave(old, &ticket);
         self.came_by.enter(new, &ticket);
+        self.move_firm(old, new, effects);
         self.dirty_hosts.extend([old, new]);
         self.book.by = Actor::Host { host: old };
         self.audit(Some(account), Deed::HostKeyRotated { old, new }, effects);

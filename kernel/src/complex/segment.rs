@@ -12,11 +12,11 @@
 //! any vote.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use isos_base::checkpoint::{Checkpoint, Resume, Saved, chain_of};
 use isos_base::job::Verify;
-use isos_base::record::{Change, KeptCheckpoint, Referee, SavedRecord};
+use isos_base::record::{Change, KeptCheckpoint, Referee, Resumed, SavedRecord};
 use isos_base::task::TaskResult;
 use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, TaskRange, limits};
 
@@ -53,8 +53,6 @@ pub(super) struct Chains {
     roots: Roots,
     /// Where tasks were granted to go on, and with how much fuel used.
     resumed: BTreeMap<(u32, LeaseId), Fuel>,
-    /// Parts that are run of what nobody asks about any more.
-    left_alone: BTreeSet<(u32, LeaseId)>,
     /// Tasks with runs that were decided in this step.
     decided: Vec<u32>,
     /// Whether there ever was one: then rows are to be dropped when the job ends.
@@ -113,16 +111,10 @@ impl Chains {
         Some(gone)
     }
 
-    /// What these hosts are about to find of a task is of a run that is in question no more.
-    pub(super) fn leave_alone(&mut self, task: u32, hosts: &[HostId]) {
-        let runs = self.runs.get(&task).into_iter().flatten();
-        let parts = runs.filter(|run| run.referee.is_some() && hosts.contains(&run.host));
-        self.left_alone.extend(parts.map(|run| (task, run.lease)));
-    }
-
-    /// Whether a part is of such a run.
-    pub(super) fn is_of_another(&self, lease: LeaseId, task: u32) -> bool {
-        self.left_alone.contains(&(task, lease))
+    /// Whether a part is of another run than the one that is in question now.
+    pub(super) fn is_of_another(&self, lease: LeaseId, task: u32, whole: LeaseId) -> bool {
+        let of = self.part(lease, task).and_then(|(_, referee)| referee.of);
+        of.is_some_and(|of| of != whole)
     }
 
     /// A task was decided: what it has saved is forgotten at the end of the step.
@@ -137,12 +129,21 @@ impl Chains {
         runs: impl IntoIterator<Item = &'a SavedRecord>,
         segments_max: u32,
     ) -> Option<Checkpoint> {
+        Self::newest_of(runs, segments_max).map(|(_, from)| from)
+    }
+
+    /// The same, and of which run it is.
+    fn newest_of<'a>(
+        runs: impl IntoIterator<Item = &'a SavedRecord>,
+        segments_max: u32,
+    ) -> Option<(Resumed, Checkpoint)> {
         let kept = runs.into_iter().flat_map(|run| run.kept.iter().map(move |kept| (run, kept)));
         let (run, kept) = kept
             .filter(|(_, kept)| kept.segments <= segments_max)
             .max_by_key(|(_, kept)| kept.segments)?;
         let guid = *run.roots.get(kept.segments.checked_sub(1)? as usize)?;
-        Some(Checkpoint { guid, size: kept.size, fuel: kept.fuel })
+        let resumed = Resumed { lease: run.lease, segments: kept.segments, fuel: kept.fuel };
+        Some((resumed, Checkpoint { guid, size: kept.size, fuel: kept.fuel }))
     }
 
     /// The roots up to a checkpoint, as whoever saved it has told them.
@@ -157,7 +158,13 @@ impl Chains {
     /// Whether one of these hosts was to run this very part.
     fn had_part(&self, task: u32, hosts: &[HostId], part: Referee) -> bool {
         let runs = self.runs(task).iter();
-        runs.filter(|run| run.referee == Some(part)).any(|run| hosts.contains(&run.host))
+        let same = |run: &&SavedRecord| run.referee.is_some_and(|it| it.is_same_part(&part));
+        runs.filter(same).any(|run| hosts.contains(&run.host))
+    }
+
+    /// Of these tasks, those of which there are runs.
+    pub(super) fn tasks_in(&self, range: TaskRange) -> impl Iterator<Item = u32> {
+        self.runs.range(range.start..range.end).map(|(&task, _)| task)
     }
 
     /// Tasks that have saved something.
@@ -271,19 +278,22 @@ impl Complex {
                 });
             }
         }
-        let referee = known.and_then(|run| run.referee);
-        let run =
-            SavedRecord { lease: id, task, job: job_id, host, fuel, roots, kept: all, referee };
+        let (referee, resumed) = known.map_or((None, None), |run| (run.referee, run.resumed));
+        let (lease, job, kept) = (id, job_id, all);
+        let run = SavedRecord { lease, task, job, host, fuel, roots, kept, referee, resumed };
         self.take_down(run, effects);
     }
 
     pub(super) fn take_down(&mut self, run: SavedRecord, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&run.job) else { return };
         effects.push(Effect::Keep(Change::Saved(Box::new(run.clone()))));
-        if let Some(gone) = job.chains.put(run) {
-            effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
-        }
+        let gone = job.chains.put(run);
         self.dirty_jobs.insert(job.record.id);
+        if let Some(gone) = gone {
+            let (lease, task) = (gone.lease, gone.task);
+            effects.push(Effect::Keep(Change::Saved(Box::new(emptied(gone)))));
+            self.stop_waiting(lease, task, effects);
+        }
     }
 
     /// Which of the tasks of a new lease are not to be run as a whole.
@@ -296,7 +306,7 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Vec<Resume> {
         let mut resumes = Vec::new();
-        let mut referees = Vec::new();
+        let mut begun = Vec::new();
         let secret = self.config.check_secret;
         let Some(job) = self.jobs.get_mut(&job_id) else { return resumes };
         let Job { chains, ballots, record, faults, .. } = job;
@@ -307,29 +317,29 @@ impl Complex {
             let saved = chains.runs.range(range.start..range.end);
             for task in saved.map(|(&task, _)| task).collect::<Vec<_>>() {
                 let ballot = ballots.get(&task);
+                let of = ballot.and_then(Ballot::whole).map(|whole| whole.lease);
                 let failed = faults.get(&task).map_or(&[][..], Vec::as_slice);
                 // What another has saved may be why a host failed.
                 let is_good = |part| !chains.had_part(task, failed, part);
-                let mut part = |referee: Referee| {
-                    let (fuel, roots, kept) = (referee.fuel, Vec::new(), Vec::new());
-                    let (job, referee) = (job_id, Some(referee));
-                    referees.push(SavedRecord {
-                        lease,
-                        task,
-                        job,
-                        host,
-                        fuel,
-                        roots,
-                        kept,
-                        referee,
-                    });
+                let run = |fuel, referee, resumed| SavedRecord {
+                    lease,
+                    task,
+                    job: job_id,
+                    host,
+                    fuel,
+                    roots: Vec::new(),
+                    kept: Vec::new(),
+                    referee,
+                    resumed,
                 };
+                let mut part =
+                    |referee: Referee| begun.push(run(referee.fuel, Some(referee), None));
                 let stretch = |ballot| next_stretch(secret, verify, chains, task, ballot);
                 let (from, until) = if let Some(Dispute { segment, from, until }) =
                     ballot.and_then(|it| dispute(chains, it, task))
                 {
                     let fuel = from.map_or(Fuel(0), |from| from.fuel);
-                    let referee = Referee { segment, fuel };
+                    let referee = Referee { segment, fuel, of };
                     let no_end = from.map(|_| u32::MAX).filter(|_| checks);
                     // Who is to run all of it gives a result of its own.
                     if from.is_some() || until.is_some() {
@@ -337,16 +347,19 @@ impl Complex {
                     }
                     (from.filter(|_| is_good(referee)), until.or(no_end))
                 } else if let Some(stretch) = ballot.and_then(stretch) {
-                    part(stretch.referee());
+                    part(stretch.referee(of));
                     // Who is told no end may begin with a checkpoint of its own.
-                    let from = stretch.from.filter(|_| is_good(stretch.referee()));
+                    let from = stretch.from.filter(|_| is_good(stretch.referee(of)));
                     (from, Some(stretch.until.unwrap_or(u32::MAX)))
                 } else {
                     let mine = |run: &&SavedRecord| trusts || run.host == host;
                     let own = chains.runs(task).iter().filter(mine);
                     // Who has run a part for others has not run what came before it.
                     let own = own.filter(|run| run.referee.is_none());
-                    (Chains::newest(own, u32::MAX), None)
+                    let newest = Chains::newest_of(own, u32::MAX);
+                    let resumed = newest.map(|(resumed, _)| resumed);
+                    begun.extend(resumed.map(|resumed| run(Fuel(0), None, Some(resumed))));
+                    (newest.map(|(_, from)| from), None)
                 };
                 if let Some(from) = from {
                     chains.resumed.insert((task, lease), from.fuel);
@@ -357,8 +370,8 @@ impl Complex {
                 }
             }
         }
-        for referee in referees {
-            self.take_down(referee, effects);
+        for run in begun {
+            self.take_down(run, effects);
         }
         resumes
     }
@@ -433,7 +446,7 @@ impl Job {
     /// Takes over what the database knows of a run.
     pub(super) fn restore_saved(&mut self, run: SavedRecord) {
         self.chains.used = true;
-        let of_use = !run.roots.is_empty() || run.referee.is_some();
+        let of_use = !run.roots.is_empty() || run.referee.is_some() || run.resumed.is_some();
         if of_use && self.is_open(run.task) {
             self.chains.put(run);
         }
@@ -445,7 +458,6 @@ impl Job {
             self.chains.roots.drop(&run);
             effects.push(Effect::Keep(Change::Saved(Box::new(emptied(run)))));
         }
-        self.chains.left_alone.retain(|&(other, _)| other != task);
         let of_task = (task, LeaseId(0))..=(task, LeaseId(u64::MAX));
         let gone: Vec<_> = self.chains.resumed.range(of_task).map(|(key, _)| *key).collect();
         for key in gone {
@@ -513,10 +525,11 @@ impl Job {
             let percent = u128::from(fuel.0) * 100 / u128::from(all.0.max(1));
             format!("{percent} % ({fuel} of at most {all} fuel)")
         };
-        let resumed = self.chains.resumed.get(&(task, lease));
         let run = self.chains.run(lease, task);
+        let resumed = run.and_then(|run| run.resumed).map(|resumed| resumed.fuel);
+        let resumed = resumed.or_else(|| self.chains.resumed.get(&(task, lease)).copied());
         let mut parts = Vec::new();
-        if let Some(&fuel) = resumed {
+        if let Some(fuel) = resumed {
             parts.push(format!("resumed from {}", share(fuel)));
         }
         if let Some(run) = run.filter(|run| !run.roots.is_empty()) {
@@ -540,5 +553,5 @@ impl Job {
 
 /// A row that is of no use any more.
 fn emptied(run: SavedRecord) -> SavedRecord {
-    SavedRecord { roots: Vec::new(), kept: Vec::new(), referee: None, ..run }
+    SavedRecord { roots: Vec::new(), kept: Vec::new(), referee: None, resumed: None, ..run }
 }

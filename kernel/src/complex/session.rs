@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use isos_base::host::{Accept, Offer};
+use isos_base::key::PublicKey;
 use isos_base::limits;
 use isos_base::price::Price;
 use isos_base::record::{HostRecord, Trust};
@@ -27,6 +28,8 @@ pub(super) struct Pass {
     pub(super) admission: Option<Result<AccountId, String>>,
     /// The ids of that token.
     pub(super) ticket: Vec<Vec<u8>>,
+    /// When that token was made, and maybe with which key.
+    pub(super) made: Option<(Time, Option<PublicKey>)>,
 }
 
 /// A connection of a host.
@@ -260,7 +263,7 @@ impl Complex {
         host.good = good;
         host.block = block;
         self.dirty_hosts.insert(id);
-        let Pass { admission, ticket } = pass;
+        let Pass { admission, ticket, .. } = pass;
         self.note_admission(id, before, admission.and_then(Result::ok).map(|_| ticket), effects);
         self.end_session(id, effects);
         self.lost.retain(|&(_, host)| host != id);
@@ -324,8 +327,8 @@ impl Complex {
             )));
         }
         let good = pass.admission.as_ref().map(|admission| match admission {
-            // It was revoked on the way here.
-            Ok(_) if pass.ticket.iter().any(|id| self.is_revoked(id)) => Err(REVOKED.to_owned()),
+            // It was taken back, maybe on the way here.
+            Ok(account) if self.is_pass_void(*account, pass) => Err(REVOKED.to_owned()),
             other => other.clone(),
         });
         match (known, good) {
@@ -336,6 +339,15 @@ impl Complex {
             (None, Some(Err(why))) => Err(Refusal::BadTicket(why)),
             (None, None) => Err(Refusal::NoTicket),
         }
+    }
+
+    /// Whether a host's token was revoked, or what it was made from, or the key is gone with which
+    /// it was made.
+    fn is_pass_void(&self, account: AccountId, pass: &Pass) -> bool {
+        let void = |(issued, key): &(Time, Option<PublicKey>)| {
+            self.is_void(account, *issued, key.as_ref())
+        };
+        pass.ticket.iter().any(|id| self.is_revoked(id)) || pass.made.as_ref().is_some_and(void)
     }
 
     pub(super) fn host_said(

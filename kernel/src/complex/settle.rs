@@ -32,7 +32,7 @@ impl Complex {
         if !lease.out.is_empty() {
             return;
         }
-        if lease.undecided > 0 {
+        if lease.undecided > 0 || !lease.moved.is_empty() {
             let lease = self.leases.get_mut(&id).expect("looked up above");
             lease.record.state = LeaseState::Returned;
             return;
@@ -53,7 +53,8 @@ impl Complex {
         let host = self.hosts.get_mut(&lease.record.host).expect("hosts are never forgotten");
         host.leases.remove(&id);
         // A host that was caught forfeits what stands on no bill yet, and the buyer keeps it.
-        if host.record.barred.is_none() && lease.record.accepted > 0 {
+        let is_worth = lease.record.accepted > 0 || lease.record.fuel > Fuel(0);
+        if host.record.barred.is_none() && is_worth {
             lease.record.bill = Some(self.put_on_bill(&lease.record));
         }
         lease.record.state = LeaseState::Settled;
@@ -218,6 +219,7 @@ impl Complex {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
             if entry.record.held.is_none() {
                 entry.undecided = 0;
+                entry.moved.clear();
                 self.settle_if_over(lease, effects);
             }
         }

@@ -39,10 +39,15 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// What is noted of who runs it.
-    pub(super) fn referee(&self) -> Referee {
+    /// Whether a part is this stretch.
+    fn is_part(&self, part: Option<Referee>) -> bool {
+        part.is_some_and(|part| part.is_same_part(&self.referee(None)))
+    }
+
+    /// What is noted of who runs it, to check the run under this lease.
+    pub(super) fn referee(&self, of: Option<LeaseId>) -> Referee {
         let segment = self.until.map_or(Referee::TO_END, |until| until.saturating_sub(1));
-        Referee { segment, fuel: self.from.map_or(Fuel(0), |from| from.fuel) }
+        Referee { segment, fuel: self.from.map_or(Fuel(0), |from| from.fuel), of }
     }
 
     /// Fuel that was used where it ends, as the host of the whole run has told.
@@ -97,7 +102,7 @@ fn is_found_right(chains: &Chains, task: u32, whole: &Vote, stretch: &Stretch) -
         }
         None => Some(whole.digest.0),
     };
-    let same_part = |run: &&SavedRecord| run.referee == Some(stretch.referee());
+    let same_part = |run: &&SavedRecord| stretch.is_part(run.referee);
     let mut parts = chains.runs(task).iter().filter(same_part);
     let same_fuel = |run: &SavedRecord| stretch.until.is_none() || run.fuel == stretch.end();
     wanted.is_some() && parts.any(|run| run.roots.last().copied() == wanted && same_fuel(run))
@@ -245,7 +250,7 @@ impl Complex {
         let ballot = job.ballots.get(&task);
         let whole = ballot.and_then(Ballot::whole);
         if let (Some(whole), Some(ballot)) = (whole, ballot)
-            && !job.chains.is_of_another(vote.lease, task)
+            && !job.chains.is_of_another(vote.lease, task, whole.lease)
             && (whole.digest != vote.digest || !ballot.is_of_one_mind())
         {
             return Some(vote);
@@ -255,7 +260,7 @@ impl Complex {
         if let (Some(mut run), Some(whole)) = (run, whole) {
             let (secret, verify) = (self.config.check_secret, job.record.spec.verify);
             let mut drawn = drawn(secret, verify, &job.chains, task, whole).into_iter();
-            if let Some(stretch) = drawn.find(|it| run.referee == Some(it.referee())) {
+            if let Some(stretch) = drawn.find(|it| it.is_part(run.referee)) {
                 fuel = fuel.min(stretch.work);
                 // All that is to be known of it from now on.
                 let end = run.roots.pop().filter(|_| stretch.until.is_some());
@@ -344,16 +349,14 @@ impl Complex {
     }
 
     /// The host of a whole run was barred over another task: who ran parts of it has done so, and
-    /// what they found says nothing about any other run. Nor will what those find who are at it.
+    /// what they found says nothing about any other run. Nor will what those find who are at it: what
+    /// is noted of them names the run.
     pub(super) fn part_from(&mut self, job_id: JobId, task: u32, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let Some(job) = self.jobs.get(&job_id) else { return };
         let (Some(Rule::Checkpoint { .. }), Some(ballot)) = (job.rule(), job.ballots.get(&task))
         else {
             return;
         };
-        let has_voted = |host| ballot.votes.iter().any(|vote| vote.host == host);
-        let at_it = ballot.asked.iter().copied().filter(|&host| !has_voted(host));
-        job.chains.leave_alone(task, &at_it.collect::<Vec<_>>());
         let parts = ballot.votes.iter().filter(|vote| vote.part);
         let parts: Vec<_> = parts.map(|vote| (vote.clone(), Some(true))).collect();
         if !parts.is_empty() {

@@ -38,6 +38,8 @@ impl Complex {
             Call::Bid { job, bid } => self.change_bid(job, bid, effects),
             Call::Reserve { account, wish } => self.reserve(account, &wish, effects),
             Call::Unreserve { account, id } => self.unreserve(account, id, effects),
+            Call::Firm { account, host, cores } => self.offer_firm(account, host, cores, effects),
+            Call::EndFirm { account, host } => self.end_firm(account, host, effects),
             Call::Cancel { job } => self.cancel(job, effects),
             Call::OpenAccount { name, welcome } => self.open_account(&name, welcome, effects),
             Call::Mint { account, amount, why, key, by } => {

@@ -21,8 +21,10 @@ use isos_base::{
 use super::*;
 
 mod bank;
+mod bonds;
 mod bounds;
 mod crowd;
+mod demurrage;
 mod explain;
 mod faults;
 mod market;
@@ -210,6 +212,7 @@ impl World {
             hello: Box::new(hello),
             admission: Some(Ok(account)),
             ticket: vec![vec![n]],
+            made: None,
         });
     }
 

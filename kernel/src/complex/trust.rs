@@ -490,8 +490,9 @@ impl Complex {
         self.held_due.insert((held.until, id));
         let (on_credit, out) = (alone.count(), TaskSet::new());
         let word = alone.iter().chain(cast.pairs.iter()).collect();
-        let (checkers, undecided) = (BTreeSet::new(), 0);
-        let lease = Lease { record, out, undecided, on_credit, word, checkers, matures, reserved };
+        let (checkers, moved, undecided) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let lease =
+            Lease { record, out, undecided, on_credit, moved, word, checkers, matures, reserved };
         self.leases.insert(id, lease);
         Ok(())
     }

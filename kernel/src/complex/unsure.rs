@@ -1,7 +1,7 @@
 //! Tasks that wait for a check which nobody is left to make, or to pay for: on what they are
 //! decided instead, and when.
 
-use isos_base::{JobId, Span, TaskRange};
+use isos_base::{JobId, Span, TaskRange, TaskSet};
 
 use super::job::Job;
 use super::{Complex, Effect};
@@ -14,13 +14,18 @@ pub(super) const TIED_FOR_MAX: Span = Span::secs(86_400);
 const RECHECK_EVERY: Span = Span::secs(600);
 
 impl Complex {
-    /// Decides a task on the votes that there are, if nobody is left to be asked.
+    /// Decides a task on the votes that there are, if nobody is left to be asked. Where the buyer
+    /// says how many must agree, fewer decide nothing: but if those who have answered differ, nobody
+    /// waits for ever.
     pub(super) fn settle_for_less(&mut self, id: JobId, task: u32, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&id) else { return };
         let one_first = job.rule().is_some_and(Rule::asks_one_first);
-        let Some(ballot) = job.ballots.get(&task).filter(|_| one_first) else { return };
-        let (best, asked) = (ballot.best(), ballot.asked.clone());
+        let Some(ballot) = job.ballots.get(&task) else { return };
         let differ = !ballot.is_of_one_mind();
+        if !one_first && !differ {
+            return;
+        }
+        let (best, asked) = (ballot.best().filter(|_| one_first), ballot.asked.clone());
         let alone = ballot.votes.iter().filter(|vote| Some(vote.digest) == best).count() == 1;
         if self.could_ask(id, &asked) {
             if let Some(job) = self.jobs.get_mut(&id) {
@@ -78,9 +83,7 @@ impl Complex {
 
     /// Looks later whether the hosts that a job's checks wait for are still there.
     pub(super) fn recheck_later(&mut self, job: JobId) {
-        let one_first =
-            |job: &Job| job.rule().is_some_and(Rule::asks_one_first) && !job.ballots.is_empty();
-        if self.jobs.get(&job).is_some_and(one_first) {
+        if self.jobs.get(&job).is_some_and(Job::has_unsure) {
             self.recheck.get_or_insert(self.now + RECHECK_EVERY);
         }
     }
@@ -93,11 +96,14 @@ impl Complex {
         self.recheck = None;
         for id in self.jobs.keys().copied().collect::<Vec<_>>() {
             let Some(job) = self.jobs.get(&id) else { continue };
-            if !job.rule().is_some_and(Rule::asks_one_first) {
+            if !job.has_unsure() {
                 continue;
             }
-            let mut begun: Vec<_> =
-                job.begun().map(|(asked, tasks)| (asked.clone(), tasks.clone())).collect();
+            let mut begun: Vec<_> = job
+                .begun()
+                .map(|(asked, tasks)| (asked.clone(), job.unsure_of(tasks)))
+                .filter(|(_, tasks)| !tasks.is_empty())
+                .collect();
             begun.retain(|(asked, tasks)| {
                 let could = self.could_ask(id, asked);
                 if let Some(job) = self.jobs.get_mut(&id).filter(|_| could) {
@@ -115,5 +121,24 @@ impl Complex {
             }
             self.recheck_later(id);
         }
+    }
+}
+
+impl Job {
+    /// Whether it has tasks that are decided for less, or given up, once nobody is left to ask.
+    fn has_unsure(&self) -> bool {
+        let one_first = self.rule().is_some_and(Rule::asks_one_first);
+        let of_use = |ballot: &Ballot| one_first || !ballot.is_of_one_mind();
+        self.ballots.values().any(of_use)
+    }
+
+    /// Of tasks that wait for one host more, those of which that is so.
+    fn unsure_of(&self, tasks: &TaskSet) -> TaskSet {
+        if self.rule().is_some_and(Rule::asks_one_first) {
+            return tasks.clone();
+        }
+        let ballots = tasks.iter().flat_map(|range| self.ballots.range(range.start..range.end));
+        let split = ballots.filter(|(_, ballot)| !ballot.is_of_one_mind());
+        split.map(|(&task, _)| TaskRange::new(task, task + 1)).collect()
     }
 }

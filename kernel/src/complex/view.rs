@@ -83,6 +83,7 @@ impl Complex {
             hosts: 0,
             spec: record.spec,
             assured: None,
+            resumed: Vec::new(),
         }
     }
 
@@ -101,6 +102,7 @@ impl Complex {
             spent: MicroCredits(record.spent.0 + owed.0),
             held: MicroCredits(self.remaining(job).0 - owed.0),
             hosts: hosts.len() as u32,
+            resumed: self.resumed_views(job),
             ..Self::ended_view(record)
         }
     }

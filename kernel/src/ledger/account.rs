@@ -135,6 +135,14 @@ impl Ledger {
         self.accounts.values()
     }
 
+    /// Accounts from one on, by number.
+    pub fn accounts_behind(
+        &self,
+        from: std::ops::Bound<AccountId>,
+    ) -> impl Iterator<Item = AccountId> {
+        self.accounts.range((from, std::ops::Bound::Unbounded)).map(|(id, _)| *id)
+    }
+
     /// The account of this name.
     #[must_use]
     pub fn account_by_name(&self, name: &str) -> Option<AccountId> {

@@ -80,6 +80,17 @@ impl Posting {
         }
     }
 
+    /// How much it moves or sets aside; nothing of a void, which gives back what is left.
+    #[must_use]
+    pub const fn amount(&self) -> Option<MicroCredits> {
+        match self {
+            Self::Direct { amount, .. } | Self::Hold { amount, .. } | Self::Post { amount, .. } => {
+                Some(*amount)
+            }
+            Self::Void { .. } => None,
+        }
+    }
+
     pub(super) const fn reason(&self) -> &Reason {
         match self {
             Self::Direct { reason, .. }

@@ -101,10 +101,35 @@ pub fn penalty(price_of_it: MicroCredits) -> MicroCredits {
     part(price_of_it, PENALTY_BPS)
 }
 
-/// What a host that opted into firm work loses when it leaves without notice.
+/// What a firm host stands in for, of what it would earn.
 #[must_use]
-pub fn bond(earnings_of_window: MicroCredits) -> MicroCredits {
-    part(earnings_of_window, BOND_BPS)
+pub fn bond(earnings: MicroCredits) -> MicroCredits {
+    part(earnings, BOND_BPS)
+}
+
+/// What the cores that stand behind a promise beyond those promised are worth, for each of those:
+/// what is shared by whoever stands there. Of work that costs so much.
+#[must_use]
+pub fn standby(work: MicroCredits, wanted: u32, hosts: u32) -> MicroCredits {
+    let exact = i128::from(work.0) * i128::from(hosts.saturating_sub(wanted));
+    MicroCredits(i64::try_from(exact / i128::from(wanted.max(1))).unwrap_or(i64::MAX))
+}
+
+/// Of what is shared, what is for somebody who stood in so many of the places that there were.
+#[must_use]
+pub fn standby_of(all: MicroCredits, stood: u64, places: u64) -> MicroCredits {
+    let exact = i128::from(all.0) * i128::from(stood) / i128::from(places.max(1));
+    MicroCredits(i64::try_from(exact).unwrap_or(i64::MAX))
+}
+
+/// What a host loses of its bond, which is `each` a core and tick, for `away` cores that are not
+/// there. `missing` are not there in all, of which only `short` were wanted: nobody loses for more
+/// than was missed.
+#[must_use]
+pub fn loss(each: MicroCredits, away: u32, short: u64, missing: u64) -> MicroCredits {
+    let exact = i128::from(each.0) * i128::from(away) * i128::from(short.min(missing))
+        / i128::from(missing.max(1));
+    MicroCredits(i64::try_from(exact).unwrap_or(i64::MAX))
 }
 
 fn part(of: MicroCredits, bps: u64) -> MicroCredits {

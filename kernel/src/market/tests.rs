@@ -154,6 +154,31 @@ proptest! {
     }
 
     #[test]
+    fn what_is_shared_and_what_is_lost_never_adds_up_to_more_than_there_is(
+        work in 0_i64..1 << 40,
+        wanted in 1_u32..300,
+        available in 5_000_u32..10_000,
+        stood in vec(0_u64..5_000, 1..40),
+        away in vec(0_u32..100, 1..40),
+        short in 0_u64..500,
+    ) {
+        let work = MicroCredits(work);
+        let hosts = hosts_needed(wanted, available, 900_000, 100_000).unwrap();
+        let shared = standby(work, wanted, hosts);
+        prop_assert!(shared.0 * i64::from(wanted) <= work.0 * i64::from(hosts - wanted));
+        let places: u64 = stood.iter().sum();
+        let given: i64 = stood.iter().map(|&it| standby_of(shared, it, places).0).sum();
+        prop_assert!(given <= shared.0);
+        let each = bond(work);
+        prop_assert!(each.0 * 4 <= work.0);
+        let missing = away.iter().map(|&it| u64::from(it)).sum();
+        let lost: i64 = away.iter().map(|&it| loss(each, it, short, missing).0).sum();
+        prop_assert!(lost <= each.0 * short.min(missing) as i64);
+        let own = |it: u32| loss(each, it, short, missing).0 <= each.0 * i64::from(it);
+        prop_assert!(away.iter().all(|&it| own(it)));
+    }
+
+    #[test]
     fn a_history_is_bounded_whatever_comes_in(
         ticks in vec((0_u64..2_000_000, 1_u32..500), 0..400),
     ) {

@@ -33,6 +33,7 @@ pub(super) fn job(done: u32, state: JobState) -> JobView {
         hosts: 1,
         spec,
         assured: None,
+        resumed: Vec::new(),
     }
 }
 

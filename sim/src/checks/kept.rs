@@ -38,6 +38,9 @@ enum Row {
     Saved(JobId, LeaseId, u32),
     Market(String),
     Reservation(ReservationId),
+    Firm(HostId),
+    Bond(ReservationId, u32),
+    Earned(AccountId, u32),
     Audit(u64),
     Key(PublicKey),
     Keyring(AccountId),
@@ -66,6 +69,9 @@ impl Row {
             Change::Saved(saved) => Self::Saved(saved.job, saved.lease, saved.task),
             Change::Market(market) => Self::Market(market.class.clone()),
             Change::Reservation(it) => Self::Reservation(it.id),
+            Change::Firm(it) => Self::Firm(it.host),
+            Change::Bond(it) => Self::Bond(it.reservation, it.nth),
+            Change::Earned(it) => Self::Earned(it.account, it.month),
             Change::Audit(record) => Self::Audit(record.seq),
             Change::Key(key) => Self::Key(key.key),
             Change::Keyring(keyring) => Self::Keyring(keyring.account),
@@ -288,6 +294,9 @@ impl Kept {
             | Change::Narrowed(..)
             | Change::Market(_)
             | Change::Reservation(_)
+            | Change::Firm(_)
+            | Change::Bond(_)
+            | Change::Earned(_)
             | Change::Key(_)
             | Change::Keyring(_) => Ok(()),
         }

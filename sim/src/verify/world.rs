@@ -216,7 +216,15 @@ impl World {
         self.hosts.push(Host { session: session_id, bad, given: 0, grants, resumes, seq: 0 });
         let admission = Some(Ok(account));
         let (address, ticket) = (None, Vec::new());
-        self.step(Input::HostCame { host: id, session, address, hello, admission, ticket });
+        self.step(Input::HostCame {
+            host: id,
+            session,
+            address,
+            hello,
+            admission,
+            ticket,
+            made: None,
+        });
     }
 
     fn run_job(&mut self, verify: Verify, count: u32) {

@@ -299,7 +299,18 @@ impl World {
                 let admission = Some(Ok(self.accounts[host as usize]));
                 let host = id(host);
                 let (address, ticket) = (None, Vec::new());
-                self.step(n, Input::HostCame { host, session, address, hello, admission, ticket });
+                self.step(
+                    n,
+                    Input::HostCame {
+                        host,
+                        session,
+                        address,
+                        hello,
+                        admission,
+                        ticket,
+                        made: None,
+                    },
+                );
             }
             frame => self.step(n, Input::HostSaid { session, frame }),
         }

@@ -1,7 +1,9 @@
 //! Payouts and proposals as rows.
 
 use isos_base::ids::{AccountId, PayoutId, ProposalId};
-use isos_base::record::{PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed};
+use isos_base::record::{
+    EarnedRecord, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed,
+};
 use isos_base::units::MicroCredits;
 
 use super::{MANY, Record};
@@ -147,6 +149,30 @@ impl Record for ProposalRecord {
             },
             refused_by: from.maybe_number()?.map(AccountId),
             ended: from.maybe_time()?,
+        })
+    }
+}
+
+impl Record for EarnedRecord {
+    const TABLE: Table = Table {
+        name: "earned",
+        columns: &["account", "month", "amount"],
+        key: 2,
+        again: Again::Replace,
+        rows_max: MANY,
+    };
+
+    fn bind(&self, to: &mut Binder) {
+        to.number(self.account.0);
+        to.number(self.month.into());
+        to.signed(self.amount.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
+        Ok(Self {
+            account: AccountId(from.number()?),
+            month: from.number()?,
+            amount: MicroCredits(from.signed()?),
         })
     }
 }

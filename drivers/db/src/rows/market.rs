@@ -1,7 +1,9 @@
 //! Prices of classes and reservations as rows.
 
 use isos_base::ids::{AccountId, ReservationId};
-use isos_base::market::{MarketRecord, ReservationRecord, ReservationState};
+use isos_base::market::{
+    BondRecord, BondState, FirmRecord, MarketRecord, ReservationRecord, ReservationState,
+};
 use isos_base::price::Price;
 use isos_base::units::MicroCredits;
 
@@ -63,6 +65,9 @@ impl Record for ReservationRecord {
             "ticks",
             "paid",
             "compensated",
+            "standby",
+            "bond",
+            "forfeited",
         ],
         key: 1,
         again: Again::Replace,
@@ -93,6 +98,9 @@ impl Record for ReservationRecord {
         to.number(self.ticks);
         to.signed(self.paid.0);
         to.signed(self.compensated.0);
+        to.signed(self.standby.0);
+        to.signed(self.bond.0);
+        to.signed(self.forfeited.0);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -121,6 +129,107 @@ impl Record for ReservationRecord {
             ticks: from.number()?,
             paid: MicroCredits(from.signed()?),
             compensated: MicroCredits(from.signed()?),
+            standby: MicroCredits(from.signed()?),
+            bond: MicroCredits(from.signed()?),
+            forfeited: MicroCredits(from.signed()?),
+        })
+    }
+}
+
+impl Record for FirmRecord {
+    const TABLE: Table = Table {
+        name: "firm",
+        columns: &["host", "account", "cores", "since", "leaves"],
+        key: 1,
+        again: Again::Replace,
+        rows_max: MANY,
+    };
+
+    fn bind(&self, to: &mut Binder) {
+        to.bytes(self.host.0.0);
+        to.number(self.account.0);
+        to.number(self.cores.into());
+        to.time(self.since);
+        to.maybe_time(self.leaves);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
+        Ok(Self {
+            host: from.host()?,
+            account: AccountId(from.number()?),
+            cores: from.number()?,
+            since: from.time()?,
+            leaves: from.maybe_time()?,
+        })
+    }
+}
+
+impl Record for BondRecord {
+    const TABLE: Table = Table {
+        name: "bonds",
+        columns: &[
+            "reservation",
+            "nth",
+            "host",
+            "account",
+            "cores",
+            "starts",
+            "ends",
+            "amount",
+            "hold",
+            "state",
+            "stood",
+            "missed",
+            "lost",
+            "paid",
+        ],
+        key: 2,
+        again: Again::Replace,
+        rows_max: MANY,
+    };
+
+    fn bind(&self, to: &mut Binder) {
+        to.number(self.reservation.0);
+        to.number(self.nth.into());
+        to.bytes(self.host.0.0);
+        to.number(self.account.0);
+        to.number(self.cores.into());
+        to.time(self.from);
+        to.time(self.until);
+        to.signed(self.amount.0);
+        to.bytes(transfer_bytes(self.hold));
+        to.text(match self.state {
+            BondState::Standing => "standing",
+            BondState::Returned => "returned",
+            BondState::Forfeited => "forfeited",
+        });
+        to.number(self.stood);
+        to.number(self.missed);
+        to.signed(self.lost.0);
+        to.signed(self.paid.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
+        Ok(Self {
+            reservation: ReservationId(from.number()?),
+            nth: from.number()?,
+            host: from.host()?,
+            account: AccountId(from.number()?),
+            cores: from.number()?,
+            from: from.time()?,
+            until: from.time()?,
+            amount: MicroCredits(from.signed()?),
+            hold: from.transfer()?,
+            state: match from.text()?.as_str() {
+                "standing" => BondState::Standing,
+                "returned" => BondState::Returned,
+                "forfeited" => BondState::Forfeited,
+                other => return Err(from.bad(format!("{other:?}, which is no state"))),
+            },
+            stood: from.number()?,
+            missed: from.number()?,
+            lost: MicroCredits(from.signed()?),
+            paid: MicroCredits(from.signed()?),
         })
     }
 }

@@ -31,6 +31,10 @@ pub(super) fn reason(reason: &Reason) -> (&'static str, Option<u64>, Option<&str
         Reason::Compensation(reservation) => ("compensation", Some(reservation.0), None),
         Reason::Storage => ("storage", None, None),
         Reason::Rent(lease) => ("rent", Some(lease.0), None),
+        Reason::Bond(reservation) => ("bond", Some(reservation.0), None),
+        Reason::Forfeit(reservation) => ("forfeit", Some(reservation.0), None),
+        Reason::Demurrage(day) => ("demurrage", Some(*day), None),
+        Reason::Standby(reservation) => ("standby", Some(reservation.0), None),
     }
 }
 
@@ -51,6 +55,10 @@ pub(super) fn reason_of(name: &str, about: Option<u64>, note: Option<String>) ->
         ("compensation", Some(id), None) => Reason::Compensation(ReservationId(id)),
         ("storage", None, None) => Reason::Storage,
         ("rent", Some(lease), None) => Reason::Rent(LeaseId(lease)),
+        ("bond", Some(id), None) => Reason::Bond(ReservationId(id)),
+        ("forfeit", Some(id), None) => Reason::Forfeit(ReservationId(id)),
+        ("demurrage", Some(day), None) => Reason::Demurrage(day),
+        ("standby", Some(id), None) => Reason::Standby(ReservationId(id)),
         _ => return None,
     })
 }

@@ -122,7 +122,7 @@ async fn a_database_of_another_program_or_version_is_refused() {
     home.open().await.close().await.unwrap();
     tamper(&home, "INSERT INTO schema_versions VALUES (999, 'later', 'x')").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 10: use the program that wrote it, or a later one"]
+    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 11: use the program that wrote it, or a later one"]
         .assert_eq(&told(&home, &error));
 
     tamper(&home, "UPDATE schema_versions SET version = version - 1000").await;

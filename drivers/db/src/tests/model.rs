@@ -6,12 +6,12 @@ use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::key::PublicKey;
-use isos_base::market::{MarketRecord, ReservationRecord};
+use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
-    AccountRecord, AuditRecord, BillRecord, Change, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
-    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
-    Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
+    AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, JobState, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord,
+    LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch,
+    SavedRecord, Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
 
@@ -38,6 +38,9 @@ pub(super) struct Model {
     proposals: BTreeMap<ProposalId, ProposalRecord>,
     markets: BTreeMap<String, MarketRecord>,
     reservations: BTreeMap<ReservationId, ReservationRecord>,
+    firm: BTreeMap<HostId, FirmRecord>,
+    bonds: BTreeMap<(ReservationId, u32), BondRecord>,
+    earned: BTreeMap<(AccountId, u32), EarnedRecord>,
     audit: BTreeMap<u64, AuditRecord>,
     keys: BTreeMap<PublicKey, KeyRecord>,
     keyrings: BTreeMap<AccountId, KeyringRecord>,
@@ -74,6 +77,9 @@ impl Model {
             Change::Proposal(it) => drop(self.proposals.insert(it.id, *it)),
             Change::Market(market) => drop(self.markets.insert(market.class.clone(), *market)),
             Change::Reservation(it) => drop(self.reservations.insert(it.id, *it)),
+            Change::Firm(it) => drop(self.firm.insert(it.host, it)),
+            Change::Bond(it) => drop(self.bonds.insert((it.reservation, it.nth), *it)),
+            Change::Earned(it) => drop(self.earned.insert((it.account, it.month), it)),
             Change::Audit(record) => drop(self.audit.insert(record.seq, *record)),
             Change::Key(key) => drop(self.keys.insert(key.key, *key)),
             Change::Keyring(it) => drop(self.keyrings.insert(it.account, *it)),
@@ -129,6 +135,17 @@ impl Model {
             },
             markets: self.markets.values().cloned().collect(),
             reservations: self.reservations.values().filter(|it| it.is_open()).cloned().collect(),
+            firm: self.firm.values().filter(|it| it.cores > 0).copied().collect(),
+            bonds: {
+                let open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
+                let bonds = self.bonds.values().filter(|bond| open(&bond.reservation));
+                bonds.cloned().collect()
+            },
+            earned: {
+                let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);
+                let of_use = |it: &&EarnedRecord| it.month < 2 || it.month + 3 >= newest;
+                self.earned.values().filter(of_use).copied().collect()
+            },
             ledger_head: self.transfers.values().last().map(|it| (it.seq, it.hash)),
             payouts: self.payouts.values().filter(of_day).cloned().collect(),
             proposals: self.proposals.values().filter(in_force).cloned().collect(),
@@ -188,6 +205,9 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Market));
         let reservations = from.all("").await.unwrap().into_iter();
         changes.extend(reservations.map(Box::new).map(Change::Reservation));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Firm));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Change::Earned));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Bond));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Audit));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Key));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keyring));

@@ -10,15 +10,19 @@ use isos_base::ids::{
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
 use isos_base::keyring::{Asked, KeyKind, KeyRecord, KeyringRecord};
-use isos_base::market::{HourPrice, MarketRecord, ReservationRecord, ReservationState, TickPrice};
+use isos_base::market::{
+    BondRecord, BondState, FirmRecord, HourPrice, MarketRecord, ReservationRecord,
+    ReservationState, TickPrice,
+};
 use isos_base::price::{Price, StoragePrice};
 use isos_base::random::Random;
 use isos_base::ranges::TaskRange;
 use isos_base::record::{
-    Accepted, AccountRecord, BillRecord, Change, Held, HoldRecord, HostRecord, IdempotencyRecord,
-    JobRecord, JobState, KeeperRecord, KeptCheckpoint, LeaseRecord, LeaseState, PayoutRecord,
-    PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Referee, ResultBatch,
-    SavedRecord, StateChunk, StorageRecord, TransferKind, TransferRecord, Trust, VoteBatch,
+    Accepted, AccountRecord, BillRecord, Change, EarnedRecord, Held, HoldRecord, HostRecord,
+    IdempotencyRecord, JobRecord, JobState, KeeperRecord, KeptCheckpoint, LeaseRecord, LeaseState,
+    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Referee,
+    ResultBatch, Resumed, SavedRecord, StateChunk, StorageRecord, TransferKind, TransferRecord,
+    Trust, VoteBatch,
 };
 use isos_base::right::Right;
 use isos_base::storage::{ShelfOffer, StorageState};
@@ -27,7 +31,7 @@ use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 24;
+pub(super) const KINDS: u64 = 27;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -76,6 +80,13 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
             let (id, account) = (vec![random.below(5) as u8; 7], AccountId(random.below(3)));
             Change::Narrowed(id, Time(random.below(100)), account)
         }
+        23 => Change::Firm(firm(random)),
+        24 => Change::Bond(Box::new(bond(random))),
+        25 => Change::Earned(EarnedRecord {
+            account: AccountId(100 + random.below(3)),
+            month: random.below(9) as u32,
+            amount: money(random),
+        }),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -133,7 +144,16 @@ fn saved(random: &mut Random) -> SavedRecord {
         fuel: Fuel(random.below(1 << 63)),
         roots: (0..random.below(5)).map(|_| guid(random)).collect(),
         kept: (0..random.below(3) as u32).map(kept).collect(),
-        referee: random.one_in(2).then_some(Referee { segment: 3, fuel: Fuel(7) }),
+        referee: random.one_in(2).then_some(Referee {
+            segment: 3,
+            fuel: Fuel(7),
+            of: random.one_in(2).then_some(LeaseId(4)),
+        }),
+        resumed: random.one_in(2).then_some(Resumed {
+            lease: LeaseId(2),
+            segments: 5,
+            fuel: Fuel(random.below(1 << 60)),
+        }),
     }
 }
 
@@ -264,6 +284,39 @@ fn reservation(random: &mut Random) -> ReservationRecord {
         ticks: random.below(9),
         paid: money(random),
         compensated: money(random),
+        standby: money(random),
+        bond: money(random),
+        forfeited: money(random),
+    }
+}
+
+fn firm(random: &mut Random) -> FirmRecord {
+    FirmRecord {
+        host: host_id(random.below(3)),
+        account: AccountId(100 + random.below(3)),
+        cores: random.below(3) as u32,
+        since: Time(random.below(1 << 60)),
+        leaves: maybe_time(random),
+    }
+}
+
+fn bond(random: &mut Random) -> BondRecord {
+    use BondState::{Forfeited, Returned, Standing};
+    BondRecord {
+        reservation: ReservationId(1 + random.below(5)),
+        nth: random.below(3) as u32,
+        host: host_id(random.below(3)),
+        account: AccountId(100 + random.below(3)),
+        cores: u32::MAX,
+        from: Time(random.below(1 << 60)),
+        until: Time(random.below(1 << 60)),
+        amount: money(random),
+        hold: TransferId(random.next_u64().into()),
+        state: pick(random, &[Standing, Returned, Forfeited]),
+        stood: random.below(1 << 60),
+        missed: random.below(9),
+        lost: money(random),
+        paid: money(random),
     }
 }
 
@@ -409,7 +462,7 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
         credit: AccountId(random.below(5)),
         amount: money(random),
         hold: random.one_in(2).then(|| TransferId(u128::MAX - u128::from(seq))),
-        reason: match seq % 12 {
+        reason: match seq % 16 {
             0 => Reason::Grant("welcome".into()),
             1 => Reason::Hold(job),
             2 => Reason::Charge(bill),
@@ -421,6 +474,10 @@ pub(super) fn transfer(seq: u64) -> TransferRecord {
             8 => Reason::Compensation(ReservationId(seq)),
             9 => Reason::Storage,
             10 => Reason::Rent(LeaseId(seq)),
+            11 => Reason::Bond(ReservationId(seq)),
+            12 => Reason::Forfeit(ReservationId(seq)),
+            13 => Reason::Standby(ReservationId(seq)),
+            14 => Reason::Demurrage(seq),
             _ => Reason::Gift(String::new()),
         },
         at: Time(random.below(1 << 50)),

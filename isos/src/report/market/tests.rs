@@ -1,9 +1,10 @@
 //! What people read of the market.
 
 use expect_test::expect;
-use isos_base::api::ForecastView;
+use isos_base::api::{BondView, ForecastView};
+use isos_base::key::PublicKey;
 use isos_base::market::{HourPrice, TickPrice};
-use isos_base::{AccountId, Fuel, MicroCredits, ReservationId};
+use isos_base::{AccountId, Fuel, HostId, MicroCredits, ReservationId};
 
 use super::*;
 
@@ -145,10 +146,41 @@ fn a_reservation_says_what_is_promised_and_what_was_kept() {
         given: 63,
         paid: MicroCredits::ZERO,
         compensated: MicroCredits::ZERO,
+        forfeited: MicroCredits::ZERO,
     };
     let one = text(&ReservationReport(view.clone()), NOON);
     assert!(one.contains("63 of 64 core-ticks") && one.contains("99.00 %"), "{one}");
     let list = text(&ReservationList(vec![view]), NOON);
     assert!(list.contains("98.4 %"), "{list}");
     assert!(text(&ReservationList(Vec::new()), NOON).contains("isos market reserve"));
+}
+
+#[test]
+fn a_firm_host_says_what_it_stands_in_for_and_what_it_lost() {
+    let bond = BondView {
+        reservation: ReservationId(3),
+        cores: 4,
+        from: NOON,
+        until: NOON + HOUR,
+        amount: MicroCredits(120_000),
+        state: BondState::Standing,
+        stood: 70,
+        missed: 6,
+        lost: MicroCredits(1_500),
+    };
+    let view = FirmView {
+        host: HostId(PublicKey([7; 32])),
+        account: AccountId(100),
+        cores: 4,
+        since: NOON,
+        leaves: None,
+        bonds: vec![bond],
+    };
+    let list = text(&FirmList(vec![view.clone()]), NOON);
+    assert!(list.contains("firm with 4 cores"), "{list}");
+    assert!(list.contains("a bond of 0.120000 credits (standing), 6 core-ticks missed"), "{list}");
+    let gone = FirmView { cores: 0, leaves: Some(NOON), bonds: Vec::new(), ..view };
+    let list = text(&FirmList(vec![gone]), NOON);
+    assert!(list.contains("nothing new, may go"), "{list}");
+    assert!(text(&FirmList(Vec::new()), NOON).contains("isos market firm HOST"));
 }

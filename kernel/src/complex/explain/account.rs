@@ -1,10 +1,25 @@
 //! Where an account's credits are, what it waits for, and what it may not do.
 
 use isos_base::api::{Explanation, QuotaView, ReasonView};
+use isos_base::market::{BondRecord, BondState, ReservationRecord};
 use isos_base::{AccountId, MicroCredits, PayoutId};
 
 use crate::complex::place::looked_at;
 use crate::complex::{Complex, Host};
+
+/// What is lost of a bond, and why, in words.
+pub(super) fn lost_text(bond: &BondRecord) -> String {
+    match (bond.missed, bond.lost) {
+        (0, _) => String::new(),
+        (missed, MicroCredits::ZERO) => format!(
+            "; it was not there in {missed} core-ticks, in which nobody missed it: nothing is lost"
+        ),
+        (missed, lost) => format!(
+            "; it was not there in {missed} core-ticks, and where the reservation was short by \
+             that it lost {lost}"
+        ),
+    }
+}
 
 /// Jobs, and hosts, that an explanation names one by one.
 const NAMED_MAX: usize = 20;
@@ -24,6 +39,7 @@ impl Complex {
         }
         reasons.extend(self.account_holds(id));
         reasons.extend(self.account_promises(id));
+        reasons.extend(self.demurrage_text(id));
         reasons.extend(self.account_quotas(id));
         let mine = || {
             let hosts = self.owners.hosts_of(id).inspect(|_| looked_at());
@@ -122,8 +138,11 @@ impl Complex {
                 )),
             })
         });
-        let promises = payouts.take(NAMED_MAX).chain(reserved.take(NAMED_MAX));
-        promises.chain(self.account_storage(id)).collect()
+        let short = self.reservations(Some(id)).filter_map(|it| self.short_text(it));
+        let bonds = self.account_bonds(id);
+        let promised = reserved.take(NAMED_MAX).chain(short.take(NAMED_MAX));
+        let promised = promised.chain(bonds.take(NAMED_MAX)).chain(self.account_storage(id));
+        payouts.take(NAMED_MAX).chain(promised).collect()
     }
 
     /// What is set aside for storage.
@@ -141,6 +160,49 @@ impl Complex {
                 "for time in which a host is away, and for leases that are given up, it comes back"
                     .into(),
             ),
+        })
+    }
+
+    /// What is known so far of a reservation that is not kept.
+    fn short_text(&self, it: &ReservationRecord) -> Option<ReasonView> {
+        let short = it.wanted - it.given;
+        let owed = i128::from(it.penalty.0) * i128::from(short);
+        let owed = MicroCredits(i64::try_from(owed).unwrap_or(i64::MAX));
+        let lost = it.forfeited.0 + self.bonds_lost(it.id).0;
+        (short > 0).then(|| ReasonView {
+            about: format!("reservation {}", it.id),
+            why: format!(
+                "not kept: {short} of {} core-ticks that were wanted were not there; {owed} \
+                 credits are owed for them, {} of these from bonds of hosts",
+                it.wanted,
+                MicroCredits(lost)
+            ),
+            remedy: Some(format!(
+                "nothing: it is paid at {}, the rest of it from the fees of the complex as far as \
+                 there are any",
+                it.until
+            )),
+        })
+    }
+
+    /// What is set aside for what its hosts stand behind.
+    fn account_bonds(&self, id: AccountId) -> impl Iterator<Item = ReasonView> {
+        let standing = |bond: &&BondRecord| bond.state == BondState::Standing;
+        let bonds = self.firm(Some(id)).flat_map(move |(_, bonds)| bonds);
+        bonds.filter(standing).map(|bond| ReasonView {
+            about: format!("bond of host {}", bond.host.short()),
+            why: format!(
+                "{} credits are held while it stands behind reservation {}, until {}{}",
+                bond.amount,
+                bond.reservation,
+                bond.until,
+                lost_text(bond)
+            ),
+            remedy: Some(format!(
+                "what is not lost comes back then; `isos market firm {} --leave` gives notice of \
+                 ten minutes",
+                bond.host.short()
+            )),
         })
     }
 

@@ -1,9 +1,14 @@
 //! Why a host does or does not work, and what becomes of what it earned.
 
-use isos_base::HostId;
 use isos_base::api::{Explanation, ReasonView};
+use isos_base::market::BondState;
+use isos_base::{Fuel, HostId};
 
+use super::account::lost_text;
 use crate::complex::Complex;
+
+/// Bonds that an explanation names one by one.
+const BONDS_NAMED_MAX: usize = 20;
 
 impl Complex {
     /// Why a host does or does not work.
@@ -44,6 +49,16 @@ impl Complex {
                 );
                 add("price", why, Some("lower price_min in its policy, or wait"));
             }
+            if let Some(rate) = host.core_rate.filter(|_| self.is_auctioned()) {
+                let (cores, units) = (session.cores(), self.units_of(host));
+                let why = format!(
+                    "its cores do {} fuel a second each, by the tasks that they finished: {cores} of \
+                     them count as {units} of the reference, which does {}",
+                    Fuel(rate),
+                    Fuel(self.core_rate())
+                );
+                add("speed", why, None);
+            }
             let room = session.room;
             let backlog = room.backlog;
             add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
@@ -56,6 +71,27 @@ impl Complex {
             let seen = host.record.seen;
             let remedy = "look after it: `isos status` there";
             add("connection", format!("not connected; last seen {seen}"), Some(remedy));
+        }
+        if let Some(firm) = self.is_firm(id) {
+            let why = format!(
+                "it may be called to stand behind reservations, with {} cores and a bond",
+                firm.cores
+            );
+            add("firm", why, Some("`isos market firm HOST --leave` ends that"));
+        }
+        for bond in self.bonds_of(id).take(BONDS_NAMED_MAX) {
+            let (cores, until, amount) = (bond.cores, bond.until, bond.amount);
+            let lost = lost_text(bond);
+            let why = match bond.state {
+                BondState::Standing => {
+                    format!("{cores} cores stand behind it until {until}, a bond of {amount}{lost}")
+                }
+                BondState::Returned => format!("its bond of {amount} went back{lost}"),
+                BondState::Forfeited => {
+                    format!("its bond of {amount} went back but for that{lost}")
+                }
+            };
+            add(&format!("reservation {}", bond.reservation), why, None);
         }
         if host.record.barred.is_none() {
             add("trust", self.trust_text(host), None);

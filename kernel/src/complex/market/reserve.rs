@@ -5,7 +5,8 @@
 //! many cores. Nothing stands idle for them: leases end within seconds. So what a reservation costs
 //! is the promise alone: for each core and tick that was not short, the forward price less the
 //! price of the work. Breaches are paid from the fees of the complex, which gets the premiums;
-//! hosts that lend what is idle never pay for leaving.
+//! and from the bonds of hosts that stood behind
+//! them (`bond`); hosts that lend what is idle never pay for leaving.
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::audit::Deed;
@@ -16,10 +17,14 @@ use isos_base::{AccountId, Fuel, HostId, MicroCredits, ReservationId, Span, Time
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::super::session::Session;
 use super::super::{Complex, Effect, Reply};
 use super::{Good, Reserved};
 use crate::ledger::{LedgerError, Posting, asked};
-use crate::market::{RESERVED_MAX_BPS, TICK, WHOLE_BPS, forward_price, hosts_needed, penalty};
+use crate::market::{
+    RESERVED_MAX_BPS, TICK, WHOLE_BPS, bond, forward_price, hosts_needed, penalty, reference_cores,
+    standby,
+};
 
 /// Reservations of one account that are not over.
 const ACCOUNT_MAX: usize = 64;
@@ -47,12 +52,17 @@ pub struct Wish {
     pub service_ppm: u32,
 }
 
-fn refused(message: String) -> Problem {
+pub(super) fn refused(message: String) -> Problem {
     Problem::new(ProblemCode::Refused, message)
 }
 
-fn usage(message: String) -> Problem {
+pub(super) fn usage(message: String) -> Problem {
     Problem::new(ProblemCode::Usage, message)
+}
+
+/// So many times an amount.
+pub(super) fn times(amount: MicroCredits, n: u64) -> i64 {
+    i64::try_from(i128::from(amount.0) * i128::from(n)).unwrap_or(i64::MAX)
 }
 
 impl Complex {
@@ -101,7 +111,7 @@ impl Complex {
         let forward = forward_price(price, cores, behind);
         // A core of the middle kind, for a tick.
         let fuel = Fuel(self.market.core_rate.saturating_mul(TICK.0 / 1_000_000));
-        let whole = forward.charge(fuel);
+        let (whole, work) = (forward.charge(fuel), price.earning(fuel));
         Ok(ReservationRecord {
             id: ReservationId(0),
             account,
@@ -112,7 +122,7 @@ impl Complex {
             from,
             until,
             price,
-            premium: MicroCredits(whole.0 - price.earning(fuel).0),
+            premium: MicroCredits(whole.0 - work.0),
             penalty: penalty(whole),
             hold: asked(account, ""),
             state: ReservationState::Booked,
@@ -121,6 +131,9 @@ impl Complex {
             ticks: 0,
             paid: MicroCredits::ZERO,
             compensated: MicroCredits::ZERO,
+            standby: standby(work, cores, behind),
+            bond: bond(work),
+            forfeited: MicroCredits::ZERO,
         })
     }
 
@@ -232,13 +245,21 @@ impl Complex {
             record.wanted += u64::from(wanted);
             record.given += u64::from(given);
             record.ticks += u64::from(was_active);
+            let mut record = record.clone();
+            if was_active {
+                self.watch_bonds(&record, wanted - given, effects);
+            }
             if self.now >= until {
                 self.end_reservation(id, ReservationState::Over, effects);
                 continue;
             }
             record.state = ReservationState::Active;
-            reserved.left = u64::from(record.cores) * TICK.0;
+            self.end_bonds(&mut record, false, effects);
+            self.call_firm(&record, effects);
             effects.push(Effect::Keep(Change::Reservation(Box::new(record.clone()))));
+            let reserved = self.market.reservations.get_mut(&id).expect("looked up above");
+            reserved.left = u64::from(record.cores) * TICK.0;
+            reserved.record = record;
         }
     }
 
@@ -255,8 +276,9 @@ impl Complex {
         let works = busy.into_iter().map(|(id, tasks)| {
             let host = &self.hosts[&id];
             let here = self.market.goods[host.good].name == class;
-            let most = host.session.as_ref().map_or(0, super::super::session::Session::cores);
-            if here { tasks.min(most) } else { 0 }
+            let cores = host.session.as_ref().map_or(0, Session::cores);
+            let rate = self.market.core_rate;
+            if here { reference_cores(tasks.min(cores), host.core_rate, rate) } else { 0 }
         });
         let works: u32 = works.fold(0, u32::saturating_add);
         let given = works.min(cores);
@@ -274,11 +296,9 @@ impl Complex {
         let reserved = self.market.reservations.remove(&id).expect("the caller has looked");
         let mut record = reserved.record;
         record.state = state;
+        self.end_bonds(&mut record, true, effects);
         let short = record.wanted - record.given;
         let kept = (u64::from(record.cores) * record.ticks).saturating_sub(short);
-        let times = |amount: MicroCredits, n: u64| {
-            i64::try_from(i128::from(amount.0) * i128::from(n)).unwrap_or(i64::MAX)
-        };
         let step = |what: &str| asked(system::MINT, &format!("reservation {id} {what}"));
         let mut postings = Vec::new();
         if let Some(hold) = self.ledger.hold(record.hold) {
@@ -294,15 +314,20 @@ impl Complex {
                 postings.push(Posting::Void { id: step("release"), hold, reason });
             }
         }
+        let standby = self.share_premium(&record, kept, effects);
+        let shared: i64 = standby.iter().map(|it| it.amount().map_or(0, |it| it.0)).sum();
+        postings.extend(standby);
+        // What bonds have not paid of it comes from the fees.
         let fees = self.ledger.account_view(system::FEES).map_or(0, |view| view.available.0);
-        let owed = times(record.penalty, short).min(fees.saturating_add(record.paid.0));
+        let fees = fees.saturating_add(record.paid.0 - shared);
+        let owed = (times(record.penalty, short) - record.forfeited.0).clamp(0, fees);
+        record.compensated = MicroCredits(record.forfeited.0 + owed);
         if owed > 0 {
-            record.compensated = MicroCredits(owed);
             postings.push(Posting::Direct {
                 id: step("compensation"),
                 debit: system::FEES,
                 credit: record.account,
-                amount: record.compensated,
+                amount: MicroCredits(owed),
                 reason: Reason::Compensation(id),
             });
         }

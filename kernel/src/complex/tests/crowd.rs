@@ -33,7 +33,8 @@ fn crowd(hosts: u32, change: impl Fn(u32, &mut Hello)) -> World {
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(account));
         let ticket = Vec::new();
-        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
+        let came =
+            Input::HostCame { host, session, address: None, hello, admission, ticket, made: None };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     world.complex.check_crowd_anew();
@@ -139,7 +140,8 @@ fn hosts_that_all_differ_are_not_all_looked_at_and_that_is_said() {
         let (host, session) = (key(n), SessionId(u64::from(n) + 1_000));
         let admission = Some(Ok(world.buyer()));
         let ticket = Vec::new();
-        let came = Input::HostCame { host, session, address: None, hello, admission, ticket };
+        let came =
+            Input::HostCame { host, session, address: None, hello, admission, ticket, made: None };
         world.complex.step(world.now, came, &mut Vec::new());
     }
     let spec = JobSpec { memory: Bytes::gib(1), ..job(1) };
@@ -169,7 +171,7 @@ fn a_host_that_a_job_avoids_is_told_apart_from_those_that_are_like_it() {
     let mut world = World::new();
     (1..=3).for_each(|n| world.join(n));
     let id = world.submit(JobSpec { memory: Bytes::gib(64), ..job(5) });
-    let avoided = job::Avoided {
+    let avoided = ask::Avoided {
         count: 3,
         why: "its disk is full".into(),
         until: world.now + Span::secs(60),

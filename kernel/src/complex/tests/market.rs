@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The market is cleared once.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.pass(TICK);
     }
 
@@ -293,4 +293,29 @@ fn each_word_that_sets_credits_aside_or_gives_them_back_is_in_the_log_once() {
         ),
         "{deeds:?}"
     );
+}
+
+#[test]
+fn a_host_whose_cores_do_twice_as_much_offers_twice_as_many_units() {
+    let mut world = World::with(market());
+    (1..=3).for_each(|n| world.join_at(n, 20));
+    let (one, other) = (world.open("one"), world.open("other"));
+    world.bid(one, job(60_000), 300);
+    world.bid(other, job(60_000), 200);
+    let does = |world: &mut World, n: u8, task: Span| {
+        world.task = task;
+        world.work(n, 400);
+    };
+    for _ in 0..60 {
+        world.now += Span::millis(10);
+        does(&mut world, 1, Span::millis(1));
+        does(&mut world, 2, Span::millis(1));
+        does(&mut world, 3, Span::micros(500));
+    }
+    world.tick();
+    let class = world.complex.prices().classes.remove(0);
+    assert_eq!((class.hosts, class.supply), (3, 8), "two, two, and two that count as four");
+    let told = world.complex.explain_host(host_id(3)).unwrap();
+    let speed = told.reasons.iter().find(|reason| reason.about == "speed").unwrap();
+    assert!(speed.why.contains("2 of them count as 4 of the reference"), "{}", speed.why);
 }

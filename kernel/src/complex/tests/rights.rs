@@ -239,7 +239,15 @@ fn a_host_whose_ticket_was_revoked_does_not_come_back_without_another() {
         let (offer, room) = (world.offer(), Room { cores_idle: 2, ..Room::default() });
         let hello = Box::new(Hello { spec, offer, token: None, holding: Vec::new(), room });
         let (host, address) = (host_id(1), None);
-        world.step(Input::HostCame { host, session, address, hello, admission, ticket });
+        world.step(Input::HostCame {
+            host,
+            session,
+            address,
+            hello,
+            admission,
+            ticket,
+            made: None,
+        });
         !world.hosts[&1].barred
     };
     assert!(!come(&mut world, None, Vec::new()), "without any");
@@ -437,4 +445,38 @@ fn hosts_are_found_by_their_ticket_whatever_became_of_it_and_of_them() {
     let suspended = |n| world.tables.hosts[&host_id(n)].suspended;
     assert!(suspended(9) && !suspended(3), "it is found under the key that it has");
     world.complex.check_invariants();
+}
+
+#[test]
+fn a_ticket_that_became_void_on_the_way_lets_nobody_in() {
+    let mut world = World::new();
+    let anna = world.account("anna");
+    world.add(anna, 1, KeyKind::Person).unwrap();
+    world.add(anna, 2, KeyKind::Person).unwrap();
+    world.join(1);
+    let issued = world.now;
+    let come = |world: &mut World, n: u8, by: u8| {
+        world.sessions += 1;
+        let session = SessionId(world.sessions);
+        world.hosts.entry(n).or_default().session = Some(session);
+        let spec = world.tables.hosts[&host_id(1)].spec.clone();
+        let (offer, room) = (world.offer(), Room { cores_idle: 2, ..Room::default() });
+        let hello = Box::new(Hello { spec, offer, token: None, holding: Vec::new(), room });
+        world.step(Input::HostCame {
+            host: host_id(n),
+            session,
+            address: None,
+            hello,
+            admission: Some(Ok(anna)),
+            ticket: vec![vec![by]],
+            made: Some((issued, Some(key(by)))),
+        });
+        !world.hosts[&n].barred
+    };
+    assert!(come(&mut world, 5, 1));
+    world.now += Span(1);
+    // The shell has looked at it before.
+    world.remove(anna, 1).unwrap();
+    assert!(!come(&mut world, 6, 1) && !world.tables.hosts.contains_key(&host_id(6)));
+    assert!(come(&mut world, 7, 2), "another key has made it");
 }

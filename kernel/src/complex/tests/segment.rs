@@ -349,3 +349,79 @@ fn hosts_that_tell_no_roots_are_settled_by_a_whole_run() {
     assert_eq!(world.state(job), JobState::Done);
     assert!(world.hosts[&2].barred);
 }
+
+/// A task moves twice; each host has told so many segments when it gives it back.
+fn moved(world: &mut World, restarts: bool) -> JobId {
+    (1..=3).for_each(|n| world.join(n));
+    let job = world.submit(job(1));
+    world.tell(1, roots(&["a", "b"]), true);
+    world.answer(1, None);
+    if restarts {
+        world.restart();
+        (2..=3).for_each(|n| world.join(n));
+    }
+    assert_eq!(
+        world.resume(2).and_then(|it| it.from).map(|it| it.fuel),
+        Some(Fuel(2 * SEGMENT + 1))
+    );
+    let view = world.complex.job_view(job).unwrap();
+    let shown: Vec<_> = view.resumed.iter().map(|it| (it.task, it.host, it.fuel)).collect();
+    assert_eq!(shown, [(0, host_id(2), Fuel(2 * SEGMENT + 1))]);
+    world.tell(2, roots(&["a", "b", "c"]), true);
+    world.answer(2, None);
+    world.answer(3, Some(answer("right", 5)));
+    job
+}
+
+#[test]
+fn each_host_of_a_task_that_moved_is_paid_for_its_part_once_the_whole_is_accepted() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        let job = moved(&mut world, restarts);
+        assert_eq!(world.state(job), JobState::Done);
+        let fuel = |n: u8| {
+            let own = world.tables.leases.values().filter(|lease| lease.host == host_id(n));
+            own.map(|lease| lease.fuel.0).sum::<u64>()
+        };
+        let all = [fuel(1), fuel(2), fuel(3)];
+        // All parts cost what the whole does, to the micro-credit: what is less of the first is not
+        // paid for.
+        assert_eq!(all, [2 * SEGMENT, SEGMENT, 2 * SEGMENT + 6], "the whole, once: {all:?}");
+        world.pass(Span::secs(11));
+        assert_eq!(world.complex.ledger.holds().count(), 0);
+        assert!((1..=3).all(|n| world.balance(&format!("owner{n}")) > 0));
+    }
+}
+
+#[test]
+fn who_saved_what_nobody_went_on_with_is_paid_for_nothing_and_waits_for_nothing() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let id = world.submit(job(1));
+    world.tell(1, roots(&["a"]), true);
+    world.answer(1, None);
+    let waits = world.tables.leases.values().find(|it| it.host == host_id(1)).unwrap();
+    assert_eq!(waits.state, isos_base::record::LeaseState::Returned);
+    world.call(Call::Cancel { job: id }).unwrap();
+    assert!(world.tables.leases.values().all(|it| it.fuel == Fuel(0)));
+    assert!(world.complex.leases.is_empty());
+    world.pass(Span::secs(11));
+    assert_eq!(world.balance("owner1"), 0);
+}
+
+#[test]
+fn who_told_more_fuel_than_those_after_it_is_paid_for_what_these_have_told() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let id = world.submit(job(1));
+    // It says that two segments took four.
+    world.tell_fuel(1, roots(&["a", "b"]), Fuel(4 * SEGMENT), true);
+    world.answer(1, None);
+    world.tell_fuel(2, roots(&["a", "b", "c"]), Fuel(3 * SEGMENT + 1), false);
+    world.answer(2, Some(answer("right", 3)));
+    assert_eq!(world.state(id), JobState::Done);
+    let first = world.tables.leases.values().find(|it| it.host == host_id(1)).unwrap();
+    assert_eq!(first.fuel, Fuel(2 * SEGMENT), "the third took as much as any does at least");
+    let all: u64 = world.tables.leases.values().map(|it| it.fuel.0).sum();
+    assert_eq!(all, 3 * SEGMENT + 6);
+}

@@ -85,3 +85,79 @@ fn credits_are_held_for_a_payout_and_for_cores_that_were_reserved() {
     "#]],
     );
 }
+
+#[test]
+fn a_reservation_is_not_kept_and_a_bond_is_forfeited() {
+    let mut world = World::with(market());
+    world.now = NOON;
+    (1..=20).for_each(|n| world.join_at(n, 30));
+    world.pass(TICK);
+    let buyer = world.open("ada");
+    for n in 1..=2 {
+        let account = world.complex.account_named(&format!("owner{n}")).unwrap();
+        let (amount, why) = (MicroCredits::credits(100), "savings".into());
+        world.call(Call::Mint { account, amount, why, key: None, by: account }).unwrap();
+        world.call(Call::Firm { account, host: host_id(n), cores: 2 }).unwrap();
+    }
+    let from = world.now + Span::secs(60);
+    let wish =
+        Wish { class: None, cores: 3, from, until: from + Span::secs(600), service_ppm: 900_000 };
+    world.call(Call::Reserve { account: buyer, wish }).unwrap();
+    world.pass(Span::secs(60));
+    (1..=20).filter(|n| *n != 2).for_each(|n| world.leave(n));
+    world.bid(buyer, job(40), 2_000);
+    world.pass(Span::secs(120));
+    why_account(
+        &world,
+        "ada",
+        &expect![[r#"
+        account ada (121): 997.311800 credits available, 2.688200 held
+          job 1: 0.080000 credits are held for it, 0.000704 of them for what runs and what is owed; 40 of 40 tasks are open
+            -> what is not used comes back at its end; `isos job cancel 1` ends it now
+          reservation 1: 2.608200 credits are held for the premium of 3 cores of x86_64-2g, until 2026-11-17T12:11:30Z
+            -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
+          reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there; 0.271200 credits are owed for them, 0.026400 of these from bonds of hosts
+            -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from the fees of the complex as far as there are any
+          jobs: 1 are not over, of 1000 at the most
+          hosts: 0 have joined, of 10000 at the most
+    "#]],
+    );
+    why_account(
+        &world,
+        "owner1",
+        &expect![[r#"
+        account owner1 (101): 99.736000 credits available, 0.264000 held
+          bond of host aeaqcaibae: 0.264000 credits are held while it stands behind reservation 1, until 2026-11-17T12:11:30Z; it was not there in 8 core-ticks, and where the reservation was short by that it lost 0.026400
+            -> what is not lost comes back then; `isos market firm aeaqcaibae --leave` gives notice of ten minutes
+          jobs: 0 are not over, of 1000 at the most
+          hosts: 1 have joined, of 10000 at the most
+    "#]],
+    );
+    why_host(
+        &world,
+        1,
+        &expect![[r#"
+        host aeaqcaibae: asleep
+          connection: not connected; last seen 2026-11-17T12:01:30Z
+            -> look after it: `isos status` there
+          firm: it may be called to stand behind reservations, with 2 cores and a bond
+            -> `isos market firm HOST --leave` ends that
+          reservation 1: 2 cores stand behind it until 2026-11-17T12:11:30Z, a bond of 0.264000; it was not there in 8 core-ticks, and where the reservation was short by that it lost 0.026400
+          trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
+          history: 0 results accepted, 0 rejected, 0 tasks lost
+    "#]],
+    );
+    why_host(
+        &world,
+        2,
+        &expect![[r#"
+        host aibaeaqcai: working
+          work: 8 tasks at hand, 0us of work
+          firm: it may be called to stand behind reservations, with 2 cores and a bond
+            -> `isos market firm HOST --leave` ends that
+          reservation 1: 2 cores stand behind it until 2026-11-17T12:11:30Z, a bond of 0.264000
+          trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
+          history: 0 results accepted, 0 rejected, 0 tasks lost
+    "#]],
+    );
+}

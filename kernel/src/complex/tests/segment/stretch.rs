@@ -434,6 +434,35 @@ fn nobody_who_could_check_is_said_and_not_waited_for() {
 }
 
 #[test]
+fn what_is_found_of_a_run_that_is_in_question_no_more_is_no_word_against_another() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        (1..=3).for_each(|n| world.join(n));
+        let job = world.submit(checked(ALL));
+        let chain = Chain::new(6, &[]);
+        world.play(1, &chain, Ways::MakesUp(3));
+        world.play(2, &chain, Ways::Honest);
+        assert_eq!(world.resume(3).and_then(|resume| resume.until), Some(4), "it is to settle it");
+        if restarts {
+            world.restart();
+            (1..=3).for_each(|n| world.join(n));
+        }
+        let mut effects = Vec::new();
+        world.complex.bar(host_id(1), "it was caught elsewhere".into(), &mut effects);
+        world.complex.finish(&mut effects);
+        world.carry_out(effects);
+        world.complex.check_invariants();
+        // It went on with what the first had made up, say.
+        world.play(3, &chain, Ways::MakesUp(0));
+        let ballot = &world.complex.jobs[&job].ballots[&0];
+        assert!(ballot.is_of_one_mind() && ballot.votes.len() == 1, "{restarts}: {ballot:?}");
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+        assert!(!world.hosts[&2].barred && !world.hosts[&3].barred);
+    }
+}
+
+#[test]
 fn what_was_found_right_is_not_run_again_after_a_restart() {
     let mut world = World::new();
     (1..=2).for_each(|n| world.join(n));

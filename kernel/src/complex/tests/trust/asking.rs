@@ -179,11 +179,11 @@ fn known_hosts_are_not_kept_from_beginning_tasks_by_the_answers_that_wait() {
 }
 
 /// Two hosts that differ, and time that passes while they stay connected.
-fn tie() -> (World, JobId) {
+fn tie(spec: JobSpec) -> (World, JobId) {
     let mut world = World::new();
     (1..=2).for_each(|n| world.join(n));
     world.hosts.get_mut(&2).unwrap().lies = true;
-    let job = world.submit(credible(1, 10_000));
+    let job = world.submit(spec);
     world.run();
     pass_hours(&mut world, 12);
     assert_eq!(world.state(job), JobState::Active, "somebody may come");
@@ -199,26 +199,60 @@ fn pass_hours(world: &mut World, hours: u32) {
 
 #[test]
 fn where_two_hosts_differ_and_nobody_comes_the_task_is_given_up_after_a_day_with_the_remedy() {
-    let (mut world, job) = tie();
-    let told = world.complex.explain_job(job).unwrap();
-    let told: Vec<_> = told.reasons.iter().filter(|it| it.about == "disputes").collect();
-    assert!(told[0].why.contains("different results for 1 task,"), "{told:?}");
-    assert!(told[0].remedy.as_ref().unwrap().contains("`isos job retry"), "{told:?}");
-    let told = world.complex.explain_task(isos_base::TaskId { job, task: 0 }).unwrap();
-    assert!(told.reasons.iter().any(|it| it.about == "disputes"), "{told:?}");
-    pass_hours(&mut world, 13);
-    assert_eq!(world.state(job), JobState::Failed);
-    let end = world.tables.results_of(job).last().unwrap().result.clone().unwrap_err();
-    assert!(end.contains("for a day nobody else was there"), "{end}");
-    assert!(world.hosts.values().all(|host| !host.barred));
-    assert_eq!(world.balance("owner1") + world.balance("owner2"), 0);
+    for spec in [credible(1, 10_000), quorum(1)] {
+        let (mut world, job) = tie(spec);
+        let told = world.complex.explain_job(job).unwrap();
+        let told: Vec<_> = told.reasons.iter().filter(|it| it.about == "disputes").collect();
+        assert!(told[0].why.contains("different results for 1 task,"), "{told:?}");
+        assert!(told[0].remedy.as_ref().unwrap().contains("`isos job retry"), "{told:?}");
+        let told = world.complex.explain_task(isos_base::TaskId { job, task: 0 }).unwrap();
+        assert!(told.reasons.iter().any(|it| it.about == "disputes"), "{told:?}");
+        pass_hours(&mut world, 13);
+        assert_eq!(world.state(job), JobState::Failed);
+        let end = world.tables.results_of(job).last().unwrap().result.clone().unwrap_err();
+        assert!(end.contains("for a day nobody else was there"), "{end}");
+        assert!(world.hosts.values().all(|host| !host.barred));
+        assert_eq!(world.balance("owner1") + world.balance("owner2"), 0);
+    }
+}
+
+#[test]
+fn under_a_quorum_fewer_than_the_buyer_asked_for_decide_nothing_however_long_it_takes() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(JobSpec { verify: Verify::Quorum { agree: 3, of: 3 }, ..job(2) });
+    world.run();
+    pass_hours(&mut world, 40);
+    assert_eq!(world.state(job), JobState::Active, "these two agree, and a third may come");
+    world.join(3);
+    world.run();
+    assert_eq!(world.state(job), JobState::Done);
+}
+
+#[test]
+fn nobody_waits_for_a_host_that_gets_no_more_of_the_job() {
+    for (count, wrong, waits) in [(3, false, true), (9, false, false), (3, true, false)] {
+        let mut world = World::new();
+        world.join(1);
+        let job = world.submit(credible(1, 10_000));
+        let until = world.now + Span::secs(3_600);
+        let avoided = ask::Avoided { count, why: String::new(), until, wrong };
+        world.complex.jobs.get_mut(&job).unwrap().avoid.insert(host_id(2), avoided);
+        world.join(2);
+        world.run();
+        world.pass(Span::secs(1_300));
+        let state = if waits { JobState::Active } else { JobState::Done };
+        assert_eq!(world.state(job), state, "{count} {wrong}");
+    }
 }
 
 #[test]
 fn who_comes_within_the_day_says_which_of_two_is_right() {
-    let (mut world, job) = tie();
-    world.join(3);
-    world.run();
-    assert_eq!(world.state(job), JobState::Done);
-    assert!(world.hosts[&2].barred);
+    for spec in [credible(1, 10_000), quorum(1)] {
+        let (mut world, job) = tie(spec);
+        world.join(3);
+        world.run();
+        assert_eq!(world.state(job), JobState::Done);
+        assert!(world.hosts[&2].barred);
+    }
 }
