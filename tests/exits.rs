@@ -58,6 +58,11 @@ fn every_exit_code_means_what_the_documentation_says() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(10) && said.contains(why), "{command}: {said}");
     }
+    // A note that is there and says nothing is told of: it may be all that is wrong.
+    std::fs::create_dir_all(world.folder().join("odd/state/complex.toml")).unwrap();
+    let output = isos().arg("--home").arg(world.folder().join("odd")).arg("status").output();
+    let said = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+    assert!(said.contains("complex.toml is there, but cannot be read"), "{said}");
 }
 
 #[test]

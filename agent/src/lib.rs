@@ -299,8 +299,11 @@ impl Agent {
     /// What the policy allows, once it has been looked at for the first time. Nothing when the
     /// agent has come to its end.
     pub async fn first_offer(&self) -> Option<Offer> {
-        let mut looked = self.core.looked();
-        looked.wait_for(|looked| *looked).await.ok()?;
+        let (mut looked, mut end) = (self.core.looked(), self.end.clone());
+        tokio::select! {
+            looked = looked.wait_for(|looked| *looked) => drop(looked.ok()?),
+            _ = end.wait_for(Option::is_some) => return None,
+        }
         self.core.status().await.map(|status| status.offer)
     }
 
