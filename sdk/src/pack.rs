@@ -146,7 +146,7 @@ impl Packer {
             PackTo::File(path) => {
                 check_results_file(&path)?;
                 let beside = part_of(&path);
-                // A part that is there was left by one that was killed. Not opened: it may be a link.
+                // Left by one that was killed. Not opened: it may be a link.
                 let _ = fs::remove_file(&beside);
                 let file = fs::File::create_new(&beside);
                 let file = file.map_err(ClientError::file("create", &beside))?;
@@ -268,7 +268,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`crate::Results::next`], [`ClientError::Folder`] for a file that is there already,
-    /// and [`ClientError::File`]; a file is not in its place then. [`ClientError::Lost`] comes after all others were written.
+    /// and [`ClientError::File`]; a file is not in its place then. [`ClientError::Lost`] comes after
+    /// all others were written.
     pub async fn pack_results(
         &self,
         job: JobId,

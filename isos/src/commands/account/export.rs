@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use isos_base::api::StatementLine;
 use isos_base::key::PublicKey;
 use isos_base::statement::{SignedLedgerHead, SignedStatement};
@@ -24,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
     /// Its number or name
-    #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
     account: String,
     /// A new file [default: stdout]
     #[arg(long, short, value_name = "FILE")]
