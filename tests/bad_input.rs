@@ -73,7 +73,17 @@ fn programs_that_misbehave_end_with_a_verdict_and_the_host_lives() {
 fn the_command_line_says_what_is_wrong_and_exits_with_its_code() {
     let world = World::start(&[]);
     let spin = module("spin");
-    let cases: [(&[&str], i32, &str); 9] = [
+    let held = write(world.folder(), "held", b"mine");
+    let folder = world.folder().to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 17] = [
+        (&["submit", &spin, "--results", folder], 2, "not empty"),
+        (&["submit", &spin, "--results", &held, "--format", "tar"], 2, "is there already"),
+        (&["submit", "--file", "/nope"], 4, "/nope"),
+        (&["replay", "/nope"], 4, "/nope"),
+        (&["submit", &spin, "--input", &format!("{held}:/etc/passwd")], 2, "under /in"),
+        (&["submit", &spin, "--count", "-1"], 2, "--count"),
+        (&["account", "show", ""], 2, "ACCOUNT"),
+        (&["server", "--database", "mysql://x"], 2, "mysql"),
         (&["submit", "/nowhere/x.wasm"], 4, "/nowhere/x.wasm"),
         (&["submit", &spin, "--count", "0"], 2, "count"),
         (&["submit", &spin, "--where", "host.cpu > 1"], 2, "cpus"),
@@ -139,7 +149,14 @@ fn tokens_and_tickets_that_are_not_good_are_turned_away() {
     let short = world.json(&["ticket", "--account", "late", "--valid", "1s"]);
     crate::world::pause(Duration::from_millis(1_100));
     let (code, text) = join(short["ticket"].as_str().unwrap());
-    assert!(code != Some(0) && text.contains("expired"), "{code:?} {text}");
+    assert!(code == Some(7) && text.contains("expired"), "{code:?} {text}");
+    // Whom the complex does not have is told so, and does not wait for ever.
+    let taken = world.ticket("taken", "join");
+    assert_eq!(world.json(&["ticket", "revoke", &taken])["revoked"], true);
+    for ticket in [&world.ticket("reader", "read"), &taken] {
+        let (code, text) = join(ticket);
+        assert!(code == Some(7) && text.contains("the ticket is not good"), "{code:?} {text}");
+    }
 }
 
 #[test]
@@ -147,20 +164,33 @@ fn a_policy_that_contradicts_itself_is_refused_before_anything_starts() {
     let mut world = World::start(&[]);
     let ticket = world.ticket("owner", "join");
     let home = world.folder().join("host");
+    let join = |policy: &[&str]| {
+        let mut command = isos();
+        command.args(["join", &ticket]).args(policy).arg("--home").arg(&home);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
     for (policy, word) in [
-        ("[cpu]\nshare_in_use = \"90%\"\nshare_idle = \"10%\"\n", "share_in_use"),
-        ("[disk]\nmaximum = \"1GiB\"\n", "maximum"),
-        ("[[window]]\nhours = \"25:00-26:00\"\n", "25:00"),
+        (&b"[cpu]\nshare_in_use = \"90%\"\nshare_idle = \"10%\"\n"[..], "share_in_use"),
+        (b"[disk]\nmaximum = \"1GiB\"\n", "maximum"),
+        (b"[[window]]\nhours = \"25:00-26:00\"\n", "25:00"),
+        (b"price_min = 0 # \xff\xfe", "UTF-8"),
     ] {
-        let file = write(world.folder(), "policy.toml", policy.as_bytes());
-        let output = isos()
-            .args(["join", &ticket, "--policy", &file, "--home"])
-            .arg(&home)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && text.contains(word), "{policy}: {text}");
+        let file = write(world.folder(), "policy.toml", policy);
+        let (code, text) = join(&["--policy", &file]);
+        assert!(code == Some(2) && text.contains(word), "{code:?} {text}");
     }
+    let (code, text) = join(&["--policy", "/nope"]);
+    assert!(code == Some(4) && text.contains("templates: laptop"), "{code:?} {text}");
+    let (code, text) = join(&["--policy", "/dev/zero"]);
+    assert!(code == Some(2) && text.contains("limit"), "{code:?} {text}");
+    // An owner's own file that cannot be read is not replaced by a policy that allows more.
+    fs::create_dir_all(&home).unwrap();
+    write(&home, "policy.toml", b"\x80\x81 random");
+    let (code, text) = join(&[]);
+    assert!(code == Some(2) && text.contains("policy.toml"), "{code:?} {text}");
+    assert!(!text.contains("will work for others"), "{text}");
+    fs::remove_file(home.join("policy.toml")).unwrap();
     world.add_host(HostPlan::default());
     world.wait_for_hosts(1);
 }

@@ -33,12 +33,36 @@ fn every_exit_code_means_what_the_documentation_says() {
     let nobody = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     expect(10, &["--server", &nobody, "job", "list"]);
+    // And one where somebody else is.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("http://{}", listener.local_addr().unwrap());
+    let greeting = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
+        let _ = stream.read(&mut [0; 4_096]);
+    });
+    expect(10, &["--server", &other, "job", "list"]);
+    greeting.join().unwrap();
+    let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
+    let home = world.folder().join("server").to_str().unwrap().to_owned();
+    expect(10, &["--home", &home, "server", "--http", "127.0.0.1:0", "--database", nowhere]);
+    let done = world.submit(&[&spin]);
+    assert_eq!(world.wait_job(done)["state"], "done");
+    expect(4, &["job", "logs", &format!("{done}@999")]);
+    let mine = crate::world::write(world.folder(), "mine", b"mine");
+    expect(2, &["job", "results", &done.to_string(), "--format", "tar", "--output", &mine]);
+    assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
     for (command, why) in [("status", "no complex is known"), ("resume", "no agent runs")] {
         let output = isos().arg("--home").arg(world.folder().join("empty")).arg(command).output();
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(10) && said.contains(why), "{command}: {said}");
     }
+    // A note that is there and says nothing is told of: it may be all that is wrong.
+    std::fs::create_dir_all(world.folder().join("odd/state/complex.toml")).unwrap();
+    let output = isos().arg("--home").arg(world.folder().join("odd")).arg("status").output();
+    let said = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+    assert!(said.contains("complex.toml is there, but cannot be read"), "{said}");
 }
 
 #[test]

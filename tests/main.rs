@@ -11,6 +11,7 @@ mod browser;
 mod checkpoints;
 mod clocks;
 mod crashes;
+mod dev;
 mod exits;
 mod full_disk;
 mod jobs;

@@ -120,6 +120,8 @@ fn a_statement_is_brought_home_and_checked_by_nobody_but_its_owner() {
     assert!(table.starts_with("seq,at,kind,"), "{table}");
     let (code, _) = world.refused(&["account", "export", "--output", &csv]);
     assert_eq!(code, 1, "a file is never replaced");
+    let head = world.json(&["account", "head"]);
+    assert!(head["signed"]["seq"].is_u64(), "{head}");
     let none = world.run(&["account", "export", "--month", "1999-01", "--format", "csv"]);
     assert_eq!(String::from_utf8(none.stdout).unwrap().lines().count(), 1, "names alone");
 }

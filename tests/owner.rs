@@ -169,8 +169,8 @@ fn compiling_stops_within_a_second_of_the_owners_return_and_begins_again_later()
 }
 
 #[test]
-fn pause_and_resume_are_obeyed_at_once() {
-    let (world, job) = busy_world(ALWAYS);
+fn pause_and_resume_are_obeyed_at_once_and_remembered() {
+    let (mut world, job) = busy_world(ALWAYS);
     let agent = world.hosts[0].child.id();
     let home = world.hosts[0].home.clone();
     let tell = |args: &[&str]| {
@@ -186,6 +186,20 @@ fn pause_and_resume_are_obeyed_at_once() {
     assert!(tell(&["status"]).contains("standing still"));
     let host = world.json(&["explain", "host-1"]);
     assert_eq!(host["verdict"], "quiet", "{host}");
+    // The word outlives the agent.
+    world.between_runs(0, |_| ());
+    let agent = world.hosts[0].child.id();
+    world.wait("the agent", || {
+        let output = isos().args(["status", "--home"]).arg(&home).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).contains("standing still: you paused")
+    });
+    // Who is refused because an agent runs here changes nothing.
+    let before = fs::read_to_string(home.join("policy.toml")).unwrap();
+    let mut second = isos();
+    let second = second.args(["join", "--policy", "server", "--home"]).arg(&home).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success() && said.contains("another isos runs"), "{said}");
+    assert_eq!(fs::read_to_string(home.join("policy.toml")).unwrap(), before);
     tell(&["resume"]);
     world.wait("the work to go on", || works(agent));
     world.run(&["job", "cancel", &job.to_string()]);

@@ -17,9 +17,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::core::Core;
 pub use crate::owner::Said;
-use crate::{Shared, clock};
+use crate::{AgentError, Shared, clock, remembered};
 
 const SOCKET: &str = "agent.sock";
+/// Bytes of a socket's path: the system has room for 108, and the last is a zero.
+pub(crate) const SOCKET_BYTES_MAX: usize = 107;
 /// A line has at most this many bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// An answer takes at most this long.
@@ -109,6 +111,15 @@ pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
     }
 }
 
+/// Whether the socket of this home can have its name.
+pub(crate) fn check_path(home: &Path) -> Result<(), AgentError> {
+    let path = home.join(SOCKET);
+    if path.as_os_str().len() > SOCKET_BYTES_MAX {
+        return Err(AgentError::LongPath { path });
+    }
+    Ok(())
+}
+
 /// Listens for the owner for as long as the agent lives.
 pub(crate) fn listen(core: Core, shared: Arc<Shared>) -> io::Result<()> {
     let path = shared.home.dir().join(SOCKET);
@@ -126,7 +137,7 @@ pub(crate) fn listen(core: Core, shared: Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(core: &Core, shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
+async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
     BufReader::new(reader.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
@@ -135,9 +146,9 @@ async fn answer(core: &Core, shared: &Shared, mut stream: UnixStream) -> io::Res
         Order::Status => {}
         Order::Pause(span) => {
             let until = span.map(|span| clock::now() + span);
-            core.owner_said(Said::Paused { until }).await;
+            obey(core, shared, Said::Paused { until }).await;
         }
-        Order::Resume => core.owner_said(Said::Auto).await,
+        Order::Resume => obey(core, shared, Said::Auto).await,
         Order::Policy(text) => {
             let policy = Policy::parse(text).map_err(io::Error::other)?;
             shared.home.write(crate::POLICY_FILE, text.as_bytes()).map_err(io::Error::other)?;
@@ -171,4 +182,28 @@ async fn answer(core: &Core, shared: &Shared, mut stream: UnixStream) -> io::Res
         core.stop().await;
     }
     Ok(())
+}
+
+/// Obeys at once, then sees to it that a later start obeys too.
+async fn obey(core: &Core, shared: &Arc<Shared>, said: Said) {
+    core.owner_said(said).await;
+    let home = shared.home.clone();
+    let kept = tokio::task::spawn_blocking(move || remembered::keep_said(&home, said)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!("what the owner said holds until this agent ends, and no longer: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_too_deep_for_a_socket_is_refused_with_what_to_do() {
+        assert!(check_path(Path::new("/home/somebody/.local/state/isos/agent")).is_ok());
+        let deep = format!("/{}", "x".repeat(SOCKET_BYTES_MAX - SOCKET.len() - 2));
+        assert!(check_path(Path::new(&deep)).is_ok());
+        let said = check_path(Path::new(&format!("{deep}x"))).unwrap_err().to_string();
+        assert!(said.contains("108 bytes") && said.contains("--home"), "{said}");
+    }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isos_base::Machine;
-use isos_base::wire::ToComplex;
-use isos_kernel::host::{ChamberId, Effect, Host, Input, SessionId};
+use isos_base::wire::{Refusal, ToComplex};
+use isos_kernel::host::{ChamberId, Effect, Host, HostEvent, Input, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chamber::{self, Running};
 use crate::control::AgentStatus;
-use crate::{Shared, clock, session};
+use crate::owner::Said;
+use crate::{End, Shared, clock, session};
 
 /// Inputs that wait for the core.
 const INPUTS_MAX: usize = 1_024;
@@ -19,25 +20,32 @@ enum Message {
     Input(Input),
     Status(oneshot::Sender<AgentStatus>),
     Weigh,
-    Owner(crate::owner::Said),
+    Owner(Said),
 }
 
 /// A handle of the core.
 #[derive(Clone)]
 pub(crate) struct Core {
     messages: mpsc::Sender<Message>,
-    owner: watch::Sender<crate::owner::Said>,
+    owner: watch::Sender<Said>,
     /// Whether something is fetched, compiled, opened or run.
     busy: watch::Sender<bool>,
+    /// Whether the policy has been looked at.
+    looked: watch::Sender<bool>,
 }
 
 impl Core {
-    pub(crate) fn start(machine: Host, shared: Arc<Shared>) -> (Self, watch::Receiver<bool>) {
+    /// Starts it with what the owner said last.
+    pub(crate) fn start(
+        machine: Host,
+        shared: Arc<Shared>,
+        said: Said,
+    ) -> (Self, watch::Receiver<Option<End>>) {
         let (messages, inbox) = mpsc::channel(INPUTS_MAX);
-        let (ended, has_ended) = watch::channel(false);
-        let owner = watch::channel(crate::owner::Said::Auto).0;
-        let busy = watch::channel(false).0;
-        let core = Self { messages, owner, busy };
+        let (end, ends) = watch::channel(None);
+        let owner = watch::channel(said).0;
+        let (busy, looked) = (watch::channel(false).0, watch::channel(false).0);
+        let core = Self { messages, owner, busy, looked };
         let task = Task {
             machine,
             shared,
@@ -45,12 +53,14 @@ impl Core {
             sessions: BTreeMap::new(),
             chambers: BTreeMap::new(),
             frozen: watch::channel(false).0,
+            welcomed: false,
+            end: end.clone(),
         };
         tokio::spawn(async move {
             task.run(inbox).await;
-            let _ = ended.send(true);
+            end.send_replace(Some(End::Stopped));
         });
-        (core, has_ended)
+        (core, ends)
     }
 
     /// Gives a fact to the machine.
@@ -70,12 +80,17 @@ impl Core {
     }
 
     /// The owner pauses or resumes.
-    pub(crate) async fn owner_said(&self, said: crate::owner::Said) {
+    pub(crate) async fn owner_said(&self, said: Said) {
         let _ = self.messages.send(Message::Owner(said)).await;
     }
 
+    /// Whether the policy has been looked at.
+    pub(crate) fn looked(&self) -> watch::Receiver<bool> {
+        self.looked.subscribe()
+    }
+
     /// What the owner said last.
-    pub(crate) fn owner(&self) -> watch::Receiver<crate::owner::Said> {
+    pub(crate) fn owner(&self) -> watch::Receiver<Said> {
         self.owner.subscribe()
     }
 
@@ -98,6 +113,9 @@ struct Task {
     /// Whether the owner is back: what opens stops, and is frozen before it starts. Said before
     /// open chambers are signalled, so that one that opens meanwhile misses neither.
     frozen: watch::Sender<bool>,
+    /// Whether the complex has ever let this agent in.
+    welcomed: bool,
+    end: watch::Sender<Option<End>>,
 }
 
 impl Task {
@@ -121,6 +139,9 @@ impl Task {
                 match message {
                     Message::Input(input) => {
                         stopping |= matches!(input, Input::Stopping);
+                        if matches!(input, Input::Allowed { .. }) {
+                            self.core.looked.send_replace(true);
+                        }
                         self.machine.step(clock::now(), input, &mut effects);
                     }
                     Message::Status(answer) => _ = answer.send(self.status()),
@@ -223,7 +244,22 @@ impl Task {
                 self.shared.sandbox.freeze(false);
                 self.chambers.values().for_each(Running::resume);
             }
-            Effect::Say(event) => tracing::info!("{event}"),
+            Effect::Say(event) => {
+                self.heed(&event);
+                tracing::info!("{event}");
+            }
+        }
+    }
+
+    /// Who was never let in and never will be has nothing to wait for.
+    fn heed(&mut self, event: &HostEvent) {
+        match event {
+            HostEvent::Welcomed { .. } => self.welcomed = true,
+            HostEvent::Refused(Refusal::Busy(_) | Refusal::Elsewhere) => {}
+            HostEvent::Refused(refusal) if !self.welcomed => {
+                self.end.send_replace(Some(End::Refused(refusal.clone())));
+            }
+            _ => {}
         }
     }
 }

@@ -12,6 +12,7 @@ mod core;
 mod key;
 mod objects;
 mod owner;
+mod remembered;
 mod saves;
 mod servers;
 mod session;
@@ -21,9 +22,10 @@ mod traffic;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use isos_base::host::HostSpec;
+use isos_base::host::{HostSpec, Offer};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::ticket::Ticket;
+use isos_base::wire::Refusal;
 use isos_base::{Bytes, limits};
 use isos_disk::{Durability, Home, HomeError, ShelfError, ShelfLimits};
 use isos_kernel::host::Host;
@@ -47,7 +49,7 @@ pub struct AgentConfig {
     pub ticket: Option<Ticket>,
     /// The text of the policy to use from now on; remembered in the home.
     pub policy: Option<String>,
-    /// The owner's name for the machine; without it, the machine's own.
+    /// The owner's name for the machine, remembered in the home; without any, the machine's own.
     pub name: Option<String>,
     /// How to start a sandboxed child: this program, with the arguments that make it one.
     pub child: (PathBuf, Vec<std::ffi::OsString>),
@@ -102,6 +104,23 @@ pub enum AgentError {
     /// The policy's text.
     #[error("the policy cannot be used")]
     Policy(#[from] PolicyError),
+    /// A file of the home that should be text.
+    #[error("{} is not text in UTF-8: write it anew, or remove it", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system has a limit on names of sockets.
+    #[error(
+        "the path {} has {} bytes, a socket's name at most {}: choose a shorter folder with --home",
+        path.display(),
+        path.as_os_str().len(),
+        control::SOCKET_BYTES_MAX
+    )]
+    LongPath {
+        /// The socket's.
+        path: PathBuf,
+    },
     /// No ticket was ever given.
     #[error("this agent has never joined a complex: run `isos join TICKET`")]
     NoTicket,
@@ -129,7 +148,8 @@ pub enum AgentError {
 }
 
 const TICKET_FILE: &str = "ticket";
-const POLICY_FILE: &str = "policy.toml";
+/// The policy that an agent goes by, in its home.
+pub const POLICY_FILE: &str = "policy.toml";
 const CHAMBERS_DIR: &str = "chambers";
 /// Room for programs, inputs and outputs at the most, whatever the policy allows.
 const SHELF_MAX: Bytes = Bytes::gib(64);
@@ -158,11 +178,20 @@ pub(crate) struct Shared {
     pub(crate) save_every: isos_base::Span,
 }
 
+/// Why an agent came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// The complex will not have it, and has said so at the first contact.
+    Refused(Refusal),
+}
+
 /// A running agent.
 pub struct Agent {
     core: core::Core,
     shared: Arc<Shared>,
-    ended: watch::Receiver<bool>,
+    end: watch::Receiver<Option<End>>,
 }
 
 impl Agent {
@@ -172,12 +201,15 @@ impl Agent {
     /// [`AgentError`]; nothing is left running then.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let home = Arc::new(Home::open(&config.home)?);
+        control::check_path(home.dir())?;
         let ticket = remembered_ticket(&home, config.ticket)?;
         let played = config.alter_results_in_test_world || config.in_front_in_test_world;
         if played && !ticket.test_world {
             return Err(AgentError::NotATestWorld);
         }
-        let policy = remembered_policy(&home, config.policy.as_deref())?;
+        let policy = remembered::policy(&home, config.policy.as_deref())?;
+        let name = remembered::name(&home, config.name)?;
+        let said = remembered::said(&home, clock::now())?;
         let key = SecretKey::from_bytes(&home.key(key::KEY_FILE)?);
         let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: SHELF_FLOOR };
         let shelf = home.shelf(shelf_limits, Durability::Cache)?;
@@ -211,12 +243,7 @@ impl Agent {
         });
         let facts = probe.describe();
         let spec = HostSpec {
-            name: config
-                .name
-                .unwrap_or(facts.hostname)
-                .chars()
-                .take(limits::NAME_CHARS_MAX)
-                .collect(),
+            name: name.unwrap_or(facts.hostname).chars().take(limits::NAME_CHARS_MAX).collect(),
             agent: env!("CARGO_PKG_VERSION").into(),
             os: facts.os.clone(),
             arch: facts.arch.clone(),
@@ -245,10 +272,10 @@ impl Agent {
         });
         let seed = getrandom::u64().unwrap_or(0x15_05);
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);
-        let (core, ended) = core::Core::start(machine, shared.clone());
+        let (core, end) = core::Core::start(machine, shared.clone(), said);
         owner::watch(core.clone(), shared.clone(), probe, &spec);
         control::listen(core.clone(), shared.clone()).map_err(io("listen for the owner"))?;
-        Ok(Self { core, shared, ended })
+        Ok(Self { core, shared, end })
     }
 
     /// The host's key.
@@ -262,9 +289,22 @@ impl Agent {
         self.core.status().await
     }
 
-    /// Waits until the agent has come to its end by itself.
-    pub async fn ended(&mut self) {
-        let _ = self.ended.wait_for(|ended| *ended).await;
+    /// Waits until the agent has come to its end by itself, or has nothing to wait for: it was
+    /// never welcome, and never will be.
+    pub async fn ended(&mut self) -> End {
+        let end = self.end.wait_for(Option::is_some).await;
+        end.ok().and_then(|end| end.clone()).unwrap_or(End::Stopped)
+    }
+
+    /// What the policy allows, once it has been looked at for the first time. Nothing when the
+    /// agent has come to its end.
+    pub async fn first_offer(&self) -> Option<Offer> {
+        let (mut looked, mut end) = (self.core.looked(), self.end.clone());
+        tokio::select! {
+            looked = looked.wait_for(|looked| *looked) => drop(looked.ok()?),
+            _ = end.wait_for(Option::is_some) => return None,
+        }
+        self.core.status().await.map(|status| status.offer)
     }
 
     /// Gives everything back and stops.
@@ -272,7 +312,8 @@ impl Agent {
         /// The last frames have this long to leave.
         const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
         self.core.stop().await;
-        let _ = tokio::time::timeout(GRACE, self.ended()).await;
+        let stopped = self.end.wait_for(|end| *end == Some(End::Stopped));
+        let _ = tokio::time::timeout(GRACE, stopped).await;
         let _ = tokio::time::timeout(GRACE, self.shared.endpoint.close()).await;
         self.shared.traffic.close();
         self.shared.sandbox.close();
@@ -296,16 +337,4 @@ fn remembered_ticket(home: &Home, given: Option<Ticket>) -> Result<Ticket, Agent
         }
     };
     Ok(ticket)
-}
-
-fn remembered_policy(home: &Home, given: Option<&str>) -> Result<Policy, AgentError> {
-    if let Some(text) = given {
-        let policy = Policy::parse(text)?;
-        home.write(POLICY_FILE, text.as_bytes())?;
-        return Ok(policy);
-    }
-    match home.read(POLICY_FILE)? {
-        Some(text) => Ok(Policy::parse(&String::from_utf8_lossy(&text))?),
-        None => Ok(Policy::default()),
-    }
 }

@@ -112,6 +112,12 @@ pub enum JobError {
         /// The range, with its unit.
         wanted: String,
     },
+    /// A variable that each task gets from isos itself.
+    #[error("isos sets {name} for each task: give the variable another name")]
+    Reserved {
+        /// Its name.
+        name: String,
+    },
     /// A path that is not relative and plain.
     #[error("input path {path:?} must be relative, without '..' or empty parts")]
     Path {
@@ -131,6 +137,9 @@ pub enum JobError {
         path: String,
     },
 }
+
+/// Variables that tell each task its number and how many there are.
+const RESERVED: [&str; 2] = ["ISOS_TASK", "ISOS_TASKS"];
 
 /// Whether `path` is relative, plain and cannot leave the folder it is put under.
 #[must_use]
@@ -294,6 +303,9 @@ impl JobSpec {
             &"text with a NUL byte, or a variable without a name",
             "plain text".into(),
         )?;
+        if let Some((name, _)) = self.env.iter().find(|(name, _)| RESERVED.contains(&&**name)) {
+            return Err(JobError::Reserved { name: name.clone() });
+        }
         let constraint_chars = self.constraint.as_ref().map_or(0, |text| text.chars().count());
         range(
             constraint_chars <= limits::CONSTRAINT_CHARS_MAX,

@@ -130,6 +130,22 @@ impl fmt::Display for Time {
 }
 
 /// The largest unit that divides the span, so that what is printed parses to the same span.
+impl Span {
+    /// Rounded for people: to milliseconds below a second, to seconds below an hour, to minutes
+    /// below two days, then to hours.
+    #[must_use]
+    pub const fn rounded(self) -> Self {
+        let unit = match self.0 {
+            0..1_000 => 1,
+            1_000..1_000_000 => 1_000,
+            1_000_000..3_600_000_000 => 1_000_000,
+            3_600_000_000..172_800_000_000 => 60_000_000,
+            _ => 3_600_000_000,
+        };
+        Self(self.0.saturating_add(unit / 2) / unit * unit)
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut size, mut name) = UNITS[0];
@@ -209,6 +225,17 @@ impl From<SpanText> for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_rounded_for_people() {
+        let rounded = |micros| Span(micros).rounded().to_string();
+        assert_eq!(rounded(15_738_215), "16s");
+        assert_eq!(rounded(999_999), "1s");
+        assert_eq!(rounded(17), "17us");
+        assert_eq!(rounded(3_599_999_999), "1h");
+        assert_eq!(rounded(5_000_000_000), "83m");
+        assert_eq!(rounded(u64::MAX), Span(u64::MAX).rounded().to_string());
+    }
 
     #[test]
     fn spans_print_as_they_parse() {

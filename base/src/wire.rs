@@ -161,7 +161,7 @@ impl std::fmt::Display for Refusal {
             Self::BadTicket(why) => write!(f, "the ticket is not good: {why}"),
             Self::Barred(why) => write!(f, "this host is barred: {why}"),
             Self::Unfit(why) => write!(f, "this agent cannot take part: {why}"),
-            Self::Busy(after) => write!(f, "the complex is busy, come back in {after}"),
+            Self::Busy(after) => write!(f, "the complex is busy, come back in {}", after.rounded()),
             Self::Elsewhere => f.write_str("another server leads the complex now"),
         }
     }

@@ -196,7 +196,7 @@ impl FromRequestParts<App> for Who {
         // Handlers that are called without a connection have no visitor.
         let visit = parts.extensions.get::<Visit>();
         let Some(token) = bearer(&parts.headers) else {
-            return by_key(shared, visit).await;
+            return by_key(shared, visit, parts.headers.contains_key(header::AUTHORIZATION)).await;
         };
         let now = clock::now();
         let checked = match shared.tokens.remembered(&token, now) {
@@ -220,8 +220,14 @@ impl FromRequestParts<App> for Who {
 
 /// Who is at the other end of the connection, if its key is one of an account. The machine is asked
 /// each time: a key that is removed is nobody's at once.
-async fn by_key(shared: &App, visit: Option<&Visit>) -> Answer<Who> {
-    let needed = || unauthorised("a token is needed: `Authorization: Bearer ...`, from a ticket");
+async fn by_key(shared: &App, visit: Option<&Visit>, showed: bool) -> Answer<Who> {
+    let needed = || {
+        unauthorised(if showed {
+            "the token is not known here: copy it whole, or take it from a ticket"
+        } else {
+            "a token is needed: `Authorization: Bearer ...`, from a ticket"
+        })
+    };
     let Some((key, origin)) = visit.and_then(|visit| Some((visit.key?, visit.origin))) else {
         return Err(needed());
     };

@@ -37,4 +37,4 @@ pub use front::EarlierKey;
 pub use journal::{Difference, JournalConfig, JournalError, ReplayError, Replayed, replay};
 pub use limits::Limits;
 pub use member::{Follows, Member, Part, Turned};
-pub use server::{OpenServer, Server, ServerConfig, ServerError, Stopped};
+pub use server::{Fault, OpenServer, Server, ServerConfig, ServerError, Stopped};

@@ -171,6 +171,28 @@ pub enum ServerError {
     Thread(#[source] std::io::Error),
 }
 
+/// Whose fault it is that a server did not start, where that can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// What it was started with makes no sense.
+    Usage,
+    /// Nobody answers where its database should be.
+    Unreachable,
+}
+
+impl ServerError {
+    /// Whose fault it is, where that can be told.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Database(isos_db::OpenError::Url { .. })
+            | Self::Rail(RailError::Spec(..) | RailError::Twice(_)) => Some(Fault::Usage),
+            Self::Database(error) if error.is_unreachable() => Some(Fault::Unreachable),
+            _ => None,
+        }
+    }
+}
+
 /// What all parts of a running server share.
 pub(crate) struct Shared {
     pub(crate) core: Core,

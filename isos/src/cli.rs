@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
@@ -58,7 +59,17 @@ pub(crate) struct Refused {
 
 /// The definition: what completions and manual pages are made from.
 pub(crate) fn command() -> clap::Command {
-    Cli::command()
+    numbers_may_be_negative(Cli::command())
+}
+
+/// What begins with a minus and is a number is a value, refused by who reads it: clap would take it
+/// for a flag that nobody knows.
+fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
+    let value = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    command.mut_args(value).mut_subcommands(numbers_may_be_negative)
 }
 
 /// Reads a command line.
@@ -69,6 +80,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
     help::grouped(command())
         .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches))
+        .and_then(|cli| match cli.global {
+            // clap compares flags of one command only, and one of these may stand before it.
+            Global { json: true, quiet: true, .. } => {
+                let why = "the argument '--json' cannot be used with '--quiet'";
+                Err(command().error(ErrorKind::ArgumentConflict, why))
+            }
+            _ => Ok(cli),
+        })
         .map_err(|error| Refused { error, json })
 }
 

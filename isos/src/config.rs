@@ -4,7 +4,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use isos_base::key::PublicKey;
 use isos_sdk::Address;
 use serde::Deserialize;
@@ -14,6 +13,10 @@ use crate::exit::Refusal;
 use crate::local::LocalComplex;
 use crate::output::Color;
 use crate::paths::{Env, Paths};
+use crate::text;
+
+/// Bytes of `isos.toml`.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// `isos.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -172,12 +175,8 @@ fn joined(path: &Path) -> Option<String> {
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
+    let Some(text) = text::read_if_there("the settings", path, FILE_BYTES_MAX)? else {
+        return Ok(File::default());
     };
     toml::from_str(&text).map_err(|error| {
         Refusal::usage(format!("{} cannot be read\n{}", path.display(), error)).into()

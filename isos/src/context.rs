@@ -48,9 +48,10 @@ impl Context {
                 paths.local_file().display(),
                 paths.joined_file().display()
             );
-            return Err(
-                Refusal::unreachable("no complex is known", vec![tried, START.into()]).into()
-            );
+            let notes = [paths.local_file(), paths.account_file(), paths.joined_file()];
+            let hints = notes.iter().filter_map(|note| unreadable(note));
+            let hints = hints.chain([tried, START.into()]).collect();
+            return Err(Refusal::unreachable("no complex is known", hints).into());
         };
         let address: Address = server.value.parse()?;
         let now = clock::now();
@@ -101,7 +102,7 @@ impl Context {
             }
         };
         outcome.map_err(|error| match error.downcast_ref::<ClientError>() {
-            Some(ClientError::Unreachable { .. }) => {
+            Some(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => {
                 let message = format!("{error:#}");
                 let origin = self.settings.server.as_ref().map(|server| &server.origin);
                 let origin = origin.map(|origin| format!("its address is from: {origin}"));
@@ -111,6 +112,16 @@ impl Context {
             _ => error,
         })
     }
+}
+
+/// What is wrong with a note that is there and says nothing.
+fn unreadable(note: &std::path::Path) -> Option<String> {
+    let why = match std::fs::read_to_string(note) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => format!("cannot be read ({error})"),
+        Ok(_) => "says nothing that can be used: remove it, or write it anew".into(),
+    };
+    Some(format!("{} is there, but {why}", note.display()))
 }
 
 const START: &str = "run `isos dev` for a whole world on this machine, or `isos server`; \

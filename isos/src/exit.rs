@@ -1,6 +1,8 @@
 //! How a command ends: its exit code, and the word that programs know it by.
 
+use isos_agent::AgentError;
 use isos_base::ids::ParseIdError;
+use isos_complex::{Fault, ReplayError, ServerError};
 use isos_sdk::{AddressError, ClientError, SubmissionError};
 use thiserror::Error;
 
@@ -62,6 +64,8 @@ pub(crate) enum End {
     Failed,
     /// It was only asked whether it would go, and it would not.
     Refused,
+    /// It was only asked whether it makes sense, and it does not.
+    Senseless,
 }
 
 impl End {
@@ -72,6 +76,7 @@ impl End {
             Self::Partial => Code::Partial,
             Self::Failed => Code::Error,
             Self::Refused => Code::Refused,
+            Self::Senseless => Code::Usage,
         }
     }
 
@@ -141,6 +146,30 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Code, &'static str) {
                 _ => "file",
             };
             return (code, word);
+        }
+        if let Some(error) = cause.downcast_ref::<AgentError>() {
+            match error {
+                AgentError::Expired(_) => return (Code::Unauthorised, "unauthorised"),
+                AgentError::Policy(_)
+                | AgentError::NotText { .. }
+                | AgentError::NoTicket
+                | AgentError::BadTicket(_)
+                | AgentError::LongPath { .. }
+                | AgentError::NotATestWorld => return (Code::Usage, "usage"),
+                _ => {}
+            }
+        }
+        if let Some(error) = cause.downcast_ref::<ServerError>() {
+            match error.fault() {
+                Some(Fault::Usage) => return (Code::Usage, "usage"),
+                Some(Fault::Unreachable) => return (Code::Unreachable, "unreachable"),
+                None => {}
+            }
+        }
+        if let Some(ReplayError::Read { source, .. }) = cause.downcast_ref()
+            && source.kind() == std::io::ErrorKind::NotFound
+        {
+            return (Code::NotFound, "not_found");
         }
         if cause.is::<isos_agent::control::AskError>() {
             return (Code::Unreachable, "unreachable");

@@ -31,7 +31,11 @@ pub(crate) fn grouped(command: clap::Command) -> clap::Command {
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}{{after-help}}"
     );
     // The groups stand for the usual list, which is left out when there is nothing to show in it.
-    command.mut_subcommands(|command| command.hide(true)).help_template(template)
+    let usage = format!("{} [OPTIONS] <COMMAND>", command.get_name());
+    command
+        .mut_subcommands(|command| command.hide(true))
+        .override_usage(usage)
+        .help_template(template)
 }
 
 fn groups(command: &clap::Command) -> String {

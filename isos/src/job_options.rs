@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use isos_base::job::Verify;
 use isos_base::price::Price;
 use isos_base::{Bytes, Fuel, MicroCredits, Span, TaskRange};
@@ -15,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::commands::job::results::Format;
 use crate::exit::Refusal;
 use crate::selector::TaskPart;
+use crate::text;
 
 /// Bytes of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -99,15 +99,7 @@ pub(crate) struct JobOptions {
 impl JobOptions {
     /// Reads a job file; paths in it are relative to its folder.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let metadata = std::fs::metadata(path);
-        let metadata =
-            metadata.with_context(|| format!("cannot read job file {}", path.display()))?;
-        if metadata.len() > FILE_BYTES_MAX {
-            let why = format!("{} is no job file: {} bytes", path.display(), metadata.len());
-            return Err(Refusal::usage(why).into());
-        }
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read job file {}", path.display()))?;
+        let text = text::read("the job file", path, FILE_BYTES_MAX)?;
         let bad = |why: String| Refusal::usage(format!("job file {}: {why}", path.display()));
         let mut options = Self::parse(&text).map_err(bad)?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -221,6 +213,9 @@ fn below(folder: &Path, text: &str) -> String {
 /// `K=V`.
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        Some((name @ ("ISOS_TASK" | "ISOS_TASKS"), _)) => {
+            Err(format!("isos sets {name} for each task: give the variable another name"))
+        }
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("use NAME=VALUE".into()),
     }

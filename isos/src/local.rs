@@ -30,6 +30,12 @@ impl LocalComplex {
         address.is_some_and(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())
     }
 
+    /// The note of another complex that answers, where the one at `own` would leave its own.
+    pub(crate) fn beside(path: &Path, own: &str) -> Option<Self> {
+        // A note of this very address was left by a process before, and it is we who answer.
+        Self::read(path).filter(|other| other.server != own && other.answers())
+    }
+
     /// Leaves the note, for the user's eyes only.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         use std::io::Write;
@@ -63,7 +69,14 @@ mod tests {
         let server = format!("http://{}", listener.local_addr().unwrap());
         let note = LocalComplex { server, token: "t".into() };
         assert!(note.answers());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("complex.toml");
+        assert_eq!(LocalComplex::beside(&path, "http://127.0.0.1:1"), None);
+        note.write(&path).unwrap();
+        assert_eq!(LocalComplex::beside(&path, &note.server), None);
+        assert_eq!(LocalComplex::beside(&path, "http://127.0.0.1:1"), Some(note.clone()));
         drop(listener);
+        assert_eq!(LocalComplex::beside(&path, "http://127.0.0.1:1"), None);
         assert!(!note.answers());
     }
 

@@ -18,6 +18,7 @@ mod policy;
 mod progress;
 mod report;
 mod selector;
+mod text;
 mod world;
 
 use std::process::ExitCode;

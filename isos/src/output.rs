@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-pub(crate) use format::{ago, clean, credits, duration, plural, stamp, stamp_deep};
+pub(crate) use format::{ago, clean, credits, duration, one_line, plural, stamp, stamp_deep};
 pub(crate) use page::{Page, Table, Tone};
 
 use crate::cli::Global;

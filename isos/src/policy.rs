@@ -9,12 +9,18 @@ use anyhow::Context as _;
 use isos_agent::{AgentStatus, Order};
 use isos_base::sensors::Reading;
 use isos_base::{Bytes, Time};
-use isos_kernel::policy::{MachineCaps, Override, POLICY_BYTES_MAX, Policy, Standing};
+use isos_kernel::policy::{
+    MachineCaps, Override, POLICY_BYTES_MAX, Policy, Standing, template, template_names,
+};
 use isos_probe::{Probe, ProbeConfig};
 
-use crate::exit::Refusal;
+use crate::exit::{Code, Refusal};
 use crate::paths::Paths;
 use crate::report::PolicyNow;
+use crate::text;
+
+/// What messages call the file.
+const POLICY: &str = "the policy";
 
 /// How long to look at the load of others, and to wait for the desktop's answers.
 const LOAD_WINDOW: Duration = Duration::from_millis(600);
@@ -39,29 +45,41 @@ pub(crate) fn load(path: Option<&Path>, paths: &Paths) -> anyhow::Result<Loaded>
             return Ok(Loaded { source, policy: Policy::default() });
         }
     };
-    let metadata = std::fs::metadata(path).map_err(|error| not_readable(path, &error))?;
-    if metadata.len() > POLICY_BYTES_MAX as u64 {
-        let why = format!(
-            "{} has {} bytes, the limit is {POLICY_BYTES_MAX}",
-            path.display(),
-            metadata.len()
-        );
-        return Err(Refusal::usage(why).into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| not_readable(path, &error))?;
-    let policy = Policy::parse(&text).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!("\n{cause}"));
-        Refusal::usage(format!("{}: {error}{}", path.display(), cause.unwrap_or_default()))
-    })?;
-    Ok(Loaded { source: path.display().to_string(), policy })
+    let text = text::read(POLICY, path, POLICY_BYTES_MAX as u64)?;
+    let source = path.display().to_string();
+    let policy = parse(&source, &text)?;
+    Ok(Loaded { source, policy })
 }
 
-fn not_readable(path: &Path, error: &std::io::Error) -> anyhow::Error {
-    let message = format!("cannot read {}: {error}", path.display());
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Refusal::not_found(message).into(),
-        _ => anyhow::Error::msg(message),
+/// The text of the policy in this file, if there is one.
+pub(crate) fn text_at(path: &Path) -> anyhow::Result<Option<String>> {
+    text::read_if_there(POLICY, path, POLICY_BYTES_MAX as u64)
+}
+
+/// The text of a policy: a template by name, else a file.
+pub(crate) fn text_of(which: &str) -> anyhow::Result<String> {
+    if let Some(text) = template(which) {
+        return Ok(text.to_owned());
     }
+    text::read(POLICY, Path::new(which), POLICY_BYTES_MAX as u64).map_err(|error| {
+        match error.downcast::<Refusal>() {
+            Ok(refusal) if refusal.code == Code::NotFound => {
+                let names: Vec<_> = template_names().collect();
+                let hints = vec![format!("templates: {}", names.join(", "))];
+                Refusal { hints, ..refusal }.into()
+            }
+            Ok(refusal) => refusal.into(),
+            Err(error) => error,
+        }
+    })
+}
+
+/// The policy that a text is; `source` names it.
+pub(crate) fn parse(source: &str, text: &str) -> Result<Policy, Refusal> {
+    Policy::parse(text).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!("\n{cause}"));
+        Refusal::usage(format!("{source}: {error}{}", cause.unwrap_or_default()))
+    })
 }
 
 /// This machine, as far as policies ask.

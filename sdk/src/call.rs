@@ -199,10 +199,16 @@ impl Line {
             Ok(Ok(response)) => response,
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().is_some();
+                let source = error.into_error();
+                if source.is_parse() {
+                    let why = format!("it does not speak HTTP: {source}");
+                    let request = call.name();
+                    return Err(Failed::lasting(ClientError::Protocol { request, why }));
+                }
                 let error = ClientError::Interrupted {
                     request: call.name(),
                     address: self.address.clone(),
-                    source: error.into_error().into(),
+                    source: source.into(),
                 };
                 return Err(Failed { error, unsent, refused: false, lasting: false, after: None });
             }

@@ -157,14 +157,15 @@ impl ClientError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreachable { .. } => EXIT_UNREACHABLE,
+            // Somebody else's port: no complex is there.
+            Self::Unreachable { .. } | Self::Protocol { .. } => EXIT_UNREACHABLE,
             Self::Interrupted { .. } | Self::TimedOut { .. } | Self::Changed { .. } => 5,
             Self::Problem(problem) => problem.code.exit_code(),
             Self::Verification { .. } => 12,
             Self::Lost { .. } => 3,
             Self::Folder { .. } => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,
-            Self::Protocol { .. } | Self::File { .. } => 1,
+            Self::File { .. } => 1,
         }
     }
 }

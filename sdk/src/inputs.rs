@@ -63,8 +63,17 @@ impl Input {
             .map_err(|source| SubmissionError::Read { path: self.host.clone(), source })?;
         let guest = match &self.guest {
             Some(guest) => {
-                let guest = guest.strip_prefix("/in").unwrap_or(guest);
-                guest.trim_matches('/').to_owned()
+                let inner = match guest.strip_prefix("/in") {
+                    Some(inner) if inner.is_empty() || inner.starts_with('/') => inner,
+                    _ if guest.starts_with('/') => {
+                        return Err(refused(&format!(
+                            "cannot be {guest}: a job sees its inputs under /in, so name a path \
+                             there, without / in front"
+                        )));
+                    }
+                    _ => guest.as_str(),
+                };
+                inner.trim_matches('/').to_owned()
             }
             None => base_name(&self.host).ok_or_else(|| refused("has no plain name"))?,
         };
@@ -154,6 +163,9 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<Placed>, SubmissionError> {
             return Err(bad(format!("more than {JOB_TASKS_MAX} files")));
         }
     }
+    if let Some(path) = unreadable_name(pattern) {
+        return Err(bad(format!("matches {}, whose name is no UTF-8: rename it", path.display())));
+    }
     if placed.is_empty() {
         let quoted = "matches no file (put the pattern into quotes, so that the shell leaves it)";
         return Err(bad(quoted.into()));
@@ -161,6 +173,42 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<Placed>, SubmissionError> {
     // By path, as a shell sorts them: the numbers of the tasks follow.
     placed.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(placed)
+}
+
+/// A file or folder that the pattern would match, if its name were text: `glob` passes over those
+/// without a word. Looked for in each folder that the pattern has looked into.
+fn unreadable_name(pattern: &str) -> Option<PathBuf> {
+    let found = |pattern: &str| glob::glob(pattern).into_iter().flatten().flatten();
+    let mut begin = 0;
+    for part in pattern.split('/') {
+        let before = pattern[..begin].trim_end_matches('/');
+        begin += part.len() + 1;
+        let is_last = begin > pattern.len();
+        let Ok(wanted) = glob::Pattern::new(part) else { continue };
+        if !part.contains(['*', '?', '[']) {
+            continue;
+        }
+        let unreadable = |folder: PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut paths = entries.map(|entry| entry.path());
+            paths.find(|path| {
+                let name = path.file_name().unwrap_or_default();
+                let matches = name.to_str().is_none() && wanted.matches(&name.to_string_lossy());
+                matches && (is_last || path.is_dir())
+            })
+        };
+        let top = match before {
+            "" if pattern.starts_with('/') => "/",
+            "" => ".",
+            before => before,
+        };
+        // Two asterisks stand for folders however deep.
+        let deep = (part == "**").then(|| found(&format!("{top}/**"))).into_iter().flatten();
+        if let Some(path) = found(top).chain(deep).find_map(unreadable) {
+            return Some(path);
+        }
+    }
+    None
 }
 
 /// The last part of a path, if it is text and fit for a path under `/in`. `.` and `..` are

@@ -38,7 +38,7 @@ pub enum Pack {
 
 /// Where it goes.
 pub enum PackTo {
-    /// Into this file, which is replaced when the new one is whole.
+    /// Into this file, which must not be there yet, and is when it is whole.
     File(PathBuf),
     /// Wherever this writes, such as standard output.
     Sink(Box<dyn Write + Send>),
@@ -144,8 +144,11 @@ impl Packer {
         let (path, beside, sink) = match to {
             PackTo::Sink(sink) => ("-".into(), None, sink),
             PackTo::File(path) => {
+                check_results_file(&path)?;
                 let beside = part_of(&path);
-                let file = fs::File::create(&beside);
+                // Left by one that was killed. Not opened: it may be a link.
+                let _ = fs::remove_file(&beside);
+                let file = fs::File::create_new(&beside);
                 let file = file.map_err(ClientError::file("create", &beside))?;
                 (path, Some(beside), Box::new(file) as Box<dyn Write + Send>)
             }
@@ -215,8 +218,11 @@ impl Packer {
         self.pack.end(&mut self.buffer);
         self.write().await?;
         drop(self.sink.take());
-        if let Some(beside) = self.beside.take() {
-            fs::rename(&beside, &self.path).map_err(ClientError::file("create", &self.path))?;
+        if let Some(beside) = &self.beside {
+            // Somebody may have made one meanwhile.
+            check_results_file(&self.path)?;
+            fs::rename(beside, &self.path).map_err(ClientError::file("create", &self.path))?;
+            self.beside = None;
         }
         Ok(std::mem::take(&mut self.saved))
     }
@@ -261,8 +267,9 @@ impl Client {
     /// number. Tasks that were given up all at once when the job ended have no line and no entry.
     ///
     /// # Errors
-    /// Those of [`crate::Results::next`], and [`ClientError::File`]; a file is not in its place
-    /// then. [`ClientError::Lost`] comes after all others were written.
+    /// Those of [`crate::Results::next`], [`ClientError::Folder`] for a file that is there already,
+    /// and [`ClientError::File`]; a file is not in its place then. [`ClientError::Lost`] comes after
+    /// all others were written.
     pub async fn pack_results(
         &self,
         job: JobId,

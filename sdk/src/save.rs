@@ -106,8 +106,7 @@ impl ResultLine {
     }
 }
 
-/// Whether `folder` can take the results of a new job: it does not exist, or has nothing in the
-/// places where results go.
+/// Whether `folder` can take the results of a new job: it does not exist, or has nothing in it.
 ///
 /// # Errors
 /// [`ClientError::Folder`] says what is in the way.
@@ -118,19 +117,21 @@ pub fn check_results_folder(folder: &Path) -> Result<(), ClientError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(refused(format!("cannot hold results: {error}"))),
     };
+    let mut first = None;
     for entry in entries {
         let entry = entry.map_err(ClientError::file("read", folder))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+        let name = entry.file_name().to_string_lossy().into_owned();
         if name == JOB_FILE || name == SUMMARY_FILE {
             return Err(refused("holds results of another job: choose another folder".into()));
         }
-        if name.bytes().all(|byte| byte.is_ascii_digit()) {
-            let why = format!("has {name:?}, where a result would go: choose another folder");
-            return Err(refused(why));
+        first.get_or_insert(name);
+    }
+    match first {
+        None => Ok(()),
+        Some(name) => {
+            Err(refused(format!("is not empty, it has {name:?}: choose a new or an empty folder")))
         }
     }
-    Ok(())
 }
 
 impl ResultsFolder {

@@ -104,6 +104,13 @@ pub(super) async fn results(
             "result of job {job} any more: this complex keeps results for {keep}"
         )));
     }
+    if let Some(task) = query.task.filter(|task| !view.spec.has_task(*task)) {
+        let has = match view.spec.task_count() {
+            1 => "1 task".into(),
+            count => format!("{count} tasks"),
+        };
+        return Err(not_found(format!("task {job}@{task}: the job has {has}, counted from 0")));
+    }
     let headers = [(header::CONTENT_TYPE, RESULT_STREAM_TYPE)];
     let _scan = who.scan(&shared).await?;
     if let Some(task) = query.task {

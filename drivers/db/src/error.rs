@@ -331,6 +331,13 @@ fn what_to_do(place: &Place, error: &SqlError) -> &'static str {
 }
 
 impl OpenError {
+    /// Whether nobody answers where the database should be.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let Self::Refused { source: Cause(error), .. } = self else { return false };
+        matches!(**error, SqlError::Io(_) | SqlError::PoolTimedOut)
+    }
+
     pub(crate) fn sql(place: &Place, source: SqlError) -> Self {
         let path = place.name().to_owned();
         match (known(place, &source), place) {

@@ -55,6 +55,9 @@ fn what_makes_no_sense_is_a_usage_error() {
         "isos job show yesterday",
         "isos job wait 5-1",
         "isos status --json --quiet",
+        "isos --json status --quiet",
+        "isos -q job list --json",
+        "isos submit p.wasm --env ISOS_TASK=7",
         "isos --color sometimes status",
         "isos ticket --valid forever",
         "isos nonsense",
@@ -65,11 +68,31 @@ fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
+fn a_negative_number_is_a_value_that_is_refused() {
+    for line in [
+        "isos submit p.wasm --count -1",
+        "isos submit p.wasm --memory -5",
+        "isos submit p.wasm --max-price -1",
+        "isos submit p.wasm --error -1",
+        "isos submit p.wasm --fuel -2.5",
+        "isos account credit X -5",
+        "isos job list --limit -1",
+        "isos market ask -3",
+    ] {
+        let error = parse_line(line).expect_err(line);
+        let number = line.rsplit(' ').next().unwrap();
+        assert!(error.contains(&format!("invalid value '{number}' for")), "{line}: {error}");
+    }
+}
+
+#[test]
 fn programs_are_told_which_argument_is_missing() {
     let sentence = |line: &str| {
         let refused = parse(line.split_whitespace().map(OsString::from)).expect_err(line);
         refused.sentence()
     };
+    let nothing = ["isos", "account", "show", ""].map(OsString::from);
+    assert!(parse(nothing).unwrap_err().sentence().contains("<ACCOUNT>"));
     let missing = "the following required arguments were not provided: <PROGRAM.wasm>";
     assert_eq!(sentence("isos --json submit"), missing);
     assert!(sentence("isos --json submit p.wasm --memory lots").contains("--memory"));

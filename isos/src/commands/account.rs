@@ -5,6 +5,7 @@ mod keys;
 
 pub(crate) use keys::claim;
 
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use isos_agent::Order;
 use isos_base::MicroCredits;
 use isos_base::api::{CreditReply, PayoutRequest};
@@ -23,13 +24,13 @@ pub(crate) enum Command {
     /// Show an account: what is available, held, received, paid, and what its hosts earned
     Show {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
     /// List an account's transfers, oldest first
     Statement {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
         /// Only what is behind this position of the ledger
         #[arg(long, value_name = "SEQ")]
@@ -56,7 +57,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         rail: Option<String>,
         /// From which account: its number or name; operators pay out `fees` and `rounding`
-        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        #[arg(long, value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
         /// Pay out only once, however often this is run with the same key
         #[arg(long, value_name = "TEXT")]
@@ -65,7 +66,7 @@ pub(crate) enum Command {
     /// List an account's payouts, the newest first
     Payouts {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100)]
@@ -74,7 +75,7 @@ pub(crate) enum Command {
     /// Show how to pay in for an account, over each rail
     DepositAddress {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
     /// Its keys: whoever has one acts for it, without a token
@@ -92,7 +93,7 @@ pub(crate) enum Command {
     /// Give credits to an account (operators); a proposal where several must agree
     Credit {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT")]
+        #[arg(value_name = "ACCOUNT", value_parser = NonEmpty::new())]
         account: String,
         /// How many credits, such as 5 or 0.25
         #[arg(value_name = "CREDITS")]

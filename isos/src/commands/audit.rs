@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use isos_base::audit::SignedAudit;
 use isos_base::key::PublicKey;
 
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
     /// Of this account; operators see all if it is not said
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = NonEmpty::new())]
     account: Option<String>,
 }
 
@@ -42,7 +43,7 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Of which account; all of them if not said
-        #[arg(long, value_name = "ACCOUNT")]
+        #[arg(long, value_name = "ACCOUNT", value_parser = NonEmpty::new())]
         account: Option<String>,
     },
     /// Check an exported log, asking nobody: its chain and its signature

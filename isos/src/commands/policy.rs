@@ -52,7 +52,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Check(args) => {
             let loaded = load(args.file.as_deref(), paths)?;
             let problems = loaded.policy.check_machine(&Machine::look(paths)?.caps);
-            let end = if problems.is_empty() { End::Ok } else { End::Failed };
+            let end = if problems.is_empty() { End::Ok } else { End::Senseless };
             context.out.show(&PolicyCheck { source: loaded.source, problems })?;
             return Ok(end);
         }

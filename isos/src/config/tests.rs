@@ -119,4 +119,8 @@ fn a_file_with_a_mistake_is_refused_with_its_line() {
         assert_eq!(crate::exit::classify(&error).0, crate::exit::Code::Usage);
         assert!(error.to_string().contains("line 1"), "{error}");
     }
+    std::fs::write(world.home.path().join(".config/isos/isos.toml"), b"server = '\xff'").unwrap();
+    let error = world.load().unwrap_err();
+    assert_eq!(crate::exit::classify(&error).0, crate::exit::Code::Usage);
+    assert!(error.to_string().contains("UTF-8"), "{error}");
 }

@@ -60,6 +60,10 @@ fn paths_of_a_file_are_relative_to_it() {
     assert_eq!(options.results, Some(at("out")));
     assert_eq!(options.each, Some(at("queries/*.fa").display().to_string()));
     assert_eq!(options.input[1], at("x:data/x").display().to_string());
+    let code = |path: &Path| crate::exit::classify(&JobOptions::read(path).unwrap_err()).0;
+    assert_eq!(code(Path::new("/nope/job.toml")), crate::exit::Code::NotFound);
+    std::fs::write(&path, b"name = '\xff'").unwrap();
+    assert_eq!(code(&path), crate::exit::Code::Usage);
 }
 
 #[test]

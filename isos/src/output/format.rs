@@ -64,6 +64,11 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Such text in one line, so that it cannot look like a field of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n")
+}
+
 /// Turns the named fields from microseconds into RFC 3339, however deep they are.
 pub(crate) fn stamp_deep(value: Value, fields: &[&str]) -> Value {
     match stamp(value, fields) {
@@ -113,5 +118,6 @@ mod tests {
     fn foreign_text_cannot_control_the_terminal() {
         assert_eq!(clean("a\x1b[31mb\nc"), "a\u{fffd}[31mb\nc");
         assert!(matches!(clean("plain"), Cow::Borrowed(_)));
+        assert_eq!(one_line("a\n  state  done\x07"), "a\\n  state  done\u{fffd}");
     }
 }

@@ -43,8 +43,8 @@ impl Report for Exported {
 /// A head of the whole ledger was written.
 #[derive(Debug)]
 pub(crate) struct LedgerHead {
-    /// Where.
-    pub(crate) file: PathBuf,
+    /// Where, if it is more than an answer.
+    pub(crate) file: Option<PathBuf>,
     /// What the complex signed.
     pub(crate) head: SignedLedgerHead,
 }
@@ -55,7 +55,8 @@ impl Report for LedgerHead {
     }
 
     fn text(&self, page: &mut Page) {
-        page.line(format!("the ledger at transfer {} in {}", self.head.seq, self.file.display()));
+        let place = self.file.as_ref().map(|file| format!(" in {}", file.display()));
+        page.line(format!("the ledger at transfer {}{}", self.head.seq, place.unwrap_or_default()));
         page.field("before", self.head.before.to_string());
         page.field("hash", self.head.hash.to_string());
     }
@@ -65,7 +66,10 @@ impl Report for LedgerHead {
     }
 
     fn quiet(&self, page: &mut Page) {
-        page.line(self.file.display().to_string());
+        page.line(match &self.file {
+            Some(file) => file.display().to_string(),
+            None => self.head.seq.to_string(),
+        });
     }
 }
 

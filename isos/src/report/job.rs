@@ -6,7 +6,9 @@ use isos_base::job::JobSpec;
 use isos_base::record::JobState;
 use serde_json::{Value, json};
 
-use crate::output::{Page, Report, Table, Tone, ago, clean, credits, duration, plural, stamp};
+use crate::output::{
+    Page, Report, Table, Tone, ago, clean, credits, duration, one_line, plural, stamp,
+};
 
 const TIMES: &[&str] = &["submitted", "ended"];
 
@@ -130,7 +132,7 @@ impl Report for JobReport {
 impl JobDetails {
     fn one(page: &mut Page, job: &JobView) {
         let state = page.paint(tone(job.state), state_word(job.state));
-        let title = page.paint(Tone::Bold, &format!("job {} {}", job.id, clean(&job.name)));
+        let title = page.paint(Tone::Bold, &format!("job {} {}", job.id, one_line(&job.name)));
         page.line(format!("{title}  {state}"));
         page.field("tasks", progress(&job.tasks));
         if !job.spec.tasks.is_empty() {
@@ -162,13 +164,13 @@ impl JobDetails {
         }
         page.field("program", format!("{} ({})", spec.program, spec.program_size));
         if !spec.args.is_empty() {
-            page.field("arguments", clean(&spec.args.join(" ")));
+            page.field("arguments", one_line(&spec.args.join(" ")));
         }
         for (name, value) in &spec.env {
-            page.field("variable", clean(&format!("{name}={value}")));
+            page.field("variable", one_line(&format!("{name}={value}")));
         }
         for mount in &spec.inputs {
-            let path = clean(&mount.path).into_owned();
+            let path = one_line(&mount.path);
             page.field("input", format!("/in/{path} ({}, {})", mount.size, mount.guid.short()));
         }
         if let Some(each) = &spec.each {
@@ -185,7 +187,7 @@ impl JobDetails {
             page.field("unchecked", format!("{} {of}", job.unchecked));
         }
         if let Some(constraint) = &spec.constraint {
-            page.field("where", clean(constraint));
+            page.field("where", one_line(constraint));
         }
     }
 }
@@ -244,7 +246,7 @@ impl Report for JobList {
             let failed = job.tasks.failed + job.tasks.given_up;
             let mut cells = vec![
                 job.id.to_string(),
-                clean(&job.name).into_owned(),
+                one_line(&job.name),
                 state_word(job.state).into(),
                 job.tasks.done.to_string(),
                 job.tasks.total.to_string(),

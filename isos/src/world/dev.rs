@@ -55,7 +55,7 @@ async fn serve(
     let ready = &world.ready;
     let note = LocalComplex { server: ready.api.clone(), token: ready.token.clone() };
     let usual = context.settings.paths.local_file();
-    let other = LocalComplex::read(&usual).filter(LocalComplex::answers);
+    let other = LocalComplex::beside(&usual, &ready.api);
     let note_file = match &other {
         None => usual,
         Some(_) => Paths::find(Some(home), &|_| None)?.local_file(),
@@ -82,7 +82,7 @@ async fn serve(
         );
     }
     let end = tokio::select! {
-        asked = super::asked_to_end() => asked.map_err(Into::into),
+        asked = super::asked_to_end(false) => asked.map_err(Into::into),
         error = world.server_ended() => Err(error),
     };
     note.remove(&note_file)?;

@@ -1,18 +1,22 @@
 //! `isos join`: this machine works for a complex, as its owner's policy allows.
 
 use std::path::PathBuf;
+use std::pin::pin;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use isos_agent::{Agent, AgentConfig};
 use isos_base::ticket::Ticket;
+use isos_base::wire::Refusal as Turned;
 use isos_kernel::policy::Policy;
 use isos_probe::{Probe, ProbeConfig};
 
 use crate::context::Context;
-use crate::exit::{End, Refusal};
-use crate::output::Mode;
+use crate::exit::{Code, End, Refusal};
+use crate::output::{Mode, clean};
+use crate::paths::Paths;
 use crate::policy::caps_of;
 use crate::report::Started;
+use crate::text;
 
 /// What `isos join` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +44,9 @@ pub(crate) struct JoinArgs {
     /// Run work beside all else on this machine. Joins nothing but a test world.
     #[arg(long, hide = true)]
     pub(crate) in_front_in_test_world: bool,
+    /// End when standard input does: whoever started this process holds its other end.
+    #[arg(long, hide = true)]
+    pub(crate) with_parent: bool,
     /// Answer wrongly. Joins nothing but a test world.
     #[arg(long, hide = true)]
     pub(crate) alter_results_in_test_world: bool,
@@ -52,22 +59,12 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     let bad = |error: isos_base::ticket::TicketError| Refusal::usage(error.to_string());
     let ticket: Option<Ticket> =
         args.ticket.as_deref().map(|text| text.parse().map_err(bad)).transpose()?;
-    let policy = match &args.policy {
-        Some(which) => Some(policy_text(which)?),
-        None => std::fs::read_to_string(paths.policy_file()).ok(),
-    };
+    let policy = text_of(args.policy.as_deref(), paths)?;
     std::fs::create_dir_all(&paths.state)
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
-    announce(&paths.state, policy.as_deref(), silent)?;
-    if args.policy.is_some()
-        && let Some(text) = &policy
-    {
-        // From now on this is the machine's policy: `isos policy` shows and explains it.
-        std::fs::create_dir_all(&paths.config)?;
-        std::fs::write(paths.policy_file(), text)?;
-    }
+    announce(&paths.state, policy.as_ref(), silent)?;
     let config = AgentConfig {
-        policy,
+        policy: policy.as_ref().map(|policy| policy.text.clone()),
         name: args.name,
         sensors_file: args.sensors_file,
         direct: !args.relay_only,
@@ -78,32 +75,85 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)
     };
     let mut agent = Agent::start(config).await.context("the agent did not start")?;
+    if args.policy.is_some()
+        && let Some(policy) = &policy
+    {
+        // From now on this is the machine's policy: `isos policy` shows and explains it. Now,
+        // since the home is ours: another agent that runs here keeps its own.
+        if let Err(error) = text::write(&paths.policy_file(), &policy.text) {
+            agent.stop().await;
+            return Err(error);
+        }
+    }
     let ready = serde_json::json!({ "host": agent.id(), "pid": std::process::id() });
     let quiet = agent.id().to_string();
     context.out.show(&Started { kind: "joined", data: ready, quiet })?;
-    tokio::select! {
-        asked = super::asked_to_end() => asked?,
-        () = agent.ended() => {}
-    }
+    let mut asked = pin!(super::asked_to_end(args.with_parent));
+    let end = tokio::select! {
+        asked = &mut asked => asked.map(|()| isos_agent::End::Stopped),
+        end = outlook(&mut agent, context) => Ok(end),
+    };
     agent.stop().await;
-    Ok(End::Ok)
+    match end? {
+        isos_agent::End::Stopped => Ok(End::Ok),
+        isos_agent::End::Refused(refusal) => Err(turned_away(&refusal).into()),
+    }
 }
 
-/// The text of a policy: a template by name, else a file.
-pub(crate) fn policy_text(which: &str) -> anyhow::Result<String> {
-    if let Some(text) = isos_kernel::policy::template(which) {
-        return Ok(text.to_owned());
+/// Says why nothing happens, if the policy allows nothing now; then waits for the agent's end.
+async fn outlook(agent: &mut Agent, context: &Context) -> isos_agent::End {
+    if let Some(offer) = agent.first_offer().await
+        && offer.cores == 0
+    {
+        let why = offer.reasons.first().map_or("it says so", String::as_str);
+        context.out.note(&format!(
+            "Nothing runs now: {}.\nThe complex is called as soon as that changes; `isos policy \
+             explain` tells when.",
+            clean(why).trim_end_matches('.')
+        ));
     }
-    std::fs::read_to_string(which).with_context(|| {
-        let names: Vec<_> = isos_kernel::policy::template_names().collect();
-        format!("cannot read the policy {which:?} (templates: {})", names.join(", "))
-    })
+    agent.ended().await
+}
+
+/// The complex will not have this machine.
+fn turned_away(why: &Turned) -> Refusal {
+    let code = match why {
+        Turned::Unfit(_) => Code::Refused,
+        _ => Code::Unauthorised,
+    };
+    let word = if code == Code::Refused { "refused" } else { "unauthorised" };
+    let message = clean(&why.to_string()).into_owned();
+    Refusal { code, word, message, hints: Vec::new() }
+}
+
+/// The policy to go by.
+struct Given {
+    /// For messages.
+    source: String,
+    text: String,
+}
+
+/// The policy that is asked for; else the owner's; else the one that the agent went by before.
+/// Nothing where there is none, never because one cannot be read: an owner who wrote limits down
+/// must not get others.
+fn text_of(which: Option<&str>, paths: &Paths) -> anyhow::Result<Option<Given>> {
+    if let Some(which) = which {
+        let text = crate::policy::text_of(which)?;
+        return Ok(Some(Given { source: which.into(), text }));
+    }
+    let before = paths.agent_home().join(isos_agent::POLICY_FILE);
+    for path in [paths.policy_file(), before] {
+        if let Some(text) = crate::policy::text_at(&path)? {
+            return Ok(Some(Given { source: path.display().to_string(), text }));
+        }
+    }
+    Ok(None)
 }
 
 /// Says what will be used, when, and how to stop it, before anything starts.
-fn announce(home: &std::path::Path, given: Option<&str>, silent: bool) -> anyhow::Result<()> {
+fn announce(home: &std::path::Path, given: Option<&Given>, silent: bool) -> anyhow::Result<()> {
     let policy = match given {
-        Some(text) => Policy::parse(text)?,
+        Some(Given { source, text }) => crate::policy::parse(source, text)?,
         None => Policy::default(),
     };
     let probe = Probe::new(ProbeConfig { disk_path: home.to_owned(), sensors_file: None });
@@ -111,7 +161,8 @@ fn announce(home: &std::path::Path, given: Option<&str>, silent: bool) -> anyhow
     let contradictions = policy.check_machine(&machine);
     if !contradictions.is_empty() {
         let lines: Vec<String> = contradictions.iter().map(ToString::to_string).collect();
-        bail!("the policy does not fit this machine:\n  {}", lines.join("\n  "));
+        let why = format!("the policy does not fit this machine:\n  {}", lines.join("\n  "));
+        return Err(Refusal::usage(why).into());
     }
     if !silent {
         anstream::eprintln!("This machine will work for others, as your policy allows:");

@@ -1,5 +1,6 @@
 //! A whole world on this machine: a server and hosts, each its own process, key, folder and policy.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use isos_base::api::{HostState, TicketRequest};
 use isos_base::{HostId, Span};
 use isos_sdk::{Address, Client};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::server::Ready;
+use crate::exit::Refusal;
 use crate::report::data_of;
 
 /// A server has this long to answer; a host to be welcomed.
@@ -43,6 +45,8 @@ pub(crate) struct HostProcess {
     /// Its account's name.
     pub(crate) owner: String,
     child: Child,
+    /// The other end of its standard input: it ends when this process does, however it does.
+    _leash: Option<ChildStdin>,
 }
 
 impl HostProcess {
@@ -61,8 +65,11 @@ pub(crate) struct World {
     /// The operator's client.
     pub(crate) operator: Client,
     server: Child,
+    _leash: Option<ChildStdin>,
     /// Its hosts.
     pub(crate) hosts: Vec<HostProcess>,
+    /// Held, never read: nobody else's world is in this folder.
+    _lock: File,
 }
 
 /// The policy of a test world's host: always, whoever sits at the machine.
@@ -81,25 +88,31 @@ impl World {
         let complex = home.join("complex");
         std::fs::create_dir_all(&complex)
             .with_context(|| format!("cannot make {}", complex.display()))?;
-        let log = std::fs::File::create(home.join("complex.log"))?;
+        // Before anything of another's is touched.
+        let lock = take(home)?;
+        let log = File::create(home.join("complex.log"))?;
         let mut server = Command::new(std::env::current_exe()?)
             .args(["server", "--json", "--test-world", "--listen", "127.0.0.1:0", "--http", http])
             .args(["--relay", "127.0.0.1:0", "--welcome", "1000", "--lost-after", "3s"])
             .arg("--home")
             .arg(&complex)
+            .arg("--with-parent")
             .env_remove("ISOS_HOME")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a server")?;
+        let leash = server.stdin.take();
         let line = first_line(&mut server).await;
-        let line = line.with_context(|| last_words(&home.join("complex.log"), "the server"))?;
+        let line = line
+            .with_context(|| last_words(&home.join("complex.log"), "the server did not start"))?;
         let ready: Ready = data_of(&line).context("the server's first line")?;
         let address: Address = ready.api.parse()?;
         let operator = Client::new(&address, Some(&ready.token))?;
-        Ok(Self { home: home.to_owned(), ready, operator, server, hosts: Vec::new() })
+        let (home, hosts) = (home.to_owned(), Vec::new());
+        Ok(Self { home, ready, operator, server, _leash: leash, hosts, _lock: lock })
     }
 
     /// A ticket for an account of this world.
@@ -121,7 +134,7 @@ impl World {
         let policy = home.join("given-policy.toml");
         std::fs::write(&policy, test_policy(plan.cores.max(1)))?;
         let log_path = self.home.join(format!("{}.log", plan.name));
-        let log = std::fs::File::create(&log_path)?;
+        let log = File::create(&log_path)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["join", "--json", "--name", &plan.name, &ticket, "--policy"])
@@ -130,8 +143,9 @@ impl World {
             .arg(&home)
             .arg("--sensors-file")
             .arg(home.join("sensors.toml"))
+            .arg("--with-parent")
             .env_remove("ISOS_HOME")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true);
@@ -145,14 +159,16 @@ impl World {
             command.arg("--relay-only");
         }
         let mut child = command.spawn().context("cannot start an agent")?;
+        let leash = child.stdin.take();
         let line = first_line(&mut child).await;
-        let line = line.with_context(|| last_words(&log_path, "the agent"))?;
+        let line = line.with_context(|| last_words(&log_path, "the agent did not start"))?;
         #[derive(serde::Deserialize)]
         struct First {
             host: HostId,
         }
         let First { host } = data_of(&line).context("the agent's first line")?;
-        self.hosts.push(HostProcess { name: plan.name.clone(), id: host, owner, child });
+        let name = plan.name.clone();
+        self.hosts.push(HostProcess { name, id: host, owner, child, _leash: leash });
         Ok(())
     }
 
@@ -182,7 +198,11 @@ impl World {
     pub(crate) async fn server_ended(&mut self) -> anyhow::Error {
         let status = self.server.wait().await;
         let log = self.home.join("complex.log");
-        anyhow::anyhow!("{} ({status:?})", last_words(&log, "the server"))
+        let how = match status {
+            Ok(status) => format!("the server ended by itself ({status})"),
+            Err(error) => format!("the server was lost ({error})"),
+        };
+        anyhow::Error::msg(last_words(&log, &how))
     }
 
     /// Ends all processes in good order.
@@ -214,10 +234,67 @@ async fn first_line(child: &mut Child) -> anyhow::Result<String> {
     line.context("it does not answer")??.context("it ended at once")
 }
 
-/// What a process said last, for those who must find out why it ended.
-fn last_words(log: &Path, who: &str) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
+/// Takes the folder for a world, until the file is closed.
+fn take(home: &Path) -> anyhow::Result<File> {
+    let path = home.join("world.lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.with_context(|| format!("cannot open {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let home = home.display();
+            let why = format!("another world runs in {home}: stop it, or choose another --home");
+            Err(Refusal::usage(why).into())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// What became of a process, and what it said last, for those who must find out why.
+fn last_words(log: &Path, what: &str) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    if lines.is_empty() {
+        return format!("{what}, and said nothing");
+    }
     let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
-    format!("{who} did not start; it said:\n  {last}\n")
+    format!("{what}; it said last:\n  {last}\n")
+}
+
+/// A line of a log as people read it: an error of a process with `--json` is JSON.
+fn plain(line: &str) -> String {
+    let document: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let message = document.as_ref().and_then(|it| it["error"]["message"].as_str());
+    message.unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_world_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let first = take(home.path()).unwrap();
+        let said = take(home.path()).unwrap_err().to_string();
+        assert!(said.contains("another world"), "{said}");
+        drop(first);
+        take(home.path()).unwrap();
+    }
+
+    #[test]
+    fn last_words_are_words() {
+        let home = tempfile::tempdir().unwrap();
+        let log = home.path().join("log");
+        assert_eq!(last_words(&log, "it ended"), "it ended, and said nothing");
+        let error = "one\n{\"error\":{\"code\":\"x\",\"message\":\"no\\nport\",\"exit\":1}}\n{}\n";
+        std::fs::write(&log, error).unwrap();
+        assert_eq!(
+            last_words(&log, "it ended"),
+            "it ended; it said last:\n  one\n  no\nport\n  {}\n"
+        );
+    }
 }

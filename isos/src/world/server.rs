@@ -132,6 +132,9 @@ pub(crate) struct ServerArgs {
     pub(crate) mint_approvals: u16,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// End when standard input does: whoever started this process holds its other end.
+    #[arg(long, hide = true)]
+    pub(crate) with_parent: bool,
     /// A world of `isos dev`, `isos tour` or a test: nothing in it is worth anything.
     #[arg(long, hide = true)]
     pub(crate) test_world: bool,
@@ -269,7 +272,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
     let mut member = Member::open(config).await.context("the server did not start")?;
     // Heard from now on without a gap, whatever is done meanwhile.
-    let mut asked = pin!(super::asked_to_end());
+    let mut asked = pin!(super::asked_to_end(args.with_parent));
     loop {
         let part = tokio::select! {
             part = member.take_part() => part.context("the server did not start")?,
@@ -329,10 +332,13 @@ async fn lead<F: Future<Output = std::io::Result<()>>>(
         relay: open.addr.relay,
         pid: std::process::id(),
     };
-    // Other commands of this user find the server by this note.
+    // Other commands of this user find the server by this note, unless another was here first.
     let note = LocalComplex { server: ready.api.clone(), token: ready.token.clone() };
     let note_file = paths.local_file();
-    note.write(&note_file).with_context(|| format!("cannot write {}", note_file.display()))?;
+    let other = LocalComplex::beside(&note_file, &ready.api);
+    if other.is_none() {
+        note.write(&note_file).with_context(|| format!("cannot write {}", note_file.display()))?;
+    }
     let quiet = ready.api.clone();
     context.out.show(&Started { kind: "server", data: &ready, quiet })?;
     if context.out.mode() == Mode::Text {
@@ -342,6 +348,13 @@ async fn lead<F: Future<Output = std::io::Result<()>>>(
              there:\n  isos join {ticket}\n",
             home.display(),
         );
+        if let Some(other) = &other {
+            anstream::eprintln!(
+                "Commands of this user find the complex at {}, which was here first. To have this \
+                 one found\nbeside it, start it with --home DIR, and give commands the same.\n",
+                other.server
+            );
+        }
     }
     let end = tokio::select! {
         asked = asked => asked.map(|()| Ended::Asked).map_err(Into::into),

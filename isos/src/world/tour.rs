@@ -112,7 +112,7 @@ async fn guided(args: TourArgs, talk: &Talk) -> anyhow::Result<Findings> {
                 load()
             ))
         }
-        asked = super::asked_to_end() => match asked {
+        asked = super::asked_to_end(false) => match asked {
             Ok(()) => Err(Refusal::interrupted(Vec::new()).into()),
             Err(error) => Err(error.into()),
         },

@@ -22,6 +22,11 @@ use crate::verify::Rule;
 /// Classes of hosts that an explanation lists, those with the most hosts first.
 const CLASSES_SHOWN_MAX: usize = 100;
 
+/// `1 host`, `2 hosts`.
+pub(super) fn counted(count: u64, name: &str) -> String {
+    if count == 1 { format!("1 {name}") } else { format!("{count} {name}s") }
+}
+
 impl Complex {
     /// Why a job stands where it stands. `None` if it is not known to this machine.
     pub fn explain_job(&mut self, id: JobId) -> Option<Explanation> {
@@ -47,7 +52,10 @@ impl Complex {
                 about: format!("host {}", host.short()),
                 why: match avoided.wrong {
                     true => format!("{why}{again}"),
-                    false => format!("{count} failed attempts in a row; the last: {why}{again}"),
+                    false => {
+                        let failed = counted(count.into(), "failed attempt");
+                        format!("{failed} in a row; the last: {why}{again}")
+                    }
                 },
                 remedy: Some("other hosts may have more luck; it is tried again by itself".into()),
             });
@@ -62,21 +70,25 @@ impl Complex {
         reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
             format!(
-                "running: {} of {} tasks ended, {} with {} hosts, {} waiting",
+                "running: {} of {} ended, {} with {}, {} waiting",
                 tasks.done + tasks.failed + tasks.given_up,
-                tasks.total,
+                counted(tasks.total.into(), "task"),
                 tasks.running,
-                view.hosts,
+                counted(view.hosts.into(), "host"),
                 tasks.waiting
             )
         } else if fit == 0 {
-            format!("waiting: none of {} hosts can run it now", self.hosts.len())
+            match self.hosts.len() {
+                0 => "waiting: there are no hosts".into(),
+                1 => "waiting: the only host cannot run it now".into(),
+                hosts => format!("waiting: none of {hosts} hosts can run it now"),
+            }
         } else if lacking.is_some() {
             "waiting: too few independent hosts can run it now".into()
         } else if affordable(&job, self.remaining(&job)) == 0 {
             "waiting: what is left of its hold does not pay for one more task".into()
         } else {
-            format!("waiting for its turn: {fit} hosts can run it")
+            format!("waiting for its turn: {} can run it", counted(fit.into(), "host"))
         };
         self.jobs.insert(id, job);
         Some(Explanation { about: format!("job {id}"), verdict, reasons })
@@ -355,9 +367,11 @@ impl Complex {
     pub fn explain_ended(view: &JobView) -> Explanation {
         let tasks = view.tasks;
         let verdict = match view.state {
+            JobState::Done if tasks.total == 1 => "done: its only task".into(),
             JobState::Done => format!("done: all {} tasks", tasks.total),
             JobState::Cancelled => {
-                format!("cancelled: {} of {} tasks were done", tasks.done, tasks.total)
+                let total = counted(tasks.total.into(), "task");
+                format!("cancelled: done were {} of {total}", tasks.done)
             }
             JobState::Failed | JobState::Active => format!(
                 "ended: {} done, {} failed, {} given up of {}",
@@ -376,7 +390,11 @@ impl Complex {
             );
             reasons.push(ReasonView {
                 about: "tasks".into(),
-                why: format!("{} programs failed, {} tasks given up", tasks.failed, tasks.given_up),
+                why: format!(
+                    "{} failed, {} given up",
+                    counted(tasks.failed.into(), "program"),
+                    counted(tasks.given_up.into(), "task")
+                ),
                 remedy: Some(remedy),
             });
         }

@@ -102,6 +102,7 @@ fn what_cannot_be_submitted_is_refused_before_anything_is_sent() {
     all += &refused(&|s| s.inputs = inputs(&["missing"]));
     all += &refused(&|s| s.inputs = inputs(&["empty"]));
     all += &refused(&|s| s.inputs = inputs(&["text:../x"]));
+    all += &refused(&|s| s.inputs = inputs(&["text:/etc/passwd"]));
     all += &refused(&|s| s.inputs = inputs(&["x/same", "y/same"]));
     all += &refused(&|s| s.tasks = Tasks::Count(0));
     all += &refused(&|s| s.tasks = Tasks::Each(at("*.none").display().to_string()));
@@ -116,12 +117,38 @@ fn what_cannot_be_submitted_is_refused_before_anything_is_sent() {
         4 cannot read DIR/missing
         2 input DIR/empty is a folder without files
         2 input DIR/text cannot be /in/../x: use plain relative paths
+        2 input DIR/text cannot be /etc/passwd: a job sees its inputs under /in, so name a path there, without / in front
         2 two inputs would both be /in/same
         2 count is 0, but must be from 1 to 100000000
         2 --each "DIR/*.none" matches no file (put the pattern into quotes, so that the shell leaves it)
         2 --each "DIR/y/*" and --input do not fit together: two inputs would both be /in/same
     "#]]
     .assert_eq(&all);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_whose_names_are_no_text_are_not_passed_over() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder(&["p.wasm", "a/1.fa", "b/2.fa"]);
+    let each = |pattern: &str| {
+        let pattern = folder.path().join(pattern).display().to_string();
+        let tasks = Tasks::Each(pattern);
+        Submission { tasks, ..Submission::new(folder.path().join("p.wasm")) }.prepare()
+    };
+    assert_eq!(each("*/*.fa").unwrap().spec.count, 2);
+    fs::write(folder.path().join("a").join(OsStr::from_bytes(b"x\xff.fa")), "x").unwrap();
+    for pattern in ["a/*.fa", "*/*.fa", "**/*.fa", "a/*"] {
+        let error = each(pattern).unwrap_err();
+        assert!(error.to_string().contains("no UTF-8"), "{pattern}: {error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    assert_eq!(each("b/*.fa").unwrap().spec.count, 1, "it is not asked for");
+    assert_eq!(each("a/?.fa").unwrap().spec.count, 1, "it would not match");
+    fs::create_dir(folder.path().join(OsStr::from_bytes(b"\xfe"))).unwrap();
+    assert!(each("*/2.fa").is_err());
 }
 
 #[cfg(unix)]
@@ -248,7 +275,9 @@ fn results_of_two_jobs_do_not_mix() {
     fs::create_dir_all(new.join("7")).unwrap();
     let error = ResultsFolder::open(&new, &mine, Wanted::All).unwrap_err().to_string();
     assert!(
-        error.ends_with("has \"7\", where a result would go: choose another folder"),
+        error.ends_with("is not empty, it has \"7\": choose a new or an empty folder"),
         "{error}"
     );
+    fs::remove_dir(new.join("7")).unwrap();
+    assert!(crate::check_results_folder(&new).is_ok());
 }

@@ -70,7 +70,8 @@ async fn a_stream_that_breaks_goes_on_behind_what_was_written() {
     let (server, _) = results_server().await;
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("results.jsonl");
-    fs::write(&path, "of an earlier run").unwrap();
+    // A part that was left by one that was killed is no hindrance.
+    fs::write(home.path().join("results.jsonl.part"), "left").unwrap();
     let client = server.client();
     let to = PackTo::File(path.clone());
     let saved = client.pack_results(JobId(42), Wanted::All, Pack::Jsonl, to, |_| ()).await.unwrap();
@@ -82,6 +83,12 @@ async fn a_stream_that_breaks_goes_on_behind_what_was_written() {
     let told: Vec<_> = lines.iter().map(|line| line["stdout"].as_str().unwrap()).collect();
     assert_eq!(told, ["task 2\n", "task 0\n", "task 1\n"]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no part is left");
+    // What is there stays as it is.
+    let to = PackTo::File(path.clone());
+    let again = client.pack_results(JobId(42), Wanted::All, Pack::Jsonl, to, |_| ()).await;
+    assert_eq!(again.unwrap_err().exit_code(), 2);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use isos_base::api::StatementLine;
 use isos_base::key::PublicKey;
 use isos_base::statement::{SignedLedgerHead, SignedStatement};
@@ -23,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
     /// Its number or name
-    #[arg(value_name = "ACCOUNT", default_value = "me")]
+    #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
     account: String,
     /// A new file [default: stdout]
     #[arg(long, short, value_name = "FILE")]
@@ -200,6 +201,10 @@ pub(super) async fn head(args: &HeadArgs, context: &Context) -> anyhow::Result<E
     head.check().map_err(|error| not_right("the head", &error))?;
     let bytes = serde_json::to_vec_pretty(&head)?;
     let Some(path) = &args.output else {
+        if context.out.mode() == Mode::Json {
+            context.out.show(&LedgerHead { file: None, head })?;
+            return Ok(End::Ok);
+        }
         context.out.bytes(&bytes)?;
         context.out.bytes(b"\n")?;
         return Ok(End::Ok);
@@ -210,7 +215,7 @@ pub(super) async fn head(args: &HeadArgs, context: &Context) -> anyhow::Result<E
         file.sync_all()
     };
     write().with_context(|| format!("cannot write {}", path.display()))?;
-    context.out.show(&LedgerHead { file: path.clone(), head })?;
+    context.out.show(&LedgerHead { file: Some(path.clone()), head })?;
     Ok(End::Ok)
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use anyhow::Context as _;
 use bip39::Mnemonic;
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use isos_base::api::{AddKeyRequest, LoginRequest};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::keyring::{Claim, SignedClaim, Want, recovery_key};
@@ -33,7 +34,7 @@ pub(crate) enum Command {
         #[arg(value_name = "LABEL")]
         label: String,
         /// To which account
-        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        #[arg(long, value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
         /// What it allows [default: join, submit, read and manage, as far as one may oneself]
         #[arg(long, value_name = "RIGHT,...", value_delimiter = ',')]
@@ -42,7 +43,7 @@ pub(crate) enum Command {
     /// List the keys of an account, and a recovery that waits
     List {
         /// Its number or name
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
     /// Give a key another label
@@ -54,7 +55,7 @@ pub(crate) enum Command {
         #[arg(value_name = "LABEL")]
         label: String,
         /// Of which account
-        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        #[arg(long, value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
     /// Remove a key: it, and tickets and tokens that were made with it, are good no more, at once
@@ -63,7 +64,7 @@ pub(crate) enum Command {
         #[arg(value_name = "KEY")]
         key: String,
         /// Of which account
-        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        #[arg(long, value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
 }
@@ -74,13 +75,13 @@ pub(crate) enum Recovery {
     /// Print a phrase of twelve words, once: write it on paper. An earlier one is good no more
     Create {
         /// For which account
-        #[arg(long, value_name = "ACCOUNT", default_value = "me")]
+        #[arg(long, value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
     /// Stop a recovery that waits: somebody has the phrase who should not
     Stop {
         /// Of which account
-        #[arg(value_name = "ACCOUNT", default_value = "me")]
+        #[arg(value_name = "ACCOUNT", default_value = "me", value_parser = NonEmpty::new())]
         account: String,
     },
 }

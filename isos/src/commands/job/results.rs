@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Bring them home: a folder (dir), a line of JSON a task (jsonl), or one tar file
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
-    /// Where to: a folder, or a file; - is standard output, also if nothing is said
+    /// Where to: a folder, or a new file; - is standard output, also if nothing is said
     #[arg(long, visible_alias = "results", value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// List tasks from this one on
@@ -76,9 +76,16 @@ impl Place {
     pub(crate) fn check_new(&self) -> Result<(), ClientError> {
         match self.format {
             Format::Dir => check_results_folder(&self.path),
-            _ if self.is_stdout() => Ok(()),
-            Format::Jsonl | Format::Tar => check_results_file(&self.path),
+            Format::Jsonl | Format::Tar => self.check_file(),
         }
+    }
+
+    /// Whether results can go there, also such as go on in their folder.
+    fn check_file(&self) -> Result<(), ClientError> {
+        if self.format == Format::Dir || self.is_stdout() {
+            return Ok(());
+        }
+        check_results_file(&self.path)
     }
 
     fn is_stdout(&self) -> bool {
@@ -133,6 +140,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         (format, None) => Place::new("-".into(), format),
     };
     let wanted = args.tasks.map_or(Wanted::All, |TaskPart(range)| Wanted::Range(range));
+    place.check_file()?;
     place.warn(context, &client.job(job).await?, wanted);
     let Some(report) = save(context, job, wanted, &place).await? else { return Ok(End::Ok) };
     let saved = &report.saved;

@@ -4,7 +4,6 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use isos_agent::{Order, ask};
 use isos_kernel::policy::{POLICY_BYTES_MAX, template, template_names};
 
@@ -13,6 +12,7 @@ use crate::exit::{End, Refusal};
 use crate::policy::draft::{ChangeError, Draft};
 use crate::policy::{Loaded, Machine, at_home};
 use crate::report::PolicyText;
+use crate::text;
 
 /// What to change.
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: EditArgs, context: &Context) -> anyhow::Result<End
         }
     }
     if !args.dry_run {
-        write(&path, &draft.text())?;
+        text::write(&path, &draft.text())?;
         if path == own {
             tell(&draft, context).await;
         }
@@ -118,20 +118,8 @@ fn begin(args: &EditArgs, path: &Path) -> anyhow::Result<Draft> {
                 ))
             })?
             .to_owned(),
-        None => match std::fs::metadata(path) {
-            Ok(metadata) if metadata.len() > POLICY_BYTES_MAX as u64 => {
-                let why = format!("{} is too long for a policy", path.display());
-                return Err(Refusal::usage(why).into());
-            }
-            Ok(_) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                template("laptop").unwrap_or_default().to_owned()
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        },
+        None => text::read_if_there("the policy", path, POLICY_BYTES_MAX as u64)?
+            .unwrap_or_else(|| template("laptop").unwrap_or_default().to_owned()),
     };
     let bad = |error: ChangeError| Refusal::usage(format!("{}: {error}", path.display()));
     Ok(Draft::new(&text).map_err(bad)?)
@@ -338,31 +326,6 @@ fn yes(
     }
 }
 
-/// The file is there as before, or as now.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    // What a link points to is changed, not the link.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = || format!("cannot write {}", path.display());
-    std::fs::create_dir_all(folder).with_context(cannot)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temp = folder.join(name);
-    let written = std::fs::File::create(&temp)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            if let Ok(old) = std::fs::metadata(&path) {
-                file.set_permissions(old.permissions())?;
-            }
-            file.sync_all()
-        })
-        .and_then(|()| std::fs::rename(&temp, &path));
-    if written.is_err() {
-        let _best_effort = std::fs::remove_file(&temp);
-    }
-    written.with_context(cannot)
-}
-
 /// An agent that runs here goes by it from now on.
 async fn tell(draft: &Draft, context: &Context) {
     let home = context.settings.paths.agent_home();
@@ -444,11 +407,11 @@ mod tests {
     fn a_file_is_written_as_a_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/policy.toml");
-        write(&path, "a").unwrap();
-        write(&path, "b").unwrap();
+        text::write(&path, "a").unwrap();
+        text::write(&path, "b").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "b");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         // A folder cannot be replaced by a file.
-        assert!(write(folder.path(), "c").is_err());
+        assert!(text::write(folder.path(), "c").is_err());
     }
 }

@@ -4,6 +4,7 @@ use isos_base::api::{Explanation, QuotaView, ReasonView};
 use isos_base::market::{BondRecord, BondState, ReservationRecord};
 use isos_base::{AccountId, MicroCredits, PayoutId};
 
+use super::counted;
 use crate::complex::place::looked_at;
 use crate::complex::{Complex, Host};
 
@@ -74,10 +75,10 @@ impl Complex {
                 about: format!("job {}", job.record.id),
                 why: format!(
                     "{held} credits are held for it, {} of them for what runs and what is owed; \
-                     {} of {} tasks are open",
+                     open are {} of {}",
                     job.reserved,
                     job.open(),
-                    job.record.spec.task_count()
+                    counted(job.record.spec.task_count().into(), "task")
                 ),
                 remedy: Some(format!(
                     "what is not used comes back at its end; `isos job cancel {}` ends it now",

@@ -5,6 +5,7 @@ use isos_base::market::BondState;
 use isos_base::{Fuel, HostId};
 
 use super::account::lost_text;
+use super::counted;
 use crate::complex::Complex;
 
 /// Bonds that an explanation names one by one.
@@ -60,8 +61,12 @@ impl Complex {
                 add("speed", why, None);
             }
             let room = session.room;
-            let backlog = room.backlog;
-            add("work", format!("{} tasks at hand, {backlog} of work", room.tasks), None);
+            let (tasks, backlog) = (counted(room.tasks.into(), "task"), room.backlog.rounded());
+            let work = match room.tasks {
+                0 => "no task at hand".into(),
+                _ => format!("{tasks} at hand, {backlog} of work"),
+            };
+            add("work", work, None);
         } else if host.is_out() {
             // It is kept out, wherever it is.
         } else if host.wakes > self.now {
@@ -100,7 +105,8 @@ impl Complex {
             }
         }
         let (good, bad, lost) = (view.good, view.bad, view.lost);
-        add("history", format!("{good} results accepted, {bad} rejected, {lost} tasks lost"), None);
+        let (good, lost) = (counted(good, "result"), counted(lost, "task"));
+        add("history", format!("{good} accepted, {bad} rejected, {lost} lost"), None);
         let verdict = format!("{:?}", view.state).to_lowercase();
         Some(Explanation { about: format!("host {}", id.short()), verdict, reasons })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use isos_base::api::{Explanation, MarketView, ReasonView};
 use isos_base::price::Price;
 
+use super::counted;
 use crate::complex::Complex;
 
 /// Prices that are told apart, from the lowest on.
@@ -66,8 +67,10 @@ impl Complex {
             });
         }
         let verdict = format!(
-            "{}: {willing} of {hosts} hosts that lend something now work for it, with {cores} cores",
-            self.price_verdict()
+            "{}: {willing} of {} lending something now would work for it, with {}",
+            self.price_verdict(),
+            counted(hosts.into(), "host"),
+            counted(cores.into(), "core")
         );
         Explanation { about: "price".into(), verdict, reasons }
     }
@@ -107,8 +110,11 @@ impl Complex {
                     about: class.class,
                     why: format!(
                         "{} by the last auction: {demand} cores were wanted, {supply} offered by \
-                         {hosts} hosts; {} where too few bid or ask; {} in an account's turn",
-                        price.0, posted.0, fair.0
+                         {}; {} where too few bid or ask; {} in an account's turn",
+                        price.0,
+                        counted(hosts.into(), "host"),
+                        posted.0,
+                        fair.0
                     ),
                     remedy: cheaper.map(|it| {
                         format!("by the days before it is about {} at {}", it.price.0, it.at)

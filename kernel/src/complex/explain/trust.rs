@@ -63,9 +63,14 @@ impl Complex {
         (tasks > 0).then(|| ReasonView {
             about: "checks".into(),
             why: format!(
-                "{tasks} tasks wait for one more independent host, which is to say whether their \
-                 results are right; {hosts} host{s} can run the job now, none of them is \
-                 independent of those that answered{waited_for}"
+                "{} one more independent host, which is to say whether their results are right; \
+                 {hosts} host{s} can run the job now, none of them is \
+                 independent of those that answered{waited_for}",
+                if tasks == 1 {
+                    "1 task waits for".into()
+                } else {
+                    format!("{tasks} tasks wait for")
+                }
             ),
             remedy: Some(
                 "wait: the results are taken as they are once nobody is left who could check, and \

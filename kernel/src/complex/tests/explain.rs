@@ -82,7 +82,7 @@ fn no_host_has_joined() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 0 hosts can run it now
+        job 1: waiting: there are no hosts
           hosts: no host has joined this complex
             -> run `isos ticket`, and `isos join TICKET` on a machine
     "#]],
@@ -115,7 +115,7 @@ fn no_host_meets_the_constraint_and_one_lacks_memory_too() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 1 hosts can run it now
+        job 1: waiting: the only host cannot run it now
           1 host (linux x86_64, 2 cores, 4 GiB): a task needs 8 GiB of memory, its owner lends 4 GiB at most
             -> lower --memory, or wait for a larger host
           1 host (linux x86_64, 2 cores, 4 GiB): it does not fit --where "host.country == \"FI\""
@@ -134,7 +134,7 @@ fn the_price_is_too_low_until_six_in_the_evening() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 1 hosts can run it now
+        job 1: waiting: the only host cannot run it now
           1 host (linux x86_64, 2 cores, 4 GiB): its owner wants 2000 micro-credits per gigafuel (window "office" applies until Tue 18:00), the job pays 100
             -> wait for its cheaper hours, or for hosts that ask less: `isos explain price`
     "#]],
@@ -142,7 +142,7 @@ fn the_price_is_too_low_until_six_in_the_evening() {
     told(
         &world.complex.explain_price(),
         &expect![[r#"
-        price: 100 micro-credits per gigafuel: 0 of 1 hosts that lend something now work for it, with 0 cores
+        price: 100 micro-credits per gigafuel: 0 of 1 host lending something now would work for it, with 0 cores
           posted price: new jobs pay 100 micro-credits per gigafuel, by the operator's --price; what was submitted keeps the price of then
           fee: 2.00 % of what a host earns is the complex's
           1 host: lends 2 cores from 2000 micro-credits per gigafuel on (window "office" applies until Tue 18:00)
@@ -159,7 +159,7 @@ fn the_price_is_too_low_until_six_in_the_evening() {
           policy: 100% of the CPU: 2 of 2 cores
           price: it works from 2000 micro-credits per gigafuel on, new jobs pay 100
             -> lower price_min in its policy, or wait
-          work: 0 tasks at hand, 0us of work
+          work: no task at hand
           trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
           history: 0 results accepted, 0 rejected, 0 tasks lost
     "#]],
@@ -176,7 +176,7 @@ fn the_owner_is_present() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 1 hosts can run it now
+        job 1: waiting: the only host cannot run it now
           1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: in use: idle for 12s, must be 5m; until then 0% of the CPU; leave the machine alone, or raise cpu.share_in_use
             -> wait, or ask its owner: `isos policy explain` there
     "#]],
@@ -198,7 +198,7 @@ fn the_owner_has_paused_it_the_battery_is_low_and_the_disk_is_full() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 1 hosts can run it now
+        job 1: waiting: the only host cannot run it now
           1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: you paused it until Tue 14:00; `isos resume` ends the pause; on battery (42%); plug in, or set power.on_battery = true; too little disk: 3 GiB are free, 5 GiB must stay free, the limit is 10 GiB; free some disk, lower disk.free_floor, or raise disk.max; idle for 60m
             -> wait, or ask its owner: `isos policy explain` there
     "#]],
@@ -212,7 +212,7 @@ fn the_owner_has_paused_it_the_battery_is_low_and_the_disk_is_full() {
               policy: on battery (42%); plug in, or set power.on_battery = true
               policy: too little disk: 3 GiB are free, 5 GiB must stay free, the limit is 10 GiB; free some disk, lower disk.free_floor, or raise disk.max
               policy: idle for 60m
-              work: 0 tasks at hand, 0us of work
+              work: no task at hand
               trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
               history: 0 results accepted, 0 rejected, 0 tasks lost
         "#]],
@@ -228,7 +228,7 @@ fn the_owner_does_not_allow_the_program() {
         &mut world,
         id,
         &expect![[r#"
-            job 1: waiting: none of 1 hosts can run it now
+            job 1: waiting: the only host cannot run it now
               1 host (linux x86_64, 2 cores, 4 GiB): its owner does not allow this program
                 -> ask its owner, or wait for other hosts
         "#]],
@@ -287,7 +287,7 @@ fn the_engine_is_too_old() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: none of 1 hosts can run it now
+        job 1: waiting: the only host cannot run it now
           1 host (linux x86_64, 2 cores, 4 GiB): its engine is test, this complex compares results of wasmtime-99
             -> its owner has to update isos
           1 host (linux x86_64, 2 cores, 4 GiB): not connected
@@ -368,9 +368,9 @@ fn an_account_has_as_many_jobs_and_hosts_as_it_may() {
         "buyer",
         &expect![[r#"
         account buyer (100): 999.999600 credits available, 0.000400 held
-          job 1: 0.000200 credits are held for it, 0.000000 of them for what runs and what is owed; 2 of 2 tasks are open
+          job 1: 0.000200 credits are held for it, 0.000000 of them for what runs and what is owed; open are 2 of 2 tasks
             -> what is not used comes back at its end; `isos job cancel 1` ends it now
-          job 2: 0.000200 credits are held for it, 0.000000 of them for what runs and what is owed; 2 of 2 tasks are open
+          job 2: 0.000200 credits are held for it, 0.000000 of them for what runs and what is owed; open are 2 of 2 tasks
             -> what is not used comes back at its end; `isos job cancel 2` ends it now
           jobs: 2 are not over, of 2 at the most
             -> no more are taken: wait for some, or use one job with more tasks

@@ -16,7 +16,7 @@ fn a_market_says_what_its_classes_cost_and_who_asks_too_much() {
     told(
         &world.complex.explain_price(),
         &expect![[r#"
-        price: 67 micro-credits per gigafuel: 1 of 2 hosts that lend something now work for it, with 2 cores
+        price: 67 micro-credits per gigafuel: 1 of 2 hosts lending something now would work for it, with 2 cores
           x86_64-2g: 67 by the last auction: 4 cores were wanted, 4 offered by 2 hosts; 59 where too few bid or ask; 61 in an account's turn
           auction: each class is cleared again at 2026-11-17T12:02:00Z; a lease keeps the price of its start
             -> `isos market prices` shows all, `isos market bid JOB` bids more
@@ -33,7 +33,7 @@ fn a_market_says_what_its_classes_cost_and_who_asks_too_much() {
         host aibaeaqcai: idle
           price: it works from 900 micro-credits per gigafuel on, its class is at 67
             -> lower price_min in its policy, or wait
-          work: 0 tasks at hand, 0us of work
+          work: no task at hand
           trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
           history: 0 results accepted, 0 rejected, 0 tasks lost
     "#]],

@@ -22,7 +22,7 @@ fn others_who_used_less_come_first() {
         &mut world,
         mine,
         &expect![[r#"
-            job 1: running: 0 of 4000 tasks ended, 8 with 1 hosts, 3992 waiting
+            job 1: running: 0 of 4000 tasks ended, 8 with 1 host, 3992 waiting
               fair share: 2 accounts with jobs that used less lately come first
                 -> wait: its turn comes as the others use more
         "#]],
@@ -32,7 +32,7 @@ fn others_who_used_less_come_first() {
         "buyer",
         &expect![[r#"
             account buyer (100): 999.600000 credits available, 0.400000 held
-              job 1: 0.400000 credits are held for it, 0.000800 of them for what runs and what is owed; 4000 of 4000 tasks are open
+              job 1: 0.400000 credits are held for it, 0.000800 of them for what runs and what is owed; open are 4000 of 4000 tasks
                 -> what is not used comes back at its end; `isos job cancel 1` ends it now
               jobs: 1 are not over, of 1000 at the most
               hosts: 0 have joined, of 10000 at the most
@@ -112,7 +112,7 @@ fn pay_is_held_until_checks_are_passed() {
         1,
         &expect![[r#"
         host aeaqcaibae: idle
-          work: 0 tasks at hand, 0us of work
+          work: no task at hand
           trust: 532 checks passed, 1177 results accepted under verification; 2 % of its results are checked now for an error rate of 1e-2
           held pay: 0.000642 for 22 leases are held; the first of it until it has passed 2 checks more, or until 2026-11-24T12:00:00Z
             -> it is paid by itself: checks come with work
@@ -182,7 +182,7 @@ fn the_hold_is_set_aside_for_others_and_then_spent() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: running: 0 of 100 tasks ended, 5 with 1 hosts, 95 waiting
+        job 1: running: 0 of 100 tasks ended, 5 with 1 host, 95 waiting
           budget: 0.000500 of the hold is left, 0.000500 of it set aside for running tasks; one task may cost 0.000100, so 0 more can start now
             -> lower --fuel, or submit with a higher --max-price
     "#]],
@@ -228,7 +228,7 @@ fn attempts_fail_on_a_host_and_are_used_up() {
         &mut world,
         id,
         &expect![[r#"
-            job 1: waiting: none of 1 hosts can run it now
+            job 1: waiting: the only host cannot run it now
               1 host (linux x86_64, 2 cores, 4 GiB): the task ran longer than its timeout (raise --timeout)
               host aeaqcaibae: 4 failed attempts in a row; the last: the task ran longer than its timeout (raise --timeout); it gets more at 2026-11-17T12:02:00Z
                 -> other hosts may have more luck; it is tried again by itself
@@ -302,7 +302,7 @@ fn it_was_cancelled() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: cancelled: 3 of 100 tasks were done
+        job 1: cancelled: done were 3 of 100 tasks
           end: cancelled
           tasks: 0 programs failed, 97 tasks given up
             -> `isos job results 1` shows why, task by task; `isos job retry 1` runs them again
