@@ -45,7 +45,9 @@ fn every_exit_code_means_what_the_documentation_says() {
     greeting.join().unwrap();
     let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
     let home = world.folder().join("server").to_str().unwrap().to_owned();
-    expect(10, &["--home", &home, "server", "--http", "127.0.0.1:0", "--database", nowhere]);
+    let server = ["--home", &home, "server", "--http", "127.0.0.1:0", "--database", nowhere];
+    let output = isos().args(server).output().unwrap();
+    assert_eq!(output.status.code(), Some(10), "{output:?}");
     let done = world.submit(&[&spin]);
     assert_eq!(world.wait_job(done)["state"], "done");
     expect(4, &["job", "logs", &format!("{done}@999")]);

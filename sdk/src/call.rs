@@ -205,10 +205,12 @@ impl Line {
                     let request = call.name();
                     return Err(Failed::lasting(ClientError::Protocol { request, why }));
                 }
-                let error = ClientError::Interrupted {
-                    request: call.name(),
-                    address: self.address.clone(),
-                    source: source.into(),
+                let (address, source) = (self.address.clone(), source.into());
+                // Who hangs up before it was asked is no complex, or none that listens now.
+                let error = if unsent {
+                    ClientError::Unreachable { address, source }
+                } else {
+                    ClientError::Interrupted { request: call.name(), address, source }
                 };
                 return Err(Failed { error, unsent, refused: false, lasting: false, after: None });
             }

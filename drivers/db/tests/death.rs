@@ -189,7 +189,7 @@ async fn no_room(db: &Db) -> CommitError {
 async fn a_process_on_a_small_disk() {
     let Ok(url) = std::env::var(DATABASE) else { return };
     let ballast = Path::new(&url).with_file_name("ballast");
-    std::fs::write(&ballast, vec![1; 64 << 10]).unwrap();
+    std::fs::write(&ballast, vec![1; 768 << 10]).unwrap();
     let db = Db::open(&url).await.unwrap();
     let error = tokio::select! {
         error = write(&db) => panic!("a full disk ends nothing: {error}"),
@@ -213,6 +213,7 @@ async fn a_process_on_a_small_disk() {
         error = no_room(&db) => error,
     };
     assert!(matches!(error, CommitError::DiskFull { .. }));
+    let found = steps(&db).await;
     assert!(db.close().await.is_err());
     say(&format!("found {found}"));
 }

@@ -45,6 +45,8 @@ async fn serve(
     temporary: bool,
     started: Instant,
 ) -> anyhow::Result<()> {
+    // From before anybody is told of it: a signal that comes at once finds somebody.
+    let asked = tokio::spawn(super::asked_to_end(false));
     let mut world = World::start(home, &args.http).await?;
     for n in 1..=args.hosts {
         let plan = HostPlan { name: format!("host-{n}"), cores: 1, ..HostPlan::default() };
@@ -82,7 +84,7 @@ async fn serve(
         );
     }
     let end = tokio::select! {
-        asked = super::asked_to_end(false) => asked.map_err(Into::into),
+        asked = asked => asked.map_err(Into::into).and_then(|asked| asked.map_err(Into::into)),
         error = world.server_ended() => Err(error),
     };
     note.remove(&note_file)?;

@@ -96,6 +96,14 @@ async fn known(world: &World, token: &str, count: u32) -> KeepersView {
     panic!("the keepers are not there after 5 s");
 }
 
+/// Gives an account something to lease with.
+async fn credit(world: &World, name: &str) {
+    let line = format!("POST /v1/accounts/{name}/credits");
+    let credits = r#"{"amount": 1000000, "why": "a test"}"#;
+    let (status, said) = world.json(&line, &world.operator(), credits).await;
+    assert_eq!(status, 200, "{said}");
+}
+
 fn request(hosts: u16) -> StorageRequest {
     StorageRequest {
         class: isos_base::fragment::StorageClass::Standard,
@@ -121,6 +129,7 @@ async fn storage_is_leased_renewed_and_given_up_and_hosts_hear_of_it() {
     assert!(seen.hosts.iter().all(|host| host.standing == Standing::Here));
     assert_eq!(seen.hosts[0].addresses.len(), 1);
 
+    credit(&world, "buyer").await;
     let made = post(&world, "/v1/storage/leases", &token, &request(2)).await.unwrap();
     let hosts: std::collections::BTreeSet<HostId> =
         made.leases.iter().map(|lease| lease.host.host).collect();
@@ -179,6 +188,7 @@ async fn who_may_not_pay_may_not_lease() {
     let other = world.token("other", &[Right::Submit]).await;
     let told = world.json("GET /v1/storage/quota", &other, "").await;
     assert_eq!(told.0, 403, "{}", told.1);
+    credit(&world, "other").await;
     let leases = post(&world, "/v1/storage/leases", &other, &request(1)).await.unwrap();
     let stolen = ReleaseRequest { leases: vec![leases.leases[0].id] };
     let own = world.token("third", &[Right::Submit]).await;

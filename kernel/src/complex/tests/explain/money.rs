@@ -111,16 +111,16 @@ fn a_reservation_is_not_kept_and_a_bond_is_forfeited() {
         &world,
         "ada",
         &expect![[r#"
-        account ada (121): 997.311800 credits available, 2.688200 held
-          job 1: 0.080000 credits are held for it, 0.000704 of them for what runs and what is owed; 40 of 40 tasks are open
-            -> what is not used comes back at its end; `isos job cancel 1` ends it now
-          reservation 1: 2.608200 credits are held for the premium of 3 cores of x86_64-2g, until 2026-11-17T12:11:30Z
-            -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
-          reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there; 0.271200 credits are owed for them, 0.026400 of these from bonds of hosts
-            -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from the fees of the complex as far as there are any
-          jobs: 1 are not over, of 1000 at the most
-          hosts: 0 have joined, of 10000 at the most
-    "#]],
+            account ada (121): 997.311800 credits available, 2.688200 held
+              job 1: 0.080000 credits are held for it, 0.000704 of them for what runs and what is owed; open are 40 of 40 tasks
+                -> what is not used comes back at its end; `isos job cancel 1` ends it now
+              reservation 1: 2.608200 credits are held for the premium of 3 cores of x86_64-2g, until 2026-11-17T12:11:30Z
+                -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
+              reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there; 0.271200 credits are owed for them, 0.026400 of these from bonds of hosts
+                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from the fees of the complex as far as there are any
+              jobs: 1 are not over, of 1000 at the most
+              hosts: 0 have joined, of 10000 at the most
+        "#]],
     );
     why_account(
         &world,
