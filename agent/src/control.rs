@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_home_too_deep_for_a_socket_is_refused_with_what_to_do() {
-        assert!(check_path(Path::new("/home/somebody/.local/state/isos/agent")).is_ok());
+        assert!(check_path(Path::new("/somewhere/state/isos/agent")).is_ok());
         let deep = format!("/{}", "x".repeat(SOCKET_BYTES_MAX - SOCKET.len() - 2));
         assert!(check_path(Path::new(&deep)).is_ok());
         let said = check_path(Path::new(&format!("{deep}x"))).unwrap_err().to_string();

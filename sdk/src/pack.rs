@@ -268,8 +268,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`crate::Results::next`], [`ClientError::Folder`] for a file that is there already,
-    /// and [`ClientError::File`]; a file is not in its place then. [`ClientError::Lost`] comes after
-    /// all others were written.
+    /// and [`ClientError::File`]; a file is not in its place then. [`ClientError::Lost`] comes
+    /// after all others were written.
     pub async fn pack_results(
         &self,
         job: JobId,

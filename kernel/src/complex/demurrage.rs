@@ -1,10 +1,11 @@
 //! Demurrage: credits that were earned long ago and not spent lose a little each day.
 //!
 //! In a barter of machine time a credit is a claim on somebody's machine; whoever hoards claims
-//! takes room from those who come later. So where an operator wants it, what an account has above what it
-//! earned in the last three months loses a part a month, by the day. What was paid in, or granted,
-//! and not paid out is nobody's hoard, and neither is what is set aside. What is taken goes back to
-//! the mint: nobody gains by it. (Silvio Gesell's idea, 1916; the town of Woergl had such money.)
+//! takes room from those who come later. So where an operator wants it, what an account has above
+//! what it earned in the last three months loses a part a month, by the day. What was paid in, or
+//! granted, and not paid out is nobody's hoard, and neither is what is set aside. What is taken
+//! goes back to the mint: nobody gains by it. (Silvio Gesell's idea, 1916; the town of Woergl had
+//! such money.)
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -102,8 +103,8 @@ impl Complex {
         }
     }
 
-    /// Takes the part of a day, once a day, of some accounts at a time. When it is switched on, what
-    /// accounts have counts as paid in.
+    /// Takes the part of a day, once a day, of some accounts at a time. When it is switched on,
+    /// what accounts have counts as paid in.
     pub(super) fn take_demurrage(&mut self, effects: &mut Vec<Effect>) {
         let (today, done) = (self.now.0 / DAY.0, self.demurrage.rows.get(&DAY_DONE).copied());
         let today = i64::try_from(today).unwrap_or(i64::MAX);

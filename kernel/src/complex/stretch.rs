@@ -349,8 +349,8 @@ impl Complex {
     }
 
     /// The host of a whole run was barred over another task: who ran parts of it has done so, and
-    /// what they found says nothing about any other run. Nor will what those find who are at it: what
-    /// is noted of them names the run.
+    /// what they found says nothing about any other run. Nor will what those find who are at it:
+    /// what is noted of them names the run.
     pub(super) fn part_from(&mut self, job_id: JobId, task: u32, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&job_id) else { return };
         let (Some(Rule::Checkpoint { .. }), Some(ballot)) = (job.rule(), job.ballots.get(&task))

@@ -15,8 +15,8 @@ const RECHECK_EVERY: Span = Span::secs(600);
 
 impl Complex {
     /// Decides a task on the votes that there are, if nobody is left to be asked. Where the buyer
-    /// says how many must agree, fewer decide nothing: but if those who have answered differ, nobody
-    /// waits for ever.
+    /// says how many must agree, fewer decide nothing: but if those who have answered differ,
+    /// nobody waits for ever.
     pub(super) fn settle_for_less(&mut self, id: JobId, task: u32, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&id) else { return };
         let one_first = job.rule().is_some_and(Rule::asks_one_first);

@@ -1,9 +1,9 @@
 //! Units of supply: what a host's cores are in *reference cores*, by what they have shown to do.
 //!
 //! Prices are for fuel, so a core that does twice as much in a tick offers twice as much. The
-//! benchmark is the work itself: fuel, which is counted by the sandbox and the same everywhere, over
-//! the time that the host says it took. The reference is the middle one of the hosts that are there.
-//! Nothing is billed by it.
+//! benchmark is the work itself: fuel, which is counted by the sandbox and the same everywhere,
+//! over the time that the host says it took. The reference is the middle one of the hosts that are
+//! there. Nothing is billed by it.
 
 /// No core counts as more than so many, or as less than one of so many: time is a host's word.
 const TIMES_MAX: u64 = 4;

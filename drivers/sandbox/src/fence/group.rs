@@ -59,8 +59,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Makes a group under `parent`; one that is `idle` has only time that nobody else wants. Whoever
-    /// calls it knows what the controllers of `parent` allow.
+    /// Makes a group under `parent`; one that is `idle` has only time that nobody else wants.
+    /// Whoever calls it knows what the controllers of `parent` allow.
     pub(super) fn make(
         parent: &Path,
         name: &str,
