@@ -398,9 +398,9 @@ pub(super) fn given_up(job: &JobView, task: u32) -> Option<Accepted> {
 #[into_params(parameter_in = Query)]
 pub(super) struct LeasesQuery {
     /// Only leases with a higher number.
-    after: Option<u64>,
+    pub(super) after: Option<u64>,
     /// Leases at the most: 1000 if not said, never more.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
 }
 
 /// Lists a job's leases, in the order of their numbers: which host was paid for what.

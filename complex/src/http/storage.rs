@@ -17,7 +17,7 @@ use isos_kernel::complex::{Call, Complex, Leased, Reply, StorageCall, StorageRep
 use serde::Deserialize;
 
 use super::extract::{Json, Query};
-use super::jobs::page;
+use super::jobs::{LeasesQuery, page};
 use super::{Answer, App, AppState, Failure, Who, odd_reply};
 
 /// Keepers that are shown if nothing else is said.
@@ -57,15 +57,6 @@ pub(super) async fn keepers(
     let look =
         move |complex: &mut Complex, now| complex.keepers(now, account, bytes, price_max, limit);
     Ok(Json(shared.core.query(look).await?))
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct LeasesQuery {
-    /// Only leases with a higher number.
-    after: Option<u64>,
-    /// Leases at the most: 1000 if not said, never more.
-    limit: Option<u32>,
 }
 
 /// Lists the open leases of the caller's account, with grants for whoever holds them.
