@@ -10,6 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use isos_base::fragment::StorageClass;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -132,15 +133,14 @@ pub struct NoHosts;
 pub struct UnknownClass(String);
 
 impl Class {
-    /// Its place in manifests; also what their hash covers.
+    /// What hosts and the complex are told that it is for.
     #[must_use]
-    pub const fn number(self) -> u8 {
+    pub const fn purpose(self) -> StorageClass {
         match self {
-            Self::Archive => 0,
-            Self::Standard => 1,
-            Self::Bulk => 2,
-            Self::Hot => 3,
-            Self::Small => 4,
+            Self::Archive => StorageClass::Archive,
+            Self::Standard | Self::Small => StorageClass::Standard,
+            Self::Bulk => StorageClass::Bulk,
+            Self::Hot => StorageClass::Hot,
         }
     }
 

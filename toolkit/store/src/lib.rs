@@ -13,7 +13,7 @@
 //! * `class` `durability`: how much redundancy, and what it is worth
 //! * `spread`: which hosts, so that they fail one by one
 //! * `put` `get` `repair`: machines; time and facts in, effects out
-//! * `receipt` `pace`: what hosts sign, and how fast they are
+//! * `pace`: how fast hosts are
 //!
 //! Pure: no I/O, no clock, no randomness of its own. Threads, sockets and the database that
 //! remembers who holds what belong to the shells. Ideas come from OceanStore and Pond (fragments
@@ -35,7 +35,6 @@ pub mod object;
 pub mod pace;
 pub mod pack;
 pub mod put;
-pub mod receipt;
 pub mod repair;
 pub mod seal;
 pub mod spread;

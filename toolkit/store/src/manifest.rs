@@ -2,8 +2,9 @@
 //!
 //! The open part (class, code, names of all fragments) is enough to find, check and repair the
 //! object, and is nobody's secret. The sealed part (chunks, files, sizes) opens with a read
-//! capability of this object. The object's GUID is a hash over both as they are stored, ciphertext
-//! only: whoever gets a manifest can check it. Objects may share segments: a snapshot names those
+//! capability of this object. The object's GUID is the hash of both as they are stored, ciphertext
+//! only: whoever gets a manifest can check it, and a host keeps it as it keeps any fragment. One that
+//! is longer than a fragment is stored in pieces under a list of their names. Objects may share segments: a snapshot names those
 //! that the one before has stored.
 
 use isos_base::{Guid, codec};
@@ -14,11 +15,14 @@ use crate::class::Class;
 use crate::code::Code;
 use crate::key::{SealSecret, Secret};
 use crate::limits::{
-    CHUNK_BYTES_MAX, CHUNKS_MAX, FILE_NAME_BYTES_MAX, FILES_MAX, MANIFEST_BYTES_MAX,
-    SEALED_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX,
+    CHUNK_BYTES_MAX, CHUNKS_MAX, FILE_NAME_BYTES_MAX, FILES_MAX, FRAGMENT_BYTES_MAX,
+    MANIFEST_BYTES_MAX, SEALED_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX,
 };
 use crate::pack::Place;
 use crate::seal::{OVERHEAD_BYTES, OpenError, Sealer};
+
+/// Pieces of the longest manifest.
+const PIECES_MAX: usize = MANIFEST_BYTES_MAX.div_ceil(FRAGMENT_BYTES_MAX);
 
 /// A stored object, as everybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,16 @@ pub struct File {
 #[derive(Serialize, Deserialize)]
 enum Stored {
     V1(Manifest),
+    Pieces(Vec<Guid>),
+}
+
+/// What is stored under an object's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// Its manifest.
+    Manifest(Manifest),
+    /// The names of the pieces of its manifest, in order.
+    Pieces(Vec<Guid>),
 }
 
 /// All versions of the sealed part.
@@ -111,6 +125,9 @@ pub enum ManifestError {
         /// The limit.
         max: usize,
     },
+    /// A list of pieces where a manifest is wanted, or an empty one.
+    #[error("a list of pieces where a manifest should be")]
+    Pieces,
     /// A segment without bytes, with too many, or with more or fewer names than fragments.
     #[error("segment {0} cannot be: its length or its names do not fit its code")]
     Segment(usize),
@@ -160,18 +177,25 @@ impl Segment {
 }
 
 impl Manifest {
-    /// Names the object.
+    /// Names the object: the hash of the bytes that are stored, so a manifest travels and is kept
+    /// as a fragment is, and whoever has the name can check it.
     #[must_use]
     pub fn guid(&self) -> Guid {
-        let mut hasher = blake3::Hasher::new_derive_key("isos storage 1: object");
-        hasher.update(&[self.class.number()]);
-        hasher.update(&(self.segments.len() as u32).to_le_bytes());
-        for segment in &self.segments {
-            hasher.update(&segment.id().0);
+        Guid::of(&self.pieces()[0])
+    }
+
+    /// What hosts keep of it, each piece no longer than a fragment. The first is stored under the
+    /// object's name; where there are others, it is the list of their names.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Vec<u8>> {
+        let bytes = self.encode();
+        if bytes.len() <= FRAGMENT_BYTES_MAX {
+            return vec![bytes];
         }
-        hasher.update(&self.plain.to_le_bytes());
-        hasher.update(&Guid::of(&self.sealed).0);
-        Guid(*hasher.finalize().as_bytes())
+        let pieces = bytes.chunks(FRAGMENT_BYTES_MAX);
+        let names = pieces.clone().map(Guid::of).collect();
+        let list = codec::encode(&Stored::Pieces(names));
+        std::iter::once(list).chain(pieces.map(<[u8]>::to_vec)).collect()
     }
 
     /// The bytes that are stored.
@@ -185,10 +209,10 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] for anything that does not hold together.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        limit("a manifest", bytes.len(), MANIFEST_BYTES_MAX)?;
-        let Stored::V1(manifest) = codec::decode(bytes).map_err(ManifestError::Version)?;
-        manifest.check()?;
-        Ok(manifest)
+        match Root::decode(bytes)? {
+            Root::Manifest(manifest) => Ok(manifest),
+            Root::Pieces(_) => Err(ManifestError::Pieces),
+        }
     }
 
     /// As [`Manifest::decode`], and it must be this object's.
@@ -196,13 +220,17 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`], [`ManifestError::OtherObject`] among them.
     pub fn decode_as(bytes: &[u8], wanted: &Guid) -> Result<Self, ManifestError> {
-        let manifest = Self::decode(bytes)?;
-        let got = manifest.guid();
-        if got == *wanted {
-            Ok(manifest)
-        } else {
-            Err(ManifestError::OtherObject { got, wanted: *wanted })
-        }
+        is(bytes, wanted)?;
+        Self::decode(bytes)
+    }
+
+    /// Joins the pieces that a [`Root::Pieces`] named; each was checked against its name.
+    ///
+    /// # Errors
+    /// As [`Manifest::decode`].
+    pub fn join(pieces: &[Vec<u8>]) -> Result<Self, ManifestError> {
+        limit("a manifest", pieces.iter().map(Vec::len).sum(), MANIFEST_BYTES_MAX)?;
+        Self::decode(&pieces.concat())
     }
 
     /// Stored bytes of all fragments.
@@ -264,6 +292,33 @@ impl Manifest {
             None => Ok(()),
         }
     }
+}
+
+impl Root {
+    fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        limit("a manifest", bytes.len(), MANIFEST_BYTES_MAX)?;
+        match codec::decode(bytes).map_err(ManifestError::Version)? {
+            Stored::V1(manifest) => manifest.check().map(|()| Self::Manifest(manifest)),
+            Stored::Pieces(names) => {
+                count("pieces of a manifest", names.len(), PIECES_MAX)?;
+                if names.is_empty() { Err(ManifestError::Pieces) } else { Ok(Self::Pieces(names)) }
+            }
+        }
+    }
+
+    /// What is stored under this name, as somebody sent it.
+    ///
+    /// # Errors
+    /// [`ManifestError`], also for other bytes than those of the name.
+    pub fn decode_as(bytes: &[u8], wanted: &Guid) -> Result<Self, ManifestError> {
+        is(bytes, wanted)?;
+        Self::decode(bytes)
+    }
+}
+
+fn is(bytes: &[u8], wanted: &Guid) -> Result<(), ManifestError> {
+    let got = Guid::of(bytes);
+    if got == *wanted { Ok(()) } else { Err(ManifestError::OtherObject { got, wanted: *wanted }) }
 }
 
 impl Content {

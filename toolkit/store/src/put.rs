@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use isos_base::fragment::SignedReceipt;
 use isos_base::time::Span;
 use isos_base::{Guid, HostId, Machine, Time};
 use thiserror::Error;
@@ -16,7 +17,6 @@ use thiserror::Error;
 use crate::class::Plan;
 use crate::limits::{FLIGHT_SEGMENTS_MAX, SEGMENTS_MAX};
 use crate::pace::Pace;
-use crate::receipt::Receipt;
 
 /// A host may say so often that it is busy before it is replaced.
 const BUSY_MAX: u8 = 3;
@@ -112,7 +112,7 @@ pub enum Input {
         /// From [`Effect::Send`].
         transfer: TransferId,
         /// Its word.
-        receipt: Box<Receipt>,
+        receipt: Box<SignedReceipt>,
     },
     /// A host has not.
     Refused {
@@ -155,7 +155,7 @@ pub enum Effect {
         /// Which one.
         fragment: u16,
         /// Its word.
-        receipt: Box<Receipt>,
+        receipt: Box<SignedReceipt>,
     },
     /// No fragment of this segment will be sent any more.
     Free {
@@ -316,7 +316,7 @@ impl Put {
     fn take_receipt(
         &mut self,
         transfer: TransferId,
-        receipt: Box<Receipt>,
+        receipt: Box<SignedReceipt>,
         effects: &mut Vec<Effect>,
     ) {
         // A transfer that was broken off may have been stored all the same: its lease will end.
@@ -324,7 +324,7 @@ impl Put {
         let Sent { host, segment, fragment, at } = sent;
         let flight = self.flights.get_mut(&segment).expect("transfers are of segments in flight");
         let place = usize::from(fragment);
-        if receipt.check(&host, &flight.names[place], flight.bytes, self.now).is_err() {
+        if !keeps(&receipt, host, flight.names[place], flight.bytes, self.now) {
             flight.fragments[place] = Fragment::Waiting;
             self.replace(host, Refusal::BadReceipt, effects);
             return;
@@ -471,6 +471,13 @@ impl Put {
         let flights = std::mem::take(&mut self.flights);
         effects.extend(flights.into_keys().map(|segment| Effect::Free { segment }));
     }
+}
+
+/// Whether a host has signed that it keeps this beyond `now`.
+fn keeps(signed: &SignedReceipt, host: HostId, fragment: Guid, bytes: u32, now: Time) -> bool {
+    signed.check().is_ok_and(|it| {
+        it.host == host && it.fragment == fragment && it.length == bytes && it.until > now
+    })
 }
 
 impl Machine for Put {

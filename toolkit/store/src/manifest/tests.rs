@@ -43,7 +43,7 @@ fn the_bytes_do_not_change_under_a_version() {
     plain.plain = 11;
     let hex = data_encoding::HEXLOWER.encode(&plain.encode());
     expect_test::expect!["000301640102020101010101010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202020202020202020202020228070707070707070707070707070707070707070707070707070707070707070707070707070707070b"].assert_eq(&hex);
-    expect_test::expect!["5cgsy5yjz2msee6bue2d7kyo2tu357bipg2yvx6hzlbbqvllqmba"]
+    expect_test::expect!["6nat4hgwuknpek5e2dtgkpxfqtec6qtxcy2vprpwuwa6vp3jbyva"]
         .assert_eq(&plain.guid().to_string());
     let inner = data_encoding::HEXLOWER.encode(&content().encode());
     expect_test::expect!["000209090909090909090909090909090909090909090909090909090909090909090000270a0909090909090909090909090909090909090909090909090909090909090909002722050105612e7478740f020001"].assert_eq(&inner);
@@ -134,4 +134,27 @@ proptest! {
     ) {
         let _ = Manifest::decode(&bytes);
     }
+}
+
+#[test]
+fn a_manifest_longer_than_a_fragment_is_stored_in_pieces() {
+    let mut long = manifest();
+    let code = Code::new(1, 200).unwrap();
+    let segment = Segment { length: 100, code, fragments: vec![Guid([3; 32]); 200] };
+    long.segments = vec![segment; 1_500];
+    let pieces = long.pieces();
+    assert_eq!(pieces.len(), 4);
+    assert!(pieces.iter().all(|piece| piece.len() <= FRAGMENT_BYTES_MAX));
+    let Root::Pieces(names) = Root::decode_as(&pieces[0], &long.guid()).unwrap() else {
+        panic!("it is longer than a fragment")
+    };
+    let of_pieces: Vec<Guid> = pieces[1..].iter().map(|piece| Guid::of(piece)).collect();
+    assert_eq!(names, of_pieces);
+    assert_eq!(Manifest::join(&pieces[1..]), Ok(long));
+    assert!(Manifest::join(&pieces[2..]).is_err());
+    assert_eq!(Manifest::decode(&pieces[0]), Err(ManifestError::Pieces));
+    let nothing = codec::encode(&Stored::Pieces(Vec::new()));
+    assert_eq!(Manifest::decode(&nothing), Err(ManifestError::Pieces));
+    let many = codec::encode(&Stored::Pieces(vec![Guid([1; 32]); PIECES_MAX + 1]));
+    assert!(matches!(Manifest::decode(&many), Err(ManifestError::TooMany { .. })));
 }

@@ -1,5 +1,7 @@
 //! Stories of puts: hosts that are slow, full, gone or lie.
 
+use isos_base::LeaseId;
+use isos_base::fragment::Receipt;
 use isos_base::key::SecretKey;
 use proptest::prelude::*;
 
@@ -32,6 +34,12 @@ fn name(segment: u32, fragment: u16) -> Guid {
     Guid::of(&[segment as u8, fragment as u8])
 }
 
+fn receipt(key: &SecretKey, fragment: Guid, until: Time) -> SignedReceipt {
+    let (complex, host) = (key.public(), HostId(key.public()));
+    let (lease, length, at) = (LeaseId(1), 64, Time(1));
+    Receipt { complex, lease, host, fragment, length, at, until }.sign(key)
+}
+
 fn settings(n: u16, commit_at: u16) -> Settings {
     Settings { n, commit_at, flight: 2, background: 1, window: 64, per_host: 2 }
 }
@@ -62,7 +70,7 @@ impl World {
             match effect {
                 Effect::Send { .. } | Effect::CodeNext => self.under_way.push_back(effect),
                 Effect::Keep { segment, fragment, receipt } => {
-                    let before = self.kept.insert((segment, fragment), receipt.host);
+                    let before = self.kept.insert((segment, fragment), receipt.receipt.host);
                     assert_eq!(before, None, "a fragment is stored once");
                 }
                 Effect::Stop { transfer } => self.under_way.retain(
@@ -99,7 +107,7 @@ impl World {
             Effect::Send { transfer, host, segment, fragment } => {
                 let (key, habit) = self.keys[&host].clone();
                 let until = self.now + Span::secs(3_600);
-                let sign = |name| Box::new(Receipt::sign(&key, name, 64, until));
+                let sign = |name| Box::new(receipt(&key, name, until));
                 match habit {
                     Habit::Good => {
                         let receipt = sign(name(segment, fragment));
@@ -283,4 +291,23 @@ proptest! {
             other => prop_assert!(false, "{:?}", other),
         }
     }
+}
+
+#[test]
+fn a_receipt_holds_for_its_host_fragment_length_and_time() {
+    let (key, other) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
+    let (host, stranger) = (HostId(key.public()), HostId(other.public()));
+    let (name, now) = (Guid::of(b"x"), Time(50));
+    let signed = receipt(&key, name, Time(100));
+    assert!(keeps(&signed, host, name, 64, now));
+    assert!(!keeps(&signed, host, Guid::of(b"y"), 64, now));
+    assert!(!keeps(&signed, host, name, 65, now));
+    assert!(!keeps(&signed, stranger, name, 64, now));
+    assert!(!keeps(&signed, host, name, 64, Time(100)));
+    let mut longer = signed.clone();
+    longer.receipt.until = Time(200);
+    assert!(!keeps(&longer, host, name, 64, now));
+    let mut stolen = signed;
+    stolen.receipt.host = stranger;
+    assert!(!keeps(&stolen, stranger, name, 64, now));
 }
