@@ -13,6 +13,7 @@ pub(crate) mod host;
 pub(crate) mod job;
 pub(crate) mod man;
 pub(crate) mod market;
+pub(crate) mod objects;
 pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod quota;
@@ -34,8 +35,22 @@ pub(crate) enum Command {
     Join(world::join::JoinArgs),
     /// Run a program as many tasks on many hosts
     Submit(Box<job::submit::Args>),
+    /// Put a file or folder onto other people's disks, sealed
+    Put(objects::put::Args),
+    /// Get an object, or files of it
+    Get(objects::get::Args),
     /// Tell whether all is well
     Status(status::Args),
+    /// List objects, or the files of one
+    Ls(objects::list::Args),
+    /// Give objects up
+    Rm(objects::remove::Args),
+    /// Tell how an object stands: fragments, hosts, how safe it is and why
+    Stat(objects::stat::Args),
+    /// Print the words by which somebody else reads an object, or looks after it
+    Share(objects::share::Args),
+    /// Check that objects are whole, read them, make anew what is lost
+    Verify(objects::verify::Args),
     /// Show what the account holds of others' disks, and what that costs
     Quota(quota::Args),
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
@@ -105,6 +120,13 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
+        Command::Put(args) => context.interruptible(objects::put::run(args, context)).await,
+        Command::Get(args) => context.interruptible(objects::get::run(args, context)).await,
+        Command::Ls(args) => context.interruptible(objects::list::run(args, context)).await,
+        Command::Rm(args) => context.interruptible(objects::remove::run(args, context)).await,
+        Command::Stat(args) => context.interruptible(objects::stat::run(args, context)).await,
+        Command::Share(args) => objects::share::run(&args, context),
+        Command::Verify(args) => context.interruptible(objects::verify::run(args, context)).await,
         Command::Quota(args) => context.interruptible(quota::run(args, context)).await,
         Command::Job(command) => context.interruptible(job::run(command, context)).await,
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,

@@ -3,6 +3,7 @@
 use isos_agent::AgentError;
 use isos_base::ids::ParseIdError;
 use isos_complex::{Fault, ReplayError, ServerError};
+use isos_sdk::store::StoreError;
 use isos_sdk::{AddressError, ClientError, SubmissionError};
 use thiserror::Error;
 
@@ -137,6 +138,9 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Code, &'static str) {
         }
         if let Some(client) = cause.downcast_ref::<ClientError>() {
             return (Code::from_number(client.exit_code()), client.word());
+        }
+        if let Some(store) = cause.downcast_ref::<StoreError>() {
+            return (Code::from_number(store.exit_code()), store.word());
         }
         if let Some(submission) = cause.downcast_ref::<SubmissionError>() {
             let code = Code::from_number(submission.exit_code());

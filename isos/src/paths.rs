@@ -83,4 +83,24 @@ impl Paths {
     pub(crate) fn agent_home(&self) -> PathBuf {
         self.state.join("agent")
     }
+
+    /// The secret from which all keys of this user's objects follow.
+    pub(crate) fn storage_key(&self) -> PathBuf {
+        self.state.join("storage.key")
+    }
+
+    /// What the user's objects are called.
+    pub(crate) fn objects_file(&self) -> PathBuf {
+        self.state.join("objects.json")
+    }
+
+    /// Held while that is changed.
+    pub(crate) fn objects_lock(&self) -> PathBuf {
+        self.state.join("objects.lock")
+    }
+
+    /// Manifests of the user's objects.
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.cache.join("manifests")
+    }
 }

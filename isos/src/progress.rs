@@ -189,6 +189,41 @@ impl UploadMeter {
     }
 }
 
+/// Bytes on their way to or from hosts.
+#[derive(Debug)]
+pub(crate) struct BytesMeter {
+    bar: Option<ProgressBar>,
+}
+
+impl BytesMeter {
+    /// A meter that shows what `out` shows.
+    pub(crate) fn new(out: &Output, what: &'static str) -> Self {
+        let template =
+            "{prefix} [{bar:28}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";
+        let bar = out.is_watched().then(|| bar(template));
+        if let Some(bar) = &bar {
+            bar.set_prefix(what);
+        }
+        Self { bar }
+    }
+
+    /// How far it is.
+    pub(crate) fn at(&self, now: u64, total: u64, more: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(now);
+            bar.set_message(more.to_owned());
+        }
+    }
+
+    /// Leaves the screen to what follows.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Results on their way home.
 #[derive(Debug)]
 pub(crate) struct SaveMeter {

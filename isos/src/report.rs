@@ -10,6 +10,7 @@ mod host;
 mod job;
 mod keys;
 mod market;
+mod objects;
 mod place;
 mod policy;
 mod quota;
@@ -34,6 +35,10 @@ pub(crate) use job::{JobDetails, JobList, JobReport, ended};
 pub(crate) use keys::{KeyList, KeyRemoved, Phrase, Recovering, RecoveryStopped};
 pub(crate) use market::{
     AskReport, FirmList, HistoryReport, PricesReport, ReservationList, ReservationReport,
+};
+pub(crate) use objects::{
+    Checked, FileList, GetReport, HealthReport, ObjectList, PutPlan, PutReport, RemovedReport,
+    ShareReport, VerifyReport,
 };
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};

@@ -4,7 +4,7 @@
 //! to the complex's key. [`Submission`] turns local files and options into uploaded objects and a
 //! job; [`JobEvents`] follows it through restarts of the server; [`Results`] and
 //! [`Client::save_results`] bring home what it left, every byte checked against its hash, and
-//! [`Client::pack_results`] does so as one stream.
+//! [`Client::pack_results`] does so as one stream. [`store::Store`] keeps objects on hosts' disks.
 //!
 //! Not here: decisions, prices, printing, configuration. The shapes are `isos_base::api`'s.
 
@@ -24,6 +24,7 @@ mod results;
 mod save;
 mod sse;
 mod storage;
+pub mod store;
 mod submission;
 mod transport;
 mod ustar;

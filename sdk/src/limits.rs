@@ -46,3 +46,12 @@ pub const EVENT_BYTES_MAX: usize = 1 << 20;
 pub const INPUT_DEPTH_MAX: usize = 32;
 /// Characters of a foreign answer that are quoted in an error.
 pub const QUOTE_CHARS_MAX: usize = 200;
+
+/// A host that has not said within this time what it has does not count.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Hosts that are asked at once what they have.
+pub const ASKED_AT_ONCE: usize = 64;
+/// Hosts that are asked at once for a manifest: the first that has it is enough.
+pub const MANIFESTS_ASKED_AT_ONCE: usize = 6;
+/// Segments that are fetched while those before are written: 32 MiB.
+pub const SEGMENTS_AT_ONCE: usize = 8;

@@ -46,7 +46,7 @@ const ROOMS: [Room; 16] = [
     room("isos-net", &["isos-base"]),
     room("isos-probe", &["isos-base"]),
     room("isos-sandbox", &["isos-base"]),
-    room("isos-sdk", &["isos-base", "isos-net"]),
+    room("isos-sdk", &["isos-base", "isos-net", "isos-store"]),
     room("isos-agent", &AGENT),
     room("isos-complex", &["isos-base", "isos-db", "isos-disk", "isos-kernel", "isos-net"]),
     Room { package: "isos", may: May::Anything, pure: false },

@@ -1,0 +1,183 @@
+//! Why an object could not be put, got or looked after.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use isos_base::{Guid, HostId};
+use isos_net::BindError;
+use isos_store::class::NoHosts;
+use isos_store::get::Fault;
+use isos_store::manifest::ManifestError;
+use isos_store::object::{ReadError, WriteError};
+use isos_store::put::Refusal;
+use isos_store::spread::TooFew;
+use thiserror::Error;
+
+use crate::error::{Cause, ClientError};
+
+/// Hosts that an error names.
+const NAMED_MAX: usize = 6;
+
+/// Why an object could not be put, got or looked after.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The complex said no, or did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No socket to reach hosts by.
+    #[error("no socket to reach hosts by")]
+    Socket(#[source] BindError),
+    /// Nobody keeps anything.
+    #[error(transparent)]
+    NoHosts(#[from] NoHosts),
+    /// Too few hosts have room.
+    #[error(transparent)]
+    TooFew(#[from] TooFew),
+    /// Too few hosts took fragments. What some have stored is given up with its leases.
+    #[error(
+        "{} could not be made safe: {stored} hosts have a fragment of it, {wanted} are needed; {}",
+        segment.map_or_else(|| "the manifest".into(), |number| format!("segment {number}")),
+        told(hosts)
+    )]
+    Unsafe {
+        /// Which; nothing for the manifest.
+        segment: Option<u32>,
+        /// Fragments of it that are stored.
+        stored: u16,
+        /// That would have been enough.
+        wanted: u16,
+        /// Hosts that failed, and how.
+        hosts: Vec<(HostId, Refusal)>,
+    },
+    /// Nobody has the object.
+    #[error(
+        "object {guid} was not found: none of {asked} hosts that answered has it, {silent} did not \
+         answer; {hint}"
+    )]
+    NotFound {
+        /// Which.
+        guid: Guid,
+        /// Hosts that answered.
+        asked: usize,
+        /// Hosts that did not.
+        silent: usize,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A part of the object cannot be had now.
+    #[error(
+        "segment {segment} cannot be read now: {have} of {need} fragments came; {}",
+        faults(hosts)
+    )]
+    Missing {
+        /// Which.
+        segment: u32,
+        /// Fragments that came.
+        have: u16,
+        /// Fragments that are enough.
+        need: u16,
+        /// Hosts that failed, and how.
+        hosts: Vec<(HostId, Fault)>,
+    },
+    /// It is too much for one object.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What was found is not what the capability opens.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What was found is no manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A local file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// `read`, `create`, ...
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the way that the user must decide.
+    #[error("{0}")]
+    InTheWay(String),
+    /// The complex said something that cannot be used.
+    #[error("the complex gave a lease that cannot be used")]
+    Lease(#[source] Cause),
+}
+
+impl StoreError {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { action, path: path.into(), source }
+    }
+
+    /// A word for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Client(error) => error.word(),
+            Self::Socket(_) => "socket",
+            Self::NoHosts(_) | Self::TooFew(_) => "too_few_hosts",
+            Self::Unsafe { .. } => "unsafe",
+            Self::NotFound { .. } => "not_found",
+            Self::Missing { .. } => "missing",
+            Self::Write(_) => "too_large",
+            Self::Read(_) | Self::Manifest(_) => "verification",
+            Self::File { .. } => "file",
+            Self::InTheWay(_) => "refused",
+            Self::Lease(_) => "protocol",
+        }
+    }
+
+    /// The exit code of the command line.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) => error.exit_code(),
+            Self::Socket(_) | Self::Lease(_) => 1,
+            Self::NoHosts(_) | Self::TooFew(_) | Self::Unsafe { .. } | Self::InTheWay(_) => 5,
+            Self::NotFound { .. } => 4,
+            Self::Missing { .. } => 3,
+            Self::Write(_) => 2,
+            Self::Read(_) | Self::Manifest(_) => 12,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,
+            Self::File { .. } => 1,
+        }
+    }
+}
+
+fn told(hosts: &[(HostId, Refusal)]) -> String {
+    let say = |why: &Refusal| match why {
+        Refusal::Unreachable => "cannot be reached".to_owned(),
+        Refusal::Full => "has no room".into(),
+        Refusal::Busy(_) => "is busy".into(),
+        Refusal::Refused => "refused".into(),
+        Refusal::Late => "was too slow".into(),
+        Refusal::BadReceipt => "signed something else".into(),
+    };
+    list(hosts.iter().map(|(host, why)| format!("{} {}", host.short(), say(why))), hosts.len())
+}
+
+fn faults(hosts: &[(HostId, Fault)]) -> String {
+    let say = |why: &Fault| match why {
+        Fault::Unreachable => "cannot be reached",
+        Fault::Absent => "has lost it",
+        Fault::Refused => "refused",
+        Fault::Late => "was too slow",
+        Fault::Garbage => "served something else",
+    };
+    list(hosts.iter().map(|(host, why)| format!("{} {}", host.short(), say(why))), hosts.len())
+}
+
+fn list(each: impl Iterator<Item = String>, count: usize) -> String {
+    if count == 0 {
+        return "no host is known that has one of the others".into();
+    }
+    let named: Vec<String> = each.take(NAMED_MAX).collect();
+    let more = match count.saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
+}

@@ -1,0 +1,405 @@
+//! Getting: windows of segments, each fetched while the one before is written.
+//!
+//! Files are written beside their place and moved there when they are whole. Names in an object are
+//! somebody else's words: nothing is written outside of the folder that the user named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use isos_base::api::KeeperView;
+use isos_base::{Bytes, HostId, Machine};
+use isos_net::{Got, Wanted, get_fragments};
+use isos_store::capability::ReadCapability;
+use isos_store::code::{Coder, Gather};
+use isos_store::get::{Effect, Fault, Get, Input, Settings};
+use isos_store::manifest::{Content, File, Manifest, Segment};
+use isos_store::object::{ReadError, Reader};
+use isos_store::put::TransferId;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::{Store, StoreError};
+use crate::limits::SEGMENTS_AT_ONCE;
+
+/// The machine is stepped at least so often: its clock is not ours.
+const TICK_MAX: Duration = Duration::from_secs(1);
+/// Bytes of a file that are opened at a time.
+const PART_BYTES: u64 = 8 << 20;
+/// Decoded segments that are kept because a later file may need them again.
+const KEPT_SEGMENTS: usize = 16;
+
+/// How far a get is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GetProgress {
+    /// Bytes of files that are written.
+    pub written: Bytes,
+    /// Of how many.
+    pub total: Bytes,
+}
+
+/// What came home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gotten {
+    /// Files that were written, where.
+    pub files: Vec<(PathBuf, Bytes)>,
+    /// Their bytes.
+    pub bytes: Bytes,
+    /// Hosts that served something else than was asked for.
+    pub liars: BTreeSet<HostId>,
+}
+
+/// An object of which the manifest was found and opened.
+#[derive(Debug)]
+pub struct Opened {
+    manifest: Manifest,
+    reader: Reader,
+    known: Vec<KeeperView>,
+}
+
+type Answer = (TransferId, Result<bytes::Bytes, Fault>);
+
+impl Opened {
+    /// What is in it.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        self.reader.content()
+    }
+
+    /// What everybody may see of it.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}
+
+impl Store {
+    /// Finds an object and opens its manifest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_object(&self, capability: &ReadCapability) -> Result<Opened, StoreError> {
+        let (guid, _) = capability.object().ok_or(ReadError::Capability)?;
+        let known = self.known().await?;
+        let manifest = self.manifest_at(&guid, &known).await?;
+        let reader = Reader::open(&manifest, capability)?;
+        Ok(Opened { manifest, reader, known })
+    }
+
+    /// Writes files of an object into a folder, or its only file to a path; `wanted` says which.
+    ///
+    /// # Errors
+    /// [`StoreError`]; files that were written before stay.
+    pub async fn get(
+        &self,
+        object: &mut Opened,
+        to: &Path,
+        is_file: bool,
+        overwrite: bool,
+        wanted: impl Fn(&str) -> bool,
+        mut progress: impl FnMut(GetProgress),
+    ) -> Result<Gotten, StoreError> {
+        let files: Vec<File> =
+            object.content().files.iter().filter(|file| wanted(&file.name)).cloned().collect();
+        let total = Bytes(files.iter().map(|file| file.size).sum());
+        let mut places = Vec::with_capacity(files.len());
+        for file in &files {
+            let place = if is_file { to.to_owned() } else { to.join(inside(&file.name)?) };
+            if !overwrite && place.symlink_metadata().is_ok() {
+                let why = format!("{} is there already: --force overwrites it", place.display());
+                return Err(StoreError::InTheWay(why));
+            }
+            places.push(place);
+        }
+        let mut gotten = Gotten { files: Vec::new(), bytes: Bytes(0), liars: BTreeSet::new() };
+        let mut cache = Cache::default();
+        for (file, place) in files.iter().zip(places) {
+            self.get_file(object, file, &place, &mut cache, &mut gotten, &mut |written| {
+                progress(GetProgress { written, total });
+            })
+            .await?;
+            gotten.files.push((place, Bytes(file.size)));
+        }
+        Ok(gotten)
+    }
+
+    /// Reads all of an object and checks each byte; says how many bytes its files have.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_all(&self, capability: &ReadCapability) -> Result<Bytes, StoreError> {
+        let mut object = self.open_object(capability).await?;
+        let files = object.content().files.clone();
+        let (mut cache, mut liars) = (Cache::default(), BTreeSet::new());
+        let mut bytes = 0;
+        for file in &files {
+            let mut at = 0;
+            while at < file.size {
+                let part = self.read_part(&mut object, file, at, &mut cache, &mut liars).await?;
+                at += part.len() as u64;
+            }
+            bytes += file.size;
+        }
+        Ok(Bytes(bytes))
+    }
+
+    /// The next bytes of a file from `at` on: at least one, if there are any.
+    async fn read_part(
+        &self,
+        object: &mut Opened,
+        file: &File,
+        at: u64,
+        cache: &mut Cache,
+        liars: &mut BTreeSet<HostId>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let range = at..file.size.min(at + PART_BYTES);
+        let needed = object.reader.needed(file, &range);
+        if needed.iter().any(|number| !cache.segments.contains_key(number)) {
+            // As many of those that follow as make a window worth its round trips.
+            let ahead = at..file.size.min(at + SEGMENTS_AT_ONCE as u64 * (4 << 20));
+            let window = object.reader.needed(file, &ahead);
+            let missing = window.into_iter().filter(|it| !cache.segments.contains_key(it));
+            let mut missing: Vec<u32> = missing.collect();
+            missing.sort_by_key(|number| !needed.contains(number));
+            missing.truncate(SEGMENTS_AT_ONCE.max(needed.len()));
+            let came =
+                self.fetch_segments(&object.manifest, &missing, &object.known, liars).await?;
+            cache.take(came, &needed);
+        }
+        let mut plain = Vec::new();
+        let segments = &cache.segments;
+        let find = |number: u32| segments.get(&number).map(|bytes| bytes.as_slice());
+        object.reader.read(file, &range, find, &mut plain)?;
+        Ok(plain)
+    }
+
+    async fn get_file(
+        &self,
+        object: &mut Opened,
+        file: &File,
+        place: &Path,
+        cache: &mut Cache,
+        gotten: &mut Gotten,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<(), StoreError> {
+        if let Some(parent) = place.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(StoreError::file("create", parent))?;
+        }
+        let part = beside(place);
+        let written = self.write_file(object, file, &part, cache, gotten, progress).await;
+        if let Err(error) = written {
+            // What is there of it is of no use to anybody.
+            let _ = fs::remove_file(&part);
+            return Err(error);
+        }
+        fs::rename(&part, place).map_err(StoreError::file("write", place))
+    }
+
+    async fn write_file(
+        &self,
+        object: &mut Opened,
+        file: &File,
+        part: &Path,
+        cache: &mut Cache,
+        gotten: &mut Gotten,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<(), StoreError> {
+        let fail = |source| StoreError::file("write", part)(source);
+        let mut out = fs::File::create(part).map_err(fail)?;
+        let mut at = 0;
+        while at < file.size {
+            let liars = &mut gotten.liars;
+            let plain = self.read_part(object, file, at, cache, liars).await?;
+            out.write_all(&plain).map_err(fail)?;
+            at += plain.len() as u64;
+            gotten.bytes.0 += plain.len() as u64;
+            progress(gotten.bytes);
+        }
+        out.sync_all().map_err(fail)
+    }
+
+    /// Decoded segments of an object, by number.
+    pub(super) async fn fetch_segments(
+        &self,
+        manifest: &Manifest,
+        numbers: &[u32],
+        known: &[KeeperView],
+        liars: &mut BTreeSet<HostId>,
+    ) -> Result<BTreeMap<u32, Arc<Vec<u8>>>, StoreError> {
+        let mut decoded = BTreeMap::new();
+        self.gather(manifest, numbers, known, liars, |number, gather| {
+            async move {
+                let decode = move || gather.decode(&mut Coder::new());
+                tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
+            }
+            .map(move |segment| (number, segment))
+            .boxed()
+        })
+        .await?
+        .into_iter()
+        .try_for_each(|(number, segment)| {
+            let segment = segment.map_err(|error| {
+                StoreError::InTheWay(format!("segment {number} cannot be decoded: {error}"))
+            })?;
+            decoded.insert(number, Arc::new(segment));
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(decoded)
+    }
+
+    /// Gathers enough fragments of these segments; `each` is what is done with them.
+    pub(super) async fn gather<T: Send + 'static>(
+        &self,
+        manifest: &Manifest,
+        numbers: &[u32],
+        known: &[KeeperView],
+        liars: &mut BTreeSet<HostId>,
+        each: impl Fn(u32, Gather) -> futures_util::future::BoxFuture<'static, T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let segments: Vec<&Segment> =
+            numbers.iter().map(|number| &manifest.segments[*number as usize]).collect();
+        let wanted = self.wanted(&segments, known).await;
+        let by_key: BTreeMap<HostId, &KeeperView> = known.iter().map(|it| (it.host, it)).collect();
+        let (sender, mut answers) = mpsc::unbounded_channel::<Answer>();
+        let mut asked: BTreeMap<TransferId, AbortHandle> = BTreeMap::new();
+        let mut get = Get::new(Settings::default(), wanted);
+        let (mut done, mut input, mut is_over) = (Vec::new(), Some(Input::Started), false);
+        while !is_over {
+            let mut effects = Vec::new();
+            if let Some(input) = input.take() {
+                get.step(self.now(), input, &mut effects);
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Ask { transfer, host, name } => {
+                        let line = self.lines.to(by_key[&host]);
+                        let (lines, sender) = (Arc::clone(&self.lines), sender.clone());
+                        let task = tokio::spawn(async move {
+                            let outcome = ask(&lines, &line, name).await;
+                            // The get may have ended.
+                            let _ = sender.send((transfer, outcome));
+                        });
+                        asked.insert(transfer, task.abort_handle());
+                    }
+                    Effect::Stop { transfer } => {
+                        if let Some(task) = asked.remove(&transfer) {
+                            task.abort();
+                        }
+                    }
+                    Effect::Blame { host, segment, fragment } => {
+                        tracing::warn!(%host, segment, fragment, "a host served something else");
+                        liars.insert(host);
+                    }
+                    Effect::Decode { segment, gather } => {
+                        done.push(tokio::spawn(each(numbers[segment as usize], *gather)));
+                    }
+                    Effect::Missing { segment, have, need, faults: hosts } => {
+                        asked.values().for_each(AbortHandle::abort);
+                        let segment = numbers[segment as usize];
+                        return Err(StoreError::Missing { segment, have, need, hosts });
+                    }
+                    Effect::Finished => is_over = true,
+                }
+            }
+            if is_over {
+                break;
+            }
+            let due = get
+                .deadline()
+                .map_or(TICK_MAX, |at| Duration::from_micros(at.since(self.now()).0).min(TICK_MAX));
+            input = Some(tokio::select! {
+                Some((transfer, outcome)) = answers.recv() => {
+                    asked.remove(&transfer);
+                    match outcome {
+                        Ok(bytes) => Input::Arrived { transfer, bytes },
+                        Err(why) => Input::Failed { transfer, why },
+                    }
+                }
+                () = tokio::time::sleep(due) => Input::TimerFired,
+            });
+        }
+        let mut all = Vec::with_capacity(done.len());
+        for task in done {
+            all.push(task.await.expect("what is done with fragments does not panic"));
+        }
+        Ok(all)
+    }
+}
+
+/// Segments that were decoded: those that are needed now, and a few of before.
+#[derive(Debug, Default)]
+struct Cache {
+    segments: BTreeMap<u32, Arc<Vec<u8>>>,
+}
+
+impl Cache {
+    fn take(&mut self, came: BTreeMap<u32, Arc<Vec<u8>>>, needed: &BTreeSet<u32>) {
+        let fresh: BTreeSet<u32> = came.keys().copied().collect();
+        self.segments.extend(came);
+        while self.segments.len() > KEPT_SEGMENTS.max(fresh.len() + needed.len()) {
+            let old = self.segments.keys().find(|it| !fresh.contains(it) && !needed.contains(it));
+            let Some(old) = old.copied() else { break };
+            self.segments.remove(&old);
+        }
+    }
+}
+
+/// A fragment from a host.
+async fn ask(
+    lines: &super::line::Lines,
+    line: &super::line::Line,
+    name: isos_base::Guid,
+) -> Result<bytes::Bytes, Fault> {
+    let connection = lines.open(line).await.map_err(|_| Fault::Unreachable)?;
+    let mut got = None;
+    let asked = get_fragments(&connection, &[Wanted::whole(name)], |_, it| got = Some(it)).await;
+    match (asked, got) {
+        (Ok(()), Some(Got::Piece(piece))) => Ok(piece.bytes.into()),
+        // The machine looks at the bytes, and blames.
+        (Ok(()), Some(Got::Wrong(_))) => Ok(bytes::Bytes::new()),
+        (Ok(()), Some(Got::Missing)) => Err(Fault::Absent),
+        (Ok(()), Some(Got::Refused(_)) | None) => Err(Fault::Refused),
+        (Err(_), _) => Err(Fault::Unreachable),
+    }
+}
+
+/// A file's name as a path inside of a folder: parts that are names, and nothing else.
+fn inside(name: &str) -> Result<PathBuf, StoreError> {
+    let path = Path::new(name);
+    let is_plain = !name.is_empty()
+        && path.components().all(|part| matches!(part, Component::Normal(_)))
+        && !name.contains('\0');
+    if is_plain {
+        return Ok(path.to_owned());
+    }
+    let why = format!(
+        "the object has a file named {name:?}, which would be written outside of the folder; \
+         get its other files by their names"
+    );
+    Err(StoreError::InTheWay(why))
+}
+
+/// Where a file is written until it is whole.
+fn beside(place: &Path) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".isos-part");
+    place.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_outside_of_the_folder() {
+        assert_eq!(inside("a/b.txt").unwrap(), Path::new("a/b.txt"));
+        for bad in ["", "/etc/passwd", "../x", "a/../../x", ".", "a\0b"] {
+            assert!(inside(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(beside(Path::new("x/a.txt")), Path::new("x/a.txt.isos-part"));
+    }
+}

@@ -1,0 +1,312 @@
+//! Which hosts could keep an object, and leases on their disks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use isos_base::api::{
+    KeeperView, LeaseChange, RenewRequest, Standing, StorageLeaseView, StorageRequest,
+};
+use isos_base::fragment::SignedGrant;
+use isos_base::storage::{STORAGE_BYTES_MIN, STORAGE_CHANGES_MAX, STORAGE_TERM_MAX, StorageState};
+use isos_base::{Bytes, HostId, LeaseId, Span, Time};
+use isos_store::class::{Class, Plan, choose};
+use isos_store::durability::Hosts;
+use isos_store::spread::{Block, Candidate, Relaxed, Wish, spread};
+
+use tokio::sync::OnceCell;
+
+use super::{PutOptions, Store, StoreError};
+use crate::client::Client;
+
+/// Keepers that are asked for: as many as the complex shows.
+const KEEPERS_MAX: u32 = 256;
+/// How long it takes until what is lost is made anew. Nobody does so by himself yet: owners that
+/// look after their objects once a week do.
+const REPAIR_DELAY: Span = Span::secs(7 * 86_400);
+/// Leases grow by whole steps, so that not every small object is a request.
+const STEP: u64 = STORAGE_BYTES_MIN.0;
+/// Leases with less than this part of the wanted term left are renewed when something is put.
+const RENEW_BELOW: u64 = 2;
+
+/// How an object will be kept, and by whom.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The code, the threshold, what it is worth and what it lacks.
+    pub plan: Plan,
+    /// Rules of spreading that this pool cannot keep.
+    pub relaxed: Vec<Relaxed>,
+    /// Who gets fragments, and then who steps in.
+    pub(super) hosts: Vec<KeeperView>,
+}
+
+/// A lease that is used.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) lease: LeaseId,
+    pub(super) bytes: Bytes,
+    pub(super) until: Time,
+    pub(super) grant: SignedGrant,
+    pub(super) keeper: KeeperView,
+}
+
+/// Where fragments may go: a host, with a lease or the request for one.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) held: OnceCell<Held>,
+    request: StorageRequest,
+}
+
+impl Place {
+    /// The lease, made now if there is none. However often it is asked for, one is made.
+    pub(super) async fn lease(&self, client: &Client) -> Result<&Held, StoreError> {
+        let make = || async {
+            let mut made = BTreeMap::new();
+            take(client.lease_storage(&self.request).await?, &mut made)?;
+            made.into_values().next().ok_or_else(|| StoreError::Lease("it made none".into()))
+        };
+        self.held.get_or_try_init(make).await
+    }
+}
+
+impl Store {
+    /// The account's open leases of this user, by host. An account without the right has none.
+    pub(super) async fn held(
+        &self,
+        class: Option<Class>,
+    ) -> Result<BTreeMap<HostId, Held>, StoreError> {
+        let leases = match self.client.storage_leases().await {
+            Err(error) if Self::may_not_lease(&error) => return Ok(BTreeMap::new()),
+            leases => leases?,
+        };
+        let mut held = BTreeMap::new();
+        for lease in leases {
+            let is_ours = lease.holder == self.key.public() && lease.state == StorageState::Open;
+            let is_wanted = class.is_none_or(|class| lease.class == class.purpose());
+            if is_ours && is_wanted && lease.grant.is_some() {
+                take(vec![lease], &mut held)?;
+            }
+        }
+        Ok(held)
+    }
+
+    /// How so many bytes would be kept.
+    ///
+    /// # Errors
+    /// [`StoreError::NoHosts`], [`StoreError::TooFew`], [`StoreError::Client`].
+    pub async fn plan(&self, bytes: Bytes, options: &PutOptions) -> Result<Planned, StoreError> {
+        let held = self.held(Some(options.class)).await?;
+        self.plan_with(bytes, options, &held).await
+    }
+
+    pub(super) async fn plan_with(
+        &self,
+        bytes: Bytes,
+        options: &PutOptions,
+        held: &BTreeMap<HostId, Held>,
+    ) -> Result<Planned, StoreError> {
+        let found = self.client.keepers(STORAGE_BYTES_MIN, options.price_max, KEEPERS_MAX).await?;
+        let mut known: BTreeMap<HostId, KeeperView> =
+            found.hosts.into_iter().map(|keeper| (keeper.host, keeper)).collect();
+        for held in held.values().filter(|held| held.keeper.standing == Standing::Here) {
+            known.entry(held.keeper.host).or_insert_with(|| held.keeper.clone());
+        }
+        let count = known.len().min(usize::from(u16::MAX)) as u16;
+        let plan = choose(options.class, count, &hosts_of(known.values()))?;
+        let each = need(bytes, &plan);
+        let candidates: Vec<Candidate> = known.values().map(candidate).collect();
+        let n = plan.scheme.code.n();
+        let wish = Wish { count: n, n, bytes: each, stable: 0, seed: self.now().0 };
+        let chosen = spread(&wish, &[], &candidates)?;
+        // Who steps in has no rule to keep: it is that or nobody.
+        let spare = candidates.iter().filter(|it| it.free >= each).map(|it| it.host);
+        let spare: Vec<HostId> = spare.filter(|host| !chosen.hosts.contains(host)).collect();
+        let hosts = chosen.hosts.into_iter().chain(spare);
+        let hosts = hosts.filter_map(|host| known.remove(&host)).collect();
+        Ok(Planned { plan, relaxed: chosen.relaxed, hosts })
+    }
+
+    /// Makes the leases of the first n hosts large and long enough for `each` more bytes.
+    pub(super) async fn lease_all(
+        &self,
+        hosts: &[KeeperView],
+        each: Bytes,
+        used: &BTreeMap<LeaseId, Bytes>,
+        options: &PutOptions,
+        held: &BTreeMap<HostId, Held>,
+    ) -> Result<BTreeMap<HostId, Held>, StoreError> {
+        let until = self.until(options);
+        let (mut ready, mut changes, mut fresh) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for keeper in hosts {
+            let Some(held) = held.get(&keeper.host) else {
+                fresh.push(keeper.host);
+                continue;
+            };
+            // What nobody has counted is taken to be full.
+            let taken = used.get(&held.lease).copied().unwrap_or(held.bytes);
+            let wanted = step(Bytes(taken.0 + each.0));
+            let grow = (wanted > held.bytes).then_some(wanted);
+            let is_short = held.until.since(self.now()).0 < options.term.0 / RENEW_BELOW;
+            let longer = is_short.then_some(until);
+            if grow.is_some() || longer.is_some() {
+                changes.push(LeaseChange { lease: held.lease, bytes: grow, until: longer });
+            }
+            ready.insert(keeper.host, held.clone());
+        }
+        for changes in changes.chunks(STORAGE_CHANGES_MAX) {
+            let (changes, price_max) = (changes.to_vec(), options.price_max);
+            let request = RenewRequest { changes, price_max };
+            let renewed = self.client.renew_storage(&request).await?;
+            take(renewed, &mut ready)?;
+        }
+        if !fresh.is_empty() {
+            let made = self.lease_on(fresh, each, options).await?;
+            ready.extend(made);
+        }
+        Ok(ready)
+    }
+
+    /// Leases on these hosts, where nothing is leased yet.
+    async fn lease_on(
+        &self,
+        on: Vec<HostId>,
+        each: Bytes,
+        options: &PutOptions,
+    ) -> Result<BTreeMap<HostId, Held>, StoreError> {
+        let request = self.request(on, each, options)?;
+        let mut made = BTreeMap::new();
+        take(self.client.lease_storage(&request).await?, &mut made)?;
+        Ok(made)
+    }
+
+    /// A place for each host: leased already, or when it is needed.
+    pub(super) fn places(
+        &self,
+        hosts: &[KeeperView],
+        mut held: BTreeMap<HostId, Held>,
+        each: Bytes,
+        options: &PutOptions,
+    ) -> Result<BTreeMap<HostId, Arc<Place>>, StoreError> {
+        let place = |keeper: &KeeperView| {
+            let request = self.request(vec![keeper.host], each, options)?;
+            let held = OnceCell::new_with(held.remove(&keeper.host));
+            Ok((keeper.host, Arc::new(Place { held, request })))
+        };
+        hosts.iter().map(place).collect()
+    }
+
+    fn request(
+        &self,
+        on: Vec<HostId>,
+        each: Bytes,
+        options: &PutOptions,
+    ) -> Result<StorageRequest, StoreError> {
+        Ok(StorageRequest {
+            class: options.class.purpose(),
+            bytes: step(each),
+            hosts: 0,
+            on,
+            beside: Vec::new(),
+            avoid: Vec::new(),
+            until: self.until(options),
+            holder: self.key.public(),
+            price_max: options.price_max,
+            key: Some(fresh_key()?),
+        })
+    }
+
+    fn until(&self, options: &PutOptions) -> Time {
+        self.now() + Span(options.term.0.min(STORAGE_TERM_MAX.0))
+    }
+
+    /// All hosts that may have something: those of the account's leases first, then others.
+    pub(super) async fn known(&self) -> Result<Vec<KeeperView>, StoreError> {
+        let held = self.held(None).await?;
+        let mut known: Vec<KeeperView> = held.into_values().map(|held| held.keeper).collect();
+        match self.client.keepers(Bytes(0), None, KEEPERS_MAX).await {
+            Ok(found) => {
+                for keeper in found.hosts {
+                    if known.iter().all(|it| it.host != keeper.host) {
+                        known.push(keeper);
+                    }
+                }
+            }
+            // Its own hosts are known without it.
+            Err(error) if !known.is_empty() => {
+                tracing::debug!(%error, "no more keepers than those of the leases");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(known)
+    }
+}
+
+/// What one host of the plan must have room for: a fragment of each segment, and the manifest.
+pub(super) fn need(bytes: Bytes, plan: &Plan) -> Bytes {
+    let code = plan.scheme.code;
+    let m = u64::from(code.m());
+    // Records, indexes and segments that do not fill take a part in sixteen at most.
+    let data = (bytes.0 + bytes.0 / 16).div_ceil(m);
+    let segments = bytes.0.div_ceil(3 << 20) + 1;
+    let manifest = segments * (u64::from(code.n()) * 32 + 256) + (64 << 10);
+    Bytes(data + segments * 64 + manifest)
+}
+
+/// Bytes up to the next whole step.
+fn step(bytes: Bytes) -> Bytes {
+    Bytes(bytes.0.div_ceil(STEP).max(1) * STEP)
+}
+
+fn take(
+    leases: Vec<StorageLeaseView>,
+    held: &mut BTreeMap<HostId, Held>,
+) -> Result<(), StoreError> {
+    for view in leases {
+        let nothing = || StoreError::Lease("it has no grant".into());
+        let grant = grant(&view.grant.ok_or_else(nothing)?)?;
+        let (lease, bytes, until, keeper) = (view.id, view.bytes, view.until, view.host);
+        held.insert(keeper.host, Held { lease, bytes, until, grant, keeper });
+    }
+    Ok(())
+}
+
+fn grant(text: &str) -> Result<SignedGrant, StoreError> {
+    let bytes = BASE64URL_NOPAD.decode(text.as_bytes());
+    let bytes = bytes.map_err(|error| StoreError::Lease(error.into()))?;
+    SignedGrant::from_bytes(&bytes).map_err(|error| StoreError::Lease(error.into()))
+}
+
+fn fresh_key() -> Result<String, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Lease(error.to_string().into()))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}
+
+/// What the pool is like: the mean of what is known of each.
+pub(super) fn hosts_of<'a>(keepers: impl Iterator<Item = &'a KeeperView> + Clone) -> Hosts {
+    let count = keepers.clone().count().max(1) as u64;
+    let lifetime: u128 = keepers.clone().map(|it| u128::from(it.lifetime.0)).sum();
+    let up: f64 = keepers.map(|it| f64::from(it.up_ppm) / 1e6).sum();
+    let lifetime = Span((lifetime / u128::from(count)) as u64);
+    Hosts { lifetime, up: up / count as f64, repair_delay: REPAIR_DELAY }
+}
+
+pub(super) fn candidate(keeper: &KeeperView) -> Candidate {
+    let block = keeper.block.as_deref().and_then(|block| {
+        let (address, _) = block.split_once('/')?;
+        address.parse::<IpAddr>().ok().map(Block::of)
+    });
+    Candidate {
+        host: keeper.host,
+        owner: keeper.owner,
+        block,
+        system: None,
+        country: keeper.country.clone(),
+        os: keeper.os.clone(),
+        agent: keeper.agent.clone(),
+        lifetime: keeper.lifetime,
+        up: f64::from(keeper.up_ppm) / 1e6,
+        free: keeper.free,
+    }
+}
