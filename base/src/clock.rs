@@ -10,17 +10,22 @@ use crate::time::{Span, Time};
 /// caught up: at half speed, so an hour is made good in two.
 const BEHIND_DIVISOR: u64 = 2;
 
+/// A wall clock that was set back by more than this is worth telling somebody.
+const BEHIND_TOLD: Span = Span::secs(60);
+
 /// Wall time that neither goes back nor stands still.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     last: Option<(Time, Span)>,
+    /// Whether it was said that the wall clock is behind.
+    is_behind: bool,
 }
 
 impl Clock {
     /// One that was never read.
     #[must_use]
     pub const fn new() -> Self {
-        Self { last: None }
+        Self { last: None, is_behind: false }
     }
 
     /// What time it is, when the wall clock says `wall` and the steady one has counted `steady`
@@ -40,6 +45,14 @@ impl Clock {
             self.last = Some((now, steady));
         }
         now
+    }
+
+    /// Whether the wall clock, which says `wall` where this one said `now`, was set back by more than
+    /// a minute. Said once, until it has caught up.
+    pub fn fell_behind(&mut self, wall: Time, now: Time) -> bool {
+        let is_behind = now.since(wall) > BEHIND_TOLD;
+        let was_behind = std::mem::replace(&mut self.is_behind, is_behind);
+        is_behind && !was_behind
     }
 }
 
@@ -67,6 +80,18 @@ mod tests {
             assert_eq!(now, Time(halved.max(9_000 + step)), "step {step}");
         }
         assert_eq!(clock.tell(Time(11_001), Span(2_001)), Time(11_001), "they are together again");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_told_of_once() {
+        let mut clock = Clock::default();
+        let minutes = |count| Time(count * 60_000_000);
+        assert!(!clock.fell_behind(minutes(10), minutes(10)));
+        assert!(!clock.fell_behind(minutes(9), minutes(10)));
+        assert!(clock.fell_behind(minutes(8), minutes(10)));
+        assert!(!clock.fell_behind(minutes(7), minutes(10)));
+        assert!(!clock.fell_behind(minutes(11), minutes(11)));
+        assert!(clock.fell_behind(minutes(5), minutes(12)));
     }
 
     #[test]

@@ -6,32 +6,21 @@ use std::time::{Instant, SystemTime};
 use isos_base::clock::Clock;
 use isos_base::{Span, Time};
 
-/// A wall clock that was set back by more than this is told to the operator.
-const BEHIND_TOLD: Span = Span::secs(60);
-
-static CLOCK: Mutex<Told> = Mutex::new(Told { clock: Clock::new(), behind: false });
-
-struct Told {
-    clock: Clock,
-    /// Whether it was said that the wall clock is behind.
-    behind: bool,
-}
+static CLOCK: Mutex<Clock> = Mutex::new(Clock::new());
 
 /// Now, in microseconds since 1970. It never goes back, and goes on while the wall clock is behind.
 pub(crate) fn now() -> Time {
     let wall = wall();
     // Nothing panics between two states of it.
-    let mut told = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = told.clock.tell(wall, steady());
-    let behind = now.since(wall) > BEHIND_TOLD;
-    if behind && !told.behind {
+    let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = clock.tell(wall, steady());
+    if clock.fell_behind(wall, now) {
         tracing::warn!(
             "the clock of this machine was set back to {wall}: until it has caught up with {now} \
              time goes on from there at half speed; if the earlier time was wrong, start this \
              server again"
         );
     }
-    told.behind = behind;
     now
 }
 
