@@ -10,6 +10,7 @@
 mod groups;
 pub mod wire;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -188,17 +189,13 @@ pub enum SignedError {
     Empty,
 }
 
-fn tagged<T: Serialize>(tag: &[u8], what: &T) -> Vec<u8> {
-    let mut bytes = tag.to_vec();
+fn to_bytes<T: Serialize>(what: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
     bytes.extend(codec::encode(what));
     bytes
 }
 
-fn to_bytes<T: Serialize>(what: &T) -> Vec<u8> {
-    tagged(&[VERSION], what)
-}
-
-fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SignedError> {
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SignedError> {
     if bytes.len() > SIGNED_BYTES_MAX {
         return Err(SignedError::TooLong(bytes.len()));
     }
@@ -214,7 +211,7 @@ impl StorageGrant {
     #[must_use]
     pub fn sign(mut self, complex: &SecretKey) -> SignedGrant {
         self.complex = complex.public();
-        let signature = complex.sign(&tagged(GRANT_TAG, &self));
+        let signature = complex.sign_as(GRANT_TAG, &self);
         SignedGrant { grant: self, signature }
     }
 }
@@ -243,7 +240,7 @@ impl SignedGrant {
         if grant.until.since(now) > STORAGE_LEASE_MAX {
             return Err(GrantError::TooLong { until: grant.until });
         }
-        let fits = complex.verify(&tagged(GRANT_TAG, grant), &self.signature);
+        let fits = complex.verify_as(GRANT_TAG, grant, &self.signature);
         fits.map(|()| grant).map_err(|_| GrantError::Signature)
     }
 
@@ -267,7 +264,7 @@ impl Receipt {
     #[must_use]
     pub fn sign(mut self, host: &SecretKey) -> SignedReceipt {
         self.host = HostId(host.public());
-        let signature = host.sign(&tagged(RECEIPT_TAG, &self));
+        let signature = host.sign_as(RECEIPT_TAG, &self);
         SignedReceipt { receipt: self, signature }
     }
 }
@@ -279,7 +276,7 @@ impl SignedReceipt {
     /// [`GrantError::Signature`].
     pub fn check(&self) -> Result<&Receipt, GrantError> {
         let Self { receipt, signature } = self;
-        let fits = receipt.host.0.verify(&tagged(RECEIPT_TAG, receipt), signature);
+        let fits = receipt.host.0.verify_as(RECEIPT_TAG, receipt, signature);
         fits.map(|()| receipt).map_err(|_| GrantError::Signature)
     }
 
