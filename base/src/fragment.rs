@@ -3,11 +3,13 @@
 //! A complex gives a host's disk away by a [`StorageGrant`] that it signs: so many bytes, until
 //! then, to whoever has this key. The host checks it alone, keeps fragments for it, and gives a
 //! [`Receipt`] for each, which anybody can check. What fragments hold is no business of those who
-//! keep them. (Storj's order limits are the nearest relative.)
+//! keep them. (Storj's order limits are the nearest relative.) Beside fragments, which never change,
+//! it keeps [`Head`]s: which version of something is the newest.
 //!
 //! Not here: how objects become fragments, and where a host keeps them.
 
 mod groups;
+mod head;
 pub mod wire;
 
 use serde::de::DeserializeOwned;
@@ -15,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use groups::{GROUP_BYTES, Groups, Piece, PieceError, groups_of};
+pub use head::{
+    HEAD_BODY_BYTES_MAX, HEADS_OF_LEASE_MAX, Head, HeadError, HeadSet, SIGNED_HEAD_BYTES_MAX,
+    SignedHead,
+};
 
 use crate::codec::{self, DecodeError};
 use crate::guid::Guid;
@@ -27,7 +33,7 @@ use crate::units::Bytes;
 const GRANT_TAG: &[u8] = b"isos storage grant 1\0";
 /// In front of what a host signs when it has kept a fragment.
 const RECEIPT_TAG: &[u8] = b"isos fragment receipt 1\0";
-/// The first byte of a grant or receipt that stands by itself.
+/// The first byte of a grant, a receipt or a head that stands by itself.
 const VERSION: u8 = 1;
 
 /// A fragment: a quarter of the largest segment, so that a handful of them fits any memory.
@@ -172,12 +178,17 @@ pub enum GrantError {
     },
 }
 
-/// Why bytes are no grant or receipt.
+/// Why bytes are no grant, receipt or head.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignedError {
     /// Longer than any.
-    #[error("{0} bytes, at most {SIGNED_BYTES_MAX}")]
-    TooLong(usize),
+    #[error("{length} bytes, at most {max}")]
+    TooLong {
+        /// How many there are.
+        length: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// Of another version of isos.
     #[error("version {0} is not known: a newer isos has written it")]
     Version(u8),
@@ -195,9 +206,9 @@ fn to_bytes<T: Serialize>(what: &T) -> Vec<u8> {
     bytes
 }
 
-fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SignedError> {
-    if bytes.len() > SIGNED_BYTES_MAX {
-        return Err(SignedError::TooLong(bytes.len()));
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, SignedError> {
+    if bytes.len() > max {
+        return Err(SignedError::TooLong { length: bytes.len(), max });
     }
     match bytes.split_first() {
         None => Err(SignedError::Empty),
@@ -255,7 +266,7 @@ impl SignedGrant {
     /// # Errors
     /// [`SignedError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignedError> {
-        from_bytes(bytes)
+        from_bytes(bytes, SIGNED_BYTES_MAX)
     }
 }
 
@@ -291,7 +302,7 @@ impl SignedReceipt {
     /// # Errors
     /// [`SignedError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignedError> {
-        from_bytes(bytes)
+        from_bytes(bytes, SIGNED_BYTES_MAX)
     }
 }
 
