@@ -3,17 +3,24 @@
 //! A complex gives a host's disk away by a [`StorageGrant`] that it signs: so many bytes, until
 //! then, to whoever has this key. The host checks it alone, keeps fragments for it, and gives a
 //! [`Receipt`] for each, which anybody can check. What fragments hold is no business of those who
-//! keep them. (Storj's order limits are the nearest relative.)
+//! keep them. (Storj's order limits are the nearest relative.) Beside fragments, which never change,
+//! it keeps [`Head`]s: which version of something is the newest.
 //!
 //! Not here: how objects become fragments, and where a host keeps them.
 
 mod groups;
+mod head;
 pub mod wire;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use groups::{GROUP_BYTES, Groups, Piece, PieceError, groups_of};
+pub use head::{
+    HEAD_BODY_BYTES_MAX, HEADS_OF_LEASE_MAX, Head, HeadError, HeadSet, SIGNED_HEAD_BYTES_MAX,
+    SignedHead,
+};
 
 use crate::codec::{self, DecodeError};
 use crate::guid::Guid;
@@ -26,7 +33,7 @@ use crate::units::Bytes;
 const GRANT_TAG: &[u8] = b"isos storage grant 1\0";
 /// In front of what a host signs when it has kept a fragment.
 const RECEIPT_TAG: &[u8] = b"isos fragment receipt 1\0";
-/// The first byte of a grant or receipt that stands by itself.
+/// The first byte of a grant, a receipt or a head that stands by itself.
 const VERSION: u8 = 1;
 
 /// A fragment: a quarter of the largest segment, so that a handful of them fits any memory.
@@ -171,12 +178,17 @@ pub enum GrantError {
     },
 }
 
-/// Why bytes are no grant or receipt.
+/// Why bytes are no grant, receipt or head.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignedError {
     /// Longer than any.
-    #[error("{0} bytes, at most {SIGNED_BYTES_MAX}")]
-    TooLong(usize),
+    #[error("{length} bytes, at most {max}")]
+    TooLong {
+        /// How many there are.
+        length: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// Of another version of isos.
     #[error("version {0} is not known: a newer isos has written it")]
     Version(u8),
@@ -188,19 +200,15 @@ pub enum SignedError {
     Empty,
 }
 
-fn tagged<T: Serialize>(tag: &[u8], what: &T) -> Vec<u8> {
-    let mut bytes = tag.to_vec();
+fn to_bytes<T: Serialize>(what: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
     bytes.extend(codec::encode(what));
     bytes
 }
 
-fn to_bytes<T: Serialize>(what: &T) -> Vec<u8> {
-    tagged(&[VERSION], what)
-}
-
-fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SignedError> {
-    if bytes.len() > SIGNED_BYTES_MAX {
-        return Err(SignedError::TooLong(bytes.len()));
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, SignedError> {
+    if bytes.len() > max {
+        return Err(SignedError::TooLong { length: bytes.len(), max });
     }
     match bytes.split_first() {
         None => Err(SignedError::Empty),
@@ -214,7 +222,7 @@ impl StorageGrant {
     #[must_use]
     pub fn sign(mut self, complex: &SecretKey) -> SignedGrant {
         self.complex = complex.public();
-        let signature = complex.sign(&tagged(GRANT_TAG, &self));
+        let signature = complex.sign_as(GRANT_TAG, &self);
         SignedGrant { grant: self, signature }
     }
 }
@@ -243,7 +251,7 @@ impl SignedGrant {
         if grant.until.since(now) > STORAGE_LEASE_MAX {
             return Err(GrantError::TooLong { until: grant.until });
         }
-        let fits = complex.verify(&tagged(GRANT_TAG, grant), &self.signature);
+        let fits = complex.verify_as(GRANT_TAG, grant, &self.signature);
         fits.map(|()| grant).map_err(|_| GrantError::Signature)
     }
 
@@ -258,7 +266,7 @@ impl SignedGrant {
     /// # Errors
     /// [`SignedError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignedError> {
-        from_bytes(bytes)
+        from_bytes(bytes, SIGNED_BYTES_MAX)
     }
 }
 
@@ -267,7 +275,7 @@ impl Receipt {
     #[must_use]
     pub fn sign(mut self, host: &SecretKey) -> SignedReceipt {
         self.host = HostId(host.public());
-        let signature = host.sign(&tagged(RECEIPT_TAG, &self));
+        let signature = host.sign_as(RECEIPT_TAG, &self);
         SignedReceipt { receipt: self, signature }
     }
 }
@@ -279,7 +287,7 @@ impl SignedReceipt {
     /// [`GrantError::Signature`].
     pub fn check(&self) -> Result<&Receipt, GrantError> {
         let Self { receipt, signature } = self;
-        let fits = receipt.host.0.verify(&tagged(RECEIPT_TAG, receipt), signature);
+        let fits = receipt.host.0.verify_as(RECEIPT_TAG, receipt, signature);
         fits.map(|()| receipt).map_err(|_| GrantError::Signature)
     }
 
@@ -294,7 +302,7 @@ impl SignedReceipt {
     /// # Errors
     /// [`SignedError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignedError> {
-        from_bytes(bytes)
+        from_bytes(bytes, SIGNED_BYTES_MAX)
     }
 }
 

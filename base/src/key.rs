@@ -85,10 +85,16 @@ impl SecretKey {
     }
 
     /// Signs a value: its bytes behind a tag, which says what it is signed as and keeps it apart
-    /// from all else that the key signs. In hexadecimal.
+    /// from all else that the key signs.
+    #[must_use]
+    pub fn sign_as<T: Serialize>(&self, tag: &[u8], what: &T) -> Signature {
+        self.sign(&tagged(tag, what))
+    }
+
+    /// As [`Self::sign_as`], in hexadecimal.
     #[must_use]
     pub fn sign_tagged<T: Serialize>(&self, tag: &[u8], what: &T) -> String {
-        data_encoding::HEXLOWER.encode(&self.sign(&tagged(tag, what)).0)
+        data_encoding::HEXLOWER.encode(&self.sign_as(tag, what).0)
     }
 }
 
@@ -98,8 +104,20 @@ impl PublicKey {
     pub fn has_signed<T: Serialize>(&self, tag: &[u8], what: &T, signature: &str) -> bool {
         let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes());
         let bytes = bytes.ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-        let fits = |bytes| self.verify(&tagged(tag, what), &Signature(bytes)).is_ok();
-        bytes.is_some_and(fits)
+        bytes.is_some_and(|bytes| self.verify_as(tag, what, &Signature(bytes)).is_ok())
+    }
+
+    /// Checks that this is what [`SecretKey::sign_as`] says of the same with this key.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify_as<T: Serialize>(
+        &self,
+        tag: &[u8],
+        what: &T,
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
+        self.verify(&tagged(tag, what), signature)
     }
 
     /// Checks that `signature` is of `message` by this key.
@@ -113,7 +131,7 @@ impl PublicKey {
     }
 }
 
-/// The bytes of a value behind a tag.
+/// The bytes of a value behind a tag: what is signed, wherever values are signed.
 pub(crate) fn tagged<T: Serialize>(tag: &[u8], what: &T) -> Vec<u8> {
     let mut bytes = tag.to_vec();
     bytes.extend(codec::encode(what));

@@ -70,7 +70,7 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         }
         "route_ask" => route_asks().iter().map(Ask::encode).collect(),
         "route_answer" => route_answers().iter().map(Answer::encode).collect(),
-        "manifest" | "store_text" | "store_answer" => crate::store::inputs(target),
+        "manifest" | "store_text" | "store_answer" | "head" => crate::store::inputs(target),
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),
         "object_request" => {
@@ -175,6 +175,8 @@ fn fragment_requests() -> Vec<FragmentRequest> {
         FragmentRequest::Has(vec![fragment]),
         FragmentRequest::Audit { fragment, group: 3, nonce: 9 },
         FragmentRequest::Remove { lease, fragments: vec![fragment] },
+        FragmentRequest::SetHead { lease, head: Box::new(crate::store::a_head()) },
+        FragmentRequest::GetHead(SecretKey::from_bytes(&[7; 32]).public()),
     ]
 }
 
@@ -187,6 +189,8 @@ fn fragment_answers() -> Vec<FragmentAnswer> {
         FragmentAnswer::Kept(Box::new(receipt())),
         FragmentAnswer::Has(vec![true, false]),
         FragmentAnswer::Refused(FragmentRefusal::Malformed("so".into())),
+        FragmentAnswer::HeadKept(300),
+        FragmentAnswer::Head(Some(Box::new(crate::store::a_head()))),
     ]
 }
 

@@ -54,7 +54,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub static TARGETS: [Target; 30] = [
+pub static TARGETS: [Target; 31] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -85,6 +85,7 @@ pub static TARGETS: [Target; 30] = [
     Target { name: "manifest", run: store::manifest },
     Target { name: "store_text", run: store::store_text },
     Target { name: "store_answer", run: store::store_answer },
+    Target { name: "head", run: store::head },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.
@@ -280,6 +281,9 @@ pub fn fragment_request(bytes: &[u8]) {
         let checked = signed.check(&grant.complex, &grant.host, Time(5));
         assert_eq!(checked, signed.check(&grant.complex, &grant.host, Time(5)));
     }
+    if let Ok(FragmentRequest::SetHead { head, .. }) = codec::decode(bytes) {
+        assert_eq!(head.check(), head.check());
+    }
 }
 
 /// The answer to one: what it promises is checked before it is believed.
@@ -288,6 +292,10 @@ pub fn fragment_answer(bytes: &[u8]) {
     let found = match codec::decode(bytes) {
         Ok(FragmentAnswer::Found(found) | FragmentAnswer::Proof { found, .. }) => found,
         Ok(FragmentAnswer::Kept(signed)) => {
+            assert_eq!(signed.check(), signed.check());
+            return;
+        }
+        Ok(FragmentAnswer::Head(Some(signed))) => {
             assert_eq!(signed.check(), signed.check());
             return;
         }

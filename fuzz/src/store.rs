@@ -1,13 +1,17 @@
 //! Decoders of storage: manifests, capabilities, what hosts answer and sign.
 
-use isos_base::Guid;
+use std::collections::BTreeMap;
+
 use isos_base::codec;
+use isos_base::fragment::{HEAD_BODY_BYTES_MAX, SignedHead};
 use isos_base::key::SecretKey;
 use isos_base::time::Time;
-use isos_store::capability::Capability;
+use isos_base::{Guid, HostId};
+use isos_store::capability::{Capability, ReadCapability, WriteCapability};
 use isos_store::class::Class;
 use isos_store::code::{Code, Coder};
 use isos_store::fragment::{Answer, Challenge, answer, check};
+use isos_store::head::{Version, newest};
 use isos_store::key::{SealSecret, Secret, StorageSecret};
 use isos_store::manifest::Manifest;
 use isos_store::object::{Settings, Writer};
@@ -66,6 +70,39 @@ pub fn store_answer(bytes: &[u8]) {
     }
 }
 
+/// A head from a host or a pack; and a body that its owner has signed, whatever it is.
+pub fn head(bytes: &[u8]) {
+    let name = WriteCapability::new(owner().name_seed("a"));
+    if let Ok(signed) = SignedHead::from_bytes(bytes) {
+        assert_eq!(SignedHead::from_bytes(&signed.to_bytes()).as_ref(), Ok(&signed));
+        if signed.check().is_ok() {
+            let mut other = signed.clone();
+            other.head.version ^= 1;
+            assert!(other.check().is_err(), "it was not said");
+        }
+        let host = HostId(signed.head.key);
+        let answers = BTreeMap::from([(host, Some(signed.clone()))]);
+        let heard = newest(&signed.head.key, &answers, &BTreeMap::new());
+        assert_eq!(heard.head.is_some(), signed.check().is_ok());
+        let _ = Version::open(&signed, &name.read());
+    }
+    let Some((version, body)) = bytes.split_first() else { return };
+    let (key, version, written) = (name.signer(), u64::from(*version), Time(1));
+    let body = body[..body.len().min(HEAD_BODY_BYTES_MAX)].to_vec();
+    let signed = isos_base::fragment::Head { key: key.public(), version, written, body }.sign(&key);
+    if let Ok(opened) = Version::open(&signed, &name.read()) {
+        assert_eq!(opened.number, version);
+        assert!(opened.object.object().is_some());
+    }
+}
+
+pub(crate) fn a_head() -> SignedHead {
+    let object = ReadCapability::of_object(Guid([1; 32]), &secret());
+    let version = Version { number: 5, object, note: vec![1, 2, 3] };
+    let name = WriteCapability::new(owner().name_seed("a"));
+    version.seal(&name, Time(1), Cipher::ChaCha20Poly1305).expect("it is short")
+}
+
 /// Good inputs of these targets.
 pub(crate) fn inputs(target: &str) -> Vec<Vec<u8>> {
     match target {
@@ -82,7 +119,7 @@ pub(crate) fn inputs(target: &str) -> Vec<Vec<u8>> {
             vec![made.0.encode(), segment.fragment(0).to_vec()]
         }
         "store_text" => {
-            let write = isos_store::capability::WriteCapability::new(owner().name_seed("a"));
+            let write = WriteCapability::new(owner().name_seed("a"));
             let texts = [
                 write.to_string(),
                 write.read().to_string(),
@@ -90,6 +127,10 @@ pub(crate) fn inputs(target: &str) -> Vec<Vec<u8>> {
                 "standard".into(),
             ];
             texts.into_iter().map(String::into_bytes).collect()
+        }
+        "head" => {
+            let signed = a_head();
+            vec![signed.to_bytes(), [&[5], signed.head.body.as_slice()].concat()]
         }
         _ => {
             let answered = answer(&FRAGMENT, &CHALLENGE).expect("the fragment has that group");

@@ -95,12 +95,55 @@ fn nothing_of_a_grant_or_receipt_can_be_changed() {
     }
 }
 
+fn head() -> Head {
+    Head { key: key(4).public(), version: 300, written: Time(5_000), body: vec![1, 2, 3] }
+}
+
+#[test]
+fn nothing_of_a_head_can_be_changed_by_others_than_its_owner() {
+    let signed = head().sign(&key(4));
+    assert_eq!(signed.check(), Ok(&head()));
+    let changes: [fn(&mut Head); 5] = [
+        |head| head.key = key(8).public(),
+        |head| head.version += 1,
+        |head| head.written.0 += 1,
+        |head| head.body[0] ^= 1,
+        |head| head.body.push(0),
+    ];
+    for change in changes {
+        let mut other = signed.clone();
+        change(&mut other.head);
+        assert_eq!(other.check(), Err(HeadError::Signature));
+    }
+    let long = Head { body: vec![0; HEAD_BODY_BYTES_MAX + 1], ..head() }.sign(&key(4));
+    assert_eq!(long.check(), Err(HeadError::TooLong(513)));
+}
+
+#[test]
+fn the_longest_head_is_as_long_as_is_said_and_no_longer() {
+    let longest = Head {
+        version: u64::MAX,
+        written: Time(u64::MAX),
+        body: vec![255; HEAD_BODY_BYTES_MAX],
+        ..head()
+    };
+    let signed = longest.sign(&key(4));
+    let bytes = signed.to_bytes();
+    assert!(bytes.len() <= SIGNED_HEAD_BYTES_MAX, "{}", bytes.len());
+    assert_eq!(SignedHead::from_bytes(&bytes), Ok(signed));
+    let length = SIGNED_HEAD_BYTES_MAX + 1;
+    let long = SignedHead::from_bytes(&vec![1; length]);
+    assert_eq!(long, Err(SignedError::TooLong { length, max: SIGNED_HEAD_BYTES_MAX }));
+}
+
 #[test]
 fn the_signature_of_one_kind_is_none_of_another() {
     // The same words under the other tag.
     let words = codec::encode(&receipt());
     let signature = key(2).sign(&[GRANT_TAG, &words].concat());
     assert!(SignedReceipt { receipt: receipt(), signature }.check().is_err());
+    let signature = key(4).sign_as(RECEIPT_TAG, &head());
+    assert!(SignedHead { head: head(), signature }.check().is_err());
 }
 
 #[test]
@@ -111,7 +154,10 @@ fn other_versions_and_garbage_are_told_apart() {
     newer[0] = 2;
     assert_eq!(SignedGrant::from_bytes(&newer), Err(SignedError::Version(2)));
     assert_eq!(SignedGrant::from_bytes(&[]), Err(SignedError::Empty));
-    assert_eq!(SignedGrant::from_bytes(&[1; 600]), Err(SignedError::TooLong(600)));
+    assert_eq!(
+        SignedGrant::from_bytes(&[1; 600]),
+        Err(SignedError::TooLong { length: 600, max: 512 })
+    );
     assert!(matches!(SignedGrant::from_bytes(&bytes[..90]), Err(SignedError::Malformed(_))));
     let longer = [bytes.as_slice(), &[0]].concat();
     assert!(matches!(SignedGrant::from_bytes(&longer), Err(SignedError::Malformed(_))));
@@ -139,6 +185,9 @@ fn signed_bytes_stay_as_they_are() {
         ],
     );
     assert_eq!(SignedReceipt::from_bytes(&signed.to_bytes()), Ok(signed));
+    let signed = head().sign(&key(4));
+    golden(&signed.to_bytes(), expect!["01ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e"]);
+    assert_eq!(SignedHead::from_bytes(&signed.to_bytes()), Ok(signed));
 }
 
 #[test]
@@ -178,6 +227,21 @@ fn requests_and_answers_stay_as_they_are() {
             "00ac0202a09c0101a01c020808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080803040201000509a09c0101a01c020808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080808080806020700026e6f070407070707070707070707070707070707070707070707070707070707070707070706c0843d070802736f"
         ],
     );
+}
+
+#[test]
+fn requests_and_answers_about_heads_stay_as_they_are() {
+    let head = Box::new(head().sign(&key(4)));
+    let set = FragmentRequest::SetHead { lease: LeaseId(300), head: head.clone() };
+    golden(&codec::encode(&[set, FragmentRequest::GetHead(key(4).public())]), expect!["06ac02ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e07ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"]);
+    let answers = [
+        FragmentAnswer::HeadKept(300),
+        FragmentAnswer::Head(None),
+        FragmentAnswer::Head(Some(head)),
+        FragmentAnswer::Refused(FragmentRefusal::Head("no".into())),
+        FragmentAnswer::Refused(FragmentRefusal::HeadsFull),
+    ];
+    golden(&codec::encode(&answers), expect!["08ac0209000901ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e0709026e6f070a"]);
 }
 
 #[test]

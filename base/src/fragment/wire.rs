@@ -1,4 +1,4 @@
-//! `isos/fragment/1`: fragments to and from a host.
+//! `isos/fragment/1`: fragments and heads to and from a host.
 //!
 //! A stream carries any number of requests, each a frame, behind a `Put` the fragment's bytes. The
 //! answers come in the order of the requests, behind a `Found` the bytes. Nobody waits for an
@@ -6,9 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Groups, SignedGrant, SignedReceipt};
+use super::{Groups, HEADS_OF_LEASE_MAX, SignedGrant, SignedHead, SignedReceipt};
 use crate::guid::Guid;
 use crate::ids::LeaseId;
+use crate::key::PublicKey;
 use crate::time::{Span, Time};
 
 /// The protocol that moves fragments.
@@ -59,6 +60,15 @@ pub enum FragmentRequest {
         /// Their names.
         fragments: Vec<Guid>,
     },
+    /// Keep this head, if it is the newest of its key that you know.
+    SetHead {
+        /// Under which lease.
+        lease: LeaseId,
+        /// The head; whoever has a lease may have one kept that somebody else has signed.
+        head: Box<SignedHead>,
+    },
+    /// Which is the newest head of this key that you know?
+    GetHead(PublicKey),
 }
 
 /// The answer to one request.
@@ -85,6 +95,11 @@ pub enum FragmentAnswer {
     Removed(u32),
     /// No, and why.
     Refused(FragmentRefusal),
+    /// To `SetHead`: this version is on disk.
+    HeadKept(u64),
+    /// To `GetHead`: the newest that is here. To `SetHead`: not kept, since this one is newer, or
+    /// has the same version and came first.
+    Head(Option<Box<SignedHead>>),
 }
 
 /// Which groups of a fragment follow, with the hashes of all.
@@ -121,6 +136,10 @@ pub enum FragmentRefusal {
     Failed,
     /// The request cannot be meant: more names than allowed, a group that no fragment has.
     Malformed(String),
+    /// The head is not believed.
+    Head(String),
+    /// The lease has as many heads as it may have.
+    HeadsFull,
 }
 
 impl std::fmt::Display for FragmentRefusal {
@@ -135,6 +154,10 @@ impl std::fmt::Display for FragmentRefusal {
             Self::Busy(after) => write!(f, "the host is busy, come back in {after}"),
             Self::Failed => f.write_str("the host's disk failed: take another"),
             Self::Malformed(why) => write!(f, "the request makes no sense: {why}"),
+            Self::Head(why) => write!(f, "the head is not good: {why}"),
+            Self::HeadsFull => {
+                write!(f, "the lease has {HEADS_OF_LEASE_MAX} heads: keep this under another")
+            }
         }
     }
 }

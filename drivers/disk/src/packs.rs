@@ -7,6 +7,9 @@
 //! after a crash what it missed is read again from the ends of the packs. How much is used is a
 //! counter, never a walk.
 //!
+//! Beside fragments, which never change, packs have heads (`heads`): the newest version of
+//! something, each checked by its signature.
+//!
 //! Every read is checked against the GUID. A fragment whose bytes are not its own any more is
 //! dropped from the index and reported as [`Gone`]; it is never served.
 //!
@@ -21,6 +24,7 @@ mod backend;
 mod check;
 mod compact;
 mod error;
+mod heads;
 mod index;
 mod log;
 mod open;
@@ -141,12 +145,12 @@ pub struct Kept {
     pub had: bool,
 }
 
-/// What is kept under a lease.
+/// What is kept under a lease: fragments, and heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseUse {
     /// The lease.
     pub lease: Lease,
-    /// Bytes of its fragments.
+    /// Bytes of them.
     pub used: Bytes,
     /// How many they are.
     pub count: u64,
@@ -157,9 +161,9 @@ pub struct LeaseUse {
 pub struct Used {
     /// Bytes on disk: packs and index.
     pub disk: Bytes,
-    /// Bytes of the fragments.
+    /// Bytes of the fragments and heads.
     pub live: Bytes,
-    /// How many fragments.
+    /// How many fragments and heads.
     pub count: u64,
     /// How many packs.
     pub packs: usize,

@@ -1,6 +1,7 @@
 //! Homes, shelves and packs, in working order and after every crash.
 
 mod crash;
+mod heads;
 mod home;
 mod packs;
 mod packs_crash;

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use isos_base::fragment::wire::FragmentRefusal;
-use isos_base::fragment::{GROUP_BYTES, Groups, Piece, Receipt, SignedGrant, SignedReceipt};
+use isos_base::fragment::{
+    GROUP_BYTES, Groups, HeadSet, Piece, Receipt, SignedGrant, SignedHead, SignedReceipt,
+};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::random::Random;
 use isos_base::{Guid, HostId, LeaseId, Time};
@@ -153,6 +155,24 @@ impl FragmentStore for Host {
     ) -> Result<u32, FragmentRefusal> {
         let mut fragments = self.fragments();
         Ok(names.iter().filter(|name| fragments.remove(name).is_some()).count() as u32)
+    }
+
+    // Only fragments are measured.
+    async fn set_head(
+        &self,
+        _: PublicKey,
+        _: LeaseId,
+        _: SignedHead,
+    ) -> Result<HeadSet, FragmentRefusal> {
+        Err(FragmentRefusal::HostFull)
+    }
+
+    async fn head(
+        &self,
+        _: PublicKey,
+        _: PublicKey,
+    ) -> Result<Option<SignedHead>, FragmentRefusal> {
+        Ok(None)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `isos/fragment/1`: fragments to and from a host, many on one stream.
+//! `isos/fragment/1`: fragments and heads to and from a host, many on one stream.
 //!
 //! Requests are not answered one by one: a peer sends as many as it likes, and the answers come in
 //! their order (`isos_base::fragment::wire`). So one stream fills a line and a disk, however far
@@ -10,18 +10,18 @@ mod errors;
 mod server;
 
 use isos_base::fragment::wire::FragmentRefusal;
-use isos_base::fragment::{Piece, SignedGrant, SignedReceipt};
+use isos_base::fragment::{HeadSet, Piece, SignedGrant, SignedHead, SignedReceipt};
 use isos_base::key::PublicKey;
 use isos_base::{Guid, LeaseId, Time};
 
 pub use client::{
-    FragmentAsker, FragmentHearer, Got, Heard, Wanted, audit_fragment, get_fragments,
-    has_fragments, open_fragments, present_grant, put_fragments, remove_fragments,
+    FragmentAsker, FragmentHearer, Got, Heard, Wanted, audit_fragment, get_fragments, get_head,
+    has_fragments, open_fragments, present_grant, put_fragments, remove_fragments, set_head,
 };
 pub use errors::{FragmentError, FragmentServeError};
 pub use server::{FragmentBudget, FragmentsServed, serve_fragment_stream, serve_fragments};
 
-/// Where fragments live. Implemented by the shells over their packs.
+/// Where fragments and heads live. Implemented by the shells over their packs.
 pub trait FragmentStore: Send + Sync {
     /// Believes a grant, or does not; until when it is good.
     fn present(
@@ -62,4 +62,19 @@ pub trait FragmentStore: Send + Sync {
         lease: LeaseId,
         fragments: Vec<Guid>,
     ) -> impl Future<Output = Result<u32, FragmentRefusal>> + Send;
+
+    /// Keeps a head under a lease that is `from`'s, or tells of a newer one. Its key has signed it.
+    fn set_head(
+        &self,
+        from: PublicKey,
+        lease: LeaseId,
+        head: SignedHead,
+    ) -> impl Future<Output = Result<HeadSet, FragmentRefusal>> + Send;
+
+    /// The newest head of a key that is here. Anybody may ask: it says nothing without a secret.
+    fn head(
+        &self,
+        from: PublicKey,
+        key: PublicKey,
+    ) -> impl Future<Output = Result<Option<SignedHead>, FragmentRefusal>> + Send;
 }

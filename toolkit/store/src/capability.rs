@@ -137,6 +137,15 @@ impl ReadCapability {
         is_named.then(|| SealSecret::from_secret(self.secret.keyed(&sequence.to_le_bytes())))
     }
 
+    /// The secret under which the body of the head of a version is sealed: one for each, so that
+    /// nobody can tell whether two versions are the same object.
+    #[must_use]
+    pub(crate) fn head_secret(&self, sequence: u64) -> Option<SealSecret> {
+        let is_named = matches!(self.target, Target::Named(_));
+        let heads = || self.secret.derive("isos storage 1: heads");
+        is_named.then(|| SealSecret::from_secret(heads().keyed(&sequence.to_le_bytes())))
+    }
+
     /// Narrowed to one version, which was stored as this object: it opens that and no other.
     #[must_use]
     pub fn version(&self, sequence: u64, object: Guid) -> Option<Self> {

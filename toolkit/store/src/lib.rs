@@ -13,6 +13,7 @@
 //! * `class` `durability`: how much redundancy, and what it is worth
 //! * `spread`: which hosts, so that they fail one by one
 //! * `put` `get` `repair`: machines; time and facts in, effects out
+//! * `head`: which version of something named is the newest, by more than half of its hosts
 //! * `pace`: how fast hosts are
 //!
 //! Pure: no I/O, no clock, no randomness of its own. Threads, sockets and the database that
@@ -28,6 +29,7 @@ pub mod code;
 pub mod durability;
 pub mod fragment;
 pub mod get;
+pub mod head;
 pub mod key;
 pub mod limits;
 pub mod manifest;

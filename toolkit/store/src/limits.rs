@@ -23,6 +23,11 @@ pub const FILE_NAME_BYTES_MAX: usize = 4_096;
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
 /// The sealed part of a manifest: 256 Ki chunks, and names of files.
 pub const SEALED_BYTES_MAX: usize = 32 << 20;
+/// What a head says beside its object: where some sixteen fragments lie, say. With the capability
+/// and the seal it fits `isos_base::fragment::HEAD_BODY_BYTES_MAX`.
+pub const HEAD_NOTE_BYTES_MAX: usize = 400;
+/// Hosts that hold the heads of one name.
+pub const HEAD_HOSTS_MAX: usize = 256;
 /// Candidates that one placement looks at.
 pub const CANDIDATES_MAX: usize = 4_096;
 /// Segments in flight in one put or get: each takes 4 MiB times (1 + n/m) of memory.

@@ -8,13 +8,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use isos_base::Time;
+use isos_base::key::PublicKey;
+use isos_base::{LeaseId, Time};
 
 use super::error::{PackError, Why, is_unreadable, refused};
-use super::index::{Key, Place};
+use super::index::{HeadKey, HeadPlace, Index, Key, Place};
 use super::log::{Batch, Log, Record};
-use super::record::{HEADER_BYTES, Header, hashes_bytes, is_right, record_bytes};
-use super::state::bucket_of;
+use super::record::{HEADER_BYTES, Header, Kind, hashes_bytes, is_right, record_bytes};
+use super::state::{State, bucket_of};
 use super::{Inner, index::LeaseRow};
 
 /// Bytes that are looked through for the next record, where one should have been, at a time.
@@ -25,7 +26,69 @@ const SECTOR_BYTES: u32 = 4 << 10;
 const RECORDS_MAX: usize = 4_096;
 
 /// What becomes of a record that is right, with the hashes and bytes behind its header.
-type Each<'a> = &'a mut dyn FnMut(&Inner, Key, Place, &Header, &[u8]) -> Result<(), PackError>;
+type Each<'a> = &'a mut dyn FnMut(&Inner, Live, &Header, &[u8]) -> Result<(), PackError>;
+
+/// What a record is about, and where the index says that it lies.
+#[derive(Debug, Clone, Copy)]
+enum Live {
+    Fragment(Key, Place),
+    Head(HeadKey, HeadPlace),
+}
+
+impl Live {
+    fn find(state: &State, index: &Index, header: &Header) -> Result<Option<Self>, PackError> {
+        let lease = header.lease;
+        Ok(match header.kind {
+            Kind::Fragment => {
+                let key = Key { id: header.id, lease };
+                state.find(index, &key)?.map(|place| Self::Fragment(key, place))
+            }
+            Kind::Head => {
+                let key = HeadKey { lease, key: PublicKey(header.id.0) };
+                state.find_head(index, &key)?.map(|place| Self::Head(key, place))
+            }
+        })
+    }
+
+    const fn lease(&self) -> LeaseId {
+        match self {
+            Self::Fragment(key, _) => key.lease,
+            Self::Head(key, _) => key.lease,
+        }
+    }
+
+    const fn place(&self) -> Place {
+        match self {
+            Self::Fragment(_, place) => *place,
+            Self::Head(_, place) => place.at,
+        }
+    }
+
+    /// The same in another place.
+    const fn moved(self, pack: u32, offset: u32) -> Self {
+        let at = Place { pack, offset, ..self.place() };
+        match self {
+            Self::Fragment(key, _) => Self::Fragment(key, at),
+            Self::Head(key, place) => Self::Head(key, HeadPlace { at, ..place }),
+        }
+    }
+
+    /// It lies there now.
+    fn put(self, state: &mut State, index: &Index) -> Result<(), PackError> {
+        match self {
+            Self::Fragment(key, place) => state.place(index, key, Some(place)).map(drop),
+            Self::Head(key, place) => state.place_head(index, key, Some(place)),
+        }
+    }
+
+    /// It is no more.
+    fn drop(self, state: &mut State, index: &Index) -> Result<(), PackError> {
+        match self {
+            Self::Fragment(key, _) => state.place(index, key, None).map(drop),
+            Self::Head(key, _) => state.place_head(index, key, None),
+        }
+    }
+}
 
 /// What a slice has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,28 +148,29 @@ impl Inner {
     ) -> Result<Slice, PackError> {
         let mut batch = Batch::default();
         let mut moved = Vec::new();
-        let mut walk = |inner: &Self, key: Key, place: Place, header: &Header, behind: &[u8]| {
+        let mut walk = |inner: &Self, live: Live, header: &Header, behind: &[u8]| {
             let (hashes, bytes) = behind.split_at(hashes_bytes(header.length) as usize);
-            let row = inner.state().leases.get(&key.lease).copied();
+            let row = inner.state().leases.get(&live.lease()).copied();
             // Renewed leases are in the week of their new end from now on.
             let (class, until) =
                 row.map_or((header.class, header.until), |row: LeaseRow| (row.class, row.until));
             let header = Header { class, until, ..*header };
-            let bucket = bucket_of(class, until);
+            let bucket = bucket_of(header.kind, class, until);
             let record = Record { header, hashes, bytes };
             let (pack, offset) = inner.append(log, &mut batch, bucket, record)?;
-            moved.push((key, Place { pack, offset, ..place }));
+            moved.push(live.moved(pack, offset));
             Ok(())
         };
         let mut slice = self.walk(now, number, at, budget, Some(&mut walk))?;
         let failed = self.finish(log, batch);
         let index = self.index();
         let mut state = self.state();
-        for (key, place) in moved {
+        for live in moved {
+            let place = live.place();
             if let Some(error) = failed.get(&place.pack) {
                 return Err(error.clone());
             }
-            state.place(&index, key, Some(place))?;
+            live.put(&mut state, &index)?;
             let bytes = u64::from(record_bytes(place.length));
             state.unsaved += bytes;
             slice.moved += bytes;
@@ -149,22 +213,22 @@ impl Inner {
             let next = next_record(&file, number, at, end).map_err(failed)?;
             let Some((offset, header)) = next else { return Ok(slice) };
             records += 1;
-            let key = Key { id: header.id, lease: header.lease };
-            let place = {
+            let live = {
                 let index = self.index();
-                self.state().find(&index, &key)?
+                Live::find(&self.state(), &index, &header)?
             };
-            let here = |place: &Place| {
+            let here = |live: &Live| {
+                let place = live.place();
                 (place.pack, place.offset, place.length) == (number, offset, header.length)
             };
             at = offset + record_bytes(header.length);
             slice.next = Some(at);
-            let Some(place) = place.filter(here) else { continue };
+            let Some(live) = live.filter(here) else { continue };
             slice.read += u64::from(record_bytes(header.length));
-            if self.is_over(key.lease, now) {
+            if self.is_over(live.lease(), now) {
                 // Nobody has wanted it for a long time: it is not moved, and not missed.
                 if each.is_some() {
-                    self.drop_one(now, key, place, None)?;
+                    self.drop_one(now, live, None)?;
                 }
                 continue;
             }
@@ -173,9 +237,9 @@ impl Inner {
             let read = file.read_exact_at(&mut buffer, behind);
             if read.is_err() || !is_right(&header, &buffer) {
                 slice.damaged += 1;
-                self.drop_one(now, key, place, Some(Why::Damaged))?;
+                self.drop_one(now, live, Some(Why::Damaged))?;
             } else if let Some(each) = &mut each {
-                each(self, key, place, &header, &buffer)?;
+                each(self, live, &header, &buffer)?;
             }
         }
         if at >= end {
@@ -184,19 +248,13 @@ impl Inner {
         Ok(slice)
     }
 
-    fn drop_one(
-        &self,
-        now: Time,
-        key: Key,
-        place: Place,
-        why: Option<Why>,
-    ) -> Result<(), PackError> {
+    /// Whoever set a head finds out when it is next asked for; of fragments the complex is told.
+    fn drop_one(&self, now: Time, live: Live, why: Option<Why>) -> Result<(), PackError> {
         let index = self.index();
         let mut state = self.state();
-        if let Some(why) = why {
+        if let (Some(why), Live::Fragment(key, place)) = (why, live) {
             state.report(now, key, place.length, why);
         }
-        state.place(&index, key, None)?;
-        Ok(())
+        live.drop(&mut state, &index)
     }
 }

@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use isos_base::fragment::FRAGMENT_BYTES_MAX;
 use isos_base::fragment::wire::FragmentRefusal;
+use isos_base::fragment::{FRAGMENT_BYTES_MAX, HEADS_OF_LEASE_MAX, HeadError};
+use isos_base::key::PublicKey;
 use isos_base::{Bytes, Guid, LeaseId, Time};
 use thiserror::Error;
 
@@ -96,6 +97,21 @@ pub enum PackError {
         /// Which.
         id: Guid,
     },
+    /// It is no head.
+    #[error("what should be a head is none")]
+    Head(#[source] HeadError),
+    /// The lease has as many heads as it may have.
+    #[error("lease {lease} has {HEADS_OF_LEASE_MAX} heads, which is the most")]
+    HeadsFull {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// The newest head of a key was damaged on disk: it may be that none or an older one is left.
+    #[error("the newest head of {key} was damaged on disk")]
+    HeadDamaged {
+        /// Whose.
+        key: PublicKey,
+    },
     /// The operating system refused.
     #[error("cannot {what} {}", path.display())]
     Disk {
@@ -130,7 +146,12 @@ impl PackError {
                 }
                 _ => FragmentRefusal::Failed,
             },
-            Self::Missing { .. } | Self::Damaged { .. } | Self::Index(_) => FragmentRefusal::Failed,
+            Self::Head(why) => FragmentRefusal::Head(why.to_string()),
+            Self::HeadsFull { .. } => FragmentRefusal::HeadsFull,
+            Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::HeadDamaged { .. }
+            | Self::Index(_) => FragmentRefusal::Failed,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! pages written for few random keys, is bought off by writing some thousand at once: until then
 //! the packs themselves are the log.
 
+mod heads;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use isos_base::{AccountId, Guid, LeaseId, Time, codec};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::heads::{HeadKey, HeadPlace};
 use super::backend::Backend;
 use super::error::PackError;
 use crate::storage::Storage;
@@ -79,7 +82,7 @@ pub(super) struct LeaseRow {
     pub(super) bytes: u64,
     pub(super) issued: Time,
     pub(super) until: Time,
-    /// Bytes of the fragments, without what records add.
+    /// Bytes of the fragments and heads, without what records add.
     pub(super) used: u64,
     pub(super) count: u64,
 }
@@ -109,6 +112,7 @@ pub(super) struct About {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Changes {
     pub(super) fragments: BTreeMap<Key, Option<Place>>,
+    pub(super) heads: BTreeMap<HeadKey, Option<HeadPlace>>,
     pub(super) packs: BTreeMap<u32, Option<Pack>>,
     pub(super) leases: BTreeMap<LeaseId, Option<LeaseRow>>,
     pub(super) holdings: BTreeMap<(u32, LeaseId), Holding>,
@@ -297,6 +301,7 @@ impl Index {
                     _ => surplus.remove(&bytes)?,
                 };
             }
+            heads::write(&write, &changes.heads)?;
             for (number, pack) in &changes.packs {
                 match pack {
                     Some(pack) => packs.insert(number, codec::encode(pack).as_slice())?,

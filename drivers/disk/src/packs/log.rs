@@ -13,9 +13,9 @@ use isos_base::fragment::{FRAGMENT_BYTES_MAX, Groups};
 use isos_base::{Bytes, Guid, LeaseId, Time};
 
 use super::error::{PackError, Why, refused};
-use super::index::{Bucket, Index, Key, Place};
-use super::record::{Header, record_bytes};
-use super::state::bucket_of;
+use super::index::{Bucket, Index, Key, LeaseRow, Place};
+use super::record::{Header, Kind, record_bytes};
+use super::state::{State, bucket_of};
 use super::{Inner, Kept, PACKS_MAX, Put, lock};
 
 /// Bytes of one batch; who comes later is in the next.
@@ -233,23 +233,26 @@ impl Inner {
                 let (wanted, used, bytes) = (Bytes(length.into()), Bytes(used), Bytes(row.bytes));
                 return Err(PackError::LeaseFull { lease, wanted, used, bytes });
             }
-            let waiting_max = self.settings.unsaved_max.saturating_mul(UNSAVED_FACTOR);
-            if log.index_failed && state.recent.len() >= waiting_max {
-                return Err(PackError::TooMany {
-                    what: "fragments without index",
-                    max: waiting_max,
-                });
-            }
+            self.may_wait(log, &state)?;
             row
         };
-        let bucket = bucket_of(row.class, row.until);
+        let bucket = bucket_of(Kind::Fragment, row.class, row.until);
         self.make_room(log, now, batch, u64::from(record_bytes(length)), bucket)?;
-        let header =
-            Header { id, length, lease, account: row.account, until: row.until, class: row.class };
+        let LeaseRow { account, until, class, .. } = row;
+        let header = Header { kind: Kind::Fragment, id, length, lease, account, until, class };
         let record = Record { header, hashes: groups.as_bytes(), bytes };
         let (pack, offset) = self.append(log, batch, bucket, record)?;
         *coming.entry(lease).or_default() += u64::from(length);
         Ok((row.until, Some(Place { pack, offset, length, surplus: false })))
+    }
+
+    /// Whether something more may wait for the index.
+    pub(super) fn may_wait(&self, log: &Log, state: &State) -> Result<(), PackError> {
+        let max = self.settings.unsaved_max.saturating_mul(UNSAVED_FACTOR);
+        if log.index_failed && state.waiting() >= max {
+            return Err(PackError::TooMany { what: "fragments without index", max });
+        }
+        Ok(())
     }
 
     /// Puts a record at the end of a pack of its bucket. It counts when [`Self::finish`] says so.
@@ -443,10 +446,10 @@ impl Inner {
         Ok(dropped)
     }
 
-    fn checkpoint_if_due(&self, log: &mut Log) {
+    pub(super) fn checkpoint_if_due(&self, log: &mut Log) {
         let due = {
             let state = self.state();
-            state.recent.len() >= self.settings.unsaved_max
+            state.waiting() >= self.settings.unsaved_max
                 || state.unsaved >= self.settings.unsaved_bytes_max.0
         };
         if due {

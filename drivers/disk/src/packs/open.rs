@@ -5,13 +5,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
+use isos_base::fragment::SignedHead;
+use isos_base::key::PublicKey;
 use isos_base::{Bytes, Time};
 
 use super::compact::next_record;
 use super::error::{PackError, is_unreadable, refused};
-use super::index::{Index, Key, LeaseRow, Place};
+use super::index::{HeadKey, HeadPlace, Index, Key, LeaseRow, Place};
 use super::log::Log;
-use super::record::{HEADER_BYTES, Header, is_right, record_bytes};
+use super::record::{HEADER_BYTES, Header, Kind, is_right, record_bytes};
 use super::state::{State, bucket_of};
 use super::{Inner, PackSettings};
 use crate::storage::{Storage, create_durably};
@@ -23,7 +25,7 @@ const SUFFIX: &str = ".pack";
 /// What opening a shelf of packs has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Opened {
-    /// Fragments that the index had missed, read again from the packs.
+    /// Fragments and heads that the index had missed, read again from the packs.
     pub replayed: u64,
     /// Bytes of them.
     pub replayed_bytes: Bytes,
@@ -205,8 +207,8 @@ impl Inner {
                 break;
             }
             // A whole shelf would take hours to hash: then only what lies where is taken in, unless
-            // it had to be searched for.
-            if !opened.rebuilt || offset != at {
+            // it had to be searched for. Of heads the newest counts, not the last.
+            if !opened.rebuilt || offset != at || header.kind == Kind::Head {
                 buffer.resize(bytes as usize - HEADER_BYTES, 0);
                 let behind = u64::from(offset) + HEADER_BYTES as u64;
                 match file.read_exact_at(&mut buffer, behind) {
@@ -222,11 +224,11 @@ impl Inner {
                 }
             }
             at = offset;
-            self.take_in(&header, number, at)?;
+            self.take_in(&header, &buffer, number, at)?;
             opened.replayed += 1;
             opened.replayed_bytes += Bytes(bytes.into());
             at += bytes;
-            if self.state().recent.len() >= self.settings.unsaved_max {
+            if self.state().waiting() >= self.settings.unsaved_max {
                 self.state().set_length(number, at);
                 self.checkpoint(&mut self.log())?;
             }
@@ -234,12 +236,18 @@ impl Inner {
         Ok((at, true))
     }
 
-    fn take_in(&self, header: &Header, pack: u32, offset: u32) -> Result<(), PackError> {
-        let Header { id, length, lease, account, until, class } = *header;
+    fn take_in(
+        &self,
+        header: &Header,
+        behind: &[u8],
+        pack: u32,
+        offset: u32,
+    ) -> Result<(), PackError> {
+        let Header { kind, id, length, lease, account, until, class } = *header;
         let index = self.index();
         let mut state = self.state();
         if !state.packs.contains_key(&pack) {
-            state.put_pack(pack, bucket_of(class, until));
+            state.put_pack(pack, bucket_of(kind, class, until));
             state.about.next_pack = state.about.next_pack.max(pack.saturating_add(1));
         }
         if !state.leases.contains_key(&lease) {
@@ -249,7 +257,22 @@ impl Inner {
             state.put_lease(lease, row);
         }
         let place = Place { pack, offset, length, surplus: false };
-        state.place(&index, Key { id, lease }, Some(place))?;
+        match kind {
+            Kind::Fragment => {
+                state.place(&index, Key { id, lease }, Some(place))?;
+            }
+            Kind::Head => {
+                let Ok(SignedHead { head, .. }) = SignedHead::from_bytes(behind) else {
+                    return Ok(());
+                };
+                let (key, version) = (HeadKey { lease, key: PublicKey(id.0) }, head.version);
+                let old = state.find_head(&index, &key)?;
+                // Of one version the last: it was moved, or the one before was not acknowledged.
+                if old.is_none_or(|old| old.version <= version) {
+                    state.place_head(&index, key, Some(HeadPlace { at: place, version }))?;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use super::{Inner, Packs, lock};
 /// Packs that are open for reading.
 const FILES_MAX: usize = 64;
 /// A fragment may be moved while it is looked for; nobody is that fast more often.
-const TRIES: usize = 4;
+pub(super) const TRIES: usize = 4;
 /// Places found damaged that wait for whoever drops them.
 const DAMAGED_MAX: usize = 4_096;
 

@@ -1,6 +1,9 @@
 //! What a shelf of packs knows in memory: packs, leases, what the index does not have yet.
 //!
-//! Every count here changes in [`State::place`] and in [`State::forget_pack`], and nowhere else.
+//! Every count here changes in [`State::place`], [`State::place_head`] and [`State::forget_pack`],
+//! and nowhere else.
+
+mod heads;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,8 +12,10 @@ use isos_base::fragment::StorageClass;
 use isos_base::{LeaseId, Span, Time};
 
 use super::error::{Gone, PackError, Why};
-use super::index::{About, Bucket, Changes, Holding, Index, Key, LeaseRow, Loaded, Pack, Place};
-use super::record::record_bytes;
+use super::index::{
+    About, Bucket, Changes, HeadKey, HeadPlace, Holding, Index, Key, LeaseRow, Loaded, Pack, Place,
+};
+use super::record::{Kind, record_bytes};
 use crate::shelf::ShelfLimits;
 
 const WEEK: Span = Span::secs(7 * 86_400);
@@ -25,6 +30,7 @@ pub(super) struct State {
     pub(super) leases: BTreeMap<LeaseId, LeaseRow>,
     /// What has changed since the last checkpoint. It is looked at before the index.
     pub(super) recent: BTreeMap<Key, Option<Place>>,
+    pub(super) recent_heads: BTreeMap<HeadKey, Option<HeadPlace>>,
     holdings: BTreeMap<(u32, LeaseId), Holding>,
     changed_packs: BTreeSet<u32>,
     changed_leases: BTreeSet<LeaseId>,
@@ -35,7 +41,7 @@ pub(super) struct State {
     pub(super) packed: u64,
     /// Bytes of the index's file.
     pub(super) index_bytes: u64,
-    /// Bytes and number of the fragments.
+    /// Bytes and number of the fragments and heads.
     pub(super) live: u64,
     pub(super) count: u64,
     /// Bytes that a crash would have us read again.
@@ -47,9 +53,11 @@ pub(super) struct State {
     pub(super) gone_uncounted: u64,
 }
 
-/// The bucket of a lease.
-pub(super) fn bucket_of(class: StorageClass, until: Time) -> Bucket {
-    Bucket { cache: class == StorageClass::Cache, week: until.0 / WEEK.0 }
+/// The bucket of what lies under a lease. A head is no copy of anything: it does not go with the
+/// cache, whatever its lease is for.
+pub(super) fn bucket_of(kind: Kind, class: StorageClass, until: Time) -> Bucket {
+    let cache = class == StorageClass::Cache && kind == Kind::Fragment;
+    Bucket { cache, week: until.0 / WEEK.0 }
 }
 
 impl State {
@@ -64,6 +72,7 @@ impl State {
             packs,
             leases,
             recent: BTreeMap::new(),
+            recent_heads: BTreeMap::new(),
             holdings: BTreeMap::new(),
             changed_packs: BTreeSet::new(),
             changed_leases: BTreeSet::new(),
@@ -155,10 +164,10 @@ impl State {
             self.load_holding(index, place.pack, key.lease)?;
         }
         if let Some(old) = old {
-            self.count_place(&key, old, false);
+            self.count_place(key.lease, old, false);
         }
         if let Some(new) = new {
-            self.count_place(&key, new, true);
+            self.count_place(key.lease, new, true);
         }
         self.recent.insert(key, new);
         Ok(old)
@@ -171,7 +180,7 @@ impl State {
         Ok(())
     }
 
-    fn count_place(&mut self, key: &Key, place: Place, comes: bool) {
+    fn count_place(&mut self, lease: LeaseId, place: Place, comes: bool) {
         let length = u64::from(place.length);
         let change = |total: &mut u64, by: u64| {
             *total = if comes { *total + by } else { total.saturating_sub(by) };
@@ -183,11 +192,11 @@ impl State {
             one(&mut pack.live, record_bytes(place.length));
             one(&mut pack.count, 1);
         }
-        if let Some(lease) = self.lease_mut(key.lease) {
-            change(&mut lease.used, length);
-            change(&mut lease.count, 1);
+        if let Some(row) = self.lease_mut(lease) {
+            change(&mut row.used, length);
+            change(&mut row.count, 1);
         }
-        if let Some(holding) = self.holdings.get_mut(&(place.pack, key.lease)) {
+        if let Some(holding) = self.holdings.get_mut(&(place.pack, lease)) {
             change(&mut holding.bytes, length);
             one(&mut holding.count, 1);
         }
@@ -217,6 +226,7 @@ impl State {
     /// index, where they point to nothing, until they are swept.
     pub(super) fn forget_pack(&mut self, index: &Index, number: u32) -> Result<(), PackError> {
         let holdings = self.holdings(index, number)?;
+        let heads = self.heads_in(index, number, holdings.keys())?;
         let Some(pack) = self.packs.remove(&number) else { return Ok(()) };
         self.changed_packs.insert(number);
         self.packed -= u64::from(pack.length);
@@ -228,6 +238,9 @@ impl State {
             self.live = self.live.saturating_sub(holding.bytes);
             self.count = self.count.saturating_sub(u64::from(holding.count));
             self.holdings.insert((number, lease), Holding::default());
+        }
+        for key in heads {
+            self.recent_heads.insert(key, None);
         }
         if pack.count > 0 {
             self.about.sweep = Some((Key::FIRST.id, Key::FIRST.lease));
@@ -253,6 +266,7 @@ impl State {
         let leases = self.changed_leases.iter();
         Changes {
             fragments: self.recent.clone(),
+            heads: self.recent_heads.clone(),
             packs: packs.map(|number| (*number, self.packs.get(number).copied())).collect(),
             leases: leases.map(|lease| (*lease, self.leases.get(lease).copied())).collect(),
             holdings: self.holdings.clone(),
@@ -263,6 +277,7 @@ impl State {
     /// The index has it all.
     pub(super) fn saved(&mut self, index_bytes: u64) {
         self.recent.clear();
+        self.recent_heads.clear();
         self.holdings.clear();
         self.changed_packs.clear();
         self.changed_leases.clear();
@@ -271,9 +286,15 @@ impl State {
         self.index_bytes = index_bytes;
     }
 
-    /// Whether there is anything about fragments that the index does not have.
+    /// How many places the index does not have.
+    pub(super) fn waiting(&self) -> usize {
+        self.recent.len() + self.recent_heads.len()
+    }
+
+    /// Whether there is anything about fragments or heads that the index does not have.
     pub(super) fn is_changed(&self) -> bool {
-        !(self.recent.is_empty() && self.changed_packs.is_empty() && self.changed_leases.is_empty())
+        let others = !self.changed_packs.is_empty() || !self.changed_leases.is_empty();
+        others || self.waiting() > 0
     }
 
     /// Whether there is anything that it does not have, be it only how far some work is.

@@ -15,7 +15,7 @@ use super::roomy;
 use crate::ShelfLimits;
 use crate::packs::{Gone, Kept, Lease, PackError, PackSettings, Packs, Put, Why};
 
-const WEEK: u64 = 7 * 86_400_000_000;
+pub(super) const WEEK: u64 = 7 * 86_400_000_000;
 pub(super) const END_OF_3: Time = Time(2 * WEEK);
 
 /// Packs and batches so small that everything happens soon.
@@ -51,26 +51,26 @@ pub(super) fn put(lease: u64, bytes: Vec<u8>) -> Put {
     Put { lease: LeaseId(lease), id: Guid::of(&bytes), bytes }
 }
 
-fn open_with(settings: PackSettings) -> (TempDir, Packs) {
+pub(super) fn open_with(settings: PackSettings) -> (TempDir, Packs) {
     let root = tempdir().unwrap();
     let (packs, _) = Packs::open(&root.path().join("fragments"), settings).unwrap();
     packs.grant(&[lease(1), lease(2), lease(3)]).unwrap();
     (root, packs)
 }
 
-fn open() -> (TempDir, Packs) {
+pub(super) fn open() -> (TempDir, Packs) {
     open_with(small())
 }
 
-fn dir(root: &TempDir) -> PathBuf {
+pub(super) fn dir(root: &TempDir) -> PathBuf {
     root.path().join("fragments")
 }
 
-fn keep(packs: &Packs, lease: u64, bytes: &[u8]) -> Result<Kept, PackError> {
+pub(super) fn keep(packs: &Packs, lease: u64, bytes: &[u8]) -> Result<Kept, PackError> {
     packs.put(Time(1), vec![put(lease, bytes.to_vec())]).remove(0)
 }
 
-fn seconds(n: u64) -> Time {
+pub(super) fn seconds(n: u64) -> Time {
     Time(n * 1_000_000)
 }
 
@@ -86,10 +86,15 @@ fn pack_files(dir: &Path) -> Vec<PathBuf> {
 fn flip(packs: &Packs, root: &TempDir, id: &Guid, at: u32) {
     let found = packs.list().into_iter().find(|(found, ..)| found == id);
     let (_, _, pack, offset) = found.unwrap();
+    flip_at(root, pack, offset + at);
+}
+
+/// Changes a byte of a pack.
+pub(super) fn flip_at(root: &TempDir, pack: u32, at: u32) {
     let path = dir(root).join(format!("{pack:010}.pack"));
     let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
-    let at = u64::from(offset + at);
+    let at = u64::from(at);
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }

@@ -1,14 +1,17 @@
-//! Packs after every crash: what was acknowledged is there, and what is there is right.
+//! Packs after every crash: what was acknowledged is there, and what is there is right; and a head is
+//! none older than the one that was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use isos_base::fragment::HeadSet;
 use isos_base::random::Random;
 use isos_base::{Guid, LeaseId, Time};
 use tempfile::tempdir;
 
 use super::crash::{Fault, Faulty};
+use super::heads::{head, owner};
 use super::packs::{content, lease, put, small};
 use crate::packs::{PackError, Packs};
 
@@ -18,6 +21,9 @@ struct Promised {
     /// Acknowledged, and not given away since.
     kept: BTreeSet<(Guid, LeaseId)>,
     bytes: BTreeMap<Guid, Vec<u8>>,
+    /// The newest version of each head that was acknowledged, and that was tried.
+    heads: BTreeMap<u8, u64>,
+    tried: BTreeMap<u8, u64>,
 }
 
 impl Promised {
@@ -40,6 +46,33 @@ impl Promised {
         }
         packs.remove(LeaseId(of), &ids).map(|_| ())
     }
+
+    /// Sets the next version of a head, or one that is so much older.
+    fn set(&mut self, packs: &Packs, lease: u64, of: u8, older: u64) -> Result<(), PackError> {
+        let version = (self.tried.get(&of).unwrap_or(&0) + 1).saturating_sub(older).max(1);
+        let tried = self.tried.entry(of).or_default();
+        *tried = version.max(*tried);
+        let kept = self.heads.get(&of).copied().unwrap_or(0);
+        match packs.set_head(Time(1), LeaseId(lease), &head(of, version))? {
+            HeadSet::Kept(said) => {
+                assert!(said == version && version >= kept, "{version} was kept over {kept}");
+                self.heads.insert(of, version);
+            }
+            HeadSet::Newer(newer) => assert!(newer.head.version > version),
+        }
+        Ok(())
+    }
+
+    fn check_heads(&self, packs: &Packs) {
+        for (of, kept) in &self.heads {
+            let found = packs.head(&owner(*of)).unwrap();
+            let found = found.unwrap_or_else(|| panic!("head {of} was promised"));
+            assert_eq!(found, head(*of, found.head.version));
+            let tried = self.tried[of];
+            let version = found.head.version;
+            assert!((*kept..=tried).contains(&version), "{kept} of {tried}: {version}");
+        }
+    }
 }
 
 /// The days of a shelf: fragments come and go, packs are emptied, leases end, it is opened again.
@@ -49,23 +82,33 @@ fn live(storage: &Arc<Faulty>, dir: &Path, promised: &mut Promised) -> Result<()
     promised.put(&packs, 1, 1, &[1, 2, 3])?;
     promised.put(&packs, 2, 2, &[3, 4])?;
     promised.put(&packs, 3, 3, &[5])?;
+    promised.set(&packs, 1, 1, 0)?;
+    promised.set(&packs, 2, 1, 0)?;
+    promised.set(&packs, 3, 2, 0)?;
     packs.spare(LeaseId(2), &[Guid::of(&content(4))], true)?;
     promised.remove(&packs, 1, &[1, 2])?;
     promised.put(&packs, 4, 1, &[6, 7, 8, 9])?;
     promised.remove(&packs, 1, &[7, 8])?;
+    promised.set(&packs, 1, 1, 0)?;
+    promised.set(&packs, 2, 3, 0)?;
+    promised.set(&packs, 2, 1, 1)?;
     for second in 5..9 {
         packs.upkeep(Time(second * 1_000_000))?;
     }
     drop(packs);
     let (packs, _) = Packs::open_on(storage.clone(), dir, small())?;
     promised.put(&packs, 10_000_000, 2, &[10, 11])?;
+    promised.set(&packs, 2, 3, 0)?;
     // The third lease ends for good, and its packs with it.
+    promised.heads.remove(&2);
     promised.kept.retain(|(_, lease)| *lease != LeaseId(3));
     let later = super::packs::END_OF_3.0 + 8 * 86_400_000_000;
     for second in 0..3 {
         packs.upkeep(Time(later + second * 1_000_000))?;
     }
-    packs.save()
+    packs.save()?;
+    assert_eq!(packs.head(&owner(2)).unwrap(), None);
+    Ok(())
 }
 
 /// After the crash: everything promised is there, whatever is there is right, and counted. Says
@@ -74,6 +117,7 @@ fn check(dir: &Path, promised: &mut Promised) -> bool {
     let (packs, opened) = Packs::open_on(Arc::new(Faulty::default()), dir, small()).unwrap();
     packs.check_invariants();
     let all: BTreeSet<_> = packs.list().into_iter().map(|(id, lease, ..)| (id, lease)).collect();
+    promised.check_heads(&packs);
     for kept in &promised.kept {
         assert!(all.contains(kept), "{kept:?} was promised");
     }
@@ -98,6 +142,11 @@ fn check(dir: &Path, promised: &mut Promised) -> bool {
     for (id, _) in &promised.kept {
         assert_eq!(packs.get(id).unwrap(), promised.bytes[id]);
     }
+    for of in [1, 2, 3] {
+        promised.set(&packs, 1, of, 0).unwrap();
+        assert_eq!(promised.heads[&of], promised.tried[&of]);
+    }
+    promised.check_heads(&packs);
     opened.rebuilt
 }
 
@@ -144,7 +193,7 @@ fn live_at_random(
     for now in 1..60 {
         let of = 1 + random.below(2);
         let seeds: Vec<_> = (0..=random.below(5)).map(|_| random.below(60)).collect();
-        match random.below(8) {
+        match random.below(10) {
             0..3 => promised.put(&packs, now, of, &seeds)?,
             3 => promised.remove(&packs, of, &seeds)?,
             4 => {
@@ -152,7 +201,8 @@ fn live_at_random(
                 packs.spare(LeaseId(of), &ids, random.one_in(2))?;
             }
             5 => packs.save()?,
-            6 if random.one_in(3) => packs = Packs::open_on(storage.clone(), dir, small())?.0,
+            6..8 => promised.set(&packs, of, 1 + random.below(3) as u8, random.below(3))?,
+            8 if random.one_in(3) => packs = Packs::open_on(storage.clone(), dir, small())?.0,
             _ => drop(packs.upkeep(Time(now * 1_500_000))?),
         }
         if !storage.has_crashed() {
@@ -197,6 +247,11 @@ fn packs_outlive_a_disk_that_is_full_or_broken_for_a_while() {
                 storage.fail_next_write(fault);
             }
             let _ = promised.put(&packs, 1, 1, &[seed]);
+            if seed % 3 == 0 {
+                storage.fail_next_write(fault);
+            }
+            let _ = promised.set(&packs, 1, 1, 0);
+            promised.check_heads(&packs);
             let _ = packs.upkeep(Time(1_000_000 * (seed + 1) * 11));
             for (id, _) in &promised.kept {
                 assert_eq!(packs.get(id).unwrap(), promised.bytes[id], "{fault:?} {seed}");

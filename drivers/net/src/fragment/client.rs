@@ -6,8 +6,8 @@ use isos_base::fragment::wire::{
     FRAGMENT_FRAME_BYTES_MAX, Found, FragmentAnswer, FragmentRefusal, FragmentRequest,
 };
 use isos_base::fragment::{
-    FRAGMENT_BYTES_MAX, GROUP_BYTES, Piece, PieceError, Receipt, SignedGrant, SignedReceipt,
-    groups_of,
+    FRAGMENT_BYTES_MAX, GROUP_BYTES, HeadSet, Piece, PieceError, Receipt, SignedGrant, SignedHead,
+    SignedReceipt, groups_of,
 };
 use isos_base::key::PublicKey;
 use isos_base::{Guid, LeaseId, Time};
@@ -367,4 +367,55 @@ pub async fn remove_fragments(
         FragmentAnswer::Refused(why) => Ok(Err(why)),
         _ => Err(FragmentError::Other("more was removed than asked for")),
     }
+}
+
+/// Has a host keep a head under a lease whose grant was shown; or hears which newer one it has, or
+/// which other one of this version. It is one, whatever the host says.
+///
+/// # Errors
+/// [`FragmentError`]; the head may be there or not.
+pub async fn set_head(
+    connection: &Connection,
+    lease: LeaseId,
+    head: &SignedHead,
+) -> Result<Result<HeadSet, FragmentRefusal>, FragmentError> {
+    let (key, version) = (head.head.key, head.head.version);
+    let request = FragmentRequest::SetHead { lease, head: Box::new(head.clone()) };
+    match ask_one(connection, request).await?.answer {
+        FragmentAnswer::HeadKept(said) if said == version => Ok(Ok(HeadSet::Kept(version))),
+        FragmentAnswer::Head(Some(newer)) => {
+            check_head(&newer, key)?;
+            if newer.head.version < version || newer.head == head.head {
+                return Err(FragmentError::Head { key, source: None });
+            }
+            Ok(Ok(HeadSet::Newer(newer)))
+        }
+        FragmentAnswer::Refused(why) => Ok(Err(why)),
+        _ => Err(FragmentError::Other("neither yes nor no to a head")),
+    }
+}
+
+/// The newest head of a key that the host gives, if it gives one: there may be newer ones, and more
+/// than half of those that were told have to be asked.
+///
+/// # Errors
+/// [`FragmentError`], [`FragmentError::Head`] if it is not that key's.
+pub async fn get_head(
+    connection: &Connection,
+    key: PublicKey,
+) -> Result<Result<Option<SignedHead>, FragmentRefusal>, FragmentError> {
+    match ask_one(connection, FragmentRequest::GetHead(key)).await?.answer {
+        FragmentAnswer::Head(Some(head)) => {
+            check_head(&head, key)?;
+            Ok(Ok(Some(*head)))
+        }
+        FragmentAnswer::Head(None) => Ok(Ok(None)),
+        FragmentAnswer::Refused(why) => Ok(Err(why)),
+        _ => Err(FragmentError::Other("no answer about a head")),
+    }
+}
+
+fn check_head(signed: &SignedHead, key: PublicKey) -> Result<(), FragmentError> {
+    let checked = signed.check().map_err(|error| FragmentError::Head { key, source: Some(error) });
+    if checked?.key == key { Ok(()) } else { Err(FragmentError::Head { key, source: None }) }
 }

@@ -1,7 +1,8 @@
 //! What can go wrong on a stream of fragments, for each side.
 
 use isos_base::Guid;
-use isos_base::fragment::GrantError;
+use isos_base::fragment::{GrantError, HeadError};
+use isos_base::key::PublicKey;
 use thiserror::Error;
 
 use crate::connection::OpenError;
@@ -45,6 +46,15 @@ pub enum FragmentError {
         /// Why; nothing when it is for something else.
         #[source]
         source: Option<GrantError>,
+    },
+    /// The head is none: the host lies, or its disk does.
+    #[error("what the host gives as the head of {key} is not good")]
+    Head {
+        /// Whose.
+        key: PublicKey,
+        /// Why; nothing when it is another's, or older than what it should replace.
+        #[source]
+        source: Option<HeadError>,
     },
 }
 

@@ -10,7 +10,7 @@ use isos_base::fragment::wire::{
     FRAGMENT_FRAME_BYTES_MAX, FRAGMENTS_NAMED_MAX, Found, FragmentAnswer, FragmentRefusal,
     FragmentRequest,
 };
-use isos_base::fragment::{FRAGMENT_BYTES_MAX, GROUP_BYTES, Piece};
+use isos_base::fragment::{FRAGMENT_BYTES_MAX, GROUP_BYTES, HeadSet, Piece};
 use isos_base::key::PublicKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
@@ -259,6 +259,20 @@ async fn answer<S: FragmentStore>(
                 Err(why) => refused(why),
             }
         }
+        FragmentRequest::SetHead { lease, head } => {
+            if let Err(why) = head.check() {
+                return refused(FragmentRefusal::Head(why.to_string()));
+            }
+            match store.set_head(from, lease, *head).await {
+                Ok(HeadSet::Kept(version)) => Reply::plain(FragmentAnswer::HeadKept(version)),
+                Ok(HeadSet::Newer(head)) => Reply::plain(FragmentAnswer::Head(Some(head))),
+                Err(why) => refused(why),
+            }
+        }
+        FragmentRequest::GetHead(key) => match store.head(from, key).await {
+            Ok(head) => Reply::plain(FragmentAnswer::Head(head.map(Box::new))),
+            Err(why) => refused(why),
+        },
     }
 }
 

@@ -8,8 +8,8 @@ use isos_base::fragment::wire::{
     FRAGMENTS_NAMED_MAX, FragmentAnswer, FragmentRefusal, FragmentRequest,
 };
 use isos_base::fragment::{
-    FRAGMENT_BYTES_MAX, GROUP_BYTES, Groups, Piece, Receipt, SignedGrant, SignedReceipt,
-    StorageClass, StorageGrant, groups_of,
+    FRAGMENT_BYTES_MAX, GROUP_BYTES, Groups, Head, HeadError, HeadSet, Piece, Receipt, SignedGrant,
+    SignedHead, SignedReceipt, StorageClass, StorageGrant, groups_of,
 };
 use isos_base::key::PublicKey;
 use isos_base::{AccountId, Bytes, Guid, HostId, LeaseId, Time};
@@ -17,8 +17,8 @@ use isos_base::{AccountId, Bytes, Guid, HostId, LeaseId, Time};
 use super::{Pair, key};
 use crate::{
     FragmentBudget, FragmentError, FragmentServeError, FragmentStore, Got, Wanted, audit_fragment,
-    get_fragments, has_fragments, limits, open_fragments, present_grant, put_fragments,
-    remove_fragments, serve_fragment_stream, serve_fragments,
+    get_fragments, get_head, has_fragments, limits, open_fragments, present_grant, put_fragments,
+    remove_fragments, serve_fragment_stream, serve_fragments, set_head,
 };
 
 const LEASE: LeaseId = LeaseId(7);
@@ -28,6 +28,9 @@ const UNTIL: Time = Time(1_000_000);
 #[derive(Default)]
 struct Store {
     fragments: Mutex<BTreeMap<Guid, Vec<u8>>>,
+    heads: Mutex<BTreeMap<PublicKey, SignedHead>>,
+    /// Gives this one, whatever was set and whoever is asked for.
+    false_head: Option<SignedHead>,
     /// Changes a bit of each piece.
     lie: bool,
     /// Gives receipts of another host.
@@ -101,6 +104,36 @@ impl FragmentStore for Store {
     ) -> Result<u32, FragmentRefusal> {
         let mut fragments = self.fragments.lock().unwrap();
         Ok(names.iter().filter(|name| fragments.remove(name).is_some()).count() as u32)
+    }
+
+    async fn set_head(
+        &self,
+        _: PublicKey,
+        lease: LeaseId,
+        head: SignedHead,
+    ) -> Result<HeadSet, FragmentRefusal> {
+        if lease != LEASE {
+            return Err(FragmentRefusal::Lease);
+        }
+        if let Some(wrong) = &self.false_head {
+            return Ok(HeadSet::Newer(Box::new(wrong.clone())));
+        }
+        let mut heads = self.heads.lock().unwrap();
+        let kept = heads.entry(head.head.key).or_insert_with(|| head.clone());
+        if kept.head.version > head.head.version {
+            return Ok(HeadSet::Newer(Box::new(kept.clone())));
+        }
+        kept.clone_from(&head);
+        Ok(HeadSet::Kept(head.head.version))
+    }
+
+    async fn head(
+        &self,
+        _: PublicKey,
+        key: PublicKey,
+    ) -> Result<Option<SignedHead>, FragmentRefusal> {
+        let kept = self.heads.lock().unwrap().get(&key).cloned();
+        Ok(self.false_head.clone().or(kept))
     }
 }
 
@@ -386,4 +419,84 @@ async fn a_peer_that_does_not_read_its_answers_is_left() {
     let budget = FragmentBudget::default();
     let outcome = serve_fragment_stream(stream, pair.far.remote(), &store, &budget).await;
     assert!(matches!(outcome, Err(FragmentServeError::Reply(_))), "{outcome:?}");
+}
+
+fn head(owner: u8, version: u64) -> SignedHead {
+    let (key_of, written) = (key(owner).public(), Time(version));
+    Head { key: key_of, version, written, body: vec![owner; 300] }.sign(&key(owner))
+}
+
+#[tokio::test]
+async fn a_head_is_set_and_fetched_and_who_brings_an_older_one_hears_of_the_newer() {
+    let (pair, _) = serving(Store::default()).await;
+    let of_5 = key(5).public();
+    assert_eq!(get_head(&pair.near, of_5).await.unwrap(), Ok(None));
+    let set = set_head(&pair.near, LEASE, &head(5, 7)).await.unwrap();
+    assert_eq!(set, Ok(HeadSet::Kept(7)));
+    let lost = set_head(&pair.near, LEASE, &head(5, 6)).await.unwrap();
+    assert_eq!(lost, Ok(HeadSet::Newer(Box::new(head(5, 7)))));
+    assert_eq!(get_head(&pair.near, of_5).await.unwrap(), Ok(Some(head(5, 7))));
+    assert_eq!(get_head(&pair.near, key(6).public()).await.unwrap(), Ok(None));
+    let refused = set_head(&pair.near, LeaseId(8), &head(5, 8)).await.unwrap();
+    assert_eq!(refused, Err(FragmentRefusal::Lease));
+}
+
+#[tokio::test]
+async fn a_head_that_its_key_has_not_signed_never_comes_to_the_store() {
+    let (pair, store) = serving(Store::default()).await;
+    let mut forged = head(5, 7);
+    forged.head.version = 8;
+    let long = Head { body: vec![0; 513], ..head(5, 9).head }.sign(&key(5));
+    for bad in [forged, long] {
+        let refused = set_head(&pair.near, LEASE, &bad).await.unwrap();
+        assert!(matches!(refused, Err(FragmentRefusal::Head(_))), "{refused:?}");
+    }
+    assert!(store.heads.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_host_that_makes_heads_up_is_seen_through() {
+    let mut forged = head(5, 7);
+    forged.head.version = 9;
+    // Of nobody, and of somebody else.
+    let wrong = [(forged, Some(HeadError::Signature)), (head(6, 9), None)];
+    for (wrong, why) in wrong {
+        let store = Store { false_head: Some(wrong), ..Store::default() };
+        let (pair, _) = serving(store).await;
+        for error in [
+            get_head(&pair.near, key(5).public()).await.unwrap_err(),
+            set_head(&pair.near, LEASE, &head(5, 8)).await.unwrap_err(),
+        ] {
+            let FragmentError::Head { key: of, source } = error else { panic!("{error}") };
+            assert_eq!((of, source), (key(5).public(), why.clone()));
+        }
+    }
+    // An older one, or the same, is no reason to say no.
+    for version in [7, 8] {
+        let store = Store { false_head: Some(head(5, version)), ..Store::default() };
+        let (pair, _) = serving(store).await;
+        let error = set_head(&pair.near, LEASE, &head(5, 8)).await.unwrap_err();
+        assert!(matches!(error, FragmentError::Head { source: None, .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_none_to_a_head_are_told_apart() {
+    let pair = Pair::new().await;
+    let answering = async {
+        for answer in [FragmentAnswer::HeadKept(9), FragmentAnswer::Head(None)] {
+            let mut stream = pair.far.accept().await.unwrap();
+            let request = stream.receiver.recv::<FragmentRequest>().await.unwrap();
+            assert!(matches!(request, Some(FragmentRequest::SetHead { lease: LEASE, .. })));
+            stream.sender.send(&answer).await.unwrap();
+            stream.sender.finish().await.unwrap();
+        }
+    };
+    let asking = async {
+        for _ in 0..2 {
+            let error = set_head(&pair.near, LEASE, &head(5, 8)).await.unwrap_err();
+            assert!(matches!(error, FragmentError::Other(_)), "{error}");
+        }
+    };
+    tokio::join!(answering, asking);
 }

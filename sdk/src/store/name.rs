@@ -1,0 +1,104 @@
+//! Names that last: which object is the newest version of something, kept by the hosts of the
+//! user's own leases, so that another machine finds it with the storage secret alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+use isos_base::HostId;
+use isos_base::api::KeeperView;
+use isos_base::fragment::SignedHead;
+use isos_net::{get_head, set_head};
+use isos_store::capability::{ReadCapability, Target, WriteCapability};
+use isos_store::head::{Publish, Published, Version, newest};
+use isos_store::limits::HEAD_HOSTS_MAX;
+use isos_store::seal::Cipher;
+use tokio::time::timeout;
+
+use super::leases::Held;
+use super::{Store, StoreError};
+use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
+
+impl Store {
+    /// The newest version of what this user calls `name`, as far as its hosts know.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a name that nothing was published under is no error.
+    pub async fn newest(&self, name: &str) -> Result<Option<Version>, StoreError> {
+        let hosts = self.name_hosts().await?;
+        let found = self.ask_heads(name, &hosts).await;
+        let read = self.writer(name).read();
+        match found {
+            Some(head) => Ok(Some(Version::open(&head, &read).map_err(StoreError::Version)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Publishes an object as the next version of `name`: more than half of the hosts of this
+    /// user's leases have it then.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Overtaken`] if somebody with the same secret was faster.
+    pub async fn publish(&self, name: &str, object: &ReadCapability) -> Result<u64, StoreError> {
+        let hosts = self.name_hosts().await?;
+        let before = self.ask_heads(name, &hosts).await;
+        let number = before.map_or(1, |signed| signed.head.version.saturating_add(1));
+        let version = Version { number, object: object.clone(), note: Vec::new() };
+        let writer = self.writer(name);
+        let signed = version.seal(&writer, self.now(), Cipher::of_this_cpu());
+        let signed = signed.map_err(StoreError::Version)?;
+        let names: BTreeSet<HostId> = hosts.iter().map(|held| held.keeper.host).collect();
+        let publish = Publish::new(signed.clone(), names);
+        let mut publish = publish.map_err(|error| StoreError::InTheWay(error.to_string()))?;
+        let tell = |held: &Held| {
+            let (held, signed) = (held.clone(), signed.clone());
+            async move {
+                let line = self.lines.to(&held.keeper);
+                let told = async {
+                    let connection = self.lines.open_with(&line, &held.grant).await.ok()?;
+                    set_head(&connection, held.lease, &signed).await.ok()?.ok()
+                };
+                (held.keeper.host, timeout(ASK_TIMEOUT, told).await.ok().flatten())
+            }
+        };
+        let mut answers = stream::iter(&hosts).map(tell).buffer_unordered(ASKED_AT_ONCE);
+        while let Some((host, answer)) = answers.next().await {
+            publish.told(host, answer.as_ref());
+        }
+        match publish.state() {
+            Published::Kept => Ok(number),
+            Published::Lost(_) => Err(StoreError::Overtaken { name: name.into() }),
+            Published::Open | Published::Short { .. } => {
+                let (kept, hosts) = (publish.kept().len(), hosts.len());
+                Err(StoreError::Unpublished { name: name.into(), kept, hosts })
+            }
+        }
+    }
+
+    fn writer(&self, name: &str) -> WriteCapability {
+        WriteCapability::new(self.secret.name_seed(name))
+    }
+
+    /// Who keeps names: the hosts of all leases of this user.
+    async fn name_hosts(&self) -> Result<Vec<Held>, StoreError> {
+        let mut hosts: Vec<Held> = self.held(None).await?.into_values().collect();
+        hosts.truncate(HEAD_HOSTS_MAX);
+        Ok(hosts)
+    }
+
+    async fn ask_heads(&self, name: &str, hosts: &[Held]) -> Option<SignedHead> {
+        let Target::Named(key) = self.writer(name).verify().target else { return None };
+        let ask = |keeper: KeeperView| async move {
+            let line = self.lines.to(&keeper);
+            let asked = async {
+                let connection = self.lines.open(&line).await.ok()?;
+                get_head(&connection, key).await.ok()?.ok()
+            };
+            timeout(ASK_TIMEOUT, asked).await.ok().flatten().map(|head| (keeper.host, head))
+        };
+        let keepers = hosts.iter().map(|held| held.keeper.clone());
+        let answers = stream::iter(keepers).map(ask).buffer_unordered(ASKED_AT_ONCE);
+        let answers: BTreeMap<HostId, Option<SignedHead>> =
+            answers.filter_map(std::future::ready).collect().await;
+        newest(&key, &answers, &BTreeMap::new()).head
+    }
+}
