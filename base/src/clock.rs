@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_is_told_of_once() {
         let mut clock = Clock::default();
-        let minutes = |count| Time(count * 60_000_000);
+        let minutes = |count: u64| Time(count * 60_000_000);
         assert!(!clock.fell_behind(minutes(10), minutes(10)));
         assert!(!clock.fell_behind(minutes(9), minutes(10)));
         assert!(clock.fell_behind(minutes(8), minutes(10)));

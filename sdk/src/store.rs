@@ -20,6 +20,7 @@ mod get;
 mod leases;
 mod line;
 mod look;
+mod name;
 mod put;
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::commands::token::{make_key, read_key};
 use crate::context::Context;
 use crate::exit::Refusal;
+use crate::output::plural;
 
 /// What a command about objects works with.
 pub(super) struct Objects<'a> {
@@ -84,7 +85,28 @@ impl<'a> Objects<'a> {
         };
         let root = Secret::new(key.to_bytes());
         let store = Store::open(client, &root, clock::now()).await?;
-        Ok(Self { context, store })
+        let objects = Self { context, store };
+        if path.exists() && !context.settings.paths.objects_file().exists() {
+            objects.fetch_catalogue().await?;
+        }
+        Ok(objects)
+    }
+
+    /// On a machine that has the secret and no catalogue: the one that was published last.
+    async fn fetch_catalogue(&self) -> anyhow::Result<()> {
+        match self.store.published_catalogue().await {
+            Ok(Some(found)) => {
+                let count = plural(found.objects.len() as u64, "object");
+                self.context.out.note(&format!("found the names of {count}, put elsewhere"));
+                self.change(|catalogue| *catalogue = found)
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                let text = format!("a list of your objects that was put elsewhere: {error}");
+                self.context.out.note(&text);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn catalogue(&self) -> anyhow::Result<Catalogue> {
@@ -102,6 +124,23 @@ impl<'a> Objects<'a> {
         let outcome = change(&mut catalogue);
         catalogue.save(&paths.objects_file())?;
         Ok(outcome)
+    }
+
+    /// Puts the catalogue where another machine of this user finds it. What was done stays done when
+    /// that fails: it is said, and the next change tries again.
+    pub(super) async fn publish(&self) -> anyhow::Result<()> {
+        let mut catalogue = self.catalogue()?;
+        let published = self.store.publish_catalogue(&mut catalogue).await;
+        let (used, object) = (catalogue.used, catalogue.published);
+        self.change(|now| {
+            now.used = used;
+            now.published = object;
+        })?;
+        if let Err(error) = published {
+            let text = format!("the list of your objects is on this machine only: {error}");
+            self.context.out.note(&text);
+        }
+        Ok(())
     }
 
     fn manifest_file(&self, guid: &Guid) -> PathBuf {

@@ -9,7 +9,8 @@ use isos_base::{Bytes, Guid, LeaseId, Time};
 use isos_store::class::Class;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{PutFile, PutOptions, Store, StoreError};
+use crate::objects::Source;
 
 /// A catalogue with more objects is refused: it would be read whole for each command.
 const ENTRIES_MAX: usize = 100_000;
@@ -26,6 +27,9 @@ pub struct Catalogue {
     pub objects: BTreeMap<String, Entry>,
     /// Bytes that lie under each lease, as far as this user has put them.
     pub used: BTreeMap<LeaseId, Bytes>,
+    /// The object as which it was published last.
+    #[serde(default)]
+    pub published: Option<Guid>,
 }
 
 /// An object with a name.
@@ -53,11 +57,73 @@ pub struct Entry {
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self { version: VERSION, objects: BTreeMap::new(), used: BTreeMap::new() }
+        let (objects, used) = (BTreeMap::new(), BTreeMap::new());
+        Self { version: VERSION, objects, used, published: None }
+    }
+}
+
+/// Under which name a catalogue is published, and what its file is called.
+const PUBLISHED: &str = "catalogue";
+/// A published catalogue.
+const BYTES_MAX: Bytes = Bytes::mib(64);
+
+impl Store {
+    /// Puts the catalogue where another machine with the same secret finds it. The object that was
+    /// published before is given up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn publish_catalogue(&self, catalogue: &mut Catalogue) -> Result<u64, StoreError> {
+        let bytes = catalogue.to_bytes();
+        let (name, size) = (PUBLISHED.to_owned(), Bytes(bytes.len() as u64));
+        let file = PutFile { name, source: Source::Bytes(bytes.into()), size };
+        let options = PutOptions::default();
+        let stored = self.put(vec![file], &options, &catalogue.used, |_| ()).await?;
+        catalogue.add_used(&stored.leases);
+        let version = self.publish(PUBLISHED, &stored.capability).await?;
+        let before = catalogue.published.replace(stored.guid);
+        if let Some(before) = before.filter(|before| *before != stored.guid)
+            && let Ok(manifest) = self.manifest(&before).await
+        {
+            // What is left of it goes with its leases.
+            if let Ok(removed) = self.remove(&[manifest], &[stored.manifest]).await {
+                catalogue.take_used(&removed.leases);
+            }
+        }
+        Ok(version)
+    }
+
+    /// The newest catalogue that was published, if one was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn published_catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
+        let Some(version) = self.newest(PUBLISHED).await? else { return Ok(None) };
+        let mut object = self.open_object(&version.object).await?;
+        let bytes = self.read_file(&mut object, PUBLISHED, BYTES_MAX).await?;
+        let mut found = Catalogue::of_bytes(&bytes)
+            .map_err(|why| StoreError::InTheWay(format!("the published catalogue: {why}")))?;
+        found.published = Some(object.manifest().guid());
+        Ok(Some(found))
     }
 }
 
 impl Catalogue {
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("names and numbers only")
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let read: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if read.version != VERSION {
+            return Err(format!("version {}, this isos knows {VERSION}", read.version));
+        }
+        if read.objects.len() > ENTRIES_MAX {
+            return Err(format!("more than {ENTRIES_MAX} objects"));
+        }
+        Ok(read)
+    }
+
     /// Reads a catalogue; an empty one, if there is none.
     ///
     /// # Errors
@@ -76,14 +142,7 @@ impl Catalogue {
                 path.display()
             ))
         };
-        let read: Self = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-        if read.version != VERSION {
-            return Err(bad(format!("version {}, this isos knows {VERSION}", read.version)));
-        }
-        if read.objects.len() > ENTRIES_MAX {
-            return Err(bad(format!("more than {ENTRIES_MAX} objects")));
-        }
-        Ok(read)
+        Self::of_bytes(&text).map_err(bad)
     }
 
     /// Writes it, whole or not at all, for its owner's eyes only.
@@ -92,7 +151,7 @@ impl Catalogue {
     /// [`StoreError::File`].
     pub fn save(&self, path: &Path) -> Result<(), StoreError> {
         let fail = |source| StoreError::file("write", path)(source);
-        let text = serde_json::to_vec_pretty(self).expect("names and numbers only");
+        let text = self.to_bytes();
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(fail)?;
         }

@@ -7,6 +7,7 @@ use isos_base::{Guid, HostId};
 use isos_net::BindError;
 use isos_store::class::NoHosts;
 use isos_store::get::Fault;
+use isos_store::head::VersionError;
 use isos_store::manifest::ManifestError;
 use isos_store::object::{ReadError, WriteError};
 use isos_store::put::Refusal;
@@ -79,6 +80,28 @@ pub enum StoreError {
         /// Hosts that failed, and how.
         hosts: Vec<(HostId, Fault)>,
     },
+    /// The newest version of a name cannot be read or made.
+    #[error(transparent)]
+    Version(VersionError),
+    /// Somebody with the same secret has published a newer version at the same time.
+    #[error("{name} was changed elsewhere at the same time: read what is newest and try again")]
+    Overtaken {
+        /// What.
+        name: String,
+    },
+    /// Too few hosts have heard of the newest version.
+    #[error(
+        "{name}: {kept} of {hosts} hosts have heard of the newest version, more than half are \
+         needed for another machine to find it; try again when more are there"
+    )]
+    Unpublished {
+        /// What.
+        name: String,
+        /// Hosts that have.
+        kept: usize,
+        /// Of how many.
+        hosts: usize,
+    },
     /// It is too much for one object.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -122,8 +145,10 @@ impl StoreError {
             Self::Unsafe { .. } => "unsafe",
             Self::NotFound { .. } => "not_found",
             Self::Missing { .. } => "missing",
+            Self::Overtaken { .. } => "overtaken",
+            Self::Unpublished { .. } => "unpublished",
             Self::Write(_) => "too_large",
-            Self::Read(_) | Self::Manifest(_) => "verification",
+            Self::Read(_) | Self::Manifest(_) | Self::Version(_) => "verification",
             Self::File { .. } => "file",
             Self::InTheWay(_) => "refused",
             Self::Lease(_) => "protocol",
@@ -136,11 +161,16 @@ impl StoreError {
         match self {
             Self::Client(error) => error.exit_code(),
             Self::Socket(_) | Self::Lease(_) => 1,
-            Self::NoHosts(_) | Self::TooFew(_) | Self::Unsafe { .. } | Self::InTheWay(_) => 5,
+            Self::NoHosts(_)
+            | Self::TooFew(_)
+            | Self::Unsafe { .. }
+            | Self::Overtaken { .. }
+            | Self::Unpublished { .. } => 5,
+            Self::InTheWay(_) => 1,
             Self::NotFound { .. } => 4,
             Self::Missing { .. } => 3,
             Self::Write(_) => 2,
-            Self::Read(_) | Self::Manifest(_) => 12,
+            Self::Read(_) | Self::Manifest(_) | Self::Version(_) => 12,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 4,
             Self::File { .. } => 1,
         }

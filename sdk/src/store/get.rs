@@ -147,6 +147,28 @@ impl Store {
         Ok(Bytes(bytes))
     }
 
+    /// A file of an object, of at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_file(
+        &self,
+        object: &mut Opened,
+        name: &str,
+        max: Bytes,
+    ) -> Result<Vec<u8>, StoreError> {
+        let file = object.content().file(name).filter(|file| file.size <= max.0).cloned();
+        let why = || StoreError::InTheWay(format!("the object has no file {name} of up to {max}"));
+        let file = file.ok_or_else(why)?;
+        let (mut cache, mut liars) = (Cache::default(), BTreeSet::new());
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < file.size {
+            let at = bytes.len() as u64;
+            bytes.extend(self.read_part(object, &file, at, &mut cache, &mut liars).await?);
+        }
+        Ok(bytes)
+    }
+
     /// The next bytes of a file from `at` on: at least one, if there are any.
     async fn read_part(
         &self,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::leases::{Held, Place, Planned, need};
 use super::line::{LineError, Lines};
 use super::{PutOptions, Store, StoreError};
 use crate::limits::UPLOAD_CHUNK_BYTES;
+use crate::objects::Source;
 
 /// Segments that are coded before there is room for them.
 const CODED_AHEAD: usize = 1;
@@ -42,8 +43,8 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 pub struct PutFile {
     /// What it is called in the object: a relative path with `/`.
     pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where its bytes are.
+    pub source: Source,
     /// Its length, as far as it is known before.
     pub size: Bytes,
 }
@@ -239,8 +240,7 @@ impl Store {
                 let mut buffer = vec![0; UPLOAD_CHUNK_BYTES];
                 for file in &files {
                     writer.begin(&file.name)?;
-                    let path = &file.path;
-                    let mut source = File::open(path).map_err(StoreError::file("read", path))?;
+                    let (mut source, path) = open(&file.source)?;
                     loop {
                         let count = source.read(&mut buffer);
                         let count = count.map_err(StoreError::file("read", path))?;
@@ -270,6 +270,17 @@ impl Store {
             }
         });
         made
+    }
+}
+
+/// The bytes of a file, and what to call it in an error.
+fn open(source: &Source) -> Result<(Box<dyn Read + '_>, &Path), StoreError> {
+    match source {
+        Source::File(path) => {
+            let file = File::open(path).map_err(StoreError::file("read", path))?;
+            Ok((Box::new(file), path))
+        }
+        Source::Bytes(bytes) => Ok((Box::new(&bytes[..]), Path::new("memory"))),
     }
 }
 
@@ -425,6 +436,8 @@ fn refused(why: &FragmentRefusal) -> Refusal {
         | FragmentRefusal::WrongBytes(_)
         | FragmentRefusal::Length
         | FragmentRefusal::Failed
+        | FragmentRefusal::Head(_)
+        | FragmentRefusal::HeadsFull
         | FragmentRefusal::Malformed(_) => Refusal::Refused,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Objects, catalogue, find};
+use super::{Objects, find};
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::progress::BytesMeter;
@@ -27,8 +27,8 @@ pub(crate) struct Args {
 
 /// Gets.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
-    let named = find(&catalogue(context)?, &args.object)?;
     let objects = Objects::open(context, false).await?;
+    let named = find(&objects.catalogue()?, &args.object)?;
     let mut object = objects.store.open_object(&named.capability).await?;
     let names: Vec<String> = object.content().files.iter().map(|file| file.name.clone()).collect();
     let is_wanted = |name: &str| {

@@ -15,7 +15,13 @@ pub(crate) struct Args {
 
 /// Lists.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
-    let names = catalogue(context)?;
+    let mut names = catalogue(context)?;
+    let paths = &context.settings.paths;
+    if paths.storage_key().exists() && !paths.objects_file().exists() {
+        let objects = Objects::open(context, false).await?;
+        names = objects.catalogue()?;
+        objects.close().await;
+    }
     let Some(what) = args.object else {
         context.out.show(&ObjectList(names.objects))?;
         return Ok(End::Ok);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use isos_base::price::StoragePrice;
 use isos_base::{Bytes, MicroCredits, Span};
+use isos_sdk::Source;
 use isos_sdk::store::catalogue::{Catalogue, Entry};
 use isos_sdk::store::{PutFile, PutOptions};
 use isos_store::class::Class;
@@ -112,6 +113,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     if let Some(old) = replaced.filter(|old| old.guid != stored.guid) {
         super::remove::give_up(&objects, &[old.guid]).await?;
     }
+    objects.publish().await?;
     let end = if stored.missing > 0 || !skipped.is_empty() { End::Partial } else { End::Ok };
     context.out.show(&PutReport { name, stored })?;
     objects.close().await;
@@ -136,7 +138,7 @@ fn files_of(path: &Path) -> anyhow::Result<(Vec<PutFile>, Vec<PathBuf>)> {
     if metadata.is_file() {
         let name = file_name(path)?;
         let size = Bytes(metadata.len());
-        return Ok((vec![PutFile { name, path: path.into(), size }], skipped));
+        return Ok((vec![PutFile { name, source: Source::File(path.into()), size }], skipped));
     }
     if !metadata.is_dir() {
         return Err(Refusal::usage(format!("{} is no file and no folder", path.display())).into());
@@ -160,7 +162,7 @@ fn files_of(path: &Path) -> anyhow::Result<(Vec<PutFile>, Vec<PathBuf>)> {
                 folders.push((path, format!("{name}/"), depth + 1));
             } else if kind.is_file() {
                 let size = Bytes(entry.metadata().with_context(read)?.len());
-                files.push(PutFile { name, path, size });
+                files.push(PutFile { name, source: Source::File(path), size });
             } else {
                 skipped.push(path);
             }

@@ -30,6 +30,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         catalogue.objects.retain(|_, entry| !guids.contains(&entry.guid));
     })?;
     let removed = give_up(&objects, &guids).await?;
+    objects.publish().await?;
     let end = if removed.silent > 0 { End::Partial } else { End::Ok };
     let names = wanted.into_iter().map(|(name, _)| name).collect();
     context.out.show(&RemovedReport { names, removed })?;
@@ -44,8 +45,8 @@ pub(super) async fn give_up(objects: &Objects<'_>, guids: &[Guid]) -> anyhow::Re
     for guid in guids {
         gone.push(objects.manifest(guid).await?);
     }
-    for entry in kept.objects.values() {
-        others.push(objects.manifest(&entry.guid).await?);
+    for guid in kept.objects.values().map(|entry| entry.guid).chain(kept.published) {
+        others.push(objects.manifest(&guid).await?);
     }
     let removed = objects.store.remove(&gone, &others).await?;
     objects.change(|catalogue| catalogue.take_used(&removed.leases))?;
