@@ -15,6 +15,7 @@ mod dev;
 mod exits;
 mod full_disk;
 mod jobs;
+mod keepers;
 mod keys;
 mod market;
 mod money;

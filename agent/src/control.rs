@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::core::Core;
+pub use crate::keeper::KeeperStatus;
 pub use crate::owner::Said;
 use crate::{AgentError, Shared, clock, remembered};
 
@@ -69,6 +70,8 @@ pub struct AgentStatus {
     pub walls: Vec<String>,
     /// Room that objects take.
     pub objects: Bytes,
+    /// What is kept for others; nothing while nothing is, and nothing is offered.
+    pub storage: Option<KeeperStatus>,
     /// Who holds the policy's limits here, and what that cannot do.
     pub keepers: Vec<isos_sandbox::Keeper>,
     /// What its work has moved over the network.

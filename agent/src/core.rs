@@ -63,6 +63,23 @@ impl Core {
         (core, ends)
     }
 
+    /// One without a machine: what it would be told can be heard.
+    #[cfg(test)]
+    pub(crate) fn heard() -> (Self, mpsc::Receiver<Input>) {
+        let (messages, mut inbox) = mpsc::channel(INPUTS_MAX);
+        let (heard, inputs) = mpsc::channel(INPUTS_MAX);
+        tokio::spawn(async move {
+            while let Some(message) = inbox.recv().await {
+                if let Message::Input(input) = message {
+                    let _ = heard.send(input).await;
+                }
+            }
+        });
+        let owner = watch::channel(Said::Auto).0;
+        let (busy, looked) = (watch::channel(false).0, watch::channel(false).0);
+        (Self { messages, owner, busy, looked }, inputs)
+    }
+
     /// Gives a fact to the machine.
     pub(crate) async fn input(&self, input: Input) {
         let _ = self.messages.send(Message::Input(input)).await;
@@ -180,6 +197,7 @@ impl Task {
             offer: self.machine.offer().clone(),
             walls: self.chambers.values().find_map(Running::walls).unwrap_or_default(),
             objects: self.shared.shelf.used(),
+            storage: self.shared.keeper.status(),
             keepers: self.shared.sandbox.keepers(),
             moved: self.shared.traffic.moved(clock::now()),
         }
@@ -244,6 +262,7 @@ impl Task {
                 self.shared.sandbox.freeze(false);
                 self.chambers.values().for_each(Running::resume);
             }
+            Effect::TakeIn { session, news } => self.shared.keeper.take_in(session, news),
             Effect::Say(event) => {
                 self.heed(&event);
                 tracing::info!("{event}");

@@ -2,13 +2,14 @@
 //! way at once when the owner returns.
 //!
 //! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
-//! report; the modules here do it. Nothing here listens to the network: the agent only calls out,
-//! and takes its owner's words on a socket in its own folder.
+//! report; the modules here do it. The agent calls out, and takes its owner's words on a socket in
+//! its own folder; it lets others call only where its owner offers them room on the disk.
 
 mod chamber;
 mod clock;
 pub mod control;
 mod core;
+mod keeper;
 mod key;
 mod objects;
 mod owner;
@@ -22,8 +23,10 @@ mod traffic;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::host::{HostSpec, Offer};
 use isos_base::key::{PublicKey, SecretKey};
+use isos_base::rate::Rate;
 use isos_base::ticket::Ticket;
 use isos_base::wire::Refusal;
 use isos_base::{Bytes, limits};
@@ -37,7 +40,7 @@ use servers::Servers;
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub use control::{AgentStatus, Order, ask};
+pub use control::{AgentStatus, KeeperStatus, Order, ask};
 pub use key::KeyChange;
 
 /// What an agent is started with.
@@ -158,6 +161,9 @@ const SHELF_FLOOR: Bytes = Bytes::mib(256);
 /// The part of the policy's disk that compiled programs may fill: one in so many.
 const CODE_PART: u64 = 2;
 
+/// Handshakes of callers from one address, where others may call at all.
+const HANDSHAKES: Rate = Rate { per_second: 4, burst: 64 };
+
 /// What the parts of a running agent share.
 pub(crate) struct Shared {
     pub(crate) home: Arc<Home>,
@@ -169,7 +175,8 @@ pub(crate) struct Shared {
     pub(crate) objects: objects::Objects,
     /// The owner's policy; it may be changed while the agent runs.
     pub(crate) policy: watch::Sender<Policy>,
-    pub(crate) traffic: traffic::Traffic,
+    pub(crate) traffic: Arc<traffic::Traffic>,
+    pub(crate) keeper: Arc<keeper::Keeper>,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
     /// Whether work runs beside all else.
@@ -231,7 +238,9 @@ impl Agent {
         let endpoint = Endpoint::bind(EndpointConfig {
             relay,
             direct: config.direct,
-            ..EndpointConfig::new(key)
+            alpns: vec![FRAGMENT_ALPN.to_vec()],
+            handshakes: HANDSHAKES,
+            ..EndpointConfig::new(key.clone())
         })
         .await?;
         for relay in relays {
@@ -254,6 +263,14 @@ impl Agent {
             engine: Sandbox::engine().into(),
         };
         let saves = saves::Saves::open(&home, &shelf);
+        let traffic = Arc::new(traffic::Traffic::remembered(home.clone(), policy.network()));
+        let keeper = keeper::Keeper::new(
+            home.clone(),
+            key,
+            ticket.complex,
+            endpoint.clone(),
+            traffic.clone(),
+        );
         let shared = Arc::new(Shared {
             shelf,
             sandbox,
@@ -261,7 +278,8 @@ impl Agent {
             servers,
             objects: objects::Objects::new(endpoint.clone()),
             endpoint,
-            traffic: traffic::Traffic::remembered(home.clone(), policy.network()),
+            traffic,
+            keeper: Arc::new(keeper),
             home,
             policy: watch::channel(policy).0,
             tracer: trace::Tracer::default(),
@@ -273,6 +291,7 @@ impl Agent {
         let seed = getrandom::u64().unwrap_or(0x15_05);
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);
         let (core, end) = core::Core::start(machine, shared.clone(), said);
+        tokio::spawn(keeper::run(shared.keeper.clone(), core.clone()));
         owner::watch(core.clone(), shared.clone(), probe, &spec);
         control::listen(core.clone(), shared.clone()).map_err(io("listen for the owner"))?;
         Ok(Self { core, shared, end })
@@ -314,6 +333,7 @@ impl Agent {
         self.core.stop().await;
         let stopped = self.end.wait_for(|end| *end == Some(End::Stopped));
         let _ = tokio::time::timeout(GRACE, stopped).await;
+        self.shared.keeper.close();
         let _ = tokio::time::timeout(GRACE, self.shared.endpoint.close()).await;
         self.shared.traffic.close();
         self.shared.sandbox.close();

@@ -104,7 +104,10 @@ impl Watcher {
             Said::Auto => Override::None,
             Said::Paused { until } => Override::Paused { until },
         };
+        let (kept, leased) = self.shared.keeper.standing();
         let standing = Standing {
+            kept,
+            leased,
             memory: pids.iter().fold(Bytes::ZERO, |sum, &pid| sum + resident(pid)),
             disk: self.shared.shelf.used() + self.shared.sandbox.code_used(),
             moved: self.shared.traffic.moved(now),
@@ -116,6 +119,8 @@ impl Watcher {
         self.shared.sandbox.hold_cpu(decision.allowance.cpu.0);
         self.standing.load_blocked = decision.load_blocked;
         self.standing.hot = decision.hot;
+        self.shared.keeper.allow(decision.allowance.keeping, policy.disk_floor(self.machine.disk));
+        self.shared.keeper.tell(&self.core).await;
         let offer = policy.offer(&decision);
         self.limit_disk(policy, offer.disk).await;
         let next = decision.next_change;

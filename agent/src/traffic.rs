@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::clock;
+use crate::keeper::BUDGET_BYTES;
 
 const FILE: &str = "network.json";
 /// What waits for the next day looks again this often: the owner may raise the cap.
@@ -157,6 +158,50 @@ impl Traffic {
         }
     }
 
+    /// Whether a fragment of this size may be moved, and all that can be on its way beside it: those
+    /// come as they like, and are counted when they have come.
+    pub(crate) fn has_room(&self, size: Bytes) -> bool {
+        let now = clock::now();
+        let state = self.state();
+        let left = state.limits.left(&state.meter.moved(now, state.clock));
+        left.is_none_or(|left| left >= on_the_wire(size + Bytes(BUDGET_BYTES)))
+    }
+
+    /// Counts a fragment that has come, or is about to go; says after how long it may.
+    pub(crate) fn moves(&self, way: Way, size: Bytes) -> Duration {
+        let bytes = on_the_wire(size);
+        let rate = {
+            let mut state = self.state();
+            let clock = state.clock;
+            state.meter.add(clock::now(), clock, bytes);
+            self.written_ahead(&mut state, bytes);
+            state.limits.rate(way == Way::Down)
+        };
+        let Some(rate) = rate else { return Duration::ZERO };
+        self.pace(way).take(self.since(), bytes, rate).to_std()
+    }
+
+    /// How long a piece would wait.
+    pub(crate) fn wait(&self, way: Way) -> Duration {
+        self.pace(way).wait(self.since()).to_std()
+    }
+
+    /// What comes in such a time at the owner's rate, if there is one.
+    pub(crate) fn worth(&self, time: Span) -> Option<Bytes> {
+        let rate = self.rate(Way::Down)?;
+        let bytes = u128::from(rate.0.0) * u128::from(time.0) / 1_000_000;
+        Some(Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)))
+    }
+
+    fn pace(&self, way: Way) -> MutexGuard<'_, Pace> {
+        let pace = if way == Way::Down { &self.down } else { &self.up };
+        pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since(&self) -> Span {
+        Span::from_std(self.began.elapsed())
+    }
+
     /// Writes the meter down, ahead of what it counts, before more than that is counted.
     fn written_ahead(&self, state: &mut State, bytes: Bytes) {
         if bytes <= state.ahead {
@@ -187,8 +232,7 @@ impl Traffic {
     }
 
     fn rate(&self, way: Way) -> Option<Rate> {
-        let limits = self.state().limits;
-        if way == Way::Down { limits.rate_down } else { limits.rate_up }
+        self.state().limits.rate(way == Way::Down)
     }
 
     /// Takes a piece of at most so many bytes, and says when it may go.
@@ -197,10 +241,7 @@ impl Traffic {
         let usual = u128::from(rate.0.0) * u128::from(PIECE.0) / 1_000_000;
         let usual = u64::try_from(usual).unwrap_or(u64::MAX).clamp(PIECE_BYTES.0, PIECE_BYTES.1);
         let piece = usual.min(wanted as u64);
-        let pace = if way == Way::Down { &self.down } else { &self.up };
-        let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Span::from_std(self.began.elapsed());
-        let wait = pace.take(now, on_the_wire(Bytes(piece)), rate);
+        let wait = self.pace(way).take(self.since(), on_the_wire(Bytes(piece)), rate);
         (piece as usize, wait.to_std())
     }
 }

@@ -114,7 +114,9 @@ impl Machine {
         let sensors = self.probe.read(&[]);
         let Loaded { source, policy } = loaded;
         let moved = agent.map(|agent| agent.moved).unwrap_or_default();
-        let standing = Standing { moved, ..Standing::default() };
+        let storage = agent.and_then(|agent| agent.storage.as_ref());
+        let (kept, leased) = storage.map(|it| (it.used, it.leased)).unwrap_or_default();
+        let standing = Standing { moved, kept, leased, ..Standing::default() };
         let word = match agent.map(|agent| agent.owner) {
             Some(isos_agent::control::Said::Paused { until }) => Override::Paused { until },
             _ => Override::None,

@@ -12,6 +12,7 @@
 //! * `plan`: earliest deadline first, packed over cores and memory, with backfill
 //! * `chamber`: opening, feeding and closing sandboxes; what their deaths mean
 //! * `owner`: the owner returns; deadlines pass
+//! * `shelf`: what the complex is told of what is kept for others
 //! * `saved`: how far tasks have come that save their state, and where granted ones go on
 //! * `outbox`: news until the complex has acknowledged it
 //!
@@ -27,6 +28,7 @@ mod owner;
 mod plan;
 mod saved;
 mod session;
+mod shelf;
 mod status;
 mod tuning;
 mod work;
@@ -36,6 +38,7 @@ mod tests;
 
 use isos_base::checkpoint::Resume;
 use isos_base::host::{HostSpec, Offer};
+use isos_base::storage::{LeaseNews, ShelfReport};
 use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
 use isos_base::units::Bytes;
@@ -133,6 +136,17 @@ pub enum Input {
         /// Which, and how much.
         chambers: Vec<(ChamberId, Bytes)>,
     },
+    /// What is kept for others was looked at.
+    ShelfLooked {
+        /// What is offered, where, and how far words about leases were taken in; nothing on a host
+        /// that is no keeper.
+        report: Option<Box<ShelfReport>>,
+        /// Whether a session is wanted for its sake, whatever else is offered: the complex pays for
+        /// the time in which a keeper has shown that it is there.
+        stays: bool,
+    },
+    /// A batch of [`Effect::TakeIn`] is done with. How far it has come is in what is looked at.
+    TookIn,
     /// [`Machine::deadline`] has come.
     TimerFired,
     /// The agent shuts down: give everything back.
@@ -215,6 +229,15 @@ pub enum Effect {
         /// The chamber.
         chamber: ChamberId,
     },
+    /// Take in what the complex says of leases on this disk, durably, in this order; answered by
+    /// `TookIn`. What cannot be taken in, and all that follows in that session, comes again in the
+    /// next.
+    TakeIn {
+        /// In which it was said.
+        session: SessionId,
+        /// At most `STORAGE_NEWS_MAX` of them.
+        news: Vec<LeaseNews>,
+    },
     /// Tell people, through log and status.
     Say(HostEvent),
 }
@@ -287,6 +310,10 @@ impl Host {
             }
             Input::ChamberDied { chamber, why } => self.chamber_died(chamber, &why, effects),
             Input::Weighed { chambers } => self.work.weighed(&chambers),
+            Input::ShelfLooked { report, stays } => {
+                self.shelf_looked(report.map(|report| *report), stays);
+            }
+            Input::TookIn => self.took_in(),
             Input::TimerFired => {}
             Input::Stopping => self.stop(effects),
         }

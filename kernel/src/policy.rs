@@ -18,14 +18,14 @@ mod value;
 mod week;
 
 use isos_base::host::Accept;
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::{AccountId, Bytes, Guid, Span, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use calendar::Moment;
 pub use error::{Contradiction, POLICY_BYTES_MAX, PolicyError, WINDOWS_MAX};
-pub use evaluate::{Allowance, Decision, MEMORY_LEAST, Run, Standing};
+pub use evaluate::{Allowance, Decision, Keeping, MEMORY_LEAST, Run, Standing};
 pub use network::{Meter, Moved, NetworkLimits, Pace, Period, Rate};
 pub use reason::Reason;
 pub use value::{Amount, Cores, Millicores, Percent};
@@ -50,6 +50,8 @@ pub struct Policy {
     memory_floor: Amount,
     disk_max: Amount,
     disk_floor: Amount,
+    storage_room: Amount,
+    storage_price: StoragePrice,
     on_battery: bool,
     battery_min: Percent,
     power_unknown_is_battery: bool,
@@ -202,6 +204,12 @@ impl Policy {
     #[must_use]
     pub const fn network(&self) -> NetworkLimits {
         self.network
+    }
+
+    /// Whether the owner offers any room for what others store.
+    #[must_use]
+    pub const fn keeps(&self) -> bool {
+        !self.storage_room.is_zero()
     }
 
     /// What always stays free of a disk of this size.

@@ -328,7 +328,8 @@ impl SimHost {
                 }
             }
             // Memory and cores are counted by the plan; nothing here takes more.
-            Effect::Limit { .. } | Effect::Say(_) => {}
+            // No host of these worlds keeps fragments.
+            Effect::Limit { .. } | Effect::TakeIn { .. } | Effect::Say(_) => {}
         }
     }
 

@@ -146,7 +146,19 @@ impl Home {
     /// # Errors
     /// As [`Packs::open`].
     pub fn packs(&self, settings: PackSettings) -> Result<(Packs, Opened), PackError> {
-        Packs::open_on(Arc::clone(&self.storage), &self.dir.join(FRAGMENTS), settings)
+        Packs::open_on(Arc::clone(&self.storage), &self.packs_dir(), settings)
+    }
+
+    /// Where they are, or would be.
+    #[must_use]
+    pub fn packs_dir(&self) -> PathBuf {
+        self.dir.join(FRAGMENTS)
+    }
+
+    /// Whether there are packs, be they empty.
+    #[must_use]
+    pub fn has_packs(&self) -> bool {
+        self.packs_dir().is_dir()
     }
 
     /// The 32-byte secret of this name: read, or made of the system's randomness and kept (0600).

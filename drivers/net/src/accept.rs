@@ -9,6 +9,7 @@ mod gate;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::key::PublicKey;
@@ -106,7 +107,7 @@ struct Waiting {
 /// Runs until the endpoint closes; the channel's end then tells that.
 pub(crate) async fn run(
     endpoint: iroh::Endpoint,
-    accepts: bool,
+    open: Arc<AtomicBool>,
     rate: Rate,
     welcome: mpsc::Sender<Incoming>,
 ) {
@@ -140,7 +141,7 @@ pub(crate) async fn run(
             }
         };
         let Some(call) = call else { break };
-        if !accepts {
+        if !open.load(Ordering::Relaxed) {
             call.refuse();
             continue;
         }

@@ -5,6 +5,7 @@ mod errors;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -122,6 +123,8 @@ struct Inner {
     /// The transport shares this map; it is kept here to count.
     relays: RelayMap,
     incoming: Mutex<mpsc::Receiver<Incoming>>,
+    /// Whether anybody may call.
+    open: Arc<AtomicBool>,
     acceptor: AbortHandle,
 }
 
@@ -193,8 +196,9 @@ impl Endpoint {
         }
         // Callers that wait for the shell keep their places in the gate, which bounds them.
         let (welcome, incoming) = mpsc::channel(1);
-        let accepts = !config.alpns.is_empty();
-        let acceptor = tokio::spawn(accept::run(iroh.clone(), accepts, config.handshakes, welcome));
+        let open = Arc::new(AtomicBool::new(!config.alpns.is_empty()));
+        let door = accept::run(iroh.clone(), open.clone(), config.handshakes, welcome);
+        let acceptor = tokio::spawn(door);
         Ok(Self {
             inner: Arc::new(Inner {
                 iroh,
@@ -202,6 +206,7 @@ impl Endpoint {
                 direct: config.direct,
                 relays,
                 incoming: Mutex::new(incoming),
+                open,
                 acceptor: acceptor.abort_handle(),
             }),
         })
@@ -211,6 +216,11 @@ impl Endpoint {
     #[must_use]
     pub fn public(&self) -> PublicKey {
         self.inner.key
+    }
+
+    /// Lets callers in from now on, or refuses them before any cryptography. Who is in stays.
+    pub fn set_open(&self, open: bool) {
+        self.inner.open.store(open, Ordering::Relaxed);
     }
 
     /// The UDP addresses that are listened on; none when only relays are used.
@@ -372,6 +382,13 @@ impl Endpoint {
                 self.inner.relays.urls::<Vec<_>>().iter().map(ToString::to_string).collect();
             Err(OnlineError::Unreachable { tried: urls.join(", "), last })
         })
+    }
+
+    /// The relay through which peers can call now, if there is one.
+    #[must_use]
+    pub fn relay(&self) -> Option<String> {
+        let relays = self.inner.iroh.home_relay_status().get();
+        relays.iter().find(|relay| relay.is_connected()).map(|relay| relay.url().to_string())
     }
 
     /// Closes all connections and tells the peers; takes at most a few seconds.

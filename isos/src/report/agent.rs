@@ -1,6 +1,7 @@
 //! How this machine's agent stands: one honest verdict, then why.
 
-use isos_agent::AgentStatus;
+use isos_agent::{AgentStatus, KeeperStatus};
+use isos_base::Bytes;
 use isos_kernel::host::HostState;
 use serde_json::{Value, json};
 
@@ -37,6 +38,30 @@ impl AgentReport {
     }
 }
 
+/// What is kept for others, and whether all is well with it.
+fn kept(storage: &KeeperStatus) -> Vec<String> {
+    let KeeperStatus { used, limit, fragments, leases, leased, over, .. } = storage;
+    let (fragments, leases) = (plural(*fragments, "fragment"), plural(*leases, "lease"));
+    let mut lines = vec![
+        format!("{used} of {limit} kept for others: {fragments}; {leased} promised by {leases}"),
+        format!("{} offered, {} came and {} went", storage.offered, storage.received, storage.sent),
+    ];
+    lines.extend(match (storage.serves, storage.takes) {
+        (false, _) => Some("nobody reaches it now: see the policy".into()),
+        (true, false) => Some("nothing more is taken now, what is there can be read".into()),
+        (true, true) => None,
+    });
+    if *over > Bytes::ZERO {
+        lines.push(format!("{over} more than you allow: promised, so they go when leases end"));
+    }
+    if storage.gone > 0 {
+        let gone = plural(storage.gone, "fragment");
+        lines.push(format!("{gone} gone since the agent started, {} damaged", storage.damaged));
+    }
+    lines.extend(storage.trouble.as_ref().map(|why| format!("nothing is kept: {}", clean(why))));
+    lines
+}
+
 impl Report for AgentReport {
     fn kind(&self) -> &'static str {
         "agent"
@@ -62,6 +87,9 @@ impl Report for AgentReport {
         }
         let moved = agent.moved;
         page.field("network", format!("{} moved today, {} this month", moved.day, moved.month));
+        for (n, line) in agent.storage.iter().flat_map(kept).enumerate() {
+            page.field(if n == 0 { "storage" } else { "" }, line);
+        }
         for keeper in &agent.keepers {
             page.field(&keeper.limit, held(keeper));
         }

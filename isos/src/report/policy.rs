@@ -273,6 +273,7 @@ impl Report for PolicyNow {
             "cores": count(allowance.cpu),
             "memory": allowance.memory,
             "disk": allowance.disk,
+            "storage": allowance.keeping,
             "price_min": allowance.price_min,
             "reasons": reasons,
             "keepers": self.keepers,

@@ -78,7 +78,7 @@ fn test_policy(cores: u16) -> String {
         "price_min = 0\n[cpu]\nshare_in_use = \"100%\"\nshare_idle = \"100%\"\ncores_max = {cores}\n\
          [idle]\nafter = \"0s\"\nunknown = \"idle\"\n[load]\nother_max = 4096\n[memory]\n\
          in_use = \"50%\"\nidle = \"50%\"\nfree_floor = \"1%\"\n[disk]\nmax = \"25%\"\n\
-         free_floor = \"1%\"\n[power]\non_battery = true\n[network]\nmetered = true\n"
+         free_floor = \"1%\"\n[storage]\nroom = \"2GiB\"\n[power]\non_battery = true\n[network]\nmetered = true\n"
     )
 }
 

@@ -11,6 +11,7 @@ use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, MicroCredits};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
 
+use super::shelf::Shelf;
 use super::tuning::{
     ACK_WAIT_MAX, BACKOFF_FIRST, BACKOFF_MAX, CONNECT_WAIT_MAX, ELSEWHERE_MAX, ELSEWHERE_SLOW,
     ELSEWHERE_SLOW_MAX, ELSEWHERE_WAIT, OFFER_EVERY, OFFER_MINOR_EVERY, RECONNECT_MIN, ROOM_EVERY,
@@ -45,6 +46,8 @@ pub(super) struct Session {
     earned_before: MicroCredits,
     earned: MicroCredits,
     pub(super) last_seen: Option<Time>,
+    /// What the host keeps for others.
+    pub(super) shelf: Shelf,
     /// Why there is no session.
     pub(super) why: String,
 }
@@ -92,6 +95,7 @@ impl Session {
             earned_before: MicroCredits::ZERO,
             earned: MicroCredits::ZERO,
             last_seen: None,
+            shelf: Shelf::default(),
             why: String::new(),
         }
     }
@@ -110,10 +114,11 @@ impl Session {
     /// When a session shall be asked for, if one is wanted.
     pub(super) fn connect_at(&self, offer: &Offer, news: bool) -> Option<Time> {
         let Link::Away(wait) = &self.link else { return None };
-        if offer.cores == 0 && !news {
+        if offer.cores == 0 && !news && !self.shelf.stays() {
             return None;
         }
-        let wake = news || self.told.cores == 0;
+        let first = self.told.cores == 0 && offer.cores > 0;
+        let wake = news || first || self.shelf.is_urgent();
         Some(wait.asleep.filter(|_| wake).map_or(wait.until, |early| early.min(wait.until)))
     }
 
@@ -130,7 +135,7 @@ impl Session {
             Link::Connecting { until } | Link::Greeting { until } => Some(until),
             Link::Online { .. } => {
                 let ack = unacked.map(|at| at + ACK_WAIT_MAX);
-                [ack, self.offer_due(offer)].into_iter().flatten().min()
+                [ack, self.offer_due(offer), self.shelf.due()].into_iter().flatten().min()
             }
             Link::Refused(_) => None,
         }
@@ -233,6 +238,7 @@ impl Host {
         self.session.link = Link::Greeting { until: self.now + WELCOME_WAIT_MAX };
         self.session.told = self.offer.clone();
         self.session.told_at = self.now;
+        self.session.shelf.session_begins();
         self.session.room_was_told(room, self.now);
         effects.push(Effect::Send { session, frame: ToComplex::Hello(Box::new(hello)) });
     }
@@ -263,7 +269,7 @@ impl Host {
     }
 
     /// The complex does not do its part: end the session and try again.
-    fn give_up_on_session(&mut self, why: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn give_up_on_session(&mut self, why: &str, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disconnect { session: self.session.current() });
         self.lost(why.into(), effects);
     }
@@ -325,8 +331,7 @@ impl Host {
             }
             ToHost::Revoke(leases) => self.revoked(&leases, effects),
             ToHost::Sleep(span) => self.session.dismissed = Some(span),
-            // For the shelf: nothing of what runs here follows from it.
-            ToHost::Storage(_) => {}
+            ToHost::Storage(news) => self.storage_told(news, effects),
         }
     }
 
@@ -386,6 +391,7 @@ impl Host {
             self.session.told_again = true;
             effects.push(Effect::Send { session, frame: ToComplex::Offer(self.offer.clone()) });
         }
+        self.tell_shelf(effects);
         while self.outbox.window_is_free() && !self.outbox.nothing_pending() {
             self.report(effects);
         }

@@ -4,6 +4,7 @@ mod hostile;
 mod limits;
 mod owner;
 mod saved;
+mod shelf;
 mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -265,7 +266,7 @@ impl Rig {
             Effect::Suspend => self.frozen = true,
             Effect::Resume => self.frozen = false,
             Effect::Limit { cores, memory } => self.limit = Some((*cores, *memory)),
-            Effect::Say(_) => {}
+            Effect::TakeIn { .. } | Effect::Say(_) => {}
         }
     }
 
@@ -356,7 +357,9 @@ fn describe(effect: &Effect) -> String {
             }
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
-            ToComplex::Shelf(report) => format!("send {report:?}"),
+            ToComplex::Shelf(report) => {
+                format!("send shelf: {} offered, heard {}", report.offer.bytes, report.heard.0)
+            }
             ToComplex::Saved(saved) => format!(
                 "send saved: lease {} task {}, {} roots, {} fuel{}",
                 saved.lease,
@@ -379,6 +382,10 @@ fn describe(effect: &Effect) -> String {
         Effect::Resume => "resume".into(),
         Effect::Limit { cores, memory } => format!("limit: {cores} cores, {memory}"),
         Effect::Drop { chamber } => format!("drop c{}", chamber.0),
+        Effect::TakeIn { news, .. } => {
+            let leases: Vec<_> = news.iter().map(|news| news.lease.to_string()).collect();
+            format!("take in {}", leases.join(" "))
+        }
         Effect::Say(event) => format!("say: {event}"),
     }
 }

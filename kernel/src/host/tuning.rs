@@ -33,6 +33,9 @@ pub(super) const OFFER_EVERY: Span = Span::millis(250);
 /// Between two offers that differ in reasons, or a little in bytes: free memory never stands still.
 pub(super) const OFFER_MINOR_EVERY: Span = Span::secs(30);
 
+/// Batches of words about leases that are being taken in; each is at most `STORAGE_NEWS_MAX`.
+pub(super) const NEWS_AT_ONCE_MAX: usize = 16;
+
 /// Reports under way. Two: one is written down by the complex while the next fills.
 pub(super) const REPORTS_UNACKED_MAX: usize = 2;
 /// Tasks and ranges in one report: half a frame of results without output.

@@ -3,6 +3,7 @@
 //! Only what the owner wrote is held against what the owner wrote: a default that does not fit
 //! gives way silently.
 
+use isos_base::storage::STORAGE_BYTES_MIN;
 use isos_base::{Bytes, Span};
 
 use super::calendar::Calendar;
@@ -48,6 +49,7 @@ pub(super) fn file(file: &File, calendar: &Calendar) -> Vec<Contradiction> {
     cpu(file, &mut found);
     memory(file, &mut found);
     disk_and_power(file, &mut found);
+    storage(file, &mut found);
     network(file, &mut found);
     work(file, &mut found);
     windows(file, calendar, &mut found);
@@ -179,6 +181,52 @@ fn disk_and_power(file: &File, found: &mut Found) {
             "power.on_battery = false",
             "nothing runs on battery, however full it is",
             "set on_battery = true, or remove battery_min",
+        );
+    }
+}
+
+fn storage(file: &File, found: &mut Found) {
+    let room = file.storage.room.filter(|room| !room.is_zero());
+    if let Some(price) = file.storage.price_min
+        && room.is_none()
+    {
+        found.add(
+            format!("storage.price_min = {price}"),
+            "storage.room = 0 B",
+            "there is a price, and nothing that could be leased",
+            "set room to what others may keep here, or remove price_min",
+        );
+    }
+    let Some(room) = room else { return };
+    if let Amount::Size(size) = room
+        && size < STORAGE_BYTES_MIN
+    {
+        found.add(
+            format!("storage.room = {size}"),
+            format!("leases of {STORAGE_BYTES_MIN} and more"),
+            "there is no room for a single one",
+            "give more room, or leave it out to keep nothing for others",
+        );
+    }
+    // Room is beside what work may take of the disk, and the floor holds for both.
+    let (max, floor) = (file.disk.max, file.disk.free_floor);
+    let share = |amount: Option<Amount>| match amount {
+        Some(Amount::Share(share)) => u16::from(share.get()),
+        _ => 0,
+    };
+    if let Amount::Share(of_room) = room
+        && u16::from(of_room.get()) + share(max) + share(floor) > 100
+    {
+        let set = |name: &str, amount: Option<Amount>| {
+            amount.map(|amount| format!("disk.{name} = {amount}"))
+        };
+        let others: Vec<_> =
+            [set("max", max), set("free_floor", floor)].into_iter().flatten().collect();
+        found.add(
+            format!("storage.room = {of_room}"),
+            others.join(" and "),
+            "they are more than the machine has, so room is never given in full",
+            "lower one of them until they sum to 100% or less",
         );
     }
 }

@@ -35,6 +35,14 @@ impl Policy {
             self.disk_floor.of(machine.disk),
             self.memory_floor.of(machine.memory),
         ));
+        if self.keeps() {
+            let (room, price) = (self.storage_room.of(machine.disk), self.storage_price.0);
+            let price = match price {
+                0 => "at the complex's price".into(),
+                price => format!("for {price} micro-credits a GiB and month or more"),
+            };
+            lines.push(format!("Others may keep up to {room} on the disk besides, {price}."));
+        }
         let max = self.other_max.of(machine.cpus);
         // What the machine cannot do needs no sentence.
         if max < machine.cpus.into() {

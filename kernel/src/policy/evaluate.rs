@@ -1,9 +1,10 @@
 //! From policy, sensors and time to what is allowed now.
 
 use isos_base::host::Offer;
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::sensors::{Power, Reading, Sensors};
 use isos_base::{Bytes, Time};
+use serde::{Deserialize, Serialize};
 
 use super::calendar::{Moment, Slot};
 use super::network::{CAP_LEAST, Moved, Period};
@@ -22,6 +23,9 @@ const LOAD_RESUME_PART: f32 = 0.8;
 const HEAT_RESUME_BELOW: f32 = 8.0;
 /// Reasons in an offer: "a few lines".
 const OFFER_REASONS_MAX: usize = 8;
+
+/// What can be promised of the disk is a multiple of the limit's this part.
+const KEEPING_STEPS: u64 = 32;
 
 /// The smallest part of a core on which work is worth while, in thousandths.
 pub(super) const PART_MIN: u32 = 100;
@@ -50,6 +54,24 @@ pub struct Allowance {
     pub price_min: Price,
     /// Whether anything runs.
     pub run: Run,
+    /// What others may keep here, whether anything runs or not.
+    pub keeping: Keeping,
+}
+
+/// What the owner lets others keep on the disk. It goes on while the owner uses the machine: it
+/// takes little else of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Keeping {
+    /// The policy's limit for all of it on disk.
+    pub limit: Bytes,
+    /// What of it can be promised: less where the disk has not enough that is free.
+    pub room: Bytes,
+    /// The least price.
+    pub price_min: StoragePrice,
+    /// Whether more is taken in now.
+    pub takes: bool,
+    /// Whether anybody is answered at all: reads as well need the network.
+    pub serves: bool,
 }
 
 /// What stands when a policy is evaluated: what our own work already uses, and what was decided
@@ -60,6 +82,10 @@ pub struct Standing {
     pub memory: Bytes,
     /// Disk that our work uses now.
     pub disk: Bytes,
+    /// Disk that fragments of others take now; not part of the above.
+    pub kept: Bytes,
+    /// What leases on the disk have promised in all.
+    pub leased: Bytes,
     /// [`Decision::load_blocked`] of the last decision.
     pub load_blocked: bool,
     /// [`Decision::hot`] of the last decision.
@@ -120,7 +146,8 @@ impl Policy {
         look.caps(&standing.moved);
         let frozen = share == Percent::NONE;
         let memory = look.memory(in_use, frozen, machine.memory, standing.memory);
-        let disk = look.disk(machine.disk, standing.disk);
+        let disk = look.disk(machine.disk, standing);
+        let keeping = look.keeping(machine.disk, disk, standing);
 
         let Look { mut reasons, changes, .. } = look;
         // Stable: blockers keep their order.
@@ -133,9 +160,13 @@ impl Policy {
             disk,
             price_min: window.map_or(self.price_min, |window| window.price_min),
             run: if blocked { Run::Suspended } else { Run::Full },
+            keeping,
         };
         if !blocked {
             reasons.push(Reason::Given { cpu, cpus: machine.cpus, share });
+        }
+        if keeping.limit > Bytes::ZERO {
+            reasons.push(Reason::Keeping { keeping, floor: self.disk_floor.of(machine.disk) });
         }
         Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked, hot }
     }
@@ -399,11 +430,18 @@ impl Look<'_> {
         given
     }
 
-    fn disk(&mut self, disk: Bytes, ours: Bytes) -> Bytes {
+    /// What is left when the floor and what was promised to others are set aside.
+    fn disk(&mut self, disk: Bytes, standing: &Standing) -> Bytes {
         let limit = self.policy.disk_max.of(disk);
         let floor = self.policy.disk_floor.of(disk);
+        let promised = standing.leased - standing.kept;
         let reading = &self.sensors.disk_free;
-        let room = room(reading, floor, ours);
+        let room = match reading {
+            Reading::Known(free) if promised > Bytes::ZERO => {
+                (*free + standing.disk) - floor - promised
+            }
+            _ => room(reading, floor, standing.disk),
+        };
         let given = limit.min(room);
         match reading {
             Reading::Unknown(why) if room < limit => {
@@ -411,12 +449,34 @@ impl Look<'_> {
             }
             _ if given < DISK_LEAST => {
                 let free = reading.known().copied();
-                self.reasons.push(Reason::DiskShort { free, floor, limit });
+                self.reasons.push(Reason::DiskShort { free, floor, limit, promised });
             }
-            _ if room < limit => self.reasons.push(Reason::DiskCut { given, limit, floor }),
+            _ if room < limit => {
+                self.reasons.push(Reason::DiskCut { given, limit, floor, promised });
+            }
             _ => {}
         }
         given
+    }
+
+    /// What others may keep: what is left when the floor and what work may take are set aside. What
+    /// is promised already comes before work, see [`Self::disk`].
+    fn keeping(&self, disk: Bytes, work: Bytes, standing: &Standing) -> Keeping {
+        let limit = self.policy.storage_room.of(disk);
+        let floor = self.policy.disk_floor.of(disk);
+        let more = work - standing.disk;
+        let room = match &self.sensors.disk_free {
+            Reading::Known(free) => (*free + standing.kept) - floor - more,
+            Reading::Unknown(_) if floor == Bytes::ZERO => limit,
+            Reading::Unknown(_) => standing.kept,
+        };
+        // In steps: what is offered is not to move with every file of the owner's.
+        let step = (limit.0 / KEEPING_STEPS).max(1);
+        let room = if room < limit { Bytes(room.0 / step * step) } else { limit };
+        let is = |which: fn(&Reason) -> bool| self.reasons.iter().any(which);
+        let serves = !is(Reason::stops_network);
+        let takes = serves && !is(Reason::stops_taking);
+        Keeping { limit, room, price_min: self.policy.storage_price, takes, serves }
     }
 }
 

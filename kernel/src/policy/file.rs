@@ -4,7 +4,7 @@
 //! here that nothing enforces.
 
 use isos_base::limits::{NAME_CHARS_MAX, POLICY_PROGRAMS_MAX};
-use isos_base::price::Price;
+use isos_base::price::{Price, StoragePrice};
 use isos_base::{AccountId, Bytes, Guid, Span};
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) load: LoadSection,
     pub(super) memory: MemorySection,
     pub(super) disk: DiskSection,
+    pub(super) storage: StorageSection,
     pub(super) power: PowerSection,
     pub(super) temperature: TemperatureSection,
     pub(super) network: NetworkSection,
@@ -74,6 +75,13 @@ pub(super) struct MemorySection {
 pub(super) struct DiskSection {
     pub(super) max: Option<Amount>,
     pub(super) free_floor: Option<Amount>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StorageSection {
+    pub(super) room: Option<Amount>,
+    pub(super) price_min: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -236,6 +244,8 @@ impl File {
             memory_floor: self.memory.free_floor.unwrap_or(Amount::Size(Bytes::gib(1))),
             disk_max: self.disk.max.unwrap_or(Amount::Size(Bytes::gib(10))),
             disk_floor: self.disk.free_floor.unwrap_or(Amount::Size(Bytes::gib(5))),
+            storage_room: self.storage.room.unwrap_or(Amount::Size(Bytes::ZERO)),
+            storage_price: StoragePrice(self.storage.price_min.unwrap_or(0)),
             on_battery: self.power.on_battery.unwrap_or(false),
             battery_min: self.power.battery_min.unwrap_or(Percent::NONE),
             power_unknown_is_battery: matches!(self.power.unknown, Some(PowerUnknown::Battery)),

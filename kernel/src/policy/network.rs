@@ -81,6 +81,12 @@ impl NetworkLimits {
             .min()
     }
 
+    /// The rate down, or up.
+    #[must_use]
+    pub const fn rate(&self, down: bool) -> Option<Rate> {
+        if down { self.rate_down } else { self.rate_up }
+    }
+
     /// The smaller cap: more than this can never be moved at once.
     #[must_use]
     pub fn most(&self) -> Option<Bytes> {
@@ -194,6 +200,12 @@ impl Pace {
         let cost = u128::from(piece.0) * 1_000_000 / u128::from(rate.0.0.max(1));
         self.next = Span(start.0.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX)));
         Span(start.0 - now.0)
+    }
+
+    /// How long a piece that is taken now would wait.
+    #[must_use]
+    pub fn wait(&self, now: Span) -> Span {
+        Span(self.next.0.saturating_sub(now.0))
     }
 }
 

@@ -6,7 +6,7 @@ use isos_base::{Bytes, Span};
 
 use super::calendar::Moment;
 use super::check::{cores, least_share, of_cores};
-use super::evaluate::{DISK_LEAST, MEMORY_LEAST};
+use super::evaluate::{DISK_LEAST, Keeping, MEMORY_LEAST};
 use super::network::Period;
 use super::value::{Millicores, Percent};
 
@@ -144,6 +144,8 @@ pub enum Reason {
         floor: Bytes,
         /// The policy's limit.
         limit: Bytes,
+        /// Leased to others, who have not filled it yet.
+        promised: Bytes,
     },
     /// Nobody can tell how much disk is free, so nothing beyond what is already used is given.
     DiskUnknown {
@@ -188,6 +190,15 @@ pub enum Reason {
         given: Bytes,
         /// The policy's limit.
         limit: Bytes,
+        /// To be left free.
+        floor: Bytes,
+        /// Leased to others, who have not filled it yet.
+        promised: Bytes,
+    },
+    /// What others may keep here.
+    Keeping {
+        /// So much, and whether it is open.
+        keeping: Keeping,
         /// To be left free.
         floor: Bytes,
     },
@@ -235,10 +246,29 @@ impl Reason {
             | Self::Given { .. }
             | Self::MemoryCut { .. }
             | Self::DiskCut { .. }
+            | Self::Keeping { .. }
             | Self::CapLeft { .. }
             | Self::LoadUnknown { .. }
             | Self::Assumed { .. } => false,
         }
+    }
+
+    /// Whether nothing may be moved over the network while it holds.
+    pub(super) const fn stops_network(&self) -> bool {
+        matches!(self, Self::Metered | Self::NetworkUnknown { .. } | Self::CapUsed { .. })
+    }
+
+    /// Whether nothing more is taken in for others while it holds. What is kept can still be read:
+    /// that was promised, and is little.
+    pub(super) const fn stops_taking(&self) -> bool {
+        matches!(
+            self,
+            Self::Paused { .. }
+                | Self::Forbidden { .. }
+                | Self::OnBattery { .. }
+                | Self::BatteryLow { .. }
+                | Self::PowerUnknown { .. }
+        )
     }
 
     /// What the owner can do about it, where there is something to do.
@@ -335,7 +365,10 @@ impl Reason {
                 write!(f, "{share} of {} is less than {least}", cores(*cpus))
             }
             Self::MemoryShort { free, floor, limit } => short(f, "memory", *free, *floor, *limit),
-            Self::DiskShort { free, floor, limit } => short(f, "disk", *free, *floor, *limit),
+            Self::DiskShort { free, floor, limit, promised } => {
+                short(f, "disk", *free, *floor, *limit)?;
+                leased(f, *promised)
+            }
             Self::MemoryUnknown { why, given } => {
                 write!(f, "free memory is unknown ({why}), so no more than {given} are given")
             }
@@ -354,8 +387,22 @@ impl Reason {
             Self::MemoryCut { given, limit, floor } => {
                 write!(f, "{given} of {limit} memory, so that {floor} stay free")
             }
-            Self::DiskCut { given, limit, floor } => {
-                write!(f, "{given} of {limit} disk, so that {floor} stay free")
+            Self::DiskCut { given, limit, floor, promised } => {
+                write!(f, "{given} of {limit} disk, so that {floor} stay free")?;
+                leased(f, *promised)
+            }
+            Self::Keeping { keeping, floor } => {
+                let Keeping { limit, room, takes, serves, .. } = keeping;
+                if room < limit {
+                    write!(f, "others may keep {room} of {limit}, so that {floor} stay free")?;
+                } else {
+                    write!(f, "others may keep {limit}")?;
+                }
+                match (takes, serves) {
+                    (_, false) => f.write_str(", and reach nothing of it now"),
+                    (false, true) => f.write_str(", and read only now"),
+                    (true, true) => Ok(()),
+                }
             }
             Self::LoadUnknown { why } => write!(f, "the load of others is unknown ({why})"),
             Self::Assumed { sensor, assumed, why } => {
@@ -389,6 +436,13 @@ fn short(
         }
         None => write!(f, "too little {what}: the limit is {limit}"),
     }
+}
+
+fn leased(f: &mut fmt::Formatter<'_>, promised: Bytes) -> fmt::Result {
+    if promised == Bytes::ZERO {
+        return Ok(());
+    }
+    write!(f, ", and {promised} are leased to others")
 }
 
 fn write_until(f: &mut fmt::Formatter<'_>, until: Option<&Moment>) -> fmt::Result {

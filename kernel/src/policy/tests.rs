@@ -424,6 +424,7 @@ fn a_policy_is_told_in_sentences() {
         While you use this machine: 1 of 4 cores and up to 2.4 GiB of memory.
         Once you have been away for 3m: 4 of 4 cores and up to 9.6 GiB of memory.
         At most 50 GiB of disk; 20 GiB of disk and 2 GiB of memory always stay free.
+        Others may keep up to 10 GiB on the disk besides, at the complex's price.
         Work stops while other programs use more than 2.0 cores.
         Nothing runs on battery.
         Nothing runs while the network is metered.
@@ -433,12 +434,103 @@ fn a_policy_is_told_in_sentences() {
     expect![[r#"
         At any time: 2 of 4 cores and up to 4 GiB of memory.
         At most 125 GiB of disk; 75 GiB of disk and 512 MiB of memory always stay free.
+        Others may keep up to 150 GiB on the disk besides, at the complex's price.
         Work stops while other programs use more than 1.0 cores.
         Nothing runs on battery.
         Work stops while the processor is above 75 degrees.
         Window "film evening": nothing runs.
     "#]]
     .assert_eq(&(policy(template("nas").unwrap()).describe(&MACHINE).join("\n") + "\n"));
+}
+
+/// Half of this machine's disk may be kept for others.
+const KEEPS: &str = "disk.max = \"100GiB\"\ndisk.free_floor = \"50GiB\"\n\
+                     storage.room = \"50%\"\nstorage.price_min = 70000\n";
+
+/// What is kept and promised on a disk of which so much is free.
+fn keeping(free: u64, kept: u64, leased: u64) -> Decision {
+    let disk_free = Reading::Known(Bytes::gib(free));
+    let sensors = Sensors { disk_free, ..Sensors::idle_machine() };
+    let (kept, leased) = (Bytes::gib(kept), Bytes::gib(leased));
+    let standing = Standing { kept, leased, ..Standing::default() };
+    policy(KEEPS).evaluate(&sensors, at(12, 0), &Override::None, &MACHINE, &standing)
+}
+
+#[test]
+fn what_others_may_keep_is_beside_what_work_may_take() {
+    let all = keeping(450, 0, 0);
+    assert_eq!(
+        (all.allowance.disk, all.allowance.keeping.room),
+        (Bytes::gib(100), Bytes::gib(250))
+    );
+    assert_eq!(all.allowance.keeping.price_min, StoragePrice(70_000));
+    check(
+        &keeping(300, 0, 0),
+        &expect![[r#"
+            Full: 4 cores, 8 GiB, 100 GiB disk, price 0
+              idle for 60m
+              100% of the CPU: 4 of 4 cores
+              others may keep 148.4 GiB of 250 GiB, so that 50 GiB stay free
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_promised_comes_before_work_and_the_floor_before_both() {
+    // All is promised, a tenth of it filled: work gets what is left.
+    check(
+        &keeping(305, 25, 250),
+        &expect![[r#"
+            Full: 4 cores, 8 GiB, 30 GiB disk, price 0
+              idle for 60m
+              30 GiB of 100 GiB disk, so that 50 GiB stay free, and 225 GiB are leased to others
+              100% of the CPU: 4 of 4 cores
+              others may keep 250 GiB
+        "#]],
+    );
+    // The owner fills the disk: work goes first, then what can be promised gets less.
+    let text = said(&keeping(200, 25, 250)).replace(", and ", ",\n    and ");
+    expect![[r#"
+        Suspended: 0 cores, 8 GiB, 0 B disk, price 0
+        ! too little disk: 200 GiB are free, 50 GiB must stay free, the limit is 100 GiB,
+            and 225 GiB are leased to others;
+            free some disk, lower disk.free_floor, or raise disk.max
+          idle for 60m
+          others may keep 171.9 GiB of 250 GiB, so that 50 GiB stay free
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn a_pause_takes_nothing_more_and_a_metered_network_lets_nobody_in() {
+    let asked = |word: Override, sensors: Sensors| {
+        let policy = policy(&format!("{KEEPS}cpu.share_in_use = \"0%\"\n"));
+        let decision = policy.evaluate(&sensors, at(12, 0), &word, &MACHINE, &Standing::default());
+        let Keeping { takes, serves, .. } = decision.allowance.keeping;
+        (takes, serves, decision.reasons.last().unwrap().to_string())
+    };
+    let disk_free = Reading::Known(Bytes::gib(450));
+    let idle = || Sensors { disk_free: disk_free.clone(), ..Sensors::idle_machine() };
+    let said = "others may keep 250 GiB";
+    let none = Override::None;
+    let in_use = Sensors { idle: Reading::Known(Span::ZERO), ..idle() };
+    assert_eq!(asked(none, in_use), (true, true, said.into()), "it does not disturb");
+    let paused = asked(Override::Paused { until: None }, idle());
+    assert_eq!(paused, (false, true, format!("{said}, and read only now")));
+    let battery = Sensors { power: Reading::Known(Power::Battery(80.0)), ..idle() };
+    assert!(!asked(none, battery).0);
+    let metered = Sensors { metered: Reading::Known(true), ..idle() };
+    assert_eq!(
+        asked(none, metered),
+        (false, false, format!("{said}, and reach nothing of it now"))
+    );
+}
+
+#[test]
+fn without_a_word_of_the_owner_nothing_is_kept_for_others() {
+    let decision = decide(&Policy::default(), &Sensors::idle_machine(), at(12, 0));
+    assert_eq!(decision.allowance.keeping.limit, Bytes::ZERO);
+    assert!(!Policy::default().keeps() && policy(template("nas").unwrap()).keeps());
 }
 
 #[test]

@@ -52,6 +52,22 @@ async fn a_closed_endpoint_tells_its_peers_and_its_own_waiters() {
 }
 
 #[tokio::test]
+async fn a_closed_door_lets_nobody_in_until_it_is_opened() {
+    let (client, server) = (endpoint(1).await, endpoint(2).await);
+    let peer = address_of(&server);
+    server.set_open(false);
+    assert!(client.connect(&peer, ALPN).await.is_err());
+    server.set_open(true);
+    let (near, far) = tokio::join!(client.connect(&peer, ALPN), server.accept());
+    assert_eq!(near.unwrap().remote(), server.public());
+    // Who is in stays in.
+    let far = far.unwrap().accept();
+    server.set_open(false);
+    let mut stream = far.open().await.unwrap();
+    stream.sender.send(&1u8).await.unwrap();
+}
+
+#[tokio::test]
 async fn dropping_the_last_handle_of_an_endpoint_stops_it() {
     let (client, server) = (endpoint(1).await, endpoint(2).await);
     let peer = address_of(&server);

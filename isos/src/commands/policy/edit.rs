@@ -201,6 +201,12 @@ const QUESTIONS: &[Question] = &[
     ask_for("memory.free_floor", "How much memory must always stay free?", Kind::Plain, "1GiB"),
     ask_for("disk.max", "How much disk may work have?", Kind::Plain, "10GiB"),
     ask_for("disk.free_floor", "How much disk must always stay free?", Kind::Plain, "5GiB"),
+    ask_for(
+        "storage.room",
+        "How much disk may others fill with what they store, besides? (such as 50GiB; no: none)",
+        Kind::OrNo,
+        "no",
+    ),
     ask_for("power.on_battery", "May work run on battery?", Kind::YesNo, "false"),
     ask_for("temperature.max", "Stop above how many degrees Celsius? (or off)", Kind::Plain, "85"),
     ask_for("network.metered", "May work run on a metered network?", Kind::YesNo, "false"),

@@ -5,8 +5,8 @@ use isos_base::sensors::{LocalClock, Power, Reading, Sensors};
 use proptest::prelude::*;
 
 use crate::policy::{
-    Allowance, Bytes, Decision, MachineCaps, Moved, Override, Policy, Reason, Run, Span, Standing,
-    Time,
+    Allowance, Bytes, Decision, Keeping, MachineCaps, Moved, Override, Policy, Reason, Run, Span,
+    Standing, Time,
 };
 
 /// A policy as numbers, beside its text.
@@ -21,6 +21,7 @@ struct Plain {
     memory_floor_mib: u64,
     disk_max_gib: u64,
     disk_floor_gib: u64,
+    storage_gib: u64,
     on_battery: bool,
     metered: bool,
     heat_max: u8,
@@ -48,7 +49,7 @@ impl Plain {
              cpu.share_in_use = \"{}%\"\ncpu.share_idle = \"{}%\"\nidle.after = \"{}s\"\n\
              memory.idle = \"{}%\"\nmemory.free_floor = \"{}MiB\"\n\
              disk.max = \"{}GiB\"\ndisk.free_floor = \"{}GiB\"\n\
-             power.on_battery = {}\nnetwork.metered = {}\n\
+             storage.room = \"{}GiB\"\npower.on_battery = {}\nnetwork.metered = {}\n\
              temperature.max = {}\nnetwork.day_max = \"{}MiB\"\n",
             self.share_in_use,
             self.share_idle,
@@ -57,6 +58,7 @@ impl Plain {
             self.memory_floor_mib,
             self.disk_max_gib,
             self.disk_floor_gib,
+            self.storage_gib,
             self.on_battery,
             self.metered,
             self.heat_max,
@@ -127,14 +129,14 @@ fn window() -> impl Strategy<Value = PlainWindow> {
 
 fn plain() -> impl Strategy<Value = Plain> {
     let cpu = (0u8..=100, 0u8..=100, proptest::option::of(1u16..8));
-    let limits = (1u8..=100, 0u64..4_096, 1u64..100, 0u64..100);
+    let limits = (1u8..=100, 0u64..4_096, 1u64..100, 0u64..100, 0u64..100);
     let heat_and_day = (40u8..100, 1u64..500);
     let load = proptest::option::of(0u8..8);
     let flags = (any::<bool>(), any::<bool>(), load, 1u64..900, heat_and_day);
     (cpu, limits, flags, proptest::collection::vec(window(), 0..4)).prop_map(
         |(
             (a, b, cores_max),
-            (memory_idle, memory_floor_mib, disk_max_gib, disk_floor_gib),
+            (memory_idle, memory_floor_mib, disk_max_gib, disk_floor_gib, storage_gib),
             flags,
             windows,
         )| {
@@ -149,6 +151,7 @@ fn plain() -> impl Strategy<Value = Plain> {
                 memory_floor_mib,
                 disk_max_gib,
                 disk_floor_gib,
+                storage_gib,
                 on_battery,
                 metered,
                 heat_max,
@@ -224,10 +227,13 @@ fn word(now: Time) -> impl Strategy<Value = Override> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    (0u64..8_000, 0u64..20, any::<bool>(), any::<bool>(), 0u64..600).prop_map(
-        |(memory, disk, load_blocked, hot, moved)| Standing {
+    let kept = (0u64..20, 0u64..40);
+    (0u64..8_000, 0u64..20, kept, any::<bool>(), any::<bool>(), 0u64..600).prop_map(
+        |(memory, disk, (kept, leased), load_blocked, hot, moved)| Standing {
             memory: Bytes::mib(memory),
             disk: Bytes::gib(disk),
+            kept: Bytes::gib(kept),
+            leased: Bytes::gib(leased),
             load_blocked,
             hot,
             moved: Moved { day: Bytes::mib(moved), month: Bytes::mib(moved) },
@@ -301,7 +307,7 @@ proptest! {
         // Some random policies contradict themselves, which is another test's matter.
         let Ok(policy) = Policy::parse(&plain.text()) else { return Ok(()) };
         let decision = policy.evaluate(&sensors, now, &word, &machine, &standing);
-        let Allowance { cores, cpu, memory, disk, price_min, run } = decision.allowance;
+        let Allowance { cores, cpu, memory, disk, price_min, run, keeping } = decision.allowance;
 
         prop_assert_eq!(run == Run::Suspended, cores == 0);
         prop_assert_eq!(run == Run::Suspended, decision.blockers().next().is_some());
@@ -328,6 +334,22 @@ proptest! {
         if let Reading::Known(free) = sensors.disk_free && floor > 0 {
             prop_assert!(disk.0 == 0 || disk.0 + floor <= free.0 + standing.disk.0);
         }
+        let Keeping { limit, room, takes, serves, .. } = keeping;
+        prop_assert!(room <= limit && limit <= machine.disk.min(Bytes::gib(plain.storage_gib)));
+        if let Reading::Known(free) = sensors.disk_free {
+            // All that may be taken together leaves the floor, and work what was promised.
+            let kept = room.0.max(standing.kept.0);
+            let more = disk.0.saturating_sub(standing.disk.0) + kept - standing.kept.0;
+            prop_assert!(more == 0 || floor == 0 || more + floor <= free.0);
+            let promised = standing.leased.0.saturating_sub(standing.kept.0);
+            let room = free.0 + standing.disk.0;
+            prop_assert!(disk.0 == 0 || promised == 0 || disk.0 + floor + promised <= room);
+        }
+        let paused = matches!(word, Override::Paused { until } if until.is_none_or(|it| it > now));
+        prop_assert!(!paused || !takes);
+        let metered = !plain.metered && matches!(sensors.metered, Reading::Known(true));
+        let used_up = standing.moved.day >= Bytes::mib(plain.day_mib);
+        prop_assert!(!(metered || used_up) || !(serves || takes));
         let window = plain.window(now, sensors.clock);
         let times = window.filter(|window| window.allow).map_or(1, |window| window.times);
         prop_assert_eq!(price_min.0, 7 * times);

@@ -78,6 +78,9 @@ fn what_is_no_policy_is_refused_with_its_place() {
         "load.other_max = \"lots\"",
         "memory.idle = \"many\"",
         "memory.idle = 5",
+        "storage.room = 5",
+        "storage.price_min = \"1x\"",
+        "storage.price = 5",
         "price_min = -1",
         "price_min = 4294967296",
         "work.kinds = [\"mining\"]",
@@ -353,4 +356,36 @@ fn what_a_machine_cannot_give_is_told() {
     "#]]
     .assert_eq(&told(&lines));
     assert_eq!(Policy::default().check_machine(&MACHINE), []);
+}
+
+#[test]
+fn room_for_others_that_cannot_be_given_is_refused() {
+    refused(
+        "storage.price_min = 5\n[disk]\nmax = \"50%\"",
+        &expect![[r#"
+            storage.price_min = 5
+            storage.room = 0 B
+              there is a price, and nothing that could be leased
+              set room to what others may keep here, or remove price_min
+        "#]],
+    );
+    refused(
+        "storage.room = \"100KiB\"",
+        &expect![[r#"
+            storage.room = 100 KiB
+            leases of 1 MiB and more
+              there is no room for a single one
+              give more room, or leave it out to keep nothing for others
+        "#]],
+    );
+    refused(
+        "storage.room = \"50%\"\ndisk.max = \"40%\"\ndisk.free_floor = \"20%\"",
+        &expect![[r#"
+            storage.room = 50%
+            disk.max = 40% and disk.free_floor = 20%
+              they are more than the machine has, so room is never given in full
+              lower one of them until they sum to 100% or less
+        "#]],
+    );
+    assert!(Policy::parse("storage.room = \"0%\"").is_ok());
 }
