@@ -205,7 +205,7 @@ impl Keeper {
         let remembered = remembered.and_then(|bytes| Remembered::read(&bytes));
         let is_new = !self.home.has_packs();
         if let Some(other) = remembered.filter(|it| !is_new && it.complex != self.complex) {
-            // Lease numbers are a complex's own: what is kept for one cannot be told from another's.
+            // Lease numbers are a complex's own: one's cannot be told from another's.
             return Err(format!(
                 "fragments of the complex {} are kept here: remove {} to keep for another",
                 other.complex,

@@ -158,8 +158,8 @@ impl Traffic {
         }
     }
 
-    /// Whether a fragment of this size may be moved, and all that can be on its way beside it: those
-    /// come as they like, and are counted when they have come.
+    /// Whether a fragment of this size may be moved, and all that can be on its way beside it:
+    /// those come as they like, and are counted when they have come.
     pub(crate) fn has_room(&self, size: Bytes) -> bool {
         let now = clock::now();
         let state = self.state();

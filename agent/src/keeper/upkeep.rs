@@ -69,7 +69,8 @@ impl Keeper {
     async fn look(self: &Arc<Self>, allowed: Allowed, busy_looks: &mut u32) -> Option<Duration> {
         let wanted = allowed.keeping.limit > Bytes::ZERO || self.home.has_packs();
         let Some(packs) = self.packs.get().cloned() else {
-            if !wanted {
+            // Before the policy was looked at, nobody knows what is allowed.
+            if !wanted || allowed == Allowed::default() {
                 return None;
             }
             let keeper = self.clone();
@@ -80,7 +81,8 @@ impl Keeper {
             }
             let is_open = trouble.is_none();
             *lock(&self.trouble) = trouble;
-            self.endpoint.set_open(is_open && allowed.keeping.serves);
+            // What is allowed may have changed meanwhile; who changes it looks at the packs.
+            self.endpoint.set_open(is_open && self.allowed.borrow().keeping.serves);
             *busy_looks = BUSY_LOOKS;
             return Some(if is_open { Duration::ZERO } else { TRY_AGAIN });
         };
