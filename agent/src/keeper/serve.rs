@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use isos_base::fragment::wire::{FRAGMENT_ALPN, FragmentRefusal};
-use isos_base::fragment::{Piece, SignedGrant, SignedReceipt};
+use isos_base::fragment::{HeadSet, Piece, SignedGrant, SignedHead, SignedReceipt};
 use isos_base::key::PublicKey;
 use isos_base::{Guid, LeaseId, Span, Time};
 use isos_net::{Connection, FragmentBudget, FragmentStore, Incoming, code, serve_fragments};
@@ -159,6 +159,25 @@ impl FragmentStore for OfPeer {
     ) -> Result<u32, FragmentRefusal> {
         self.asked.now();
         self.keeper.remove(from, lease, fragments).await
+    }
+
+    async fn set_head(
+        &self,
+        from: PublicKey,
+        lease: LeaseId,
+        head: SignedHead,
+    ) -> Result<HeadSet, FragmentRefusal> {
+        self.asked.now();
+        self.keeper.set_head(from, lease, head).await
+    }
+
+    async fn head(
+        &self,
+        _: PublicKey,
+        key: PublicKey,
+    ) -> Result<Option<SignedHead>, FragmentRefusal> {
+        self.asked.now();
+        self.keeper.head(key).await
     }
 }
 

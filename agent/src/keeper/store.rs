@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use isos_base::codec;
 use isos_base::fragment::wire::FragmentRefusal;
-use isos_base::fragment::{GROUP_BYTES, Piece, Receipt, SignedGrant, SignedReceipt};
+use isos_base::fragment::{
+    GROUP_BYTES, HeadSet, Piece, Receipt, SignedGrant, SignedHead, SignedReceipt,
+};
 use isos_base::key::PublicKey;
 use isos_base::{Bytes, Guid, LeaseId, Span, Time};
 use isos_disk::Packs;
@@ -171,5 +174,42 @@ impl Keeper {
     ) -> Result<u32, FragmentRefusal> {
         self.check_holder(from, lease)?;
         self.with_packs(move |packs| packs.remove(lease, &fragments)).await
+    }
+    /// Keeps a head, or tells of a newer one.
+    pub(super) async fn set_head(
+        self: &Arc<Self>,
+        from: PublicKey,
+        lease: LeaseId,
+        head: SignedHead,
+    ) -> Result<HeadSet, FragmentRefusal> {
+        let size = Bytes(codec::encode(&head).len() as u64);
+        let has_room = self.traffic.has_room(size);
+        let wait = self.traffic.moves(Way::Down, size);
+        if !has_room {
+            return Err(self.capped());
+        }
+        if !self.allowed.borrow().keeping.takes {
+            return Err(FragmentRefusal::Busy(PAUSED));
+        }
+        self.check_holder(from, lease)?;
+        tokio::time::sleep(wait).await;
+        let now = clock::now();
+        let set = self.with_packs(move |packs| packs.set_head(now, lease, &head)).await?;
+        self.woken.notify_one();
+        Ok(set)
+    }
+
+    /// The newest head of a key that is here.
+    pub(super) async fn head(
+        self: &Arc<Self>,
+        key: PublicKey,
+    ) -> Result<Option<SignedHead>, FragmentRefusal> {
+        if !self.traffic.has_room(Bytes::ZERO) {
+            return Err(self.capped());
+        }
+        let head = self.with_packs(move |packs| packs.head(&key)).await?;
+        let size = head.as_ref().map_or(0, |head| codec::encode(head).len() as u64);
+        tokio::time::sleep(self.traffic.moves(Way::Up, Bytes(size))).await;
+        Ok(head)
     }
 }
