@@ -4,10 +4,11 @@
 //! happens to it and what it does about it is in `world`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use isos_base::record::Change;
 use isos_base::wire::ToComplex;
-use isos_base::{Span, Time};
+use isos_base::{PayoutId, Span, Time};
 use isos_kernel::complex::{Complex, Effect, RequestId, SessionId};
 
 use crate::database::Answer;
@@ -37,12 +38,24 @@ pub(crate) enum Act {
     Renew,
     /// It looks which other servers there are.
     KnowServers,
+    /// Its sender looks which payouts wait.
+    Send,
+    /// A rail has answered for good.
+    PaidOut(PayoutId, Result<String, String>),
 }
 
 impl Act {
     /// Whether a leader whose writer is behind lets it wait: the core takes no more then.
     pub(crate) const fn waits_for_room(&self) -> bool {
-        matches!(self, Self::Frame(..) | Self::SessionGone(_) | Self::Asked { .. } | Self::Timer(_))
+        matches!(
+            self,
+            Self::Frame(..)
+                | Self::SessionGone(_)
+                | Self::Asked { .. }
+                | Self::Timer(_)
+                | Self::Send
+                | Self::PaidOut(..)
+        )
     }
 }
 
@@ -131,7 +144,7 @@ const BATCHES_MAX: usize = 32;
 pub(crate) struct Writer {
     pub(crate) waiting: Vec<Batch>,
     /// What the database was asked to keep, each row once.
-    pub(crate) group: Option<Batch>,
+    pub(crate) group: Option<Group>,
     /// When it was asked.
     pub(crate) asked: Time,
     /// When the lease was last extended.
@@ -140,10 +153,18 @@ pub(crate) struct Writer {
     pub(crate) lost: Option<(Time, Span)>,
 }
 
-/// Rows, and what may leave when they are kept.
+/// What a step of the machine decided: rows, and what may leave when they are kept.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
+    pub(crate) outgoing: Vec<Effect>,
+}
+
+/// Batches that are kept together, or word of the lease alone.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Each row once. The database reads the same ones.
+    pub(crate) changes: Rc<[Change]>,
     pub(crate) outgoing: Vec<Effect>,
     /// It gives the lease up, as the last thing of an ending leader.
     pub(crate) is_release: bool,
