@@ -1,5 +1,8 @@
 //! A host: the shipped machine, and a shell whose sandbox is a clock.
 
+mod answer;
+mod cheat;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use isos_base::checkpoint::{Resume, segment_fuel};
@@ -8,33 +11,16 @@ use isos_base::job::Verify;
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
-use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
+use isos_base::task::{Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
 use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, Machine, Span, Time};
 use isos_kernel::complex::Config;
 use isos_kernel::host::{ChamberId, Effect, Ended, Host, HostState, Input, SessionId};
 use isos_kernel::verify::Assumed;
 
-/// By what the complex draws its checks, which no host may know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Secret {
-    pub(crate) key: Guid,
-    pub(crate) assumed: Assumed,
-    pub(crate) error: f64,
-}
-
-impl Secret {
-    /// Whether a result can be drawn by lot, of a host that has given so many: as
-    /// `kernel::complex` draws it, and with room for what was not accepted of it.
-    fn may_check(&self, lease: LeaseId, task: u32, answers: u64) -> bool {
-        let about = [&lease.0.to_le_bytes()[..], &task.to_le_bytes()].concat();
-        let hash = blake3::keyed_hash(&self.key.0, &about);
-        let mut drawn = [0; 8];
-        drawn.copy_from_slice(&hash.as_bytes()[..8]);
-        let part = (u64::from_le_bytes(drawn) >> 11) as f64 / (1_u64 << 53) as f64;
-        part < self.assumed.check_rate(answers / 2, self.error)
-    }
-}
+use self::answer::task_time;
+pub(crate) use self::answer::{TASK_MEAN, right_result};
+pub(crate) use self::cheat::{Cheat, Secret};
 
 /// What a host's shell has to do, now or later.
 #[derive(Debug, Clone)]
@@ -71,17 +57,6 @@ struct Chamber {
     /// Where tasks go on that are begun next.
     resumes: BTreeMap<u32, Resume>,
     running: BTreeMap<u64, Run>,
-}
-
-/// How a host lies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cheat {
-    /// It gives so many right answers first.
-    pub(crate) after: u64,
-    /// Then so large a share of its answers is wrong.
-    pub(crate) rate: f64,
-    /// It knows what is checked: see [`Flaw::Secret`](crate::Flaw::Secret).
-    pub(crate) knows: Option<Secret>,
 }
 
 /// A task that a core works on.
@@ -598,30 +573,6 @@ pub(crate) fn number(key: &PublicKey) -> u32 {
 /// The host of this number.
 pub(crate) fn id(n: u32) -> HostId {
     HostId(key(n))
-}
-
-/// What an honest host answers.
-pub(crate) fn right_result(job: JobId, task: u32) -> TaskResult {
-    let mut random = Random::new(job.0 << 32 | u64::from(task));
-    let stdout = random.next_u64().to_le_bytes().to_vec();
-    let output = Output { stdout, ..Output::default() };
-    TaskResult {
-        task,
-        exit: Exit::Code(0),
-        // Less than any job allows.
-        fuel: Fuel((task_time(job, task).0 * 9_000).min(9_000_000_000)),
-        output: OutputAt::Inline(output.encode()),
-    }
-}
-
-/// The mean time of tasks of all jobs on the fastest host.
-pub(crate) const TASK_MEAN: Span = Span::millis(600);
-
-/// Time of a task on the fastest host: 20 ms to 2 s, by job and task.
-fn task_time(job: JobId, task: u32) -> Span {
-    let mut random = Random::new(job.0.wrapping_mul(0x9e37) ^ u64::from(task) << 20);
-    let base = 20 + 180 * (job.0 % 4);
-    Span::millis(base + random.below(base * 2))
 }
 
 fn spec(number: u32, cores: u16) -> HostSpec {
