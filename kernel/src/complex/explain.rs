@@ -263,7 +263,7 @@ impl Complex {
         if let Some(why) = self.check_text(job, id.task) {
             reasons.push(ReasonView { about: "check".into(), why, remedy: None });
         }
-        if job.tied.contains_key(&id.task) {
+        if job.unsure.tied.contains_key(&id.task) {
             reasons.extend(tied(job));
         }
         if let Some(faults) = job.faults.get(&id.task) {

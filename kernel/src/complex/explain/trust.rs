@@ -14,8 +14,8 @@ use crate::verify::Rule;
 
 /// Tasks on which hosts differ with nobody left to say which of them is right.
 pub(in crate::complex) fn tied(job: &Job) -> Option<ReasonView> {
-    let until = job.tied.values().min().map(|&since| since + TIED_FOR_MAX)?;
-    let tasks = job.tied.len();
+    let until = job.unsure.tied.values().min().map(|&since| since + TIED_FOR_MAX)?;
+    let tasks = job.unsure.tied.len();
     Some(ReasonView {
         about: "disputes".into(),
         why: format!(
@@ -54,7 +54,8 @@ impl Complex {
         let lacking =
             job.begun().filter(|(asked, _)| !fit.iter().any(|place| independent(place, asked)));
         // Where hosts differ, nothing is taken as it is.
-        let tied = |tasks: &TaskSet| job.tied.keys().filter(|&&it| tasks.contains(it)).count();
+        let tied =
+            |tasks: &TaskSet| job.unsure.tied.keys().filter(|&&it| tasks.contains(it)).count();
         let tasks: u32 = lacking.map(|(_, tasks)| tasks.count() - tied(tasks) as u32).sum();
         let s = if hosts == 1 { "" } else { "s" };
         let waited_for = self.checks_awaited_until(job).map_or_else(String::new, |until| {

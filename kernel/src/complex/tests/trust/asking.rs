@@ -3,6 +3,8 @@
 use isos_base::TaskSet;
 
 use super::*;
+use crate::complex::Pricing;
+use crate::market::Band;
 
 #[test]
 fn whoever_comes_back_first_after_a_restart_is_not_believed_for_that() {
@@ -76,6 +78,31 @@ fn a_host_that_is_too_dear_is_waited_for_for_a_day() {
     }
     assert_eq!(world.state(job), JobState::Done, "it did not");
     assert_eq!(world.tables.jobs[&job].unchecked, 20);
+}
+
+#[test]
+fn a_check_that_nobody_makes_for_the_markets_price_is_paid_what_another_asks() {
+    let band = Band { floor: Price(10), ceiling: Price(50) };
+    let mut world = World::with(Config { pricing: Pricing::Market(band), ..Config::default() });
+    for n in 1..=2 {
+        world.come(n, "cheap", |hello| hello.offer.price_min = Price(20));
+    }
+    world.come(3, "dear", |hello| hello.offer.price_min = Price(60));
+    let (spec, account) = (Box::new(credible(4, 10_000)), world.buyer());
+    let call = Call::SubmitBid { account, spec, key: None, bid: Price(100) };
+    let Ok(Reply::Job(view)) = world.call(call) else { panic!("not submitted") };
+    world.run();
+    assert_eq!(world.state(view.id), JobState::Active, "one owner has answered");
+    for _ in 0..30 {
+        world.pass(Span::secs(60));
+        world.run();
+    }
+    assert_eq!(world.state(view.id), JobState::Done);
+    assert_eq!((executions(&world, view.id), world.tables.jobs[&view.id].unchecked), (8, 0));
+    let (checks, firsts): (Vec<_>, Vec<_>) =
+        world.tables.leases.values().partition(|lease| lease.host == host_id(3));
+    assert!(!checks.is_empty() && checks.iter().all(|lease| lease.price == Price(60)));
+    assert!(firsts.iter().all(|lease| lease.price <= Price(50)));
 }
 
 #[test]
