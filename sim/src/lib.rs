@@ -11,6 +11,7 @@ mod host;
 mod luck;
 pub mod market;
 mod plan;
+mod plot;
 pub mod promise;
 mod report;
 pub mod route;
