@@ -51,7 +51,6 @@ pub(crate) fn check(
         let ended = match job.state {
             JobState::Done => every_task_once(tables, id),
             JobState::Failed | JobState::Cancelled if odd => ended_as_one(tables, id),
-            JobState::Failed if is_disputed(tables, asked, id, hosts) => ended_as_one(tables, id),
             state => Err(format!("is {state:?}, not done: {job:?}")),
         };
         ended.and_then(|()| spent_as_billed(tables, id)).map_err(|it| format!("job {id}: {it}"))?;
@@ -138,17 +137,6 @@ fn ended_as_one(tables: &Tables, id: JobId) -> Result<(), String> {
         return Err("tasks were given up without a reason".into());
     }
     Ok(())
-}
-
-/// Whether a job that is verified by credibility has failed since hosts did not agree, in a world
-/// of so many liars that nine of its hosts can leave a task undecided.
-fn is_disputed(tables: &Tables, asked: &Asked, id: JobId, hosts: &[SimHost]) -> bool {
-    const MANY: f64 = 0.1;
-    let by_credit = asked.get(&id).is_some_and(|verify| verify.error_ppm().is_some());
-    let given_up = tables.results_of(id).filter_map(|it| it.result.as_ref().err());
-    let given_up: Vec<&String> = given_up.collect();
-    let all = given_up.iter().all(|why| why.starts_with("no agreement among"));
-    by_credit && bad_share(hosts) > MANY && all && !given_up.is_empty()
 }
 
 /// Whether a task may have several results, the last of which counts.

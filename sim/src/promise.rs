@@ -16,12 +16,21 @@ fn breaks(setting: &Setting, outcome: &Outcome) -> Option<String> {
     let Setting { policy, strategy, bad, hosts, tasks, .. } = *setting;
     let Policy::Kernel(verify) = policy else { return None };
     let about = |what: String| Some(format!("{strategy}, verified by {policy}: {what}"));
+    let bound = policy.bound(bad).map(|bound| bound * f64::from(tasks));
+    // A quorum gives a task up where the lies of as many as would get one through differ.
+    let given_up = match (verify, bound) {
+        (Verify::Quorum { .. }, Some(bound)) if strategy != Strategy::Honest => luck::singly(bound),
+        _ => 0,
+    };
     // A run that stood still has nothing wrong in what it did not do.
-    if outcome.accepted != u64::from(tasks) {
+    if outcome.accepted + given_up < u64::from(tasks) {
         return about(format!("{} of {tasks} tasks were accepted", outcome.accepted));
     }
-    let bound = policy.bound(bad)?;
-    let mean = bound * outcome.accepted as f64;
+    let mean = match verify {
+        // Of each run in which something was made up, the chance that it gets through.
+        Verify::Checkpoint { .. } => outcome.made_up_through,
+        _ => bound?,
+    };
     let most = match verify {
         // Each cheat lies until it is caught, under each of its names.
         Verify::Credibility { .. } => {
@@ -67,11 +76,27 @@ mod tests {
     }
 
     #[test]
+    fn more_made_up_runs_than_the_formula_lets_through_break_a_promise() {
+        let stretches = Policy::Kernel(Verify::Checkpoint { stretches: 2 });
+        let through = |wrong| {
+            let mut row = row(stretches, Strategy::Skips { share: 0.1 }, wrong);
+            row.1.made_up_through = 10.0;
+            broken(&[row]).len()
+        };
+        assert_eq!((through(28), through(29)), (0, 1));
+    }
+
+    #[test]
     fn a_run_that_stood_still_keeps_no_promise() {
         for policy in Policy::ALL {
             let mut still = row(policy, Strategy::Honest, 0);
             still.1.accepted = 9_999;
             assert_eq!(broken(&[still]).is_empty(), policy == Policy::Adaptive);
+        }
+        let mut given_up = row(Policy::ALL[3], Strategy::Always, 0);
+        for (accepted, keeps) in [(9_900, true), (9_800, false)] {
+            given_up.1.accepted = accepted;
+            assert_eq!(broken(&[given_up]).is_empty(), keeps, "72 of 10,000, and luck");
         }
     }
 }

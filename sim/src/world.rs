@@ -7,6 +7,7 @@
 //! * `network`: connections between hosts and servers
 //! * `edge`: money that comes and goes, tickets that are taken back
 //! * `errands`: clients who ask until they are answered
+//! * `restless`: what is not done yet, and why
 //! * `every`: the same world with a death behind every effect
 
 mod edge;
@@ -16,13 +17,13 @@ mod faults;
 mod leading;
 mod network;
 mod queue;
+mod restless;
 pub(crate) mod setup;
 mod standing;
 
 use std::collections::BTreeMap;
 
 use isos_base::random::Random;
-use isos_base::record::{JobState, LeaseState};
 use isos_base::wire::ToHost;
 use isos_base::{AccountId, Guid, LeaseId, Span, Time};
 use isos_kernel::complex::{Config, SessionId};
@@ -41,7 +42,7 @@ use crate::database::Database;
 use crate::host::{Cheat, SimHost, TASK_MEAN, Todo};
 use crate::plan::{Death, Flaw, Plan, Victim};
 use crate::report::{Counts, Report};
-use crate::server::{Act, Part, Server};
+use crate::server::{Act, Server};
 
 #[cfg(test)]
 mod tests;
@@ -231,7 +232,9 @@ impl World {
             // What a clock that was ahead has put off is due when the others show that time.
             if self.now > START + self.plan.faults_until + rest + self.ahead_max {
                 let why = self.restless().unwrap_or_default();
-                return Err(format!("{why}, {:.0} s after the last fault", rest.as_secs_f64()));
+                let explained = self.explained().unwrap_or_default();
+                let rest = rest.as_secs_f64();
+                return Err(format!("{why}, {rest:.0} s after the last fault{explained}"));
             }
         }
         Err("nothing happens any more".into())
@@ -283,41 +286,6 @@ impl World {
                 self.at(self.now + LOOK, Event::Looked);
             }
         }
-    }
-
-    /// What is not done yet.
-    fn restless(&mut self) -> Option<String> {
-        if let Some(n) = self.errands.iter().position(|errand| errand.answer.is_none()) {
-            return Some(format!("request {n} is not answered"));
-        }
-        let active = |state: JobState| state == JobState::Active;
-        if let Some(job) = self.database.tables.jobs.values().find(|job| active(job.state)) {
-            return Some(format!("job {} is not over", job.id));
-        }
-        if let Some(payout) = self.payout_waits() {
-            return Some(format!("payout {payout} waits"));
-        }
-        let mut rest = self.database.tables.leases.range(self.unsettled..);
-        if let Some((&lease, _)) = rest.find(|(_, lease)| lease.state != LeaseState::Settled) {
-            self.unsettled = lease;
-            return Some(format!("lease {lease} is not settled"));
-        }
-        let (leader, epoch) = (self.database.leader, self.database.epoch);
-        let leads = |server: &mut Server| {
-            let leader = server.leader();
-            leader.is_some_and(|it| it.epoch == epoch && it.machine.is_some() && it.is_idle())
-        };
-        if !leads(&mut self.servers[leader as usize]) {
-            return Some("no server leads".into());
-        }
-        for (n, server) in self.servers.iter().enumerate() {
-            let follows = matches!(&server.part, Part::Follows(it) if it.leader == Some(leader));
-            if n as u32 != leader && !follows {
-                return Some(format!("server {n} does not follow the leader"));
-            }
-        }
-        let busy = self.hosts.iter().position(|host| !host.is_at_rest());
-        busy.map(|n| format!("host {n} has tasks or news"))
     }
 
     fn check(&self) -> Result<(), String> {

@@ -69,7 +69,8 @@ impl World {
         for n in (0..self.plan.hosts).step_by(REVOKED_ONE_IN as usize) {
             let id = self.hosts[n as usize].ticket();
             let account = Some(self.accounts[n as usize]);
-            self.errand(Call::RevokeToken { id, until: TICKET_UNTIL, account }, None, within);
+            let (until, above) = (TICKET_UNTIL, Vec::new());
+            self.errand(Call::RevokeToken { id, until, account, above }, None, within);
         }
         Ok(())
     }
@@ -85,7 +86,8 @@ impl World {
     /// The sender of a leader looks what waits.
     pub(super) fn send_payouts(&mut self, n: u32) {
         let Some(machine) = self.servers[n as usize].machine() else { return };
-        let kept = |it: &&PayoutRecord| self.database.tables.payouts.contains_key(&it.id);
+        // Another leader may have kept another payout under the same number meanwhile.
+        let kept = |it: &&PayoutRecord| self.database.tables.payouts.get(&it.id) == Some(*it);
         let waiting = machine.payouts_waiting(None, PayoutId(0)).filter(kept);
         for payout in waiting.cloned().collect::<Vec<_>>() {
             let Some(answer) = self.pay_out(&payout) else { continue };
