@@ -192,7 +192,9 @@ impl Ballot {
         })
     }
 
-    fn outstanding(&self) -> usize {
+    /// Hosts that were asked and have not answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
         self.asked.len() - self.votes.len()
     }
 

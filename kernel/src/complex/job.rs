@@ -9,7 +9,7 @@ use isos_base::record::{
 };
 use isos_base::task::TaskResult;
 use isos_base::{
-    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
+    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits,
 };
 
 use super::ask::{Avoided, Survey};
@@ -318,6 +318,8 @@ impl Job {
             }
         }
         for task in to_ask.into_iter().flat_map(TaskRange::tasks) {
+            // Somebody has come after all.
+            self.unsure.tied.remove(&task);
             let ballot = self.ballots.entry(task).or_default();
             ballot.ask(host);
             if let Verdict::Ask(1..) = ballot.verdict(rule) {
@@ -391,7 +393,10 @@ impl Job {
             match self.rule() {
                 Some(rule) if !lone => {
                     let verdict = self.change_ballot(task, rule, |ballot| ballot.forget(host));
-                    if rule.asks_one_first() || !matches!(verdict, Verdict::Ask(_)) {
+                    // Of those who have answered somebody may be the last who could.
+                    let answered = self.ballots.get(&task).is_some_and(|it| it.outstanding() == 0);
+                    let asks = matches!(verdict, Verdict::Ask(_));
+                    if rule.asks_one_first() || answered || !asks {
                         to_judge.push(task);
                     }
                 }
