@@ -51,7 +51,7 @@ pub(crate) fn check(
         let ended = match job.state {
             JobState::Done => every_task_once(tables, id),
             JobState::Failed | JobState::Cancelled if odd => ended_as_one(tables, id),
-            state => Err(format!("is {state:?}, not done: {job:?}")),
+            state => Err(format!("is {state:?}, not done{}: {job:?}", given_up(tables, id))),
         };
         ended.and_then(|()| spent_as_billed(tables, id)).map_err(|it| format!("job {id}: {it}"))?;
     }
@@ -137,6 +137,12 @@ fn ended_as_one(tables: &Tables, id: JobId) -> Result<(), String> {
         return Err("tasks were given up without a reason".into());
     }
     Ok(())
+}
+
+/// The tasks of a job that were given up, the first few, and why.
+fn given_up(tables: &Tables, id: JobId) -> String {
+    let whys = tables.results_of(id).filter_map(|it| Some((it.task, it.result.as_ref().err()?)));
+    whys.take(3).map(|(task, why)| format!(", task {task}: {why}")).collect()
 }
 
 /// Whether a task may have several results, the last of which counts.
