@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use isos_base::clock::Clock;
 use isos_base::record::Change;
 use isos_base::wire::ToComplex;
 use isos_base::{PayoutId, Span, Time};
@@ -79,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) part: Part,
     /// Microseconds that its wall clock is ahead.
     pub(crate) ahead: i64,
+    /// What it makes of that one and of the steady one, as long as the process lives.
+    pub(crate) clock: Clock,
     /// It stands still, and what happened to it since, by life.
     pub(crate) held: Option<Vec<(u64, Act)>>,
     /// Counts the times that it stood still.
@@ -172,17 +175,26 @@ pub(crate) struct Group {
 
 impl Server {
     pub(crate) const fn new() -> Self {
-        Self { life: 0, part: Part::Down, ahead: 0, held: None, stops: 0, remembered: None }
+        Self {
+            life: 0,
+            part: Part::Down,
+            ahead: 0,
+            clock: Clock::new(),
+            held: None,
+            stops: 0,
+            remembered: None,
+        }
     }
 
-    /// Its wall clock.
-    pub(crate) const fn wall(&self, now: Time) -> Time {
-        Time(now.0.saturating_add_signed(self.ahead))
+    /// What time it takes it to be: `complex/src/clock.rs`. The steady clock is right.
+    pub(crate) fn tell(&mut self, now: Time) -> Time {
+        let wall = Time(now.0.saturating_add_signed(self.ahead));
+        self.clock.tell(wall, now.since(Time(0)))
     }
 
-    /// When its wall clock shows this time, if it does not jump.
-    pub(crate) fn when(&self, now: Time, wall: Time) -> Time {
-        now + wall.since(self.wall(now))
+    /// When it wakes that sleeps until its clock shows this time, if that goes on as fast as time.
+    pub(crate) fn when(&mut self, now: Time, until: Time) -> Time {
+        now + until.since(self.tell(now))
     }
 
     pub(crate) const fn is_up(&self) -> bool {

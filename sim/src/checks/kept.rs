@@ -162,8 +162,8 @@ impl Kept {
     }
 
     /// A server's clock shows this.
-    pub(crate) fn tell_time(&mut self, wall: Time) {
-        self.latest = self.latest.max(wall);
+    pub(crate) fn tell_time(&mut self, told: Time) {
+        self.latest = self.latest.max(told);
     }
 
     /// Keeps the rows of a transaction of a leader of `epoch`, while `current` is the last.

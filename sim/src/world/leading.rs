@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use isos_base::clock::Clock;
 use isos_base::price::Price;
 use isos_base::record::{Change, Snapshot};
 use isos_base::wire::ToHost;
@@ -58,11 +59,11 @@ impl World {
     /// A leader has the rows: it takes connections from now on.
     pub(super) fn lead(&mut self, n: u32, rows: Snapshot) {
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(self.now);
+        let told = server.tell(self.now);
         let mut effects = Vec::new();
         let machine = match server.remembered.take() {
             Some(machine) => machine,
-            None => match Complex::restore(self.config.clone(), wall, rows, &mut effects) {
+            None => match Complex::restore(self.config.clone(), told, rows, &mut effects) {
                 Ok(machine) => Box::new(machine),
                 Err(error) => return self.promise(Err(error.to_string())),
             },
@@ -83,18 +84,19 @@ impl World {
     pub(super) fn step(&mut self, n: u32, input: Input) {
         let now = self.now;
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(now);
-        self.database.kept.tell_time(wall);
+        let told = server.tell(now);
+        self.database.kept.tell_time(told);
         let Some(leader) = server.leader() else { return };
         let Some(machine) = &mut leader.machine else { return };
-        machine.apply(wall, input);
+        machine.apply(told, input);
         if !std::mem::replace(&mut leader.unfinished, true) {
             let after = Span(self.random.below(BATCH.0));
             self.at_server(now + after, n, Act::Finish);
         }
     }
 
-    /// The timer fires, which is late or early if the wall clock has jumped.
+    /// The timer fires, which is late if the clock was set ahead, and early if it was set back and
+    /// goes on at half speed: then it is armed again.
     pub(super) fn timer(&mut self, n: u32, at: Time) {
         let Some(leader) = self.servers[n as usize].leader() else { return };
         if leader.timer_at != Some(at) {
@@ -111,15 +113,15 @@ impl World {
         let is_small = self.plan.hosts <= 100;
         let checks = self.random.one_in(if is_small { CHECK_ONE_IN } else { CHECK_RARELY });
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(now);
+        let told = server.tell(now);
         let Some(leader) = server.leader() else { return };
         let Some(machine) = &mut leader.machine else { return };
         if !std::mem::take(&mut leader.unfinished) {
             return;
         }
-        self.database.kept.tell_time(wall);
-        if machine.deadline().is_some_and(|at| at <= wall) {
-            machine.apply(wall, Input::TimerFired);
+        self.database.kept.tell_time(told);
+        if machine.deadline().is_some_and(|at| at <= told) {
+            machine.apply(told, Input::TimerFired);
         }
         let mut effects = Vec::new();
         machine.finish(&mut effects);
@@ -304,6 +306,7 @@ impl World {
         server.part = Part::Down;
         server.held = None;
         server.remembered = None;
+        server.clock = Clock::new();
         let after = if self.random.one_in(2) { Span::secs(1) } else { Span::secs(15) };
         let life = server.life;
         let at = self.now + Span(self.random.below(after.0));
