@@ -54,6 +54,9 @@ pub const HOST_TASKS_MAX: u32 = 65_536;
 pub const HOST_LEASES_MAX: usize = 256;
 /// Voters of a quorum.
 pub const QUORUM_VOTERS_MAX: u8 = 9;
+/// Voters on one task about which hosts differ, under credibility: where cheats do 20 % of the work
+/// and nobody has shown anything, 12 decide in the mean.
+pub const DISPUTE_VOTERS_MAX: u8 = 25;
 /// Stretches of one task that are run again under `--verify checkpoint=K`; of the same task no more
 /// checkpoints are kept.
 pub const STRETCHES_CHECKED_MAX: u8 = 32;

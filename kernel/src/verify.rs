@@ -48,8 +48,10 @@ pub enum Rule {
     Credibility {
         /// Wrong ones among a million.
         error_ppm: u32,
-        /// Hosts asked at the most.
+        /// Hosts asked at the most while no two agree.
         of: u8,
+        /// Hosts asked at the most once two do.
+        of_disputed: u8,
         /// The chance that a cheat's check is made by one that it knows.
         accomplice: f64,
     },
@@ -80,7 +82,8 @@ impl Rule {
             Verify::Trusted => None,
             Verify::Quorum { agree, of } => Some(Self::Quorum { agree, of }),
             Verify::Credibility { error_ppm } => {
-                Some(Self::Credibility { error_ppm, of, accomplice: bad_share })
+                let of_disputed = limits::DISPUTE_VOTERS_MAX;
+                Some(Self::Credibility { error_ppm, of, of_disputed, accomplice: bad_share })
             }
             Verify::Checkpoint { .. } => Some(Self::Checkpoint { of, accomplice: bad_share }),
         }
@@ -161,8 +164,8 @@ impl Ballot {
     pub fn verdict(&self, rule: Rule) -> Verdict {
         match rule {
             Rule::Quorum { agree, of } => self.count(agree, of),
-            Rule::Credibility { error_ppm, of, accomplice } => {
-                self.weigh(error_ppm, of, accomplice)
+            Rule::Credibility { error_ppm, of, of_disputed, accomplice } => {
+                self.weigh(error_ppm, of, of_disputed, accomplice)
             }
             Rule::Checkpoint { of, accomplice } => self.look(of, accomplice),
         }
@@ -189,7 +192,9 @@ impl Ballot {
         })
     }
 
-    fn outstanding(&self) -> usize {
+    /// Hosts that were asked and have not answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
         self.asked.len() - self.votes.len()
     }
 
@@ -215,19 +220,41 @@ impl Ballot {
 
     /// Equal votes are a group, and one group is believed once it is credible enough. Hosts are
     /// asked one after the other: nearly always the next one decides.
-    fn weigh(&self, error_ppm: u32, of: u8, accomplice: f64) -> Verdict {
+    ///
+    /// Liars who agree with each other must not keep a task from being decided, so that as many are
+    /// asked as it takes to outvote them, up to `of_disputed`. Then the likeliest answer stands.
+    /// Where no two agree, as of a program that gives everybody something else, `of` is enough.
+    fn weigh(&self, error_ppm: u32, of: u8, of_disputed: u8, accomplice: f64) -> Verdict {
         if self.outstanding() > 0 {
             return Verdict::Ask(0);
         }
-        let groups = self.groups();
-        let error_ppm = if groups.len() > 1 { error_ppm.min(DISSENT_ERROR_PPM) } else { error_ppm };
-        let wanted = 1.0 - f64::from(error_ppm) / 1e6;
-        for ((digest, doubts), credibility) in groups.iter().zip(self.credibilities(accomplice)) {
-            if doubts.len() >= 2 && credibility >= wanted {
-                return Verdict::Agreed(*digest);
-            }
+        let likeliest = self.likeliest(accomplice);
+        let strict = error_ppm.min(DISSENT_ERROR_PPM);
+        let wanted = right_but_for(if self.is_of_one_mind() { error_ppm } else { strict });
+        let asked_max = if likeliest.is_some() { of.max(of_disputed) } else { of };
+        match likeliest {
+            Some((digest, credibility)) if credibility >= wanted => Verdict::Agreed(digest),
+            _ if self.asked.len() < usize::from(asked_max) => Verdict::Ask(1),
+            Some((digest, credibility)) if credibility > 0.5 => Verdict::Agreed(digest),
+            _ => Verdict::Hopeless,
         }
-        if self.asked.len() < usize::from(of) { Verdict::Ask(1) } else { Verdict::Hopeless }
+    }
+
+    /// The most credible answer that several gave, and how credible it is.
+    fn likeliest(&self, accomplice: f64) -> Option<(Digest, f64)> {
+        let groups = self.groups().into_iter().zip(self.credibilities(accomplice));
+        let several = groups.filter(|((_, doubts), _)| doubts.len() >= 2);
+        let likeliest = several.max_by(|(_, one), (_, other)| one.total_cmp(other));
+        likeliest.map(|((digest, _), credibility)| (digest, credibility))
+    }
+
+    /// The answer that is credible enough for the buyer, where others are asked only to be sure
+    /// enough to bar whoever differs.
+    #[must_use]
+    pub fn enough(&self, rule: Rule) -> Option<Digest> {
+        let Rule::Credibility { error_ppm, accomplice, .. } = rule else { return None };
+        let likeliest = self.likeliest(accomplice).filter(|_| self.outstanding() == 0);
+        likeliest.filter(|(_, it)| *it >= right_but_for(error_ppm)).map(|(digest, _)| digest)
     }
 
     /// Two equal votes decide, or one whole run whose drawn stretches others have found right.
@@ -289,6 +316,11 @@ impl Ballot {
         }
         groups
     }
+}
+
+/// As a chance, of wrong ones among a million.
+fn right_but_for(error_ppm: u32) -> f64 {
+    1.0 - f64::from(error_ppm) / 1e6
 }
 
 /// The chance that colluding hosts, a share `bad` of all, get a wrong result through `agree` equal
@@ -361,7 +393,8 @@ mod tests {
     fn weighed(votes: &[(u8, u64)], doubts: &[f64], error_ppm: u32, of: u8) -> Verdict {
         let mut ballot = ballot(votes, &[]);
         ballot.votes.iter_mut().zip(doubts).for_each(|(vote, doubt)| vote.doubt = *doubt);
-        ballot.verdict(Rule::Credibility { error_ppm, of, accomplice: 0.05 })
+        let (of_disputed, accomplice) = (of, 0.05);
+        ballot.verdict(Rule::Credibility { error_ppm, of, of_disputed, accomplice })
     }
 
     #[test]
@@ -385,6 +418,64 @@ mod tests {
         let votes = &votes[..3];
         assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 9), Verdict::Ask(1));
         assert_eq!(weighed(votes, &[0.05, 2e-5, 0.05], 100_000, 3), Verdict::Hopeless);
+    }
+
+    /// The verdict on so many strangers who are right and so many who tell the same lie, in a world
+    /// of which this share is bad.
+    fn disputed(right: u8, wrong: u8, bad: f64) -> Verdict {
+        let says = |n| if n < right { 5 } else { 6 };
+        let votes: Vec<_> = (0..right + wrong).map(|n| (n, says(n))).collect();
+        let mut ballot = ballot(&votes, &[]);
+        ballot.votes.iter_mut().for_each(|vote| vote.doubt = bad);
+        let verify = Verify::Credibility { error_ppm: 10_000 };
+        ballot.verdict(Rule::of(verify, bad).unwrap())
+    }
+
+    #[test]
+    fn liars_who_agree_are_outvoted_by_as_many_more_as_it_takes() {
+        let right = Verdict::Agreed(ballot(&[(0, 5)], &[]).votes[0].digest);
+        // The margin that makes one sure depends on how many are bad, and not on how many lied.
+        for (bad, margin) in [(0.05, 4), (0.1, 5), (0.2, 7)] {
+            for liars in 2..=(limits::DISPUTE_VOTERS_MAX - margin) / 2 {
+                for more in 0..margin {
+                    let verdict = disputed(liars + more, liars, bad);
+                    assert_eq!(verdict, Verdict::Ask(1), "{liars} liars, {more} more, {bad}");
+                }
+                assert_eq!(disputed(liars + margin, liars, bad), right, "{liars} liars, {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn once_nobody_more_may_be_asked_the_likeliest_answer_stands() {
+        let right = Verdict::Agreed(ballot(&[(0, 5)], &[]).votes[0].digest);
+        assert_eq!(disputed(13, 11, 0.4), Verdict::Ask(1));
+        assert_eq!(disputed(13, 12, 0.4), right);
+        assert_eq!(disputed(12, 12, 0.5), Verdict::Ask(1));
+        assert_eq!(disputed(13, 12, 0.5), Verdict::Hopeless, "at even odds nothing is likelier");
+    }
+
+    #[test]
+    fn what_is_enough_for_the_buyer_can_be_too_little_to_bar_who_differs() {
+        let mut votes = ballot(&[(1, 5), (2, 6), (3, 5), (4, 5)], &[]);
+        let rule = Rule::of(Verify::default(), 0.05).unwrap();
+        assert_eq!(votes.verdict(rule), Verdict::Ask(1));
+        assert_eq!(votes.enough(rule), Some(votes.votes[0].digest));
+        votes.ask(host(5));
+        assert_eq!(votes.enough(rule), None, "somebody is about to answer");
+        assert_eq!(ballot(&[(1, 5), (2, 6), (3, 5)], &[]).enough(rule), None);
+        assert_eq!(votes.enough(TWO_OF_THREE), None);
+    }
+
+    #[test]
+    fn where_no_two_of_nine_agree_no_tenth_is_asked() {
+        let each_another = |count: u8| {
+            let votes: Vec<_> = (0..count).map(|n| (n, u64::from(n))).collect();
+            let rule = Rule::of(Verify::default(), 0.05).unwrap();
+            ballot(&votes, &[]).verdict(rule)
+        };
+        assert_eq!(each_another(8), Verdict::Ask(1));
+        assert_eq!(each_another(9), Verdict::Hopeless);
     }
 
     #[test]

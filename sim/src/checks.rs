@@ -1,23 +1,24 @@
 //! The promises, checked against what the database holds: here after a run, in `kept` at each
-//! commit, in `told` with each message.
+//! commit, in `told` with each message; `paid` looks at the money, `wrong` at the results.
 
 mod kept;
+mod paid;
 mod told;
+mod wrong;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
-use isos_base::job::Verify;
-use isos_base::record::{JobRecord, JobState, LeaseState, Reason, Tables, TaskState};
-use isos_base::{BillId, JobId, Machine, Time, TransferId};
+use isos_base::record::{JobRecord, JobState, LeaseRecord, Tables, TaskState};
+use isos_base::{JobId, Machine, Time};
 use isos_kernel::complex::{Complex, Config, Effect};
 use isos_kernel::ledger::{GENESIS, verify_chain};
-use isos_kernel::verify::wrong_accept_probability;
 
 pub(crate) use self::kept::{Kept, each_row_once};
 pub(crate) use self::told::{Reported, answered};
-use crate::host::{SimHost, right_result};
-use crate::plan::{Flaw, Plan};
+pub(crate) use self::wrong::{Asked, Wrong, bad_share};
+use crate::host::SimHost;
+use crate::plan::Plan;
 use crate::world::setup::odd_program;
 
 /// A broken promise.
@@ -39,9 +40,10 @@ impl std::error::Error for Failure {}
 
 pub(crate) fn check(
     plan: &Plan,
-    flaw: Flaw,
+    config: &Config,
     tables: &Tables,
     machine: &Complex,
+    asked: &Asked,
     hosts: &[SimHost],
 ) -> Result<(), String> {
     for (&id, job) in &tables.jobs {
@@ -49,13 +51,15 @@ pub(crate) fn check(
         let ended = match job.state {
             JobState::Done => every_task_once(tables, id),
             JobState::Failed | JobState::Cancelled if odd => ended_as_one(tables, id),
-            state => Err(format!("is {state:?}, not done")),
+            state => Err(format!("is {state:?}, not done{}: {job:?}", given_up(tables, id))),
         };
         ended.and_then(|()| spent_as_billed(tables, id)).map_err(|it| format!("job {id}: {it}"))?;
     }
-    paid_once(tables)?;
+    paid::paid_once(tables)?;
+    paid::accounts(tables)?;
+    paid::enough_was_done(tables, asked)?;
     chain(tables)?;
-    as_restored(tables, machine)?;
+    as_restored(tables, machine, config)?;
     let (mut sum, mut held) = (0i128, 0i128);
     for account in tables.accounts.values() {
         sum += i128::from(account.credits_posted.0) - i128::from(account.debits_posted.0);
@@ -72,18 +76,19 @@ pub(crate) fn check(
             return Err(format!("honest host {number} is barred: {:?}", host.barred));
         }
     }
-    let wrong: u64 = tables.jobs.keys().map(|&job| wrong_results(tables, job, flaw)).sum();
-    let bound = wrong_bound(plan, tables, hosts);
-    if wrong > bound {
-        return Err(format!("{wrong} wrong results were accepted, the bound is {bound}"));
+    let below = |lease: &&LeaseRecord| {
+        lease.price < hosts[crate::host::number(&lease.host.0) as usize].asks()
+    };
+    if let Some(lease) = tables.leases.values().find(below) {
+        return Err(format!("its host asks for more: {lease:?}"));
     }
-    Ok(())
+    Wrong::of(plan, tables, asked, hosts).check()
 }
 
 /// The machine that leads knows what one would know that began now, and nothing is left to do.
-fn as_restored(tables: &Tables, machine: &Complex) -> Result<(), String> {
+fn as_restored(tables: &Tables, machine: &Complex, config: &Config) -> Result<(), String> {
     let mut effects = Vec::new();
-    let restored = Complex::restore(Config::default(), Time(0), tables.snapshot(), &mut effects);
+    let restored = Complex::restore(config.clone(), Time(0), tables.snapshot(), &mut effects);
     let restored = restored.map_err(|error| error.to_string())?;
     restored.check_invariants();
     if let Some(effect) = effects.iter().find(|it| matches!(it, Effect::Keep(_))) {
@@ -134,8 +139,14 @@ fn ended_as_one(tables: &Tables, id: JobId) -> Result<(), String> {
     Ok(())
 }
 
+/// The tasks of a job that were given up, the first few, and why.
+fn given_up(tables: &Tables, id: JobId) -> String {
+    let whys = tables.results_of(id).filter_map(|it| Some((it.task, it.result.as_ref().err()?)));
+    whys.take(3).map(|(task, why)| format!(", task {task}: {why}")).collect()
+}
+
 /// Whether a task may have several results, the last of which counts.
-fn was_taken_back(job: &JobRecord, task: u32) -> bool {
+pub(crate) fn was_taken_back(job: &JobRecord, task: u32) -> bool {
     job.redone.iter().any(|range| (range.start..range.end).contains(&task))
 }
 
@@ -176,54 +187,6 @@ fn every_task_once(tables: &Tables, id: JobId) -> Result<(), String> {
     Ok(())
 }
 
-/// Each bill is charged and paid once, as its record says, and its fuel is that of its leases.
-fn paid_once(tables: &Tables) -> Result<(), String> {
-    let mut charged: BTreeMap<BillId, i64> = BTreeMap::new();
-    let mut paid: BTreeMap<BillId, i64> = BTreeMap::new();
-    let mut ids: BTreeSet<TransferId> = BTreeSet::new();
-    for transfer in tables.transfers.values() {
-        if !ids.insert(transfer.id) {
-            return Err(format!("transfer {} exists twice", transfer.id));
-        }
-        let (map, bill) = match transfer.reason {
-            Reason::Charge(bill) => (&mut charged, bill),
-            Reason::Pay(bill) => (&mut paid, bill),
-            _ => continue,
-        };
-        if map.insert(bill, transfer.amount.0).is_some() {
-            return Err(format!("bill {bill} was charged or paid twice"));
-        }
-    }
-    let mut fuel: BTreeMap<BillId, u64> = BTreeMap::new();
-    for lease in tables.leases.values() {
-        if lease.state != LeaseState::Settled {
-            return Err(format!("lease {} was never settled", lease.id));
-        }
-        if let Some(bill) = lease.bill {
-            *fuel.entry(bill).or_default() += lease.fuel.0;
-        }
-    }
-    for bill in tables.bills.values() {
-        let id = bill.id;
-        if bill.posted.is_none() {
-            return Err(format!("bill {id} was never posted"));
-        }
-        if fuel.get(&id) != Some(&bill.fuel.0) {
-            return Err(format!(
-                "bill {id} says {} fuel, its leases {:?}",
-                bill.fuel,
-                fuel.get(&id)
-            ));
-        }
-        let got = (charged.get(&id).copied(), paid.get(&id).copied());
-        let said = (bill.charged.0, bill.paid.0);
-        if (got.0.unwrap_or(0), got.1.unwrap_or(0)) != said {
-            return Err(format!("bill {id} says {said:?}, the ledger {got:?}"));
-        }
-    }
-    Ok(())
-}
-
 fn chain(tables: &Tables) -> Result<(), String> {
     let mut head = GENESIS;
     for (n, (seq, transfer)) in tables.transfers.iter().enumerate() {
@@ -233,74 +196,4 @@ fn chain(tables: &Tables) -> Result<(), String> {
         head = verify_chain(head, transfer).map_err(|error| error.to_string())?;
     }
     Ok(())
-}
-
-/// Wrong results that jobs accepted which asked to be sure.
-pub(crate) fn wrong_results(tables: &Tables, id: JobId, flaw: Flaw) -> u64 {
-    if agrees(tables, id).is_none() && flaw != Flaw::Verify {
-        return 0;
-    }
-    let wrong = tables.results_of(id).filter(|accepted| {
-        accepted
-            .result
-            .as_ref()
-            .is_ok_and(|result| result.digest() != right_result(id, accepted.task).digest())
-    });
-    wrong.count() as u64
-}
-
-/// How many hosts must agree on a result of this job.
-fn agrees(tables: &Tables, id: JobId) -> Option<u8> {
-    match tables.jobs[&id].spec.verify {
-        Verify::Quorum { agree, .. } => Some(agree),
-        _ => None,
-    }
-}
-
-/// The most wrong results that may be accepted: by the formula for colluding hosts that do the
-/// share of the work that their speed allows, and with the luck of one run in a million. That
-/// liars are barred lowers it; nothing raises it. A lie needs two hosts to be believed.
-pub(crate) fn wrong_bound(plan: &Plan, tables: &Tables, hosts: &[SimHost]) -> u64 {
-    let liars = hosts.iter().filter(|host| host.lies());
-    if liars.clone().count() < 2 {
-        return 0;
-    }
-    let speed: f64 = hosts.iter().map(SimHost::speed).sum();
-    let lies = liars.map(SimHost::speed).sum::<f64>() / speed * plan.lie_rate;
-    let mean = |&id: &JobId| {
-        let agree = agrees(tables, id)?;
-        let tasks = f64::from(tables.jobs[&id].spec.count);
-        Some(tasks * wrong_accept_probability(agree, lies))
-    };
-    at_most(tables.jobs.keys().filter_map(mean).sum())
-}
-
-/// What a count with this mean exceeds once in a million times, by the tail of Poisson.
-fn at_most(mean: f64) -> u64 {
-    let (mut count, mut term) = (0u64, (-mean).exp());
-    // Beyond some hundreds the first term has no digits left, and the normal tail is as good.
-    if mean > 400.0 {
-        return (mean + 5.0 * mean.sqrt()) as u64;
-    }
-    let mut below = term;
-    while 1.0 - below > 1e-6 {
-        count += 1;
-        term *= mean / count as f64;
-        below += term;
-    }
-    count
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bound_is_the_tail_of_one_in_a_million() {
-        // Of tables of the Poisson distribution.
-        assert_eq!(at_most(0.0), 0);
-        assert_eq!(at_most(1.0), 9);
-        assert_eq!(at_most(10.0), 28);
-        assert_eq!(at_most(10_000.0), 10_500);
-    }
 }

@@ -5,6 +5,7 @@
 //! lock on that row.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use isos_base::record::{Change, Snapshot, Tables};
 use isos_base::{Span, Time};
@@ -27,7 +28,7 @@ pub(crate) enum Ask {
     /// Everything that a leader starts from.
     Load,
     /// To keep these rows, each once, if the epoch is still this one.
-    Commit(u64, Vec<Change>),
+    Commit(u64, Rc<[Change]>),
     /// A longer lease, if the epoch is still this one.
     Renew(u64),
     /// The end of the lease, if the epoch is still this one.
@@ -60,7 +61,7 @@ pub(crate) enum Answer {
 /// The database.
 pub(crate) struct Database {
     pub(crate) tables: Tables,
-    kept: Kept,
+    pub(crate) kept: Kept,
     flaw: Flaw,
     /// Several servers may ask; else there is only one, and it leads as soon as it is there.
     is_shared: bool,
@@ -76,10 +77,10 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    pub(crate) fn new(servers: u32, flaw: Flaw) -> Self {
+    pub(crate) fn new(servers: u32, flaw: Flaw, bids: bool) -> Self {
         Self {
             tables: Tables::default(),
-            kept: Kept::new(!matches!(flaw, Flaw::FenceUnseen)),
+            kept: Kept::new(!matches!(flaw, Flaw::FenceUnseen), bids),
             flaw,
             is_shared: servers > 1,
             epoch: 0,

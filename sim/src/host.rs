@@ -1,16 +1,26 @@
 //! A host: the shipped machine, and a shell whose sandbox is a clock.
 
+mod answer;
+mod cheat;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use isos_base::checkpoint::{Resume, segment_fuel};
 use isos_base::host::{Accept, HostSpec, Offer};
+use isos_base::job::Verify;
 use isos_base::key::PublicKey;
 use isos_base::price::Price;
 use isos_base::random::Random;
-use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
+use isos_base::task::{Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{JobOffer, ToComplex, ToHost};
-use isos_base::{Bytes, Fuel, Guid, HostId, JobId, Machine, Span, Time};
+use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, Machine, Span, Time};
+use isos_kernel::complex::Config;
 use isos_kernel::host::{ChamberId, Effect, Ended, Host, HostState, Input, SessionId};
+use isos_kernel::verify::Assumed;
+
+use self::answer::task_time;
+pub(crate) use self::answer::{TASK_MEAN, right_result};
+pub(crate) use self::cheat::{Cheat, Secret};
 
 /// What a host's shell has to do, now or later.
 #[derive(Debug, Clone)]
@@ -73,14 +83,27 @@ pub(crate) struct SimHost {
     /// How much longer tasks take than on the fastest host.
     slowness: f64,
     latency: Span,
-    lie_rate: Option<f64>,
+    cheat: Option<Cheat>,
+    /// Results that it gave.
+    answers: u64,
+    /// Under which lease it has a task, if it knows what to do with that.
+    leases: BTreeMap<(JobId, u32), LeaseId>,
+    /// Lies among them.
+    told: u64,
     owner_is_here: bool,
     frozen: bool,
     chambers: BTreeMap<ChamberId, Chamber>,
     runs: u64,
+    /// Effects of its machine, of all its lives.
+    effects: u64,
+    /// It dies behind this one.
+    dies_behind: Option<u64>,
     /// Tasks that went on somewhere, or were run in part.
     parts: u64,
     timer_at: Option<Time>,
+    asks: Price,
+    /// Tickets that it had before.
+    tickets: u32,
     /// Servers of its ticket, which it never forgets.
     ticket: Vec<u32>,
     /// The servers that it knows, in the order in which it calls them. They are on its disk.
@@ -99,7 +122,7 @@ const CHECK_ONE_IN: u64 = 256;
 type Todos = Vec<(Span, Todo)>;
 
 impl SimHost {
-    pub(crate) fn new(number: u32, lie_rate: Option<f64>, servers: u32, seed: u64) -> Self {
+    pub(crate) fn new(number: u32, cheat: Option<Cheat>, servers: u32, seed: u64) -> Self {
         let mut random = Random::new(seed);
         // Tickets are of different times: some name one server, some all.
         let first = random.below(servers.into()) as u32;
@@ -115,13 +138,20 @@ impl SimHost {
             // One in twenty is very slow.
             slowness: if random.one_in(20) { 30.0 } else { 1.0 + 3.0 * random.unit() },
             latency: Span::millis(2 + random.below(120)),
-            lie_rate,
+            cheat,
+            answers: 0,
+            leases: BTreeMap::new(),
+            told: 0,
             owner_is_here: false,
             frozen: false,
             chambers: BTreeMap::new(),
             runs: 0,
+            effects: 0,
+            dies_behind: None,
             parts: 0,
             timer_at: None,
+            asks: Price(0),
+            tickets: 0,
             servers: ticket.clone(),
             ticket,
             random,
@@ -137,12 +167,61 @@ impl SimHost {
         self.life
     }
 
+    pub(crate) const fn effects(&self) -> u64 {
+        self.effects
+    }
+
+    /// It will die behind this of its effects.
+    pub(crate) const fn dies_behind(&mut self, effect: u64) {
+        self.dies_behind = Some(effect);
+    }
+
+    /// Whether it is dead, and nobody has noticed.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.dies_behind.is_some_and(|last| last <= self.effects)
+    }
+
     pub(crate) const fn parts(&self) -> u64 {
         self.parts
     }
 
     pub(crate) const fn lies(&self) -> bool {
-        self.lie_rate.is_some()
+        self.cheat.is_some()
+    }
+
+    /// If it lies, it knows what will be checked.
+    pub(crate) fn knows(&mut self, config: &Config) {
+        let (bad, check_rate_min) = (config.bad_share, config.check_rate_min);
+        let error = f64::from(Verify::ERROR_PPM_DEFAULT) / 1e6;
+        let assumed = Assumed { bad, check_rate_min };
+        if let Some(cheat) = &mut self.cheat {
+            cheat.knows = Some(Secret { key: config.check_secret, assumed, error });
+        }
+    }
+
+    /// It asks for something, each host for another price.
+    pub(crate) fn ask(&mut self) {
+        self.asks = Price(20 + self.number * 13 % 61);
+    }
+
+    /// What it asks for a gigafuel.
+    pub(crate) const fn asks(&self) -> Price {
+        self.asks
+    }
+
+    /// The id of the ticket that it shows.
+    pub(crate) fn ticket(&self) -> Vec<u8> {
+        [self.number.to_le_bytes(), self.tickets.to_le_bytes()].concat()
+    }
+
+    /// From its next life on it shows another.
+    pub(crate) const fn new_ticket(&mut self) {
+        self.tickets += 1;
+    }
+
+    /// Lies that it told.
+    pub(crate) const fn told(&self) -> u64 {
+        self.told
     }
 
     pub(crate) fn latency(&mut self) -> Span {
@@ -171,7 +250,17 @@ impl SimHost {
                 self.servers.extend(more);
                 Vec::new()
             }
-            frame => self.input(now, Input::FrameArrived { session, frame }),
+            frame => {
+                if let ToHost::Grant(grants) = &frame
+                    && self.cheat.is_some_and(|cheat| cheat.knows.is_some())
+                {
+                    for grant in grants {
+                        let tasks = grant.ranges.iter().flat_map(|range| range.tasks());
+                        self.leases.extend(tasks.map(|task| ((grant.job, task), grant.lease)));
+                    }
+                }
+                self.input(now, Input::FrameArrived { session, frame })
+            }
         }
     }
 
@@ -195,7 +284,7 @@ impl SimHost {
                 cores: self.cores,
                 memory: Bytes::gib(8),
                 disk: Bytes::gib(8),
-                price_min: Price(0),
+                price_min: self.asks,
                 accept: Accept::Any,
                 reasons: Vec::new(),
             }
@@ -206,6 +295,9 @@ impl SimHost {
     /// The machine dies with everything in memory.
     pub(crate) fn crash(&mut self) -> Todos {
         self.life += 1;
+        if self.is_dying() {
+            self.dies_behind = None;
+        }
         self.up = false;
         self.frozen = false;
         self.chambers.clear();
@@ -274,6 +366,10 @@ impl SimHost {
         }
         let mut todos = Vec::new();
         for effect in effects {
+            if self.is_dying() {
+                break;
+            }
+            self.effects += 1;
             self.carry_out(now, effect, &mut todos);
         }
         if let Some(at) = self.machine.deadline()
@@ -371,7 +467,17 @@ impl SimHost {
         let (task, began) = (run.task, run.began);
         let mut result = right_result(room.offer.job, task);
         let fails = self.random.one_in(FAILS_ONE_IN);
-        let lies = self.lie_rate.is_some_and(|rate| self.random.unit() < rate);
+        let lies = self.cheat.is_some_and(|cheat| {
+            let turned = self.answers >= cheat.after;
+            let dares = self.random.unit() < cheat.rate;
+            let seen = cheat.knows.is_some_and(|secret| {
+                let lease = self.leases.get(&(room.offer.job, task));
+                lease.is_none_or(|&lease| secret.may_check(lease, task, self.answers))
+            });
+            turned && dares && !seen
+        });
+        self.answers += 1;
+        self.told += u64::from(lies);
         let mut saved = None;
         if saves(room.offer.job) {
             let each = segment(&room.offer);
@@ -468,30 +574,6 @@ pub(crate) fn number(key: &PublicKey) -> u32 {
 /// The host of this number.
 pub(crate) fn id(n: u32) -> HostId {
     HostId(key(n))
-}
-
-/// What an honest host answers.
-pub(crate) fn right_result(job: JobId, task: u32) -> TaskResult {
-    let mut random = Random::new(job.0 << 32 | u64::from(task));
-    let stdout = random.next_u64().to_le_bytes().to_vec();
-    let output = Output { stdout, ..Output::default() };
-    TaskResult {
-        task,
-        exit: Exit::Code(0),
-        // Less than any job allows.
-        fuel: Fuel((task_time(job, task).0 * 9_000).min(9_000_000_000)),
-        output: OutputAt::Inline(output.encode()),
-    }
-}
-
-/// The mean time of tasks of all jobs on the fastest host.
-pub(crate) const TASK_MEAN: Span = Span::millis(600);
-
-/// Time of a task on the fastest host: 20 ms to 2 s, by job and task.
-fn task_time(job: JobId, task: u32) -> Span {
-    let mut random = Random::new(job.0.wrapping_mul(0x9e37) ^ u64::from(task) << 20);
-    let base = 20 + 180 * (job.0 % 4);
-    Span::millis(base + random.below(base * 2))
 }
 
 fn spec(number: u32, cores: u16) -> HostSpec {

@@ -8,8 +8,11 @@
 mod checks;
 mod database;
 mod host;
+mod luck;
 pub mod market;
 mod plan;
+mod plot;
+pub mod promise;
 mod report;
 pub mod route;
 mod server;
@@ -17,6 +20,6 @@ pub mod verify;
 mod world;
 
 pub use checks::Failure;
-pub use plan::{Flaw, Plan};
+pub use plan::{Death, Flaw, Plan, Victim};
 pub use report::{Counts, Report};
-pub use world::{run, run_with};
+pub use world::{Swept, every_effect, run, run_with};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, market, route, run_with, verify};
+use isos_sim::{Flaw, Plan, Report, every_effect, market, promise, route, run_with, verify};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
@@ -19,7 +19,7 @@ struct Args {
     /// Seeds to run; each is run twice and must give the same trace.
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
-    /// So many more seeds, drawn from --entropy; as with --drawn.
+    /// So many more seeds, drawn from --entropy; as with --drawn. Each tenth is run twice.
     #[arg(long, default_value_t = 0)]
     random: u32,
     /// What random seeds are drawn from; CI passes the time, and the seeds are printed.
@@ -31,15 +31,19 @@ struct Args {
     /// Servers; 1 unless it is drawn.
     #[arg(long)]
     servers: Option<u32>,
-    /// Hosts.
-    #[arg(long, default_value_t = 1_000)]
-    hosts: u32,
-    /// Jobs.
-    #[arg(long, default_value_t = 8)]
-    jobs: u32,
-    /// Tasks of each job.
-    #[arg(long, default_value_t = 20_000)]
-    tasks: u32,
+    /// Instead of faults by lot: a small world for each effect of the leader and of each host, in
+    /// which it dies behind that effect. With a number, for each so-and-so-many-th.
+    #[arg(long, value_name = "STRIDE", num_args = 0..=1, default_missing_value = "1")]
+    every_effect: Option<u64>,
+    /// Hosts; 1,000, or 4 with --every-effect.
+    #[arg(long)]
+    hosts: Option<u32>,
+    /// Jobs; 8, or 5 with --every-effect.
+    #[arg(long)]
+    jobs: Option<u32>,
+    /// Tasks of each job; 20,000, or 12 with --every-effect.
+    #[arg(long)]
+    tasks: Option<u32>,
     /// Share of hosts that lie.
     #[arg(long, default_value_t = 0.05)]
     liars: f64,
@@ -51,14 +55,33 @@ struct Args {
 impl Args {
     fn plan(&self, seed: u64, drawn: bool) -> Plan {
         let plan = if drawn { Plan::drawn(seed) } else { Plan::new(seed) };
+        self.sized(plan, (1_000, 8, 20_000))
+    }
+
+    /// The plan with what was asked for, and this where nothing was.
+    fn sized(&self, plan: Plan, (hosts, jobs, tasks): (u32, u32, u32)) -> Plan {
         Plan {
             servers: self.servers.unwrap_or(plan.servers).max(1),
-            hosts: self.hosts,
-            jobs: self.jobs,
-            tasks: self.tasks,
+            hosts: self.hosts.unwrap_or(hosts).max(1),
+            jobs: self.jobs.unwrap_or(jobs),
+            tasks: self.tasks.unwrap_or(tasks).max(1),
             liars: self.liars,
             ..plan
         }
+    }
+
+    /// Dies behind every effect, and says how many there were.
+    fn sweep(&self, seed: u64, stride: u64) -> Result<String, String> {
+        let plan = self.sized(Plan::quiet(seed), (4, 5, 12));
+        let flaw = self.flaw.unwrap_or_default();
+        let swept = every_effect(&plan, stride, flaw).map_err(|it| it.to_string())?;
+        Ok(format!(
+            "seed {seed:>20}  {} effects of the leader, {} of {} hosts; {} worlds with a death",
+            swept.leader,
+            swept.hosts.iter().sum::<u64>(),
+            swept.hosts.len(),
+            swept.worlds
+        ))
     }
 
     /// The line that runs this world alone.
@@ -225,7 +248,7 @@ struct Verify {
     svg: Option<PathBuf>,
 }
 
-/// Prints the tables, and draws the picture.
+/// Prints the tables, and draws the picture; fails if a promise is broken.
 fn measure(args: &Verify) -> ExitCode {
     let base = verify::Setting {
         seed: args.seed,
@@ -243,14 +266,17 @@ fn measure(args: &Verify) -> ExitCode {
     }
     let rows_of_stretches = verify::stretches::compare(&base);
     let _ = write!(out, "{}", verify::stretches::table(&rows_of_stretches));
-    let Some(path) = &args.svg else { return ExitCode::SUCCESS };
-    match write_file(path, &verify::chart(&rows)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(out, "cannot write {}: {error}", path.display());
-            ExitCode::FAILURE
-        }
+    if let Some(path) = &args.svg
+        && let Err(error) = write_file(path, &verify::chart(&rows))
+    {
+        let _ = writeln!(out, "cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
     }
+    let broken = [promise::broken(&rows), promise::broken(&rows_of_stretches)].concat();
+    for what in &broken {
+        let _ = writeln!(out, "BROKEN {what}");
+    }
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program, and the picture is its output")]
@@ -266,13 +292,28 @@ fn main() -> ExitCode {
         Some(Command::Route(route)) => return walk(route),
         None => {}
     }
-    let mut random = Random::new(args.entropy);
-    let named = args.seeds.iter().map(|&seed| (seed, args.drawn));
-    let drawn = (0..args.random).map(|_| (random.next_u64(), true));
     let mut out = std::io::stdout().lock();
-    for (seed, drawn) in named.chain(drawn) {
+    if args.seeds.is_empty() && args.random == 0 {
+        let _ = writeln!(out, "nothing was run: say which worlds, by --seeds 1,2 or --random 10");
+        return ExitCode::from(2);
+    }
+    let mut random = Random::new(args.entropy);
+    let named = args.seeds.iter().map(|&seed| (seed, args.drawn, true));
+    let drawn = (1..=args.random).map(|n| (random.next_u64(), true, n % TWICE_ONE_IN == 0));
+    for (seed, drawn, twice) in named.chain(drawn) {
+        if let Some(stride) = args.every_effect {
+            match args.sweep(seed, stride) {
+                Ok(swept) => _ = writeln!(out, "{swept}"),
+                Err(what) => {
+                    let _ = writeln!(out, "BROKEN {what}");
+                    return ExitCode::FAILURE;
+                }
+            }
+            continue;
+        }
         let plan = args.plan(seed, drawn);
-        match run_twice(&plan, args.flaw.unwrap_or_default()) {
+        let flaw = args.flaw.unwrap_or_default();
+        match if twice { run_twice(&plan, flaw) } else { run_once(&plan, flaw) } {
             Ok(report) => _ = writeln!(out, "{report}"),
             Err(what) => {
                 let _ = writeln!(out, "BROKEN {what}\nagain: {}", args.again(&plan, drawn));
@@ -283,14 +324,24 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The same seed must give the same trace.
+/// One in so many random seeds is run twice: what makes two runs differ does so in most worlds.
+const TWICE_ONE_IN: u32 = 10;
+
+fn run_once(plan: &Plan, flaw: Flaw) -> Result<Report, String> {
+    // A machine that finds its own invariants broken panics, and says so on standard error.
+    let ran = catch_unwind(AssertUnwindSafe(|| run_with(plan, flaw)));
+    ran.map_err(|_| format!("seed {}: a panic", plan.seed))?.map_err(|it| it.to_string())
+}
+
+/// The same seed must give the same trace. Both runs at once: neither knows of the other.
+#[expect(clippy::disallowed_methods, reason = "a program; each world is one thread's")]
 fn run_twice(plan: &Plan, flaw: Flaw) -> Result<Report, String> {
-    let once = || {
-        // A machine that finds its own invariants broken panics, and says so on standard error.
-        let ran = catch_unwind(AssertUnwindSafe(|| run_with(plan, flaw)));
-        ran.map_err(|_| format!("seed {}: a panic", plan.seed))?.map_err(|it| it.to_string())
-    };
-    let (first, second) = (once()?, once()?);
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| run_once(plan, flaw));
+        (run_once(plan, flaw), second.join())
+    });
+    let second = second.map_err(|_| format!("seed {}: a panic", plan.seed))?;
+    let (first, second) = (first?, second?);
     if first != second {
         return Err(format!("seed {}: {} and {} differ", plan.seed, first.trace, second.trace));
     }

@@ -102,11 +102,13 @@ pub fn measure(setting: &Setting) -> Measured {
     }
     let day = Day::of(setting);
     let honest = live(&day, Clever::Honest);
+    add("ticks of a day in which somebody buys".into(), honest.sold(), AtLeast(0.9));
     add("welfare, a day with churn".into(), honest.welfare(), AtLeast(0.95));
     let shaded = live(&day, Clever::AllShade(0.9));
     add("welfare, a day, all shade by 10 %".into(), shaded.welfare(), AtLeast(0.90));
     add("price change per tick, mean".into(), honest.volatility(), AtMost(0.02));
     let wait = day::longest_wait(setting);
+    add("jobs of the patient that were waited for".into(), wait.jobs as f64, AtLeast(1.0));
     add("wait of the patient, p99 over its bound".into(), wait.p99, AtMost(1.0));
     add("wait of the patient, longest over its bound".into(), wait.longest, AtMost(1.0));
     add("waiting, Gini over accounts".into(), wait.gini, Target::None);

@@ -14,7 +14,7 @@ pub struct Plan {
     pub servers: u32,
     /// Hosts.
     pub hosts: u32,
-    /// Jobs, half of them with a quorum of 2 of 3.
+    /// Jobs, verified one after the other in each of the ways that there are.
     pub jobs: u32,
     /// Tasks of each job.
     pub tasks: u32,
@@ -22,6 +22,8 @@ pub struct Plan {
     pub liars: f64,
     /// How often a liar lies.
     pub lie_rate: f64,
+    /// One in two liars lies from the start, the others after less than so many right answers.
+    pub lies_after_max: u64,
     /// Share of frames that break their session.
     pub frame_loss: f64,
     /// Mean time between crashes of one host.
@@ -38,12 +40,44 @@ pub struct Plan {
     pub cut_every: Span,
     /// Mean time between jumps of a server's clock.
     pub clock_jump_every: Span,
+    /// Hosts ask and jobs bid, instead of one price for all.
+    pub market: bool,
     /// Idle hosts that keep their connection; others sleep.
     pub held_hosts_max: usize,
     /// Jobs are submitted within this time.
     pub submitted_within: Span,
     /// Faults end at this time, and everything must then come to rest.
     pub faults_until: Span,
+    /// Who dies behind which of its effects, besides.
+    pub death: Option<Death>,
+}
+
+/// One who dies once, between two of its effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Who.
+    pub victim: Victim,
+    /// Behind its so-and-so-many-th effect, from 1.
+    pub behind: u64,
+}
+
+/// Who dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// The server that leads. Its effects are commits, each of which is whole or not at all, and
+    /// messages that it lets go.
+    Leader,
+    /// A host. Its effects are those of its machine.
+    Host(u32),
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader => f.write_str("the leader"),
+            Self::Host(n) => write!(f, "host {n}"),
+        }
+    }
 }
 
 impl Plan {
@@ -58,6 +92,7 @@ impl Plan {
             tasks: 20_000,
             liars: 0.05,
             lie_rate: 0.5,
+            lies_after_max: 60,
             frame_loss: 0.000_5,
             host_crash_every: Span::secs(1_800),
             owner_every: Span::secs(900),
@@ -66,9 +101,30 @@ impl Plan {
             database_away_every: Span::secs(150),
             cut_every: Span::secs(60),
             clock_jump_every: Span::secs(150),
+            market: false,
             held_hosts_max: 256,
             submitted_within: Span::secs(30),
             faults_until: Span::secs(600),
+            death: None,
+        }
+    }
+
+    /// A world in which nothing goes wrong, but for liars, tasks that fail and answers that are
+    /// lost: for faults that are put into it one by one.
+    #[must_use]
+    pub fn quiet(seed: u64) -> Self {
+        Self {
+            frame_loss: 0.0,
+            host_crash_every: Span::ZERO,
+            owner_every: Span::ZERO,
+            server_kill_every: Span::ZERO,
+            server_stop_every: Span::ZERO,
+            database_away_every: Span::ZERO,
+            cut_every: Span::ZERO,
+            clock_jump_every: Span::ZERO,
+            submitted_within: Span::secs(2),
+            faults_until: Span::secs(10),
+            ..Self::new(seed)
         }
     }
 
@@ -93,6 +149,7 @@ impl Plan {
         }
         plan.frame_loss *= [0.0, 10.0, 1.0, 1.0][random.below(4) as usize];
         plan.held_hosts_max = [256, 256, 4][random.below(3) as usize];
+        plan.market = random.one_in(3);
         // All at once, or so that each job of a small world meets faults of its own.
         let faults = plan.faults_until;
         plan.submitted_within = [Span::secs(30), faults, faults][random.below(3) as usize];
@@ -121,11 +178,13 @@ pub enum Flaw {
     Key,
     /// The first answer to a task is taken, whatever the job asked for.
     Verify,
+    /// Liars know which results will be checked.
+    Secret,
 }
 
 impl Flaw {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("fence", Self::Fence),
         ("fence-unseen", Self::FenceUnseen),
         ("order", Self::Order),
@@ -133,6 +192,7 @@ impl Flaw {
         ("memory", Self::Memory),
         ("key", Self::Key),
         ("verify", Self::Verify),
+        ("secret", Self::Secret),
     ];
 
     /// The flaw of this name.

@@ -21,6 +21,10 @@ pub struct Report {
     pub wrong: u64,
     /// How many they might have accepted by the formula.
     pub wrong_bound: u64,
+    /// Wrong results that jobs accepted which are verified by credibility.
+    pub credited_wrong: u64,
+    /// How many they might have accepted by their promise.
+    pub credited_bound: u64,
     /// Transfers in the ledger.
     pub transfers: u64,
     /// Leaders, one after the other.
@@ -60,19 +64,35 @@ pub struct Counts {
     pub crashes: u32,
     /// Broken sessions.
     pub breaks: u64,
+    /// Commits of leaders and messages that they let go.
+    pub effects: u64,
+    /// Results that were acknowledged and looked up in the rows.
+    pub told: u64,
+    /// Lies that hosts told.
+    pub lies: u64,
+    /// Ranges of tasks whose results were taken back.
+    pub redone: u64,
+    /// Leases whose pay was held,
+    pub held: u64,
+    /// let go later,
+    pub matured: u64,
+    /// or forfeited.
+    pub forfeited: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { events, kills, ends, stops, deposed, .. } = self.counts;
         let Counts { aways, lost_commits, cuts, jumps, crashes, breaks, .. } = self.counts;
+        let Counts { lies, held, forfeited, .. } = self.counts;
         write!(
             f,
             "seed {:>20}  {} tasks in {:.0} virtual s, {events} events; {} servers: {} leaders, \
              {deposed} deposed, {kills} kills, {ends} ends, {stops} stops, {aways} times no \
              database, {lost_commits} commits in doubt, {cuts} cuts, {jumps} clock jumps; {crashes} \
-             host crashes, {breaks} broken sessions, {} of {} liars barred, {} wrong accepted \
-             (bound {:.0}), {} transfers, trace {}",
+             host crashes, {breaks} broken sessions, {} of {} liars barred, {lies} lies, wrong \
+             accepted by quorums {} (bound {}), by credibility {} (bound {}), pay of {held} leases \
+             held, {forfeited} forfeited, {} transfers, trace {}",
             self.seed,
             self.tasks,
             self.virtual_time.as_secs_f64(),
@@ -82,6 +102,8 @@ impl fmt::Display for Report {
             self.liars,
             self.wrong,
             self.wrong_bound,
+            self.credited_wrong,
+            self.credited_bound,
             self.transfers,
             self.trace.short()
         )

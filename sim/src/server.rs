@@ -4,10 +4,12 @@
 //! happens to it and what it does about it is in `world`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
+use isos_base::clock::Clock;
 use isos_base::record::Change;
 use isos_base::wire::ToComplex;
-use isos_base::{Span, Time};
+use isos_base::{PayoutId, Span, Time};
 use isos_kernel::complex::{Complex, Effect, RequestId, SessionId};
 
 use crate::database::Answer;
@@ -37,12 +39,24 @@ pub(crate) enum Act {
     Renew,
     /// It looks which other servers there are.
     KnowServers,
+    /// Its sender looks which payouts wait.
+    Send,
+    /// A rail has answered for good.
+    PaidOut(PayoutId, Result<String, String>),
 }
 
 impl Act {
     /// Whether a leader whose writer is behind lets it wait: the core takes no more then.
     pub(crate) const fn waits_for_room(&self) -> bool {
-        matches!(self, Self::Frame(..) | Self::SessionGone(_) | Self::Asked { .. } | Self::Timer(_))
+        matches!(
+            self,
+            Self::Frame(..)
+                | Self::SessionGone(_)
+                | Self::Asked { .. }
+                | Self::Timer(_)
+                | Self::Send
+                | Self::PaidOut(..)
+        )
     }
 }
 
@@ -66,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) part: Part,
     /// Microseconds that its wall clock is ahead.
     pub(crate) ahead: i64,
+    /// What it makes of that one and of the steady one, as long as the process lives.
+    pub(crate) clock: Clock,
     /// It stands still, and what happened to it since, by life.
     pub(crate) held: Option<Vec<(u64, Act)>>,
     /// Counts the times that it stood still.
@@ -131,7 +147,7 @@ const BATCHES_MAX: usize = 32;
 pub(crate) struct Writer {
     pub(crate) waiting: Vec<Batch>,
     /// What the database was asked to keep, each row once.
-    pub(crate) group: Option<Batch>,
+    pub(crate) group: Option<Group>,
     /// When it was asked.
     pub(crate) asked: Time,
     /// When the lease was last extended.
@@ -140,10 +156,18 @@ pub(crate) struct Writer {
     pub(crate) lost: Option<(Time, Span)>,
 }
 
-/// Rows, and what may leave when they are kept.
+/// What a step of the machine decided: rows, and what may leave when they are kept.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
+    pub(crate) outgoing: Vec<Effect>,
+}
+
+/// Batches that are kept together, or word of the lease alone.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Each row once. The database reads the same ones.
+    pub(crate) changes: Rc<[Change]>,
     pub(crate) outgoing: Vec<Effect>,
     /// It gives the lease up, as the last thing of an ending leader.
     pub(crate) is_release: bool,
@@ -151,17 +175,26 @@ pub(crate) struct Batch {
 
 impl Server {
     pub(crate) const fn new() -> Self {
-        Self { life: 0, part: Part::Down, ahead: 0, held: None, stops: 0, remembered: None }
+        Self {
+            life: 0,
+            part: Part::Down,
+            ahead: 0,
+            clock: Clock::new(),
+            held: None,
+            stops: 0,
+            remembered: None,
+        }
     }
 
-    /// Its wall clock.
-    pub(crate) const fn wall(&self, now: Time) -> Time {
-        Time(now.0.saturating_add_signed(self.ahead))
+    /// What time it takes it to be: `complex/src/clock.rs`. The steady clock is right.
+    pub(crate) fn tell(&mut self, now: Time) -> Time {
+        let wall = Time(now.0.saturating_add_signed(self.ahead));
+        self.clock.tell(wall, now.since(Time(0)))
     }
 
-    /// When its wall clock shows this time, if it does not jump.
-    pub(crate) fn when(&self, now: Time, wall: Time) -> Time {
-        now + wall.since(self.wall(now))
+    /// When it wakes that sleeps until its clock shows this time, if that goes on as fast as time.
+    pub(crate) fn when(&mut self, now: Time, until: Time) -> Time {
+        now + until.since(self.tell(now))
     }
 
     pub(crate) const fn is_up(&self) -> bool {

@@ -1,39 +1,48 @@
-//! The event loop: a heap of things to happen to servers with their database, and to many hosts.
+//! The event loop: a queue of things to happen to servers with their database, and to many hosts.
 //!
 //! * `setup`: accounts, and what clients ask for
 //! * `faults`: what goes wrong, and when
 //! * `standing`: which part a server has, and what the database says of it
 //! * `leading`: the machine of a leader, and its writer
 //! * `network`: connections between hosts and servers
+//! * `edge`: money that comes and goes, tickets that are taken back
 //! * `errands`: clients who ask until they are answered
+//! * `restless`: what is not done yet, and why
+//! * `every`: the same world with a death behind every effect
 
+mod edge;
 mod errands;
+mod every;
 mod faults;
 mod leading;
 mod network;
+mod queue;
+mod restless;
 pub(crate) mod setup;
 mod standing;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use isos_base::random::Random;
-use isos_base::record::JobState;
 use isos_base::wire::ToHost;
-use isos_base::{AccountId, Guid, Span, Time};
-use isos_kernel::complex::SessionId;
+use isos_base::{AccountId, Guid, LeaseId, Span, Time};
+use isos_kernel::complex::{Config, SessionId};
 use isos_kernel::host;
 
+use self::edge::Rail;
+pub(crate) use self::errands::Made;
 use self::errands::{Errand, Replied};
+pub use self::every::{Swept, every_effect};
 use self::faults::Fault;
 use self::network::{Line, Network};
+use self::queue::Queue;
 use self::standing::Request;
-use crate::checks::{self, Failure};
+use crate::checks::{self, Failure, Wrong};
 use crate::database::Database;
-use crate::host::{SimHost, TASK_MEAN, Todo};
-use crate::plan::{Flaw, Plan};
+use crate::host::{Cheat, SimHost, TASK_MEAN, Todo};
+use crate::plan::{Death, Flaw, Plan, Victim};
 use crate::report::{Counts, Report};
-use crate::server::{Act, Part, Server};
+use crate::server::{Act, Server};
 
 #[cfg(test)]
 mod tests;
@@ -60,41 +69,20 @@ enum Event {
     Woken(u32, u64),
     /// A server's process starts, if that is what it waits for.
     Started(u32, u64),
+    /// A host gets a new ticket.
+    NewTicket(u32),
     /// Time to see whether all is done.
     Looked,
-}
-
-struct Scheduled {
-    at: Time,
-    seq: u64,
-    /// Apart, since the heap moves what it orders.
-    event: Box<Event>,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
 }
 
 struct World {
     plan: Plan,
     flaw: Flaw,
+    /// The settings of all servers.
+    config: Config,
     now: Time,
     random: Random,
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    seq: u64,
+    queue: Queue<Event>,
     trace: blake3::Hasher,
     counts: Counts,
     /// The first broken promise.
@@ -106,11 +94,16 @@ struct World {
     requests: BTreeMap<u64, Request>,
     next_request: u64,
     servers: Vec<Server>,
+    /// No server's clock was ahead by more.
+    ahead_max: Span,
+    /// All leases before it are settled.
+    unsettled: LeaseId,
     hosts: Vec<SimHost>,
     network: Network,
     accounts: Vec<AccountId>,
     errands: Vec<Errand>,
     next_errand: u64,
+    rail: Rail,
 }
 
 const START: Time = Time(1_000_000_000_000);
@@ -133,38 +126,59 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
 /// # Errors
 /// The first broken promise.
 pub fn run_with(plan: &Plan, flaw: Flaw) -> Result<Report, Failure> {
+    lived(plan, flaw).map(|world| world.report())
+}
+
+/// A world at its end, which kept its promises.
+fn lived(plan: &Plan, flaw: Flaw) -> Result<World, Failure> {
     let mut world = World::new(plan.clone(), flaw);
     let ran = world.begin().and_then(|()| world.live()).and_then(|()| world.check());
     ran.map_err(|what| Failure { seed: plan.seed, what })?;
-    Ok(world.report())
+    Ok(world)
 }
 
 impl World {
     fn new(plan: Plan, flaw: Flaw) -> Self {
         let mut random = Random::new(plan.seed);
-        let hosts = (0..plan.hosts)
+        let mut hosts: Vec<SimHost> = (0..plan.hosts)
             .map(|n| {
                 let lies = random.unit() < plan.liars;
-                let lie_rate = lies.then_some(plan.lie_rate);
-                SimHost::new(n, lie_rate, plan.servers, random.next_u64())
+                let turns = if random.one_in(2) { random.below(plan.lies_after_max) } else { 0 };
+                let cheat = Cheat { after: turns, rate: plan.lie_rate, knows: None };
+                SimHost::new(n, lies.then_some(cheat), plan.servers, random.next_u64())
             })
             .collect();
+        if let Some(Death { victim: Victim::Host(n), behind }) = plan.death
+            && let Some(host) = hosts.get_mut(n as usize)
+        {
+            host.dies_behind(behind);
+        }
+        if plan.market {
+            hosts.iter_mut().for_each(SimHost::ask);
+        }
+        let config = leading::config(&plan, &hosts);
+        if flaw == Flaw::Secret {
+            hosts.iter_mut().for_each(|host| host.knows(&config));
+        }
         Self {
-            database: Database::new(plan.servers, flaw),
+            config,
+            database: Database::new(plan.servers, flaw, plan.market),
             requests: BTreeMap::new(),
             next_request: 0,
+            ahead_max: Span::ZERO,
+            unsettled: LeaseId(0),
             servers: (0..plan.servers).map(|_| Server::new()).collect(),
             hosts,
             network: Network::default(),
             accounts: Vec::new(),
             errands: Vec::new(),
             next_errand: 0,
+            rail: Rail::default(),
             counts: Counts::default(),
             broken: None,
             at_rest: false,
             now: START,
-            heap: BinaryHeap::new(),
-            seq: 0,
+            queue: Queue::new(),
             trace: blake3::Hasher::new(),
             random,
             flaw,
@@ -173,9 +187,7 @@ impl World {
     }
 
     fn at(&mut self, at: Time, event: Event) {
-        self.seq += 1;
-        let event = Box::new(event);
-        self.heap.push(Reverse(Scheduled { at: at.max(self.now), seq: self.seq, event }));
+        self.queue.plan(at.max(self.now), event);
     }
 
     /// Something will happen to a server, unless its part has changed by then.
@@ -205,12 +217,11 @@ impl World {
 
     fn live(&mut self) -> Result<(), String> {
         let rest = self.work() + REST;
-        let end = START + self.plan.faults_until + rest;
-        while let Some(Reverse(next)) = self.heap.pop() {
-            self.now = next.at;
+        while let Some((at, event)) = self.queue.next() {
+            self.now = at;
             self.counts.events += 1;
             self.trace.update(&self.now.0.to_le_bytes());
-            self.happen(*next.event);
+            self.happen(event);
             if let Some(what) = self.broken.take() {
                 let at = self.now.since(START).as_secs_f64();
                 return Err(format!("{what} (after {at:.3} s)"));
@@ -218,9 +229,12 @@ impl World {
             if self.at_rest {
                 return Ok(());
             }
-            if self.now > end {
+            // What a clock that was ahead has put off is due when the others show that time.
+            if self.now > START + self.plan.faults_until + rest + self.ahead_max {
                 let why = self.restless().unwrap_or_default();
-                return Err(format!("{why}, {:.0} s after the last fault", rest.as_secs_f64()));
+                let explained = self.explained().unwrap_or_default();
+                let rest = rest.as_secs_f64();
+                return Err(format!("{why}, {rest:.0} s after the last fault{explained}"));
             }
         }
         Err("nothing happens any more".into())
@@ -263,6 +277,10 @@ impl World {
             Event::Silent(server, stop) => self.silent(server, stop),
             Event::Woken(server, stop) => self.woken(server, stop),
             Event::Started(server, life) => self.started(server, life),
+            Event::NewTicket(n) => {
+                self.hosts[n as usize].new_ticket();
+                self.crash_host(n);
+            }
             Event::Looked => {
                 self.at_rest = !self.faults() && self.restless().is_none();
                 self.at(self.now + LOOK, Event::Looked);
@@ -270,38 +288,25 @@ impl World {
         }
     }
 
-    /// What is not done yet.
-    fn restless(&mut self) -> Option<String> {
-        if let Some(n) = self.errands.iter().position(|errand| errand.answer.is_none()) {
-            return Some(format!("request {n} is not answered"));
-        }
-        let active = |state: JobState| state == JobState::Active;
-        if let Some(job) = self.database.tables.jobs.values().find(|job| active(job.state)) {
-            return Some(format!("job {} is not over", job.id));
-        }
-        let (leader, epoch) = (self.database.leader, self.database.epoch);
-        let leads = |server: &mut Server| {
-            let leader = server.leader();
-            leader.is_some_and(|it| it.epoch == epoch && it.machine.is_some() && it.is_idle())
-        };
-        if !leads(&mut self.servers[leader as usize]) {
-            return Some("no server leads".into());
-        }
-        for (n, server) in self.servers.iter().enumerate() {
-            let follows = matches!(&server.part, Part::Follows(it) if it.leader == Some(leader));
-            if n as u32 != leader && !follows {
-                return Some(format!("server {n} does not follow the leader"));
-            }
-        }
-        let busy = self.hosts.iter().position(|host| !host.is_at_rest());
-        busy.map(|n| format!("host {n} has tasks or news"))
-    }
-
     fn check(&self) -> Result<(), String> {
         let machine = self.servers[self.database.leader as usize].machine();
         let machine = machine.ok_or("no server leads")?;
         self.jobs_are_as_asked()?;
-        checks::check(&self.plan, self.flaw, &self.database.tables, machine, &self.hosts)
+        self.edge_is_as_asked()?;
+        let (tables, asked) = (&self.database.tables, self.asked_for());
+        checks::check(&self.plan, &self.config, tables, machine, &asked, &self.hosts)?;
+        self.nothing_was_vain()
+    }
+
+    /// A world in which nothing was compared keeps every promise, and says nothing.
+    fn nothing_was_vain(&self) -> Result<(), String> {
+        let happened = [
+            ("nothing was paid", self.database.tables.bills.len()),
+            ("nothing was accepted", self.database.tables.results.len()),
+            ("no acknowledgement was compared with the rows", self.counts.told as usize),
+        ];
+        let vain = happened.into_iter().find(|&(_, times)| times == 0 && self.plan.jobs > 0);
+        vain.map_or(Ok(()), |(what, _)| Err(what.to_owned()))
     }
 
     fn report(&self) -> Report {
@@ -311,18 +316,30 @@ impl World {
             trace.update(&seq.to_le_bytes());
             trace.update(&transfer.hash.0);
         }
-        let jobs = tables.jobs.keys();
+        let wrong = Wrong::of(&self.plan, tables, &self.asked_for(), &self.hosts);
+        let pay = self.database.kept.pay();
+        let sum = |of: fn(&SimHost) -> u64| self.hosts.iter().map(of).sum();
         Report {
             seed: self.plan.seed,
             servers: self.plan.servers,
             trace: Guid(*trace.finalize().as_bytes()),
             virtual_time: self.now.since(START),
             tasks: u64::from(self.plan.jobs) * u64::from(self.plan.tasks),
-            wrong: jobs.map(|&job| checks::wrong_results(tables, job, self.flaw)).sum(),
-            wrong_bound: checks::wrong_bound(&self.plan, tables, &self.hosts),
+            wrong: wrong.quorum,
+            wrong_bound: wrong.quorum_max,
+            credited_wrong: wrong.credible,
+            credited_bound: wrong.credible_max,
             transfers: tables.transfers.len() as u64,
             epochs: self.database.epoch,
-            counts: Counts { parts: self.hosts.iter().map(SimHost::parts).sum(), ..self.counts },
+            counts: Counts {
+                parts: sum(SimHost::parts),
+                lies: sum(SimHost::told),
+                redone: tables.jobs.values().map(|job| job.redone.len() as u64).sum(),
+                held: pay.held,
+                matured: pay.matured,
+                forfeited: pay.forfeited,
+                ..self.counts
+            },
             barred: tables.hosts.values().filter(|host| host.barred.is_some()).count() as u64,
             liars: self.hosts.iter().filter(|host| host.lies()).count() as u64,
         }

@@ -26,9 +26,11 @@ const NOBODY_GOOD_FOR: Span = Span::secs(60);
 const ARRIVALS_SEEN_AFTER: Span = Span::millis(100);
 /// Owners in one place, and places of one owner, that are told apart: more than are asked for any
 /// task, so that somebody else is found whoever was asked.
-const ALIKE_MAX: usize = isos_base::limits::QUORUM_VOTERS_MAX as usize + 1;
-/// Places of owners that are remembered: with so many there is always somebody to ask.
-const PLACES_MAX: usize = 256;
+const ALIKE_MAX: usize = VOTERS_MAX + 1;
+const VOTERS_MAX: usize = isos_base::limits::DISPUTE_VOTERS_MAX as usize;
+/// Places of owners that are remembered: with so many there is always somebody to ask, since each
+/// voter rules out no more than those of its owner and those in its place.
+const PLACES_MAX: usize = 2 * VOTERS_MAX * ALIKE_MAX + 1;
 
 /// A host on which a job fails.
 #[derive(Debug, Default)]

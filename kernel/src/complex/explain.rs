@@ -65,7 +65,7 @@ impl Complex {
         if job.open() > 0 {
             reasons.extend(lacking.clone());
             reasons.extend(self.lacking_checks(&mut job, &looks));
-            reasons.extend(tied(&job));
+            reasons.extend(tied(&job, None));
         }
         reasons.extend(unchecked(&view));
         let verdict = if tasks.running + tasks.checking > 0 {
@@ -263,8 +263,8 @@ impl Complex {
         if let Some(why) = self.check_text(job, id.task) {
             reasons.push(ReasonView { about: "check".into(), why, remedy: None });
         }
-        if job.tied.contains_key(&id.task) {
-            reasons.extend(tied(job));
+        if job.unsure.tied.contains_key(&id.task) {
+            reasons.extend(tied(job, Some(id.task)));
         }
         if let Some(faults) = job.faults.get(&id.task) {
             reasons.push(ReasonView {

@@ -96,7 +96,7 @@ pub(super) fn unfits(
             if offer.cores == 0 && add(Unfit::Quiet(offer.reasons.clone())) {
                 return reasons;
             }
-            if let Err(no) = market.deal(&job.record, host.good, offer.price_min) {
+            if let Err(no) = market.deal(job, host.good, offer.price_min) {
                 let no = match no {
                     // The window of its policy that says so, and until when.
                     Unfit::Price { wants, pays, .. } => {

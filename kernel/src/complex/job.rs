@@ -9,12 +9,13 @@ use isos_base::record::{
 };
 use isos_base::task::TaskResult;
 use isos_base::{
-    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
+    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits,
 };
 
 use super::ask::{Avoided, Survey};
 use super::lone::Lone;
 use super::segment::Chains;
+use super::unsure::Unsure;
 use super::{Config, Effect};
 use crate::constraint::{ClassId, Constraint};
 use crate::verify::{Ballot, Rule, Verdict};
@@ -57,9 +58,8 @@ pub(super) struct Job {
     pub(super) faults: BTreeMap<u32, Vec<HostId>>,
     /// Hosts on which this job fails more often than not.
     pub(super) avoid: BTreeMap<HostId, Avoided>,
-    /// Tasks on which hosts differ while nobody else is there who could be asked, and since when.
-    /// Not kept across restarts: a task is then waited for anew.
-    pub(super) tied: BTreeMap<u32, Time>,
+    /// Tasks that wait for a check which may not come. Not kept across restarts.
+    pub(super) unsure: Unsure,
     /// Owners whose hosts say that the program itself cannot run.
     pub(super) unrunnable: BTreeSet<AccountId>,
     /// A host got nothing because the rest of the hold is set aside for other tasks.
@@ -114,7 +114,7 @@ impl Job {
             survey: None,
             ballots: BTreeMap::new(),
             faults: BTreeMap::new(),
-            tied: BTreeMap::new(),
+            unsure: Unsure::default(),
             avoid: BTreeMap::new(),
             unrunnable: BTreeSet::new(),
             short_of_money: false,
@@ -318,6 +318,8 @@ impl Job {
             }
         }
         for task in to_ask.into_iter().flat_map(TaskRange::tasks) {
+            // Somebody has come after all.
+            self.unsure.tied.remove(&task);
             let ballot = self.ballots.entry(task).or_default();
             ballot.ask(host);
             if let Verdict::Ask(1..) = ballot.verdict(rule) {
@@ -391,7 +393,10 @@ impl Job {
             match self.rule() {
                 Some(rule) if !lone => {
                     let verdict = self.change_ballot(task, rule, |ballot| ballot.forget(host));
-                    if rule.asks_one_first() || !matches!(verdict, Verdict::Ask(_)) {
+                    // Of those who have answered somebody may be the last who could.
+                    let answered = self.ballots.get(&task).is_some_and(|it| it.outstanding() == 0);
+                    let asks = matches!(verdict, Verdict::Ask(_));
+                    if rule.asks_one_first() || answered || !asks {
                         to_judge.push(task);
                     }
                 }
@@ -444,7 +449,7 @@ impl Job {
         self.counts[state as usize] += 1;
         self.dirty_chunks.insert(task / CHUNK_TASKS);
         self.faults.remove(&task);
-        self.tied.remove(&task);
+        self.unsure.tied.remove(&task);
         self.chains.decide(task);
         self.accepted.push(Accepted { task, result, host });
         ballot

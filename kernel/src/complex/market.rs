@@ -5,7 +5,8 @@
 //! they ask against what jobs want at what they bid. Where that is too thin the posted price
 //! stands. A lease has the price at which it was granted until it ends. Jobs that bid less than the
 //! price get their account's turn of a tenth of the supply, at the price at which a tenth of it
-//! sells. Where the operator fixes the price nothing of this happens.
+//! sells. A check that none of those could make who come for the price costs what a dearer host
+//! asks. Where the operator fixes the price nothing of this happens.
 
 mod bond;
 mod reserve;
@@ -19,7 +20,7 @@ use isos_base::host::HostSpec;
 use isos_base::job::JobSpec;
 use isos_base::market::{MarketRecord, ReservationRecord, TickPrice};
 use isos_base::price::Price;
-use isos_base::record::{Change, JobRecord, Reason, system};
+use isos_base::record::{Change, Reason, system};
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,15 @@ enum By {
     Turn,
     /// What the account has reserved.
     Reservation(ReservationId),
+    /// A check that nobody could make who comes for the price: what the host asks.
+    Check,
+}
+
+impl Deal {
+    /// Whether it is for checks of what others have answered, and for nothing else.
+    pub(super) const fn is_for_checks(self) -> bool {
+        matches!(self.by, By::Check)
+    }
 }
 
 /// Which class a host is of: a place among [`Market::goods`].
@@ -170,7 +180,8 @@ impl Market {
     }
 
     /// At what a job's tasks may go to a host of a class that asks so much, or why not.
-    pub(super) fn deal(&self, job: &JobRecord, good: GoodId, ask: Price) -> Result<Deal, Unfit> {
+    pub(super) fn deal(&self, job: &Job, good: GoodId, ask: Price) -> Result<Deal, Unfit> {
+        let (lacks_checkers, job) = (job.unsure.lacks_checkers, &job.record);
         let bid = job.price;
         let at = |price, by| Ok(Deal { price, by });
         if self.band().is_none() {
@@ -199,6 +210,9 @@ impl Market {
         {
             return at(good.fair, By::Turn);
         }
+        if lacks_checkers && (good.price..=bid).contains(&ask) {
+            return at(ask, By::Check);
+        }
         Err(if bid < good.price {
             Unfit::Bid { price: good.price.0 }
         } else {
@@ -219,7 +233,7 @@ impl Market {
         let work = if work.0 == 0 { GUESS.0.saturating_mul(tasks.into()) } else { work.0 };
         let work = reference_time(work, rate, self.core_rate);
         match deal.by {
-            By::Price => {}
+            By::Price | By::Check => {}
             By::Turn => {
                 if let Some(left) = self.turns.get_mut(&account) {
                     *left = left.saturating_sub(work);

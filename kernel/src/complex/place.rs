@@ -326,6 +326,9 @@ impl Complex {
         offers: &mut Vec<ToHost>,
         effects: &mut Vec<Effect>,
     ) -> Option<Grant> {
+        let host = &self.hosts[&id];
+        let asks = host.session.as_ref()?.offer.price_min;
+        let deal = self.market.deal(self.jobs.get(&job_id)?, host.good, asks).ok()?;
         let better = self.better_checkers(id, job_id);
         let passed_over = std::cell::Cell::new(false);
         let always = self.is_always_checked(id, job_id);
@@ -334,16 +337,17 @@ impl Complex {
             asked.iter().all(|id| hosts.get(id).is_none_or(|other| host.is_independent(other)))
         };
         let may_answer = |asked: &[HostId]| {
-            if asked.is_empty() || !independent(&hosts[&id], asked) {
-                return asked.is_empty();
+            if asked.is_empty() {
+                return !deal.is_for_checks();
+            }
+            if !independent(&hosts[&id], asked) {
+                return false;
             }
             let waits = better.iter().any(|it| independent(&hosts[it], asked));
             passed_over.set(passed_over.get() || waits);
             !waits
         };
         let job = self.jobs.get_mut(&job_id).expect("chosen from the fair queue");
-        let asked = self.hosts[&id].session.as_ref()?.offer.price_min;
-        let deal = self.market.deal(&job.record, self.hosts[&id].good, asked).ok()?;
         let hold = self.ledger.hold(job.record.hold);
         let remaining = hold.map_or(MicroCredits::ZERO, |hold| hold.remaining);
         let paid_for = affordable(job, remaining);

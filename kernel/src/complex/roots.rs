@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 
 use isos_base::HostId;
-use isos_base::record::SavedRecord;
+use isos_base::record::{Referee, SavedRecord};
 
 /// Roots of one job's tasks that are held: 32 MiB. What is beyond is not taken down.
 const JOB_ROOTS_MAX: usize = 1 << 20;
 /// Of them, those of parts, which are few: there is room for what they find when whole runs have
 /// filled theirs.
 const PART_ROOTS_MAX: usize = JOB_ROOTS_MAX / 4;
+
+/// Room that a part takes up to the end of this segment, which is set aside when it is begun: else
+/// what its host finds could not be taken down, and would look as if it had told nothing.
+pub(super) const fn room_of_part(segment: u32) -> usize {
+    if segment == Referee::TO_END { 0 } else { segment as usize + 1 }
+}
+
+/// Room that a run takes, or may come to take.
+pub(super) fn room_of(run: &SavedRecord) -> usize {
+    run.roots.len().max(run.referee.map_or(0, |referee| room_of_part(referee.segment)))
+}
 
 /// Of one kind of runs.
 #[derive(Debug, Default)]
@@ -69,11 +80,11 @@ impl Roots {
     }
 
     pub(super) fn add(&mut self, run: &SavedRecord) {
-        self.of(run).add(run.host, run.roots.len());
+        self.of(run).add(run.host, room_of(run));
     }
 
     pub(super) fn drop(&mut self, run: &SavedRecord) {
-        self.of(run).drop(run.host, run.roots.len());
+        self.of(run).drop(run.host, room_of(run));
     }
 
     /// Asserts that these are all.
@@ -89,6 +100,7 @@ impl Roots {
 #[cfg(test)]
 mod tests {
     use isos_base::key::PublicKey;
+    use isos_base::{Fuel, Guid, JobId, LeaseId};
 
     use super::*;
 
@@ -111,5 +123,36 @@ mod tests {
         assert!(roots.have_room(host(1), 1_000, true), "parts have their own");
         (1..=8).for_each(|n| roots.wholes.drop(host(n), roots.wholes.hosts[&host(n)]));
         assert!(roots.wholes.all == 0 && roots.wholes.hosts.is_empty());
+    }
+
+    #[test]
+    fn a_part_that_was_begun_has_the_room_that_it_will_take() {
+        let host = |n: u8| HostId(PublicKey([n; 32]));
+        let mut part = SavedRecord {
+            lease: LeaseId(1),
+            task: 0,
+            job: JobId(1),
+            host: host(1),
+            fuel: Fuel(0),
+            roots: Vec::new(),
+            kept: Vec::new(),
+            referee: Some(Referee {
+                segment: PART_ROOTS_MAX as u32 / 2 - 1,
+                fuel: Fuel(0),
+                of: None,
+            }),
+            resumed: None,
+        };
+        let mut roots = Roots::default();
+        assert!(roots.have_room(host(1), 1, true));
+        roots.add(&part);
+        assert!(!roots.have_room(host(1), 1, true) && roots.have_room(host(2), 1, true));
+        assert!(roots.have_room(host(1), 0, true), "what it tells then takes no more");
+        part.roots = vec![Guid([0; 32]); PART_ROOTS_MAX / 2];
+        roots.drop(&part);
+        assert!(roots.have_room(host(1), PART_ROOTS_MAX / 2, true));
+        part.referee = Some(Referee { segment: Referee::TO_END, fuel: Fuel(0), of: None });
+        part.roots.clear();
+        assert_eq!(room_of(&part), 0, "nobody knows how far it is to the end");
     }
 }

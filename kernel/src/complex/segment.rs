@@ -21,7 +21,7 @@ use isos_base::task::TaskResult;
 use isos_base::{Bytes, Fuel, Guid, HostId, JobId, LeaseId, TaskRange, limits};
 
 use super::job::Job;
-use super::roots::Roots;
+use super::roots::{Roots, room_of, room_of_part};
 use super::same::{are_same, fuel_by, parting, rises};
 use super::stretch::next_stretch;
 use super::{Complex, Effect};
@@ -250,7 +250,7 @@ impl Complex {
         let Saved { fuel, roots, kept, .. } = saved;
         let known = job.chains.run(id, task);
         let before = known.map_or(&[][..], |run| &run.roots[..]);
-        let more = roots.len() - before.len().min(roots.len());
+        let more = roots.len().saturating_sub(known.map_or(0, room_of));
         let part = known.is_some_and(|run| run.referee.is_some());
         if !roots.starts_with(before) || !job.chains.roots.have_room(host, more, part) {
             return;
@@ -306,7 +306,7 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) -> Vec<Resume> {
         let mut resumes = Vec::new();
-        let mut begun = Vec::new();
+        let (mut begun, mut set_aside) = (Vec::new(), 0);
         let secret = self.config.check_secret;
         let Some(job) = self.jobs.get_mut(&job_id) else { return resumes };
         let Job { chains, ballots, record, faults, .. } = job;
@@ -335,9 +335,13 @@ impl Complex {
                 let mut part =
                     |referee: Referee| begun.push(run(referee.fuel, Some(referee), None));
                 let stretch = |ballot| next_stretch(secret, verify, chains, task, ballot);
+                // Without room for what it would tell, it runs all of the task.
+                let fits =
+                    |segment| chains.roots.have_room(host, set_aside + room_of_part(segment), true);
                 let (from, until) = if let Some(Dispute { segment, from, until }) =
-                    ballot.and_then(|it| dispute(chains, it, task))
+                    ballot.and_then(|it| dispute(chains, it, task)).filter(|it| fits(it.segment))
                 {
+                    set_aside += room_of_part(segment);
                     let fuel = from.map_or(Fuel(0), |from| from.fuel);
                     let referee = Referee { segment, fuel, of };
                     let no_end = from.map(|_| u32::MAX).filter(|_| checks);
@@ -346,7 +350,10 @@ impl Complex {
                         part(referee);
                     }
                     (from.filter(|_| is_good(referee)), until.or(no_end))
-                } else if let Some(stretch) = ballot.and_then(stretch) {
+                } else if let Some(stretch) =
+                    ballot.and_then(stretch).filter(|it| fits(it.referee(of).segment))
+                {
+                    set_aside += room_of_part(stretch.referee(of).segment);
                     part(stretch.referee(of));
                     // Who is told no end may begin with a checkpoint of its own.
                     let from = stretch.from.filter(|_| is_good(stretch.referee(of)));

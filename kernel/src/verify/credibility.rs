@@ -64,7 +64,7 @@ impl Assumed {
             let group = vec![doubt; usize::from(votes)];
             group_credibilities(&[group], self.bad)[0] >= 1.0 - error
         };
-        let most = isos_base::limits::QUORUM_VOTERS_MAX;
+        let most = isos_base::limits::DISPUTE_VOTERS_MAX;
         (2..most).find(|&votes| decide(votes)).unwrap_or(most)
     }
 

@@ -5,17 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::Guid;
+use isos_base::Time;
 use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::job::Verify;
 use isos_base::key::PublicKey;
+use isos_base::price::Price;
 use isos_base::record::{
-    Change, LeaseState, PayoutState, ProposalState, Reason, StateChunk, Tables, TaskState,
-    TransferRecord,
+    Change, Held, JobRecord, LeaseRecord, LeaseState, PayoutState, ProposalState, Reason,
+    StateChunk, Tables, TaskState, TransferRecord,
 };
 use isos_base::storage::StorageState;
 use isos_kernel::ledger::{GENESIS, verify_chain};
+
+use super::was_taken_back;
 
 /// Which row a change writes, in the order in which a transaction writes them.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +122,21 @@ pub(crate) struct Kept {
     head: Guid,
     /// Of all accounts: what came in less what went out, final and pending.
     sum: (i128, i128),
+    pay: Pay,
+    /// Jobs can bid something else than at first.
+    bids: bool,
+    /// The most that each job has bid.
+    bid_max: BTreeMap<JobId, Price>,
+    /// No server's clock has shown more.
+    latest: Time,
+}
+
+/// Leases whose pay was held, by what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pay {
+    pub(crate) held: u64,
+    pub(crate) matured: u64,
+    pub(crate) forfeited: u64,
 }
 
 type Checked = Result<(), String>;
@@ -127,7 +146,7 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Checked {
 }
 
 impl Kept {
-    pub(crate) const fn new(sees_epochs: bool) -> Self {
+    pub(crate) const fn new(sees_epochs: bool, bids: bool) -> Self {
         Self {
             sees_epochs,
             accepted: BTreeSet::new(),
@@ -135,7 +154,16 @@ impl Kept {
             moved: BTreeSet::new(),
             head: GENESIS,
             sum: (0, 0),
+            pay: Pay { held: 0, matured: 0, forfeited: 0 },
+            bids,
+            bid_max: BTreeMap::new(),
+            latest: Time(0),
         }
+    }
+
+    /// A server's clock shows this.
+    pub(crate) fn tell_time(&mut self, told: Time) {
+        self.latest = self.latest.max(told);
     }
 
     /// Keeps the rows of a transaction of a leader of `epoch`, while `current` is the last.
@@ -162,15 +190,20 @@ impl Kept {
     fn row(&mut self, tables: &Tables, change: &Change) -> Checked {
         match change {
             Change::Job(new) => {
+                let bid = self.bid_max.entry(new.id).or_default();
+                *bid = new.price.max(*bid);
                 let Some(old) = tables.jobs.get(&new.id) else { return Ok(()) };
-                let same = (old.account, &old.spec, old.hold, old.price)
-                    == (new.account, &new.spec, new.hold, new.price);
-                let goes_on = new.spent >= old.spent && (!old.state.is_over() || old == &**new);
-                check(same && goes_on, || format!("a job is changed: {old:?} to {new:?}"))
+                let (was_over, is_over) = (old.state.is_over(), new.state.is_over());
+                // What is held for hosts when a job ends is held anew; so is what a new bid needs.
+                let holds = old.hold == new.hold || !was_over && (is_over || self.bids);
+                let same = (old.account, &old.spec) == (new.account, &new.spec)
+                    && (old.price == new.price || self.bids && !was_over);
+                let goes_on = new.spent >= old.spent && (!was_over || only_paid(old, new));
+                check(holds && same && goes_on, || format!("a job is changed: {old:?} to {new:?}"))
             }
             Change::States(new) => match tables.states.get(&(new.job, new.chunk)) {
-                Some(old) if !takes_back(tables, new.job) => decided_stay(old, new),
-                _ => Ok(()),
+                Some(old) => decided_stay(tables.jobs.get(&new.job), old, new),
+                None => Ok(()),
             },
             Change::Results(new) => {
                 if let Some(old) = tables.results.get(&(new.job, new.batch)) {
@@ -179,9 +212,10 @@ impl Kept {
                         format!("results {number} of job {} are replaced", new.job)
                     });
                 }
+                let job = tables.jobs.get(&new.job);
                 new.results.iter().try_for_each(|accepted| {
                     let first = self.accepted.insert((new.job, accepted.task));
-                    check(first || takes_back(tables, new.job), || {
+                    check(first || is_redone(job, accepted.task), || {
                         format!("job {}: task {} is accepted twice", new.job, accepted.task)
                     })
                 })
@@ -193,11 +227,21 @@ impl Kept {
                 })
             }
             Change::Lease(new) => {
-                let Some(old) = tables.leases.get(&new.id) else { return Ok(()) };
+                let Some(old) = tables.leases.get(&new.id) else {
+                    self.pay.held += u64::from(new.held.is_some());
+                    let host = tables.hosts.get(&new.host);
+                    let bid = self.bid_max.get(&new.job).copied().unwrap_or_default();
+                    check(new.price <= bid, || format!("no more than {bid:?} is bid: {new:?}"))?;
+                    let may = host.is_some_and(|host| host.barred.is_none() && !host.suspended);
+                    return check(may || new.state != LeaseState::Open, || {
+                        format!("a lease is granted to {host:?}: {new:?}")
+                    });
+                };
                 let same = (old.job, old.host, old.account, old.price)
                     == (new.job, new.host, new.account, new.price);
                 let goes_on = old.state != LeaseState::Settled || old == &**new;
-                check(same && goes_on, || format!("a lease is changed: {old:?} to {new:?}"))
+                check(same && goes_on, || format!("a lease is changed: {old:?} to {new:?}"))?;
+                self.held(tables, old, new)
             }
             Change::Bill(new) => {
                 let Some(old) = tables.bills.get(&new.id) else { return Ok(()) };
@@ -302,6 +346,39 @@ impl Kept {
         }
     }
 
+    /// Pay is held until the host has passed the checks that were said, or the time has come; or it
+    /// is forfeited, which only a host that was caught can do. What is settled is on a bill.
+    fn held(&mut self, tables: &Tables, old: &LeaseRecord, new: &LeaseRecord) -> Checked {
+        let host = tables.hosts.get(&new.host);
+        let caught = host.is_some_and(|host| host.barred.is_some());
+        let settled = old.state != LeaseState::Settled && new.state == LeaseState::Settled;
+        check(!settled || new.bill.is_some() || new.accepted == 0 || caught, || {
+            format!("a lease is settled with nothing, of a host that was not caught: {new:?}")
+        })?;
+        match (old.held, new.held) {
+            (None, Some(_)) => self.pay.held += 1,
+            (Some(held), None) if new.bill.is_some() => {
+                self.pay.matured += 1;
+                let Held { passed, until } = held;
+                let has = host.map_or(0, |host| host.trust.passed);
+                check(has >= passed || until <= self.latest, || {
+                    format!("pay is let go after {has} checks of {passed}: {old:?} to {new:?}")
+                })?;
+            }
+            (Some(_), None) => self.pay.forfeited += 1,
+            (Some(old), Some(held)) => {
+                check(old == held, || format!("pay is held for longer: {old:?} to {held:?}"))?;
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// How much pay was held, and what became of it.
+    pub(crate) const fn pay(&self) -> Pay {
+        self.pay
+    }
+
     fn transfer(&mut self, tables: &Tables, new: &TransferRecord) -> Checked {
         if let Some(old) = tables.transfers.get(&new.seq) {
             return check(old == new, || format!("transfer {} is replaced", new.seq));
@@ -319,14 +396,23 @@ impl Kept {
     }
 }
 
-/// Whether results of a job can be taken back because their host was caught.
-fn takes_back(tables: &Tables, job: JobId) -> bool {
-    let rule = tables.jobs.get(&job).map(|job| job.spec.verify);
-    matches!(rule, Some(Verify::Checkpoint { .. } | Verify::Credibility { .. }))
+/// Whether nothing more has come of a job that is over than that pay was let go or forfeited.
+fn only_paid(old: &JobRecord, new: &JobRecord) -> bool {
+    let why = old.why.is_none() || old.why == new.why;
+    why && JobRecord { spent: old.spent, why: old.why.clone(), ..new.clone() } == *old
 }
 
-/// What was decided of a task is never decided again.
-fn decided_stay(old: &StateChunk, new: &StateChunk) -> Checked {
+/// Whether the result of a task was taken back because its host was caught, which only some rules
+/// do: the job says so in the same commit.
+fn is_redone(job: Option<&JobRecord>, task: u32) -> bool {
+    let takes_back = |job: &&JobRecord| {
+        matches!(job.spec.verify, Verify::Checkpoint { .. } | Verify::Credibility { .. })
+    };
+    job.filter(takes_back).is_some_and(|job| was_taken_back(job, task))
+}
+
+/// What was decided of a task is never decided again, unless it was taken back.
+fn decided_stay(job: Option<&JobRecord>, old: &StateChunk, new: &StateChunk) -> Checked {
     check(old.bits.len() == new.bits.len(), || "a chunk of states has another size".into())?;
     for (at, (old, now)) in old.bits.iter().zip(&new.bits).enumerate() {
         if old == now {
@@ -335,8 +421,8 @@ fn decided_stay(old: &StateChunk, new: &StateChunk) -> Checked {
         for n in 0..4 {
             let was = TaskState::from_bits(old >> (2 * n));
             let is = TaskState::from_bits(now >> (2 * n));
-            check(was == TaskState::Open || was == is, || {
-                let task = new.chunk * isos_base::record::CHUNK_TASKS + at as u32 * 4 + n;
+            let task = new.chunk * isos_base::record::CHUNK_TASKS + at as u32 * 4 + n;
+            check(was == TaskState::Open || was == is || is_redone(job, task), || {
                 format!("job {}: task {task} was {was:?} and is {is:?}", new.job)
             })?;
         }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use isos_base::api::{Problem, ProblemCode};
-use isos_base::record::{LeaseState, Tables, TaskState};
+use isos_base::record::{LeaseState, ProposalState, Tables, TaskState};
 use isos_base::wire::{Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId};
-use isos_kernel::complex::Reply;
+use isos_kernel::complex::{BankReply, Reply};
+
+use crate::world::Made;
 
 /// Results that a host reported in a session and that were not acknowledged yet.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ impl Reported {
 
     /// A frame leaves for the host.
     ///
+    /// Says how many results it acknowledges.
+    ///
     /// # Errors
     /// It tells of something that is not kept.
     pub(crate) fn told(
@@ -31,7 +35,8 @@ impl Reported {
         tables: &Tables,
         host: HostId,
         frame: &ToHost,
-    ) -> Result<(), String> {
+    ) -> Result<u64, String> {
+        let mut acked = 0;
         match frame {
             ToHost::Grant(grants) => {
                 for grant in grants {
@@ -45,11 +50,12 @@ impl Reported {
                 let later = self.0.split_off(&(seq + 1));
                 for (lease, task) in std::mem::replace(&mut self.0, later).into_values().flatten() {
                     is_kept(tables, lease, task)?;
+                    acked += 1;
                 }
             }
             _ => {}
         }
-        Ok(())
+        Ok(acked)
     }
 }
 
@@ -80,28 +86,36 @@ fn is_decided(tables: &Tables, job: JobId, task: u32) -> bool {
     TaskState::from_bits(bits >> (2 * (at % 4))) != TaskState::Open
 }
 
-/// An answer leaves for a client.
+/// An answer leaves for a client, who asked about this.
 ///
 /// # Errors
 /// It tells of something that is not kept.
 pub(crate) fn answered(
     tables: &Tables,
-    job: Option<JobId>,
+    about: Option<Made>,
     answer: &Result<Reply, Problem>,
 ) -> Result<(), String> {
     let over = |job: &JobId| tables.jobs.get(job).is_some_and(|job| job.state.is_over());
-    match answer {
+    let holds = match answer {
         Ok(Reply::Job(view)) => {
             let kept = tables.jobs.get(&view.id);
-            let holds = kept.is_some_and(|kept| !view.state.is_over() || kept.state == view.state);
-            holds.then_some(()).ok_or_else(|| format!("an answer says {view:?}, kept is {kept:?}"))
+            kept.is_some_and(|kept| !view.state.is_over() || kept.state == view.state)
         }
-        Ok(Reply::Ended(job)) if !over(job) => Err(format!("job {job} is said to be over")),
+        Ok(Reply::Ended(job)) => over(job),
+        Ok(Reply::Bank(BankReply::Payout(payout))) => tables.payouts.contains_key(payout),
+        Ok(Reply::Bank(BankReply::Proposal(said))) => {
+            let kept = tables.proposals.get(&said.id);
+            kept.is_some_and(|kept| kept.agreed.starts_with(&said.agreed))
+        }
         // Those that are over are not in the machine; the shell asks the database for them.
-        Err(problem) if problem.code == ProblemCode::NotFound => {
-            let known = job.is_some_and(|job| over(&job));
-            known.then_some(()).ok_or_else(|| format!("job {job:?}: {}", problem.message))
-        }
-        _ => Ok(()),
-    }
+        Err(problem) if problem.code == ProblemCode::NotFound => match about {
+            Some(Made::Job(job)) => over(&job),
+            Some(Made::Proposal(it)) => {
+                tables.proposals.get(&it).is_some_and(|it| it.state == ProposalState::Done)
+            }
+            _ => false,
+        },
+        _ => true,
+    };
+    holds.then_some(()).ok_or_else(|| format!("an answer about {about:?} says {answer:?}"))
 }

@@ -64,6 +64,7 @@ pub struct Outcome {
     pub owner: f64,
     supply: u64,
     to_clever: u64,
+    sold_ticks: u32,
 }
 
 impl Outcome {
@@ -80,6 +81,13 @@ impl Outcome {
             (f64::from(pair[1]) - f64::from(pair[0])).abs() / f64::from(pair[0].max(1))
         });
         changes.sum::<f64>() / (self.prices.len().max(2) - 1) as f64
+    }
+
+    /// The share of ticks in which somebody bought something: where nobody does, no figure says
+    /// anything.
+    #[must_use]
+    pub fn sold(&self) -> f64 {
+        f64::from(self.sold_ticks) / self.prices.len().max(1) as f64
     }
 
     /// What the first account got of all that was offered.
@@ -264,6 +272,7 @@ fn one_tick(
     let turned = turns.iter().map(|(&key, &units)| (key, units as u32, fair));
     buys.extend(turned);
     sells.extend(done.1.iter().map(|&(key, units)| (key, units, price)));
+    outcome.sold_ticks += u32::from(buys.iter().any(|&(_, units, _)| units > 0));
     for (key, units, price) in buys {
         let account = &mut world.accounts[owner_of(key)];
         let (units, price) = (f64::from(units), f64::from(price.0));
@@ -374,7 +383,9 @@ pub(super) fn best_gains(day: &Day) -> Gains {
     let honest = (sum(Clever::Honest, buyer), sum(Clever::Honest, owner));
     let best = |grid: &[f64], clever: fn(f64) -> Clever, of: fn(&Outcome) -> f64, base: f64| {
         let tried = grid.iter().map(|&part| (part, sum(clever(part), of) / base - 1.0));
-        tried.fold((0.0, f64::MIN), |best, it| if it.1 > best.1 { it } else { best })
+        // Where honesty brings nothing there is nothing to compare with, and no number says so.
+        let worse = |best: f64, gain: f64| gain > best || gain.is_nan();
+        tried.fold((0.0, f64::MIN), |best, it| if worse(best.1, it.1) { it } else { best })
     };
     let shades = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25];
     let held = [0.25, 0.5, 0.75];
@@ -392,6 +403,8 @@ pub(super) struct Wait {
     pub(super) p99: f64,
     pub(super) longest: f64,
     pub(super) gini: f64,
+    /// Jobs that were waited for.
+    pub(super) jobs: usize,
 }
 
 /// Accounts that bid no more than the share costs, each with one job after another, while others
@@ -434,7 +447,8 @@ pub(super) fn longest_wait(setting: &Setting) -> Wait {
     let each = each.collect();
     let at = |part: f64| parts.get((parts.len() as f64 * part) as usize).copied();
     let longest = parts.last().copied().unwrap_or(0.0);
-    Wait { p99: at(0.99).unwrap_or(longest), longest, gini: gini(each) }
+    let jobs = parts.len();
+    Wait { p99: at(0.99).unwrap_or(longest), longest, gini: gini(each), jobs }
 }
 
 /// How unequal: 0 if all have the same, nearly 1 if one has all.

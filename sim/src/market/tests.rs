@@ -21,12 +21,14 @@ fn a_day_is_the_same_again_and_wastes_little() {
     assert_eq!(outcome, live(&day, Clever::Honest));
     assert!((0.90..=1.000_001).contains(&outcome.welfare()), "{}", outcome.welfare());
     assert_eq!(outcome.prices.len(), 300);
+    assert!(outcome.sold() > 0.9, "{}", outcome.sold());
 }
 
 #[test]
 fn the_patient_wait_no_longer_than_the_bound() {
     let wait = day::longest_wait(&setting());
-    assert!(wait.longest <= 1.0, "{}", wait.longest);
+    assert!(wait.longest <= 1.0 && wait.longest > 0.0, "{}", wait.longest);
+    assert!(wait.jobs > 100, "{} jobs", wait.jobs);
     assert!(wait.gini < 0.2, "{}", wait.gini);
 }
 

@@ -90,63 +90,103 @@ fn minutes(secs: u64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
-    if share.is_nan() { "-".into() } else { format!("{:.1}%", share * 100.0) }
+/// A figure of a line, in the table and for other programs.
+struct Figure {
+    /// Its head in the table; nothing if it is not there.
+    head: &'static str,
+    width: usize,
+    shown: Shown,
+    /// Its name for other programs, which get so many digits behind the point.
+    name: &'static str,
+    digits: usize,
+    of: fn(&Outcome) -> f64,
 }
 
-fn number(value: f64, decimals: usize) -> String {
-    if value.is_nan() { "-".into() } else { format!("{value:.decimals$}") }
+/// How a figure is shown in the table.
+enum Shown {
+    /// With so many digits behind the point.
+    Number(usize),
+    Percent,
+    Seconds,
 }
 
-fn millis(span: Span) -> u64 {
-    span.0 / 1_000
+const fn figure(
+    (head, width, shown): (&'static str, usize, Shown),
+    (name, digits): (&'static str, usize),
+    of: fn(&Outcome) -> f64,
+) -> Figure {
+    Figure { head, width, shown, name, digits, of }
+}
+
+/// All figures, in the order of both.
+const FIGURES: [Figure; 16] = {
+    use Shown::{Number, Percent, Seconds};
+    [
+        figure(("hops", 6, Number(2)), ("hops", 3), |it| it.hops),
+        figure(("max", 4, Number(0)), ("hops_max", 0), |it| f64::from(it.hops_max)),
+        figure(("p50ms", 6, Number(0)), ("p50_ms", 0), |it| millis(it.p50)),
+        figure(("p90ms", 6, Number(0)), ("p90_ms", 0), |it| millis(it.p90)),
+        figure(("p99ms", 6, Number(0)), ("p99_ms", 0), |it| millis(it.p99)),
+        figure(("found", 7, Percent), ("found", 4), |it| it.found),
+        figure(("right", 7, Percent), ("right", 4), |it| it.right),
+        figure(("asked", 6, Number(1)), ("asked", 1), |it| it.asked),
+        figure(("lies", 5, Number(1)), ("lies", 2), |it| it.lies),
+        figure(("copies", 7, Number(1)), ("copies", 2), |it| it.copies),
+        figure(("B/s", 7, Number(0)), ("upkeep_bytes_s", 1), |it| it.upkeep_bytes),
+        figure(("+hs", 6, Number(0)), ("handshake_bytes_s", 1), |it| it.handshake_bytes),
+        figure(("", 0, Number(3)), ("upkeep_messages_s", 3), |it| it.upkeep_messages),
+        figure(("contacts", 8, Number(0)), ("contacts", 1), |it| it.contacts),
+        figure(("dead", 6, Percent), ("dead", 4), |it| it.dead),
+        figure(("pace", 6, Seconds), ("pace_s", 3), |it| it.pace.as_secs_f64()),
+    ]
+};
+
+impl Figure {
+    fn is_shown(&self) -> bool {
+        !self.head.is_empty()
+    }
+
+    fn text(&self, outcome: &Outcome) -> String {
+        let value = (self.of)(outcome);
+        match self.shown {
+            _ if value.is_nan() => "-".into(),
+            Shown::Number(digits) => format!("{value:.digits$}"),
+            Shown::Percent => format!("{:.1}%", value * 100.0),
+            Shown::Seconds => format!("{value:.1}s"),
+        }
+    }
+
+    /// For other programs.
+    fn value(&self, outcome: &Outcome) -> String {
+        let (value, digits) = ((self.of)(outcome), self.digits);
+        if value.is_nan() { "-".into() } else { format!("{value:.digits$}") }
+    }
+}
+
+/// Whole ones.
+fn millis(span: Span) -> f64 {
+    (span.0 / 1_000) as f64
+}
+
+/// A line of the table.
+fn row(name: &str, text: impl Fn(&Figure) -> String) -> String {
+    let mut line = format!("{name:<24}");
+    for figure in FIGURES.iter().filter(|it| it.is_shown()) {
+        let _ = write!(line, " {:>1$}", text(figure), figure.width);
+    }
+    line + "\n"
 }
 
 /// The head of the table.
 #[must_use]
 pub fn head() -> String {
-    format!(
-        "{:<24} {:>6} {:>4} {:>6} {:>6} {:>6} {:>7} {:>7} {:>6} {:>5} {:>7} {:>7} {:>6} {:>8} {:>6} {:>6}\n",
-        "",
-        "hops",
-        "max",
-        "p50ms",
-        "p90ms",
-        "p99ms",
-        "found",
-        "right",
-        "asked",
-        "lies",
-        "copies",
-        "B/s",
-        "+hs",
-        "contacts",
-        "dead",
-        "pace"
-    )
+    row("", |figure| figure.head.into())
 }
 
 /// One line of it.
 #[must_use]
-pub fn line((name, _, it): &Row) -> String {
-    format!(
-        "{name:<24} {:>6} {:>4} {:>6} {:>6} {:>6} {:>7} {:>7} {:>6} {:>5} {:>7} {:>7} {:>6} {:>8} {:>6} {:>5}s\n",
-        number(it.hops, 2),
-        it.hops_max,
-        millis(it.p50),
-        millis(it.p90),
-        millis(it.p99),
-        percent(it.found),
-        percent(it.right),
-        number(it.asked, 1),
-        number(it.lies, 1),
-        number(it.copies, 1),
-        number(it.upkeep_bytes, 0),
-        number(it.handshake_bytes, 0),
-        number(it.contacts, 0),
-        percent(it.dead),
-        number(it.pace.as_secs_f64(), 1),
-    )
+pub fn line((name, _, outcome): &Row) -> String {
+    row(name, |figure| figure.text(outcome))
 }
 
 /// What the columns are.
@@ -160,38 +200,23 @@ contacts, dead: of a table. pace:\nbetween two probes.\n";
 /// All figures, for other programs.
 #[must_use]
 pub fn csv(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "setting,hosts,session_s,bad,lie,paths,loss,hops,hops_max,p50_ms,p90_ms,p99_ms,found,right,\
-         asked,lies,copies,upkeep_bytes_s,handshake_bytes_s,upkeep_messages_s,contacts,dead,pace_s\n",
-    );
-    for (name, setting, it) in rows {
+    let mut text = String::from("setting,hosts,session_s,bad,lie,paths,loss");
+    FIGURES.iter().for_each(|figure| text = format!("{text},{}", figure.name));
+    text.push('\n');
+    for (name, setting, outcome) in rows {
         let session = setting.session.map(|span| span.as_secs_f64().to_string());
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "\"{name}\",{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "\"{name}\",{},{},{},{},{},{}",
             setting.hosts,
             session.unwrap_or_default(),
             setting.bad,
             if setting.bad > 0.0 { setting.lie.to_string() } else { String::new() },
             setting.paths,
             setting.loss,
-            number(it.hops, 3),
-            it.hops_max,
-            millis(it.p50),
-            millis(it.p90),
-            millis(it.p99),
-            number(it.found, 4),
-            number(it.right, 4),
-            number(it.asked, 1),
-            number(it.lies, 2),
-            number(it.copies, 2),
-            number(it.upkeep_bytes, 1),
-            number(it.handshake_bytes, 1),
-            number(it.upkeep_messages, 3),
-            number(it.contacts, 1),
-            number(it.dead, 4),
-            it.pace.as_secs_f64(),
         );
+        FIGURES.iter().for_each(|figure| _ = write!(text, ",{}", figure.value(outcome)));
+        text.push('\n');
     }
     text
 }

@@ -28,6 +28,19 @@ fn one_seed_is_one_run() {
 }
 
 #[test]
+fn the_table_and_the_values_have_a_column_for_each_figure() {
+    let setting = small(6);
+    let nothing = Outcome { found: f64::NAN, ..measure(&Setting { searches: 20, ..setting }) };
+    let row = ("quiet".to_owned(), setting, nothing);
+    let (head, line) = (head(), line(&row));
+    assert_eq!(head.len(), line.len(), "{head}{line}");
+    assert!(head.contains(" found ") && line.contains("      - "), "{head}{line}");
+    let values = csv(&[row]);
+    let columns: Vec<usize> = values.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [23, 23], "{values}");
+}
+
+#[test]
 fn colluders_do_harm_and_disjoint_paths_help() {
     let bad = |paths| Setting { paths, bad: 0.3, ..small(3) };
     let (one, several) = (measure(&bad(1)), measure(&bad(3)));

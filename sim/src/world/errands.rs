@@ -2,8 +2,8 @@
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::job::{JobSpec, Verify};
-use isos_base::{JobId, Span};
-use isos_kernel::complex::{Call, Input, Reply, RequestId};
+use isos_base::{JobId, PayoutId, ProposalId, Span};
+use isos_kernel::complex::{BankCall, BankReply, Call, Input, Reply, RequestId};
 
 use super::network::End;
 use super::{Event, World};
@@ -13,12 +13,28 @@ use crate::server::{Act, Part};
 /// Something that a client wants.
 pub(super) struct Errand {
     pub(super) call: Call,
-    /// The errand whose job is to be cancelled, if that is what it is.
-    pub(super) cancels: Option<usize>,
+    /// The errand about whose answer it is, which has to come first.
+    pub(super) about: Option<usize>,
     /// Times that it was asked for.
     pub(super) tries: u32,
-    /// The answer: a new job's number.
-    pub(super) answer: Option<Option<JobId>>,
+    /// The answer.
+    pub(super) answer: Option<Made>,
+}
+
+/// What came of an errand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Made {
+    /// It is done, and nothing has a number.
+    Nothing,
+    Job(JobId),
+    Payout(PayoutId),
+    Proposal(ProposalId),
+}
+
+impl Made {
+    pub(super) const fn job(self) -> Option<JobId> {
+        if let Self::Job(job) = self { Some(job) } else { None }
+    }
 }
 
 /// What a client hears.
@@ -27,7 +43,7 @@ pub(super) enum Replied {
     /// To try again.
     Busy,
     /// That it is done.
-    Done(Option<JobId>),
+    Done(Made),
     /// That it cannot be done, which no client here deserves.
     Refused(String),
 }
@@ -42,10 +58,9 @@ const LATENCY: Span = Span::millis(20);
 const LOST_ONE_IN: u64 = 20;
 
 impl World {
-    /// The job that an errand is to cancel.
-    pub(super) fn cancelled_by(&self, errand: usize) -> Option<JobId> {
-        let submitted = self.errands[errand].cancels?;
-        self.errands[submitted].answer.flatten()
+    /// What the errand has made about which this one is.
+    pub(super) fn made_before(&self, errand: usize) -> Option<Made> {
+        self.errands[self.errands[errand].about?].answer
     }
 
     /// A client asks, unless it was answered or has asked meanwhile.
@@ -54,7 +69,7 @@ impl World {
         if errand.answer.is_some() || errand.tries != tries {
             return;
         }
-        if errand.cancels.is_some() && self.cancelled_by(n).is_none() {
+        if errand.about.is_some() && self.made_before(n).is_none() {
             return self.at(self.now + PATIENCE, Event::Errand(n, tries));
         }
         self.note("asks", n as u64);
@@ -87,8 +102,12 @@ impl World {
             // Its sockets are closed: the client gets no answer.
             _ => return,
         }
-        let call = match (&self.errands[errand].call, self.cancelled_by(errand)) {
-            (Call::Cancel { .. }, Some(job)) => Call::Cancel { job },
+        let call = match (&self.errands[errand].call, self.made_before(errand)) {
+            (Call::Cancel { .. }, Some(Made::Job(job))) => Call::Cancel { job },
+            (&Call::Bid { bid, .. }, Some(Made::Job(job))) => Call::Bid { job, bid },
+            (&Call::Bank(BankCall::Approve { by, .. }), Some(Made::Proposal(proposal))) => {
+                Call::Bank(BankCall::Approve { proposal, by })
+            }
             (Call::Submit { account, spec, key: Some(key) }, _) if self.flaw == Flaw::Key => {
                 let key = Some(format!("{key} {}", self.errands[errand].tries));
                 Call::Submit { account: *account, spec: spec.clone(), key }
@@ -109,14 +128,22 @@ impl World {
 
     /// A leader's answer leaves for its client.
     pub(super) fn reply(&mut self, errand: usize, answer: Result<Reply, Problem>) {
-        let cancels = self.errands[errand].cancels.is_some();
+        let of_job = matches!(self.errands[errand].call, Call::Cancel { .. } | Call::Bid { .. });
+        let again = self.errands[errand].about.is_some();
         let replied = match answer {
-            Ok(_) if cancels => Replied::Done(None),
-            Ok(Reply::Job(view)) => Replied::Done(Some(view.id)),
-            Ok(Reply::Ended(job)) => Replied::Done(Some(job)),
+            Ok(_) if of_job => Replied::Done(Made::Nothing),
+            Ok(Reply::Job(view)) => Replied::Done(Made::Job(view.id)),
+            Ok(Reply::Ended(job)) => Replied::Done(Made::Job(job)),
+            Ok(Reply::Bank(BankReply::Payout(payout))) => Replied::Done(Made::Payout(payout)),
+            Ok(Reply::Bank(BankReply::Proposal(it))) => Replied::Done(Made::Proposal(it.id)),
+            // The same once more, after others have agreed.
+            Ok(Reply::Done | Reply::Bank(BankReply::Done)) => Replied::Done(Made::Nothing),
             Ok(other) => Replied::Refused(format!("{other:?} is no answer")),
             Err(problem) if problem.code == ProblemCode::Busy => Replied::Busy,
-            Err(problem) if problem.code == ProblemCode::NotFound && cancels => Replied::Done(None),
+            // It is over: what is kept says so, or the answer would not have left.
+            Err(problem) if problem.code == ProblemCode::NotFound && again => {
+                Replied::Done(Made::Nothing)
+            }
             Err(problem) => Replied::Refused(problem.message),
         };
         self.hear(errand, replied);
@@ -139,12 +166,16 @@ impl World {
                 let after = AGAIN + Span(self.random.below(AGAIN.0));
                 self.at(self.now + after, Event::Errand(n, tries));
             }
-            Replied::Done(job) => {
-                let before = *errand.answer.get_or_insert(job);
-                let same = before == job;
-                let kept = same.then_some(()).ok_or_else(|| {
-                    format!("request {n} is answered with job {before:?}, then with {job:?}")
+            Replied::Done(made) => {
+                let before = *errand.answer.get_or_insert(made);
+                let nothing = [before, made].contains(&Made::Nothing);
+                let kept = (before == made || nothing).then_some(()).ok_or_else(|| {
+                    format!("request {n} is answered with {before:?}, then with {made:?}")
                 });
+                if let Call::RevokeToken { id, .. } = &errand.call {
+                    let id = id.clone();
+                    self.ticket_is_gone(&id);
+                }
                 self.promise(kept);
             }
             Replied::Refused(why) => self.promise(Err(format!("request {n} is refused: {why}"))),

@@ -5,6 +5,7 @@ use isos_base::{Span, Time};
 use super::network::{End, NOTICE};
 use super::{Event, START, World};
 use crate::host::Todo;
+use crate::plan::{Death, Victim};
 use crate::server::{About, Act};
 
 /// Something goes wrong.
@@ -114,13 +115,7 @@ impl World {
                 let server = self.victim();
                 self.jump(server);
             }
-            Fault::HostCrashed(n) => {
-                self.counts.crashes += 1;
-                self.note("crash", n.into());
-                self.lose_host(n);
-                let todos = self.hosts[n as usize].crash();
-                self.host_todos(n, todos);
-            }
+            Fault::HostCrashed(n) => self.crash_host(n),
             Fault::OwnerMoved(n) => {
                 let todos = self.hosts[n as usize].owner_moves(self.now);
                 self.host_todos(n, todos);
@@ -128,6 +123,25 @@ impl World {
             // Clocks are set right. What was cut or stopped goes on by now.
             Fault::End => self.servers.iter_mut().for_each(|server| server.ahead = 0),
         }
+    }
+
+    pub(super) fn crash_host(&mut self, n: u32) {
+        self.counts.crashes += 1;
+        self.note("crash", n.into());
+        self.lose_host(n);
+        let todos = self.hosts[n as usize].crash();
+        self.host_todos(n, todos);
+    }
+
+    /// A leader has kept something, or let a message go. Says whether it dies behind that.
+    pub(super) fn leader_did(&mut self, n: u32) -> bool {
+        self.counts.effects += 1;
+        let death = Death { victim: Victim::Leader, behind: self.counts.effects };
+        let dies = self.plan.death == Some(death);
+        if dies {
+            self.kill(n);
+        }
+        dies
     }
 
     /// At any moment, or between what a batch keeps and any of what it lets go; or in good order.
@@ -269,6 +283,7 @@ impl World {
             1 => -by,
             _ => 0,
         };
+        self.ahead_max = self.ahead_max.max(Span(server.ahead.max(0).unsigned_abs()));
         let ahead = server.ahead.unsigned_abs();
         self.note("jump", ahead);
     }

@@ -1,16 +1,23 @@
 //! A leader at work: the kernel's machine, the batches that it decides, and the writer that keeps
 //! them before anything leaves.
 
+use std::rc::Rc;
+
+use isos_base::clock::Clock;
+use isos_base::price::Price;
 use isos_base::record::{Change, Snapshot};
 use isos_base::wire::ToHost;
-use isos_base::{Machine, Span, Time};
-use isos_kernel::complex::{Complex, Config, Effect, Input};
+use isos_base::{Guid, Machine, Span, Time};
+use isos_kernel::complex::{BankConfig, Complex, Config, Effect, Input, Pricing, RailTerms};
+use isos_kernel::ledger::CREDIT;
+use isos_kernel::market::Band;
 
 use super::{Event, World};
 use crate::checks::{self, each_row_once};
 use crate::database::Ask;
+use crate::host::SimHost;
 use crate::plan::{Flaw, Plan};
-use crate::server::{About, Act, Batch, Part};
+use crate::server::{About, Act, Batch, Group, Part};
 
 /// The longest that inputs wait for others of their batch.
 const BATCH: Span = Span::millis(2);
@@ -19,20 +26,44 @@ const CHECK_ONE_IN: u64 = 16;
 /// As in large ones, where that takes long.
 const CHECK_RARELY: u64 = 2_048;
 
-/// The settings of all servers.
-pub(super) fn config(plan: &Plan) -> Config {
-    Config { held_hosts_max: plan.held_hosts_max, ..Config::default() }
+/// Held pay matures after this time at the latest: within the life of a world.
+const MATURE_AFTER: Span = Span::secs(240);
+
+/// Prices, where hosts ask and jobs bid.
+const BAND: Band = Band { floor: Price(10), ceiling: Price(1_000) };
+
+/// The settings of all servers. What they assume of hosts is true of these.
+pub(super) fn config(plan: &Plan, hosts: &[SimHost]) -> Config {
+    let default = Config::default();
+    Config {
+        held_hosts_max: plan.held_hosts_max,
+        bad_share: checks::bad_share(hosts).clamp(default.bad_share, 0.5),
+        mature_after: MATURE_AFTER,
+        pricing: if plan.market { Pricing::Market(BAND) } else { Pricing::Fixed },
+        check_secret: Guid::of(&plan.seed.to_le_bytes()),
+        bank: BankConfig {
+            rails: vec![RailTerms {
+                name: "rail".into(),
+                currency: CREDIT.into(),
+                rate: 1_000_000,
+                unit: 1,
+            }],
+            mint_approvals: 2,
+            ..default.bank
+        },
+        ..default
+    }
 }
 
 impl World {
     /// A leader has the rows: it takes connections from now on.
     pub(super) fn lead(&mut self, n: u32, rows: Snapshot) {
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(self.now);
+        let told = server.tell(self.now);
         let mut effects = Vec::new();
         let machine = match server.remembered.take() {
             Some(machine) => machine,
-            None => match Complex::restore(config(&self.plan), wall, rows, &mut effects) {
+            None => match Complex::restore(self.config.clone(), told, rows, &mut effects) {
                 Ok(machine) => Box::new(machine),
                 Err(error) => return self.promise(Err(error.to_string())),
             },
@@ -43,6 +74,7 @@ impl World {
         }
         self.hand_over(n, effects);
         self.arm(n);
+        self.at_server(self.now, n, Act::Send);
         if self.plan.servers > 1 {
             self.at_server(self.now, n, Act::KnowServers);
         }
@@ -52,17 +84,19 @@ impl World {
     pub(super) fn step(&mut self, n: u32, input: Input) {
         let now = self.now;
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(now);
+        let told = server.tell(now);
+        self.database.kept.tell_time(told);
         let Some(leader) = server.leader() else { return };
         let Some(machine) = &mut leader.machine else { return };
-        machine.apply(wall, input);
+        machine.apply(told, input);
         if !std::mem::replace(&mut leader.unfinished, true) {
             let after = Span(self.random.below(BATCH.0));
             self.at_server(now + after, n, Act::Finish);
         }
     }
 
-    /// The timer fires, which is late or early if the wall clock has jumped.
+    /// The timer fires, which is late if the clock was set ahead, and early if it was set back and
+    /// goes on at half speed: then it is armed again.
     pub(super) fn timer(&mut self, n: u32, at: Time) {
         let Some(leader) = self.servers[n as usize].leader() else { return };
         if leader.timer_at != Some(at) {
@@ -79,14 +113,15 @@ impl World {
         let is_small = self.plan.hosts <= 100;
         let checks = self.random.one_in(if is_small { CHECK_ONE_IN } else { CHECK_RARELY });
         let server = &mut self.servers[n as usize];
-        let wall = server.wall(now);
+        let told = server.tell(now);
         let Some(leader) = server.leader() else { return };
         let Some(machine) = &mut leader.machine else { return };
         if !std::mem::take(&mut leader.unfinished) {
             return;
         }
-        if machine.deadline().is_some_and(|at| at <= wall) {
-            machine.apply(wall, Input::TimerFired);
+        self.database.kept.tell_time(told);
+        if machine.deadline().is_some_and(|at| at <= told) {
+            machine.apply(told, Input::TimerFired);
         }
         let mut effects = Vec::new();
         machine.finish(&mut effects);
@@ -140,22 +175,24 @@ impl World {
         if writer.group.is_some() || writer.waiting.is_empty() {
             return;
         }
-        let mut group = Batch::default();
+        let mut waiting = writer.waiting.drain(..);
+        let Some(mut all) = waiting.next() else { return };
         let epoch = leader.epoch;
-        for batch in writer.waiting.drain(..) {
-            group.changes.extend(batch.changes);
-            group.outgoing.extend(batch.outgoing);
+        for batch in waiting {
+            all.changes.extend(batch.changes);
+            all.outgoing.extend(batch.outgoing);
         }
-        if group.changes.is_empty() {
+        let outgoing = all.outgoing;
+        if all.changes.is_empty() {
             // Everything before is on the disk: there is nothing to wait for.
-            return self.let_go(n, group.outgoing);
+            return self.let_go(n, outgoing);
         }
-        let changes = match each_row_once(group.changes) {
-            Ok(changes) => changes,
+        let changes: Rc<[Change]> = match each_row_once(all.changes) {
+            Ok(changes) => changes.into(),
             Err(what) => return self.promise(Err(what)),
         };
         let ask = Ask::Commit(epoch, changes.clone());
-        writer.group = Some(Batch { changes, ..group });
+        writer.group = Some(Group { changes, outgoing, is_release: false });
         writer.asked = now;
         self.ask(n, About::Writing, ask);
     }
@@ -166,10 +203,10 @@ impl World {
         let Some(leader) = self.servers[n as usize].leader() else { return };
         let epoch = leader.epoch;
         let Some(group) = &leader.writer.group else { return };
-        let ask = match group.changes.as_slice() {
-            [] if group.is_release => Ask::Release(epoch),
-            [] => Ask::Renew(epoch),
-            changes => Ask::Commit(epoch, changes.to_vec()),
+        let ask = match &group.changes {
+            none if none.is_empty() && group.is_release => Ask::Release(epoch),
+            none if none.is_empty() => Ask::Renew(epoch),
+            changes => Ask::Commit(epoch, changes.clone()),
         };
         leader.writer.asked = now;
         self.ask(n, About::Writing, ask);
@@ -213,7 +250,7 @@ impl World {
         let now = self.now;
         let Some(leader) = self.servers[n as usize].leader() else { return };
         if leader.is_ending && leader.is_idle() {
-            leader.writer.group = Some(Batch { is_release: true, ..Batch::default() });
+            leader.writer.group = Some(Group { is_release: true, ..Group::default() });
             leader.writer.asked = now;
             let epoch = leader.epoch;
             self.ask(n, About::Writing, Ask::Release(epoch));
@@ -231,7 +268,8 @@ impl World {
                         line.is_welcome |= is_welcome;
                         let host = crate::host::id(line.host);
                         let kept = line.reported.told(&self.database.tables, host, &frame);
-                        self.promise(kept);
+                        self.counts.told += *kept.as_ref().unwrap_or(&0);
+                        self.promise(kept.map(drop));
                     }
                     self.server_sends(session, frame);
                     if is_welcome {
@@ -242,19 +280,22 @@ impl World {
                 Effect::Answer(request, answer) => {
                     let Some(leader) = self.servers[n as usize].leader() else { return };
                     let Some(errand) = leader.requests.remove(&request) else { continue };
-                    let job = self.cancelled_by(errand);
-                    let kept = checks::answered(&self.database.tables, job, &answer);
+                    let about = self.made_before(errand);
+                    let kept = checks::answered(&self.database.tables, about, &answer);
                     self.promise(kept);
                     self.reply(errand, answer);
                 }
                 Effect::Keep(_) | Effect::JobMoved(_) | Effect::Say(_) => {}
+            }
+            if self.leader_did(n) {
+                return;
             }
         }
     }
 
     /// Something before the world begins: kept at once.
     pub(super) fn keep_now(&mut self, changes: Vec<Change>) -> Result<(), String> {
-        let ask = Ask::Commit(self.database.epoch, each_row_once(changes)?);
+        let ask = Ask::Commit(self.database.epoch, each_row_once(changes)?.into());
         self.database.answer(self.now, 0, ask).map(drop)
     }
 
@@ -265,6 +306,7 @@ impl World {
         server.part = Part::Down;
         server.held = None;
         server.remembered = None;
+        server.clock = Clock::new();
         let after = if self.random.one_in(2) { Span::secs(1) } else { Span::secs(15) };
         let life = server.life;
         let at = self.now + Span(self.random.below(after.0));

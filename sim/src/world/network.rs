@@ -113,6 +113,9 @@ impl World {
                 todo => self.at(self.now + after, Event::Host(n, todo)),
             }
         }
+        if self.hosts[n as usize].is_dying() {
+            self.crash_host(n);
+        }
     }
 
     /// A host calls the servers that it knows, one after the other, until one answers.
@@ -297,8 +300,8 @@ impl World {
         match frame {
             ToComplex::Hello(hello) if first => {
                 let admission = Some(Ok(self.accounts[host as usize]));
+                let (address, ticket) = (None, vec![self.hosts[host as usize].ticket()]);
                 let host = id(host);
-                let (address, ticket) = (None, Vec::new());
                 self.step(
                     n,
                     Input::HostCame {

@@ -4,14 +4,23 @@
 use std::collections::BTreeSet;
 
 use isos_base::job::{JobSpec, Verify};
+use isos_base::price::Price;
+use isos_base::record::Snapshot;
 use isos_base::{AccountId, Bytes, Fuel, Guid, Machine, MicroCredits, Span};
 use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId};
 
 use super::errands::Errand;
-use super::leading::config;
 use super::{Event, START, World};
+use crate::checks::Asked;
 use crate::database::{Answer, Ask};
 use crate::server::{Act, Leader, Part};
+
+/// An error rate at which the word of two strangers who agree is as provisional as that of one.
+const STRICT_PPM: u32 = 1_000;
+
+/// What jobs bid where there is a market, and later.
+const BID: Price = Price(300);
+const BID_LATER: Price = Price(400);
 
 /// The program of jobs that may end otherwise than done.
 pub(crate) fn odd_program() -> Guid {
@@ -28,13 +37,23 @@ impl World {
             return Err("the first server does not lead".into());
         };
         let mut leader = Leader::new(epoch, vec![0], self.now);
-        leader.machine = Some(Box::new(Complex::new(config(&self.plan))));
+        // As of a database with nothing in it: what follows from the settings is kept as well.
+        let (config, mut effects) = (self.config.clone(), Vec::new());
+        let machine = Complex::restore(config, START, Snapshot::default(), &mut effects);
+        leader.machine = Some(Box::new(machine.map_err(|error| error.to_string())?));
         self.servers[0].part = Part::Leads(Box::new(leader));
+        let keeps = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Keep(change) => Some(change),
+            _ => None,
+        });
+        self.keep_now(keeps.collect())?;
         for n in 0..self.plan.hosts {
             let account = self.open_account(format!("owner{n}"), MicroCredits::ZERO)?;
             self.accounts.push(account);
         }
         self.plan_jobs()?;
+        self.plan_edge()?;
+        self.at_server(START, 0, Act::Send);
         if self.plan.servers > 1 {
             self.at_server(START, 0, Act::Renew);
             self.at_server(START, 0, Act::KnowServers);
@@ -51,7 +70,11 @@ impl World {
     }
 
     /// An account before the world begins: kept at once.
-    fn open_account(&mut self, name: String, welcome: MicroCredits) -> Result<AccountId, String> {
+    pub(super) fn open_account(
+        &mut self,
+        name: String,
+        welcome: MicroCredits,
+    ) -> Result<AccountId, String> {
         let call = Call::OpenAccount { name, welcome };
         let (mut effects, request) = (Vec::new(), RequestId(0));
         let machine = self.servers[0].leader().and_then(|leader| leader.machine.as_mut());
@@ -75,14 +98,39 @@ impl World {
             let account = self.open_account(format!("buyer{n}"), rich)?;
             let mut spec = JobSpec::new(Guid::of(&n.to_le_bytes()), Bytes(1), self.plan.tasks);
             spec.fuel = Fuel(100_000_000_000);
-            spec.verify = match n % 4 {
-                0 | 2 => Verify::Quorum { agree: 2, of: 3 },
-                1 => Verify::Trusted,
-                _ => Verify::Checkpoint { stretches: 2 },
-            };
-            self.submit(account, spec);
+            spec.verify = self.rule(n);
+            let submitted = self.submit(account, spec, BID);
+            if self.plan.market {
+                let bid = Call::Bid { job: Default::default(), bid: BID_LATER };
+                self.errand(bid, Some(submitted), self.plan.faults_until);
+            }
         }
         self.plan_odd_jobs()
+    }
+
+    /// How the results of a job are made sure of. Seeds differ in where they begin, so that small
+    /// worlds of few jobs have each rule as well.
+    fn rule(&self, job: u32) -> Verify {
+        let all = [
+            Verify::Quorum { agree: 2, of: 3 },
+            Verify::default(),
+            Verify::Trusted,
+            Verify::Credibility { error_ppm: STRICT_PPM },
+            Verify::Checkpoint { stretches: 2 },
+        ];
+        let nth = u64::from(job).wrapping_add(self.plan.seed) % all.len() as u64;
+        all[nth as usize]
+    }
+
+    /// What clients asked for, by job.
+    pub(super) fn asked_for(&self) -> Asked {
+        let asked = self.errands.iter().filter_map(|errand| match &errand.call {
+            Call::Submit { spec, .. } | Call::SubmitBid { spec, .. } => {
+                Some((errand.answer?.job()?, spec.verify))
+            }
+            _ => None,
+        });
+        asked.collect()
     }
 
     /// Jobs that do not end well: one whose hold pays for a part of it, which must end by itself,
@@ -100,10 +148,10 @@ impl World {
         };
         // At least what one task can cost.
         let price_max = MicroCredits((i64::from(self.plan.tasks) * 50).max(5_000));
-        self.submit(account, odd(3, 5, Some(price_max)));
+        self.submit(account, odd(3, 5, Some(price_max)), self.config.price);
         for (agree, of) in [(2, 3), (3, 3)] {
             let spec = JobSpec { attempts_max: 1, ..odd(agree, of, None) };
-            let submitted = self.submit(account, spec);
+            let submitted = self.submit(account, spec, self.config.price);
             // The number of the job is put in when it is known.
             let call = Call::Cancel { job: Default::default() };
             self.errand(call, Some(submitted), self.plan.faults_until);
@@ -111,16 +159,21 @@ impl World {
         Ok(())
     }
 
-    fn submit(&mut self, account: AccountId, spec: JobSpec) -> usize {
-        let key = Some(format!("errand {}", self.errands.len()));
-        let call = Call::Submit { account, spec: Box::new(spec), key };
+    /// Submits a job, which bids this where there is a market.
+    fn submit(&mut self, account: AccountId, spec: JobSpec, bid: Price) -> usize {
+        let (key, spec) = (Some(format!("errand {}", self.errands.len())), Box::new(spec));
+        let call = if self.plan.market {
+            Call::SubmitBid { account, spec, key, bid }
+        } else {
+            Call::Submit { account, spec, key }
+        };
         self.errand(call, None, self.plan.submitted_within)
     }
 
     /// Something that a client will want within this time.
-    fn errand(&mut self, call: Call, cancels: Option<usize>, within: Span) -> usize {
+    pub(super) fn errand(&mut self, call: Call, about: Option<usize>, within: Span) -> usize {
         let n = self.errands.len();
-        self.errands.push(Errand { call, cancels, tries: 0, answer: None });
+        self.errands.push(Errand { call, about, tries: 0, answer: None });
         let at = START + Span(self.random.below(within.0));
         self.at(at, Event::Errand(n, 0));
         n
@@ -128,10 +181,11 @@ impl World {
 
     /// Each client got a job of its own, and nobody another.
     pub(super) fn jobs_are_as_asked(&self) -> Result<(), String> {
-        let submitted = self.errands.iter().filter(|errand| errand.cancels.is_none());
+        let submits =
+            |errand: &&Errand| matches!(errand.call, Call::Submit { .. } | Call::SubmitBid { .. });
+        let submitted = self.errands.iter().filter(submits);
         let asked = submitted.clone().count();
-        let answered: BTreeSet<_> =
-            submitted.filter_map(|errand| errand.answer.flatten()).collect();
+        let answered: BTreeSet<_> = submitted.filter_map(|errand| errand.answer?.job()).collect();
         let kept: BTreeSet<_> = self.database.tables.jobs.keys().copied().collect();
         if answered == kept && kept.len() == asked {
             return Ok(());

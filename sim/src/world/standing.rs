@@ -5,7 +5,7 @@ use isos_base::{Span, Time};
 use super::{Event, World};
 use crate::database::{Answer, Ask};
 use crate::plan::Flaw;
-use crate::server::{About, Act, Follower, Leader, Part};
+use crate::server::{About, Act, Follower, Group, Leader, Part};
 
 /// A server's request on its way to the database.
 pub(super) struct Request {
@@ -87,6 +87,7 @@ impl World {
         let is_there = self.database.away_until <= self.now;
         let reaches = self.reaches_database(server);
         let mut answer = Answer::Lost;
+        let is_commit = matches!(ask, Ask::Commit(..));
         // Of what is under way when a connection is lost nobody knows whether it was done.
         if reaches || is_there && self.random.one_in(2) {
             match self.database.answer(self.now, server, ask) {
@@ -95,6 +96,9 @@ impl World {
             }
             if matches!(answer, Answer::Leads(_)) {
                 self.tell_followers();
+            }
+            if is_commit && matches!(answer, Answer::Kept) && self.leader_did(server) {
+                return;
             }
         }
         let mut after = TRAVEL;
@@ -181,6 +185,8 @@ impl World {
             Act::Reconnect => self.write_again(n),
             Act::Renew => self.renew(n),
             Act::KnowServers => self.ask(n, About::Servers, Ask::Servers),
+            Act::Send => self.send_payouts(n),
+            Act::PaidOut(payout, answer) => self.paid_out(n, payout, answer),
         }
     }
 
@@ -314,7 +320,7 @@ impl World {
         let due = leader.writer.renewed + RENEW;
         let is_busy = leader.writer.group.is_some();
         if due <= now && !is_busy {
-            leader.writer.group = Some(crate::server::Batch::default());
+            leader.writer.group = Some(Group::default());
             leader.writer.asked = now;
             let epoch = leader.epoch;
             self.ask(n, About::Writing, Ask::Renew(epoch));

@@ -10,25 +10,42 @@ use crate::complex::crowd::{Looks, Place};
 use crate::complex::job::Job;
 use crate::complex::unsure::TIED_FOR_MAX;
 use crate::complex::{Complex, Host};
-use crate::verify::Rule;
+use crate::verify::{Ballot, Rule};
 
-/// Tasks on which hosts differ with nobody left to say which of them is right.
-pub(in crate::complex) fn tied(job: &Job) -> Option<ReasonView> {
-    let until = job.tied.values().min().map(|&since| since + TIED_FOR_MAX)?;
-    let tasks = job.tied.len();
-    Some(ReasonView {
-        about: "disputes".into(),
-        why: format!(
-            "hosts gave different results for {tasks} task{}, and nobody else is there who could say \
-             which is right; what is still open so is given up from {until} on",
-            if tasks == 1 { "" } else { "s" }
-        ),
-        remedy: Some(format!(
-            "have hosts of other owners and networks join before that; `isos job retry {}` runs \
-             again what was given up",
-            job.record.id
-        )),
-    })
+/// Tasks that nobody is left to decide, since hosts differ about them or too few have answered: all
+/// of a job, or those to which the same happened as to this one.
+pub(in crate::complex) fn tied(job: &Job, like: Option<u32>) -> Vec<ReasonView> {
+    let is_split =
+        |task| job.ballots.get(&task).is_some_and(|ballot: &Ballot| !ballot.is_of_one_mind());
+    let retry = format!("`isos job retry {}` runs again what was given up", job.record.id);
+    let reason = |split: bool| {
+        let tied = job.unsure.tied.iter().filter(|(task, _)| is_split(**task) == split);
+        let (tasks, until) = (tied.clone().count(), tied.map(|(_, &since)| since).min()?);
+        let (until, s) = (until + TIED_FOR_MAX, if tasks == 1 { "" } else { "s" });
+        let (about, why) = if split {
+            let why = format!(
+                "hosts gave different results for {tasks} task{s}, and nobody else is there who \
+                 could say which is right"
+            );
+            ("disputes", why)
+        } else {
+            let agree = job.rule().map_or(0, Rule::agree);
+            let why = format!(
+                "for {tasks} task{s} fewer have answered than the {agree} hosts that must agree, \
+                 and nobody else is there who is independent of them"
+            );
+            ("quorum", why)
+        };
+        Some(ReasonView {
+            about: about.into(),
+            why: format!("{why}; what is still open so is given up from {until} on"),
+            remedy: Some(format!(
+                "have hosts of other owners and networks join before that; {retry}"
+            )),
+        })
+    };
+    let meant = |split: &bool| like.is_none_or(|task| is_split(task) == *split);
+    [true, false].into_iter().filter(meant).filter_map(reason).collect()
 }
 
 impl Complex {
@@ -54,7 +71,8 @@ impl Complex {
         let lacking =
             job.begun().filter(|(asked, _)| !fit.iter().any(|place| independent(place, asked)));
         // Where hosts differ, nothing is taken as it is.
-        let tied = |tasks: &TaskSet| job.tied.keys().filter(|&&it| tasks.contains(it)).count();
+        let tied =
+            |tasks: &TaskSet| job.unsure.tied.keys().filter(|&&it| tasks.contains(it)).count();
         let tasks: u32 = lacking.map(|(_, tasks)| tasks.count() - tied(tasks) as u32).sum();
         let s = if hosts == 1 { "" } else { "s" };
         let waited_for = self.checks_awaited_until(job).map_or_else(String::new, |until| {

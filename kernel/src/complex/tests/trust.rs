@@ -135,6 +135,22 @@ fn whoever_lies_from_the_start_gets_nothing_accepted() {
 }
 
 #[test]
+fn liars_who_agree_and_vote_first_keep_no_task_from_being_decided() {
+    let mut world = World::with(Config { bad_share: 0.2, ..Config::default() });
+    for n in 1..=20 {
+        world.join(n);
+        // One more who says the same, and nobody else, would be sure enough for the buyer.
+        world.hosts.get_mut(&n).unwrap().lies = n <= 3;
+    }
+    let job = world.submit(credible(3, 10_000));
+    world.run();
+    assert_eq!(world.state(job), JobState::Done, "{:?}", world.tables.jobs[&job].why);
+    world.assert_all_right(job);
+    let barred = world.hosts.values().filter(|host| host.barred).count();
+    assert_eq!((barred, world.tables.jobs[&job].unchecked), (3, 0));
+}
+
+#[test]
 fn pay_for_what_nobody_checked_waits_for_checks_to_come() {
     let mut world = settled_world(3);
     world.pass(Span::secs(8 * 86_400));

@@ -82,18 +82,22 @@ fn a_vote_waits_for_another_owner() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: running: 0 of 6 tasks ended, 0 with 0 hosts, 0 waiting
-          quorum: 2 hosts of different owners and networks must agree on every task; 2 hosts can run it now, 1 of them independent
-            -> wait for hosts of other owners, or submit with --verify trusted
-    "#]],
+            job 1: running: 0 of 6 tasks ended, 0 with 0 hosts, 0 waiting
+              quorum: 2 hosts of different owners and networks must agree on every task; 2 hosts can run it now, 1 of them independent
+                -> wait for hosts of other owners, or submit with --verify trusted
+              quorum: for 6 tasks fewer have answered than the 2 hosts that must agree, and nobody else is there who is independent of them; what is still open so is given up from 2026-11-18T12:00:00Z on
+                -> have hosts of other owners and networks join before that; `isos job retry 1` runs again what was given up
+        "#]],
     );
     let task = isos_base::TaskId { job: id, task: 2 };
     told(
         &world.complex.explain_task(task).unwrap(),
         &expect![[r#"
-        task 1@2: running or being checked
-          host aibaeaqcai: answered exit code 0, digest vh4rapakn7
-    "#]],
+            task 1@2: running or being checked
+              host aibaeaqcai: answered exit code 0, digest vh4rapakn7
+              quorum: for 6 tasks fewer have answered than the 2 hosts that must agree, and nobody else is there who is independent of them; what is still open so is given up from 2026-11-18T12:00:00Z on
+                -> have hosts of other owners and networks join before that; `isos job retry 1` runs again what was given up
+        "#]],
     );
 }
 

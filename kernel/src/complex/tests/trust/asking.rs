@@ -3,6 +3,8 @@
 use isos_base::TaskSet;
 
 use super::*;
+use crate::complex::Pricing;
+use crate::market::Band;
 
 #[test]
 fn whoever_comes_back_first_after_a_restart_is_not_believed_for_that() {
@@ -76,6 +78,31 @@ fn a_host_that_is_too_dear_is_waited_for_for_a_day() {
     }
     assert_eq!(world.state(job), JobState::Done, "it did not");
     assert_eq!(world.tables.jobs[&job].unchecked, 20);
+}
+
+#[test]
+fn a_check_that_nobody_makes_for_the_markets_price_is_paid_what_another_asks() {
+    let band = Band { floor: Price(10), ceiling: Price(50) };
+    let mut world = World::with(Config { pricing: Pricing::Market(band), ..Config::default() });
+    for n in 1..=2 {
+        world.come(n, "cheap", |hello| hello.offer.price_min = Price(20));
+    }
+    world.come(3, "dear", |hello| hello.offer.price_min = Price(60));
+    let (spec, account) = (Box::new(credible(4, 10_000)), world.buyer());
+    let call = Call::SubmitBid { account, spec, key: None, bid: Price(100) };
+    let Ok(Reply::Job(view)) = world.call(call) else { panic!("not submitted") };
+    world.run();
+    assert_eq!(world.state(view.id), JobState::Active, "one owner has answered");
+    for _ in 0..30 {
+        world.pass(Span::secs(60));
+        world.run();
+    }
+    assert_eq!(world.state(view.id), JobState::Done);
+    assert_eq!((executions(&world, view.id), world.tables.jobs[&view.id].unchecked), (8, 0));
+    let (checks, firsts): (Vec<_>, Vec<_>) =
+        world.tables.leases.values().partition(|lease| lease.host == host_id(3));
+    assert!(!checks.is_empty() && checks.iter().all(|lease| lease.price == Price(60)));
+    assert!(firsts.iter().all(|lease| lease.price <= Price(50)));
 }
 
 #[test]
@@ -216,17 +243,97 @@ fn where_two_hosts_differ_and_nobody_comes_the_task_is_given_up_after_a_day_with
     }
 }
 
+/// Nobody answers any more: who has answered is waited with.
 #[test]
-fn under_a_quorum_fewer_than_the_buyer_asked_for_decide_nothing_however_long_it_takes() {
+fn a_quorum_whose_other_host_is_lost_is_given_up_a_day_after_that_host_may_be_back() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let job = world.submit(quorum(1));
+    _ = world.work(1, 1);
+    world.leave(2);
+    for (hours, state) in [(46, JobState::Active), (4, JobState::Failed)] {
+        for _ in 0..hours {
+            world.pass(Span::secs(3_600));
+            _ = world.work(1, 0);
+        }
+        assert_eq!(world.state(job), state, "{hours}");
+    }
+    let end = world.tables.results_of(job).last().unwrap().result.clone().unwrap_err();
+    assert!(end.contains("1 of the 2 hosts that must agree answered"), "{end}");
+}
+
+/// Two hosts that agree where the buyer wants three.
+fn too_few() -> (World, JobId) {
     let mut world = World::new();
     (1..=2).for_each(|n| world.join(n));
     let job = world.submit(JobSpec { verify: Verify::Quorum { agree: 3, of: 3 }, ..job(2) });
     world.run();
-    pass_hours(&mut world, 40);
+    pass_hours(&mut world, 20);
     assert_eq!(world.state(job), JobState::Active, "these two agree, and a third may come");
+    (world, job)
+}
+
+#[test]
+fn hosts_that_agree_and_are_too_few_are_joined_by_a_third_within_the_day() {
+    let (mut world, job) = too_few();
     world.join(3);
     world.run();
     assert_eq!(world.state(job), JobState::Done);
+}
+
+#[test]
+fn under_a_quorum_fewer_than_the_buyer_asked_for_decide_nothing_and_are_waited_with_for_a_day() {
+    let (mut world, job) = too_few();
+    let told = world.complex.explain_job(job).unwrap().reasons;
+    let lacks = told.iter().find(|it| it.why.contains("for 2 tasks fewer have answered")).unwrap();
+    assert!(lacks.why.contains("than the 3 hosts that must agree"), "{lacks:?}");
+    assert!(lacks.why.contains("is given up from"), "{lacks:?}");
+    assert!(lacks.remedy.as_ref().unwrap().contains("join before that"), "{lacks:?}");
+    let of_task = world.complex.explain_task(isos_base::TaskId { job, task: 1 }).unwrap();
+    assert!(of_task.reasons.contains(lacks), "{of_task:?}");
+    pass_hours(&mut world, 5);
+    assert_eq!(world.state(job), JobState::Failed);
+    let record = &world.tables.jobs[&job];
+    assert_eq!((record.done, record.given_up), (0, 2));
+    let end = world.tables.results_of(job).last().unwrap().clone();
+    let id = isos_base::TaskId { job, task: end.task };
+    let told = Complex::explain_accepted(id, &end).verdict;
+    assert!(told.contains("2 of the 3 hosts that must agree answered, and for a day"), "{told}");
+    assert!(told.contains(&format!("`isos job retry {job}`")), "{told}");
+    assert!(world.hosts.values().all(|host| !host.barred));
+    assert_eq!(world.balance("owner1") + world.balance("owner2"), 0);
+    world.complex.check_invariants();
+}
+
+#[test]
+fn a_quorum_waits_for_who_has_the_task_however_long_that_takes() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.join(n));
+    let timeout = Span::secs(40 * 3_600);
+    let job = JobSpec { verify: Verify::Quorum { agree: 3, of: 3 }, timeout, ..job(1) };
+    let job = world.submit(job);
+    _ = world.work(1, 1);
+    // The other one works on it for a day and longer.
+    pass_hours(&mut world, 30);
+    assert_eq!(world.state(job), JobState::Active);
+    _ = world.work(2, 1);
+    pass_hours(&mut world, 22);
+    assert_eq!(world.state(job), JobState::Active, "the day begins when it has answered");
+    pass_hours(&mut world, 3);
+    assert_eq!(world.state(job), JobState::Failed);
+}
+
+#[test]
+fn who_comes_and_leaves_has_the_day_begin_anew() {
+    let (mut world, job) = too_few();
+    // It is given the tasks, and is gone with them within two hours.
+    world.join(3);
+    pass_hours(&mut world, 2);
+    world.leave(3);
+    pass_hours(&mut world, 23);
+    assert_eq!(world.state(job), JobState::Active, "somebody was there, and may be back");
+    pass_hours(&mut world, 48);
+    assert_eq!(world.state(job), JobState::Failed);
 }
 
 #[test]
