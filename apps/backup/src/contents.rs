@@ -1,8 +1,8 @@
 //! Contents of files, as they are stored: chunks in objects of about a GiB.
 //!
 //! An object ends behind a chunk whose name says so, as a chunk ends where its bytes say so. When
-//! the same chunks come in the same order again, the same objects come of them, down to their names;
-//! where something changed, objects soon end at the same chunks again.
+//! the same chunks come in the same order again, the same objects come of them, down to their
+//! names; where something changed, objects soon end at the same chunks again.
 
 use std::collections::BTreeSet;
 

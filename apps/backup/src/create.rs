@@ -29,8 +29,8 @@ use crate::tree::{Visit, order};
 
 /// Bytes of a tree that are collected before they are cut.
 const TREE_BYTES: usize = 64 << 10;
-/// A file that was changed as shortly as this before a snapshot began is read again in the next: the
-/// clocks of file systems tick slowly, and a second change may bear the same time.
+/// A file that was changed as shortly as this before a snapshot began is read again in the next:
+/// the clocks of file systems tick slowly, and a second change may bear the same time.
 const TICK: TimeSpan = TimeSpan::secs(2);
 
 /// What to keep, and how.

@@ -1,8 +1,9 @@
 //! A snapshot becomes files again.
 //!
-//! What is in a tree may have been written by anybody, so nothing in it is trusted to stay where it
-//! belongs: each folder is opened beside the one that it is in, links are made and never followed,
-//! and names were checked when the tree was read. What cannot be restored is said; the rest goes on.
+//! What is in a tree may have been written by anybody, so nothing in it is trusted to stay where
+//! it belongs: each folder is opened beside the one that it is in, links are made and never
+//! followed, and names were checked when the tree was read. What cannot be restored is said; the
+//! rest goes on.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
