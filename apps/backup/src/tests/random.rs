@@ -100,14 +100,13 @@ proptest! {
         let mut count = 0;
         for (edits, force) in &history {
             edits.iter().for_each(|edit| apply(folder.path(), edit, &mut count));
-            // Heads differ by their times.
+            // Heads differ by their times and parents.
             let time = Time(later(folder.path()).0 + u64::from(count) * 1_000_000);
             let plan = Plan { force: *force, time, ..plan(folder.path()) };
             let created = keep(&plan, kept.last().map(|it| &it.0), &mut memory);
             prop_assert_eq!(created.problems.count, 0);
             catalogue.add(&created);
             kept.push((created, described(folder.path())));
-            count += 1;
         }
         // A snapshot from nothing has the same contents as the last one upon others.
         let full = keep(&plan(folder.path()), None, &mut Memory::default());
