@@ -70,6 +70,7 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         }
         "route_ask" => route_asks().iter().map(Ask::encode).collect(),
         "route_answer" => route_answers().iter().map(Answer::encode).collect(),
+        "backup_tree" | "backup_list" => crate::backup::inputs(target),
         "manifest" | "store_text" | "store_answer" | "head" => crate::store::inputs(target),
         "to_complex" => to_complex().iter().flat_map(both).collect(),
         "to_host" => to_host().iter().flat_map(both).collect(),

@@ -5,6 +5,7 @@
 //! `tests/smoke.rs` gives each some thousand inputs on any compiler. Not here: what WebAssembly
 //! itself does (wasmtime has its own fuzzers).
 
+pub mod backup;
 #[path = "../../sdk/src/sse.rs"]
 mod events;
 pub mod golden;
@@ -54,7 +55,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub static TARGETS: [Target; 31] = [
+pub static TARGETS: [Target; 33] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -86,6 +87,8 @@ pub static TARGETS: [Target; 31] = [
     Target { name: "store_text", run: store::store_text },
     Target { name: "store_answer", run: store::store_answer },
     Target { name: "head", run: store::head },
+    Target { name: "backup_tree", run: backup::backup_tree },
+    Target { name: "backup_list", run: backup::backup_list },
 ];
 
 /// Text of a ticket, as a person pastes it; and the message inside, past the checksum.

@@ -10,6 +10,7 @@
 //! * `key` `capability`: secrets, and the rights that follow from them
 //! * `chunk` `seal` `pack` `code` `fragment`: the stages of the pipeline, functions over buffers
 //! * `manifest` `object`: what a stored object is; all stages in a row
+//! * `earlier`: what was stored before and need not be again
 //! * `class` `durability`: how much redundancy, and what it is worth
 //! * `spread`: which hosts, so that they fail one by one
 //! * `put` `get` `repair`: machines; time and facts in, effects out
@@ -27,6 +28,7 @@ pub mod chunk;
 pub mod class;
 pub mod code;
 pub mod durability;
+pub mod earlier;
 pub mod fragment;
 pub mod get;
 pub mod head;

@@ -3,7 +3,7 @@
 //! For one thread: a shell with several gives each its own coder and runs the same stages apart. At
 //! most one chunk, the segment that is being filled and the one that is handed over are in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use isos_base::Guid;
@@ -13,7 +13,8 @@ use crate::capability::ReadCapability;
 use crate::chunk::{Chunker, Profile};
 use crate::class::Class;
 use crate::code::{Code, Coded, Coder};
-use crate::key::{SealSecret, StorageSecret};
+use crate::earlier::Earlier;
+use crate::key::{ChunkId, SealSecret, StorageSecret};
 use crate::limits::{FILE_NAME_BYTES_MAX, FILES_MAX};
 use crate::manifest::{Content, File, Manifest, ManifestError, Segment};
 use crate::pack::{PackError, Packer, UnpackError, open_chunk};
@@ -67,8 +68,23 @@ pub struct Writer {
     chunker: Chunker,
     packer: Packer,
     coder: Coder,
-    segments: Vec<Segment>,
+    /// By number; empty where the segment is still being filled.
+    segments: Vec<Option<Segment>>,
     files: Vec<File>,
+    earlier: Earlier,
+    /// Segments of earlier objects that this one names, and their numbers in it.
+    adopted: BTreeMap<u32, u32>,
+}
+
+/// An object that is complete, and what the next one can build upon.
+#[derive(Debug)]
+pub struct Finished {
+    /// What is stored.
+    pub manifest: Manifest,
+    /// What opens it.
+    pub capability: ReadCapability,
+    /// What was there before, and what this object has.
+    pub earlier: Earlier,
 }
 
 /// Reads one object of which segments were fetched.
@@ -88,8 +104,117 @@ impl Writer {
         let chunker = Chunker::new(profile).ok_or(WriteError::Profile(profile))?;
         let sealer = Sealer::new(settings.cipher, settings.level);
         let packer = Packer::new(secret.clone(), sealer);
-        let (segments, files) = (Vec::new(), Vec::new());
-        Ok(Self { settings, secret, chunker, packer, coder: Coder::new(), segments, files })
+        Ok(Self {
+            settings,
+            secret,
+            chunker,
+            packer,
+            coder: Coder::new(),
+            segments: Vec::new(),
+            files: Vec::new(),
+            earlier: Earlier::new(),
+            adopted: BTreeMap::new(),
+        })
+    }
+
+    /// Builds upon earlier objects of this owner: chunks that they have are named where they lie.
+    /// Segments are numbered as they are first named, so an object of the same chunks in the same
+    /// order is the same object.
+    #[must_use]
+    pub fn upon(mut self, earlier: Earlier) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// What is known of earlier objects.
+    #[must_use]
+    pub const fn earlier(&self) -> &Earlier {
+        &self.earlier
+    }
+
+    /// How many chunks the object has.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.packer.places().len()
+    }
+
+    /// Takes one chunk that belongs to no file of the object: for those who keep their own list of
+    /// what consists of what. Says its name, and whether it had to be stored.
+    ///
+    /// # Errors
+    /// [`WriteError::Pack`]; then nothing changed. Finish the object and begin another with it.
+    pub fn push_chunk(
+        &mut self,
+        plain: &[u8],
+        ready: &mut Vec<Coded>,
+    ) -> Result<(ChunkId, bool), WriteError> {
+        let secret = self.secret.chunk(plain);
+        let id = secret.id();
+        if self.number(&id)?.is_some() {
+            return Ok((id, false));
+        }
+        self.take_new(secret, plain, ready)?;
+        Ok((id, true))
+    }
+
+    /// Names a chunk that this object or an earlier one has; false if none has it.
+    ///
+    /// # Errors
+    /// As [`Writer::push_chunk`].
+    pub fn reuse(&mut self, id: &ChunkId) -> Result<bool, WriteError> {
+        Ok(self.number(id)?.is_some())
+    }
+
+    /// Whether this object or an earlier one has the chunk.
+    #[must_use]
+    pub fn has(&self, id: &ChunkId) -> bool {
+        self.packer.number(id).is_some() || self.earlier.has(id)
+    }
+
+    /// The number in this object of a chunk that is stored, which may be given only now.
+    fn number(&mut self, id: &ChunkId) -> Result<Option<u32>, PackError> {
+        if let Some(number) = self.packer.number(id) {
+            return Ok(Some(number));
+        }
+        let Some(place) = self.earlier.place(id) else { return Ok(None) };
+        let known = self.adopted.get(&place.segment).copied();
+        let (number, segment) = self.packer.adopt(*id, place, known)?;
+        if known.is_none() {
+            self.adopted.insert(place.segment, segment);
+            keep(&mut self.segments, segment, self.earlier.segment(place.segment).clone());
+        }
+        Ok(Some(number))
+    }
+
+    /// Takes a chunk of whatever it is; says its number.
+    fn take(&mut self, plain: &[u8], ready: &mut Vec<Coded>) -> Result<u32, PackError> {
+        let secret = self.secret.chunk(plain);
+        match self.number(&secret.id())? {
+            Some(number) => Ok(number),
+            None => self.take_new(secret, plain, ready),
+        }
+    }
+
+    fn take_new(
+        &mut self,
+        secret: SealSecret,
+        plain: &[u8],
+        ready: &mut Vec<Coded>,
+    ) -> Result<u32, PackError> {
+        let open = self.packer.open_number();
+        let (number, full) = self.packer.push_new(secret, plain)?;
+        if let Some(segment) = full {
+            self.code(open, segment, ready);
+        }
+        Ok(number)
+    }
+
+    fn code(&mut self, number: u32, segment: Vec<u8>, ready: &mut Vec<Coded>) {
+        let code = self.settings.code;
+        let coded = self.coder.encode(code, segment);
+        let (length, fragments) = (coded.length() as u32, coded.names());
+        keep(&mut self.segments, number, Segment { length, code, fragments });
+        ready.push(coded);
     }
 
     /// Begins a file; what is pushed from now on belongs to it.
@@ -126,22 +251,27 @@ impl Writer {
         feed: impl FnOnce(&mut Chunker, &mut dyn FnMut(&[u8])),
         ready: &mut Vec<Coded>,
     ) -> Result<(), WriteError> {
-        let Self { settings, chunker, packer, coder, segments, files, .. } = self;
-        let Some(file) = files.last_mut() else { return Ok(()) };
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        // The chunker is apart while its chunks are taken.
+        let empty = Chunker::new(self.settings.profile).expect("it was checked in the beginning");
+        let mut chunker = std::mem::replace(&mut self.chunker, empty);
         let mut failed = None;
-        feed(chunker, &mut |chunk| {
+        feed(&mut chunker, &mut |chunk| {
             if failed.is_some() {
                 return;
             }
-            match packer.push(chunk) {
-                Ok((number, full)) => {
+            match (self.take(chunk, ready), self.files.last_mut()) {
+                (Ok(number), Some(file)) => {
                     file.size += chunk.len() as u64;
                     file.chunks.push(number);
-                    ready.extend(full.map(|segment| code(settings.code, coder, segments, segment)));
                 }
-                Err(error) => failed = Some(error),
+                (Ok(_), None) => {}
+                (Err(error), _) => failed = Some(error),
             }
         });
+        self.chunker = chunker;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -159,28 +289,53 @@ impl Writer {
     /// # Errors
     /// [`WriteError::Manifest`].
     pub fn finish_under(
-        mut self,
+        self,
         secret: impl FnOnce(&[u8]) -> SealSecret,
         ready: &mut Vec<Coded>,
     ) -> Result<(Manifest, ReadCapability), WriteError> {
-        let last = self.packer.close();
-        ready.extend(
-            last.map(|segment| {
-                code(self.settings.code, &mut self.coder, &mut self.segments, segment)
-            }),
-        );
+        let (manifest, capability, ..) = self.complete(secret, ready)?;
+        Ok((manifest, capability))
+    }
+
+    /// As [`Writer::finish`], and the next object can build upon this one too.
+    ///
+    /// # Errors
+    /// [`WriteError::Manifest`].
+    pub fn finish_onward(self, ready: &mut Vec<Coded>) -> Result<Finished, WriteError> {
+        let secret = self.secret.clone();
+        let (manifest, capability, content, mut earlier) =
+            self.complete(|plain| secret.manifest(plain), ready)?;
+        earlier.add(&manifest, &content);
+        Ok(Finished { manifest, capability, earlier })
+    }
+
+    fn complete(
+        mut self,
+        secret: impl FnOnce(&[u8]) -> SealSecret,
+        ready: &mut Vec<Coded>,
+    ) -> Result<(Manifest, ReadCapability, Content, Earlier), WriteError> {
+        let open = self.packer.open_number();
+        if let Some(segment) = self.packer.close() {
+            self.code(open, segment, ready);
+        }
+        let segments: Vec<Segment> = self.segments.into_iter().flatten().collect();
+        let count = self.packer.numbers() as usize;
+        assert_eq!(segments.len(), count, "each number is a segment");
         let content = Content { chunks: self.packer.places().to_vec(), files: self.files };
         let (class, sealer) = (self.settings.class, self.packer.sealer());
-        let (manifest, secret) = Manifest::seal(class, self.segments, &content, sealer, secret)?;
+        let (manifest, secret) = Manifest::seal(class, segments, &content, sealer, secret)?;
         let capability = ReadCapability::of_object(manifest.guid(), &secret);
-        Ok((manifest, capability))
+        Ok((manifest, capability, content, self.earlier))
     }
 }
 
-fn code(code: Code, coder: &mut Coder, segments: &mut Vec<Segment>, segment: Vec<u8>) -> Coded {
-    let coded = coder.encode(code, segment);
-    segments.push(Segment { length: coded.length() as u32, code, fragments: coded.names() });
-    coded
+/// Segments are complete in another order than their numbers are given.
+fn keep(segments: &mut Vec<Option<Segment>>, number: u32, segment: Segment) {
+    let number = number as usize;
+    if segments.len() <= number {
+        segments.resize(number + 1, None);
+    }
+    segments[number] = Some(segment);
 }
 
 /// Why an object cannot be read.

@@ -91,9 +91,13 @@ pub struct Packer {
     sealer: Sealer,
     known: BTreeMap<ChunkId, u32>,
     places: Vec<Place>,
+    /// How many were handed over.
     segments: u32,
-    /// The segment that is being filled, and what is in it.
+    /// How many numbers are taken: by those, by the one that is being filled, by adopted ones.
+    numbers: u32,
+    /// The segment that is being filled, its number, and what is in it.
     segment: Vec<u8>,
+    number: u32,
     entries: Vec<Entry>,
 }
 
@@ -102,7 +106,8 @@ impl Packer {
     #[must_use]
     pub fn new(secret: StorageSecret, sealer: Sealer) -> Self {
         let (known, places, entries) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { secret, sealer, known, places, segments: 0, segment: Vec::new(), entries }
+        let segment = Vec::new();
+        Self { secret, sealer, known, places, segments: 0, numbers: 0, segment, number: 0, entries }
     }
 
     /// Takes a chunk; says its number in the object, and hands over a segment if one became full.
@@ -114,6 +119,18 @@ impl Packer {
             return Err(PackError::Chunk(plain.len()));
         }
         let secret = self.secret.chunk(plain);
+        self.push_new(secret, plain)
+    }
+
+    /// As [`Packer::push`]; the secret is known already.
+    pub(crate) fn push_new(
+        &mut self,
+        secret: SealSecret,
+        plain: &[u8],
+    ) -> Result<(u32, Option<Vec<u8>>), PackError> {
+        if plain.len() > CHUNK_BYTES_MAX {
+            return Err(PackError::Chunk(plain.len()));
+        }
         let id = secret.id();
         if let Some(number) = self.known.get(&id) {
             return Ok((*number, None));
@@ -123,10 +140,15 @@ impl Packer {
         }
         let worst = plain.len() + OVERHEAD_BYTES + (self.entries.len() + 1) * ENTRY_BYTES_MAX;
         let is_full = self.segment.len() + worst + END_BYTES > SEGMENT_BYTES_MAX;
-        if is_full && self.segments as usize + 1 == SEGMENTS_MAX {
+        let begins = is_full || self.entries.is_empty();
+        if begins && self.numbers as usize == SEGMENTS_MAX {
             return Err(PackError::Segments);
         }
         let full = if is_full { self.close() } else { None };
+        if begins {
+            self.number = self.numbers;
+            self.numbers += 1;
+        }
         if self.segment.capacity() == 0 {
             self.segment.reserve_exact(SEGMENT_BYTES_MAX);
         }
@@ -135,9 +157,48 @@ impl Packer {
         let length = plain.len() as u32;
         self.entries.push(Entry { secret: *secret.secret().bytes(), offset, sealed, length });
         let number = self.places.len() as u32;
-        self.places.push(Place { secret, segment: self.segments, offset, sealed, length });
+        self.places.push(Place { secret, segment: self.number, offset, sealed, length });
         self.known.insert(id, number);
         Ok((number, full))
+    }
+
+    /// The number of a chunk that the object has already.
+    pub(crate) fn number(&self, id: &ChunkId) -> Option<u32> {
+        self.known.get(id).copied()
+    }
+
+    /// Takes a chunk that lies in a segment of an earlier object. `segment` is the number of that
+    /// segment in this one, if it has it already. Says the numbers of the chunk and of the segment.
+    pub(crate) fn adopt(
+        &mut self,
+        id: ChunkId,
+        place: &Place,
+        segment: Option<u32>,
+    ) -> Result<(u32, u32), PackError> {
+        if self.places.len() == CHUNKS_MAX {
+            return Err(PackError::Chunks);
+        }
+        if segment.is_none() && self.numbers as usize == SEGMENTS_MAX {
+            return Err(PackError::Segments);
+        }
+        let segment = segment.unwrap_or_else(|| {
+            self.numbers += 1;
+            self.numbers - 1
+        });
+        let number = self.places.len() as u32;
+        self.places.push(Place { segment, ..place.clone() });
+        self.known.insert(id, number);
+        Ok((number, segment))
+    }
+
+    /// The number that the segment has which [`Packer::close`] hands over next.
+    pub(crate) const fn open_number(&self) -> u32 {
+        self.number
+    }
+
+    /// How many numbers of segments are taken.
+    pub(crate) const fn numbers(&self) -> u32 {
+        self.numbers
     }
 
     /// Hands over the segment that is being filled, if there is something in it. The next chunk

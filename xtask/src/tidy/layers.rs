@@ -35,12 +35,13 @@ const fn room(package: &'static str, may: &'static [&'static str]) -> Room {
 const AGENT: [&str; 6] =
     ["isos-base", "isos-disk", "isos-kernel", "isos-net", "isos-probe", "isos-sandbox"];
 
-const ROOMS: [Room; 16] = [
+const ROOMS: [Room; 17] = [
     pure("isos-base", &[]),
     pure("isos-kernel", &["isos-base"]),
     pure("isos-route", &["isos-base"]),
     pure("isos-sim", &["isos-base", "isos-kernel", "isos-route"]),
     pure("isos-store", &["isos-base"]),
+    room("isos-backup", &["isos-base", "isos-store"]),
     room("isos-db", &["isos-base"]),
     room("isos-disk", &["isos-base"]),
     room("isos-net", &["isos-base"]),

@@ -181,3 +181,116 @@ proptest! {
         }
     }
 }
+
+/// An object of these chunks, upon earlier ones.
+fn chunked(earlier: Earlier, chunks: &[Vec<u8>]) -> (Vec<Coded>, Finished) {
+    let mut writer = Writer::new(user(1), settings(2, 3)).unwrap().upon(earlier);
+    let mut ready = Vec::new();
+    for chunk in chunks {
+        writer.push_chunk(chunk, &mut ready).unwrap();
+    }
+    let finished = writer.finish_onward(&mut ready).unwrap();
+    (ready, finished)
+}
+
+#[test]
+fn what_an_earlier_object_has_is_named_and_not_stored_again() {
+    let chunks: Vec<Vec<u8>> = (0..40).map(|seed| noise(seed, 400_000)).collect();
+    let (coded, first) = chunked(Earlier::new(), &chunks);
+    let segments = first.manifest.segments.clone();
+    assert_eq!((coded.len(), segments.len()), (4, 4));
+    // The same again is the same object, to its name.
+    let (coded, second) = chunked(first.earlier, &chunks);
+    assert_eq!((coded.len(), second.manifest.guid()), (0, first.manifest.guid()));
+    // A few of them, and a new one in between: only the segments that are needed are named.
+    let some = [chunks[15].clone(), noise(90, 1_000), chunks[1].clone(), chunks[16].clone()];
+    let (coded, third) = chunked(second.earlier, &some);
+    assert_eq!(coded.len(), 1);
+    let named: Vec<usize> = third.manifest.segments[..]
+        .iter()
+        .map(|named| segments.iter().position(|it| it == named).unwrap_or(9))
+        .collect();
+    assert_eq!(named, [1, 9, 0]);
+    let reader = Reader::open(&third.manifest, &third.capability).unwrap();
+    let places = &reader.content().chunks;
+    assert_eq!(places.iter().map(|it| it.segment).collect::<Vec<_>>(), [0, 1, 2, 0]);
+    let mut sealer = Sealer::new(Cipher::ChaCha20Poly1305, LEVEL_DEFAULT);
+    let mut plain = Vec::new();
+    let (bytes, _) = chunked(Earlier::new(), &chunks);
+    let whole = |coded: &Coded| [coded.fragment(0), coded.fragment(1)].concat();
+    open_chunk(&mut sealer, &whole(&bytes[0]), &places[2], &mut plain).unwrap();
+    assert!(plain == chunks[1]);
+}
+
+#[test]
+fn files_are_built_upon_earlier_objects_as_well() {
+    let film = noise(1, 9_000_000);
+    let mut ready = Vec::new();
+    let mut writer = Writer::new(user(1), settings(2, 3)).unwrap();
+    writer.begin("film").unwrap();
+    writer.push(&film, &mut ready).unwrap();
+    writer.end(&mut ready).unwrap();
+    let first = writer.finish_onward(&mut ready).unwrap();
+    let (chunks, mut coded) = (first.earlier.chunks(), Vec::new());
+    let mut writer = Writer::new(user(1), settings(2, 3)).unwrap().upon(first.earlier);
+    writer.begin("other name").unwrap();
+    writer.push(&film, &mut coded).unwrap();
+    writer.end(&mut coded).unwrap();
+    let second = writer.finish_onward(&mut coded).unwrap();
+    assert_eq!((coded.len(), second.earlier.chunks()), (0, chunks));
+    assert_eq!(second.manifest.segments, first.manifest.segments);
+    let mut reader = Reader::open(&second.manifest, &second.capability).unwrap();
+    let segments = fetched(&second.manifest, &ready, &[1, 2]);
+    assert!(read(&mut reader, &segments, "other name", 0..9_000_000) == film);
+}
+
+#[test]
+fn an_object_is_full_of_adopted_segments_too() {
+    // More segments than one object may name, in two earlier ones.
+    let mut earlier = Earlier::new();
+    let limit = crate::limits::SEGMENTS_MAX;
+    for object in 0..2_u32 {
+        let segment = |number: u32| Segment {
+            length: 1_000,
+            code: Code::new(1, 1).unwrap(),
+            fragments: vec![Guid::of(format!("{object} {number}").as_bytes())],
+        };
+        let segments: Vec<Segment> = (0..limit as u32).map(segment).collect();
+        let place = |number: u32| crate::pack::Place {
+            secret: user(1).chunk(format!("{object} {number}").as_bytes()),
+            segment: number,
+            offset: 0,
+            sealed: 900,
+            length: 5,
+        };
+        let chunks = (0..limit as u32).map(place).collect();
+        let manifest = Manifest { class: Class::Small, segments, sealed: Vec::new(), plain: 0 };
+        earlier.add(&manifest, &Content { chunks, files: Vec::new() });
+    }
+    let mut writer = Writer::new(user(1), settings(2, 3)).unwrap().upon(earlier);
+    let id = |object: u32, number: u32| user(1).chunk(format!("{object} {number}").as_bytes()).id();
+    for number in 0..limit as u32 {
+        assert_eq!(writer.reuse(&id(0, number)), Ok(true));
+    }
+    let full = Err(WriteError::Pack(PackError::Segments));
+    assert_eq!(writer.reuse(&id(1, 0)), full);
+    let pushed = writer.push_chunk(b"new", &mut Vec::new());
+    assert_eq!(pushed.map(|it| it.1), full);
+    assert_eq!(writer.reuse(&id(0, 3)), Ok(true), "what it has it can name again");
+    assert_eq!(writer.reuse(&user(1).chunk(b"never seen").id()), Ok(false));
+}
+
+#[test]
+fn segments_of_which_little_is_used_are_not_offered() {
+    let chunks: Vec<Vec<u8>> = (0..40).map(|seed| noise(seed, 400_000)).collect();
+    let (_, first) = chunked(Earlier::new(), &chunks);
+    let (_, second) = chunked(first.earlier, &[chunks[0].clone(), chunks[20].clone()]);
+    let mut earlier = Earlier::new();
+    let content = Reader::open(&second.manifest, &second.capability).unwrap();
+    earlier.add(&second.manifest, content.content());
+    assert_eq!(earlier.chunks(), 2);
+    earlier.leave_sparse(5);
+    assert_eq!(earlier.chunks(), 2);
+    earlier.leave_sparse(25);
+    assert_eq!(earlier.chunks(), 0);
+}
