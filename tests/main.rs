@@ -4,6 +4,7 @@
 //! processes that it started.
 
 mod abuse;
+mod backup;
 mod bad_input;
 mod bank;
 mod big;
@@ -19,6 +20,7 @@ mod keepers;
 mod keys;
 mod market;
 mod money;
+mod objects;
 mod owner;
 mod rights;
 mod servers;

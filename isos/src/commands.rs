@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod bank;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     Share(objects::share::Args),
     /// Check that objects are whole, read them, make anew what is lost
     Verify(objects::verify::Args),
+    /// Snapshots of folders: create, list, browse, diff, restore, verify, forget, phrase
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Show what the account holds of others' disks, and what that costs
     Quota(quota::Args),
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
@@ -127,6 +131,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Stat(args) => context.interruptible(objects::stat::run(args, context)).await,
         Command::Share(args) => objects::share::run(&args, context),
         Command::Verify(args) => context.interruptible(objects::verify::run(args, context)).await,
+        Command::Backup(command) => context.interruptible(backup::run(command, context)).await,
         Command::Quota(args) => context.interruptible(quota::run(args, context)).await,
         Command::Job(command) => context.interruptible(job::run(command, context)).await,
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,

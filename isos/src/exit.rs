@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and the word that programs know it by.
 
 use isos_agent::AgentError;
+use isos_backup::BackupError;
 use isos_base::ids::ParseIdError;
 use isos_complex::{Fault, ReplayError, ServerError};
 use isos_sdk::store::StoreError;
@@ -141,6 +142,25 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Code, &'static str) {
         }
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return (Code::from_number(store.exit_code()), store.word());
+        }
+        if let Some(backup) = cause.downcast_ref::<BackupError>() {
+            match backup {
+                BackupError::NotThere(_) => return (Code::NotFound, "not_found"),
+                BackupError::Relative(_)
+                | BackupError::Pattern(..)
+                | BackupError::Patterns(..)
+                | BackupError::TooMuch(_) => return (Code::Usage, "usage"),
+                BackupError::Stopped => return (Code::Interrupted, "interrupted"),
+                BackupError::Manifest(..)
+                | BackupError::Read(_)
+                | BackupError::Chunk(_)
+                | BackupError::NotASnapshot(_)
+                | BackupError::Head(_)
+                | BackupError::Tree(_)
+                | BackupError::Catalogue(_) => return (Code::Verification, "verification"),
+                // The cause below says more.
+                _ => {}
+            }
         }
         if let Some(submission) = cause.downcast_ref::<SubmissionError>() {
             let code = Code::from_number(submission.exit_code());

@@ -6,7 +6,7 @@ use std::fmt::Write;
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Every day", &["join", "submit", "put", "get", "status"]),
     ("Work", &["job", "explain"]),
-    ("Objects", &["ls", "rm", "stat", "share", "verify", "quota"]),
+    ("Objects", &["ls", "rm", "stat", "share", "verify", "backup", "quota"]),
     ("This machine", &["pause", "resume", "policy"]),
     ("Money", &["account", "market", "bank"]),
     ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host"]),

@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod audit;
+mod backup;
 mod bank;
 mod explain;
 mod export;
@@ -25,6 +26,10 @@ mod trace;
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
 pub(crate) use agent::AgentReport;
 pub(crate) use audit::{AuditChecked, AuditList};
+pub(crate) use backup::{
+    BackupPhrase, BackupVerified, ChangeList, EntryList, Forgotten, RestoredReport,
+    SnapshotCreated, SnapshotList,
+};
 pub(crate) use bank::{
     DepositAddresses, PayoutList, PayoutReport, ProposalReport, Proposals, RailList,
 };

@@ -35,10 +35,10 @@ use isos_store::class::Class;
 use isos_store::key::{Secret, StorageSecret};
 
 pub use error::StoreError;
-pub use get::{GetProgress, Gotten, Opened};
+pub use get::{BlockingReader, GetProgress, Gotten, Opened};
 pub use leases::Planned;
 pub use look::{Health, Mended, Removed, SegmentHealth};
-pub use put::{PutFile, PutProgress, Stored};
+pub use put::{Broken, Feeder, Fragments, PutFile, PutProgress, Stored};
 
 use crate::client::Client;
 use line::Lines;

@@ -85,6 +85,15 @@ impl Phrase {
         self.0.to_string()
     }
 
+    /// The bytes for which the words stand: 16 or 32. Secret, as the words are.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (mut bytes, length) = self.0.to_entropy_array();
+        let given = bytes[..length].to_vec();
+        bytes.zeroize();
+        given
+    }
+
     /// From which [`StorageSecret`] follows; what a machine keeps instead of the words.
     #[must_use]
     pub fn root(&self) -> Secret {

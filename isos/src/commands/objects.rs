@@ -12,13 +12,14 @@ pub(crate) mod verify;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use isos_backup::Phrase;
 use isos_base::Guid;
 use isos_sdk::store::Store;
 use isos_sdk::store::catalogue::{Catalogue, Entry};
 use isos_store::capability::ReadCapability;
-use isos_store::key::Secret;
 use isos_store::manifest::Manifest;
 
 use crate::clock;
@@ -28,9 +29,9 @@ use crate::exit::Refusal;
 use crate::output::plural;
 
 /// What a command about objects works with.
-pub(super) struct Objects<'a> {
+pub(crate) struct Objects<'a> {
     context: &'a Context,
-    pub(super) store: Store,
+    pub(crate) store: Arc<Store>,
 }
 
 /// An object that was named on the command line.
@@ -61,7 +62,7 @@ impl Named {
 
 impl<'a> Objects<'a> {
     /// Opens the user's storage; makes its secret when there is none and `makes`.
-    pub(super) async fn open(context: &'a Context, makes: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn open(context: &'a Context, makes: bool) -> anyhow::Result<Self> {
         let client = context.client()?.clone();
         let path = context.settings.paths.storage_key();
         let key = if path.exists() {
@@ -73,7 +74,7 @@ impl<'a> Objects<'a> {
             let key = make_key(&path)?;
             context.out.note(&format!(
                 "new storage secret: {}; whoever has it can read what you put, and without it \
-                 nobody can: keep a copy of it elsewhere",
+                 nobody can: write down what `isos backup phrase` prints",
                 path.display()
             ));
             key
@@ -83,8 +84,8 @@ impl<'a> Objects<'a> {
             getrandom::fill(&mut bytes).context("no randomness for a key")?;
             isos_base::key::SecretKey::from_bytes(&bytes)
         };
-        let root = Secret::new(key.to_bytes());
-        let store = Store::open(client, &root, clock::now()).await?;
+        let root = Phrase::from_bytes(&key.to_bytes())?.root();
+        let store = Arc::new(Store::open(client, &root, clock::now()).await?);
         let objects = Self { context, store };
         if path.exists() && !context.settings.paths.objects_file().exists() {
             objects.fetch_catalogue().await?;
@@ -109,12 +110,12 @@ impl<'a> Objects<'a> {
         }
     }
 
-    pub(super) fn catalogue(&self) -> anyhow::Result<Catalogue> {
+    pub(crate) fn catalogue(&self) -> anyhow::Result<Catalogue> {
         catalogue(self.context)
     }
 
     /// Changes the catalogue as it is now, whoever else changes it.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Catalogue) -> T) -> anyhow::Result<T> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Catalogue) -> T) -> anyhow::Result<T> {
         let paths = &self.context.settings.paths;
         let lock = paths.objects_lock();
         let file =
@@ -171,7 +172,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.store.close().await;
     }
 }

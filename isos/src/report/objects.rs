@@ -201,35 +201,35 @@ impl Report for PutReport {
     }
 
     fn text(&self, page: &mut Page) {
-        let stored = &self.stored;
+        let (stored, fragments) = (&self.stored, &self.stored.fragments);
         let what = format!("{} in {}", stored.bytes, plural(stored.files as u64, "file"));
         page.toned(Tone::Good, format!("{} is stored: {what}", one_line(&self.name)));
         page.field("object", stored.guid.to_string());
-        let on = plural(stored.hosts as u64, "host");
-        page.field("on hosts", format!("{} on {on}", stored.stored));
-        planned(page, &stored.planned);
-        if stored.missing > 0 {
-            let missing = plural(stored.missing, "fragment");
+        let on = plural(fragments.hosts as u64, "host");
+        page.field("on hosts", format!("{} on {on}", fragments.stored));
+        planned(page, &fragments.planned);
+        if fragments.missing > 0 {
+            let missing = plural(fragments.missing, "fragment");
             let text = format!("{missing} found no host: `isos verify --repair` makes them later");
             page.toned(Tone::Warn, text);
         }
-        for (host, why) in &stored.replaced {
+        for (host, why) in &fragments.replaced {
             page.toned(Tone::Warn, format!("host {} was left out: {why:?}", host.short()));
         }
     }
 
     fn json(&self) -> Value {
-        let stored = &self.stored;
+        let (stored, fragments) = (&self.stored, &self.stored.fragments);
         json!({
             "name": self.name,
             "guid": stored.guid,
             "capability": stored.capability.to_string(),
             "files": stored.files,
             "bytes": stored.bytes,
-            "stored": stored.stored,
-            "hosts": stored.hosts,
-            "missing": stored.missing,
-            "plan": planned_json(&stored.planned),
+            "stored": fragments.stored,
+            "hosts": fragments.hosts,
+            "missing": fragments.missing,
+            "plan": planned_json(&fragments.planned),
         })
     }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use isos_base::{Bytes, Guid, LeaseId, Time};
+use isos_store::capability::WriteCapability;
 use isos_store::class::Class;
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +80,10 @@ impl Store {
         let file = PutFile { name, source: Source::Bytes(bytes.into()), size };
         let options = PutOptions::default();
         let stored = self.put(vec![file], &options, &catalogue.used, |_| ()).await?;
-        catalogue.add_used(&stored.leases);
-        let version = self.publish(PUBLISHED, &stored.capability).await?;
+        catalogue.add_used(&stored.fragments.leases);
+        let name = self.catalogue_name();
+        let after = self.newest(&name).await?.map_or(0, |version| version.number);
+        let version = self.publish(&name, "the catalogue", after, &stored.capability).await?;
         let before = catalogue.published.replace(stored.guid);
         if let Some(before) = before.filter(|before| *before != stored.guid)
             && let Ok(manifest) = self.manifest(&before).await
@@ -93,12 +96,16 @@ impl Store {
         Ok(version)
     }
 
+    fn catalogue_name(&self) -> WriteCapability {
+        WriteCapability::new(self.secret().name_seed(PUBLISHED))
+    }
+
     /// The newest catalogue that was published, if one was.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn published_catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
-        let Some(version) = self.newest(PUBLISHED).await? else { return Ok(None) };
+        let Some(version) = self.newest(&self.catalogue_name()).await? else { return Ok(None) };
         let mut object = self.open_object(&version.object).await?;
         let bytes = self.read_file(&mut object, PUBLISHED, BYTES_MAX).await?;
         let mut found = Catalogue::of_bytes(&bytes)

@@ -14,6 +14,7 @@ use isos_store::put::Refusal;
 use isos_store::spread::TooFew;
 use thiserror::Error;
 
+use super::put::Broken;
 use crate::error::{Cause, ClientError};
 
 /// Hosts that an error names.
@@ -122,6 +123,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The put has failed; its own error says why.
+    #[error(transparent)]
+    Broken(#[from] Broken),
     /// Something in the way that the user must decide.
     #[error("{0}")]
     InTheWay(String),
@@ -152,6 +156,7 @@ impl StoreError {
             Self::File { .. } => "file",
             Self::InTheWay(_) => "refused",
             Self::Lease(_) => "protocol",
+            Self::Broken(_) => "interrupted",
         }
     }
 
@@ -160,7 +165,7 @@ impl StoreError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => error.exit_code(),
-            Self::Socket(_) | Self::Lease(_) => 1,
+            Self::Socket(_) | Self::Lease(_) | Self::Broken(_) => 1,
             Self::NoHosts(_)
             | Self::TooFew(_)
             | Self::Unsafe { .. }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use isos_base::api::KeeperView;
-use isos_base::{Bytes, HostId, Machine};
+use isos_base::{Bytes, Guid, HostId, Machine};
 use isos_net::{Got, Wanted, get_fragments};
 use isos_store::capability::ReadCapability;
 use isos_store::code::{Coder, Gather};
@@ -188,8 +188,11 @@ impl Store {
             let mut missing: Vec<u32> = missing.collect();
             missing.sort_by_key(|number| !needed.contains(number));
             missing.truncate(SEGMENTS_AT_ONCE.max(needed.len()));
-            let came =
-                self.fetch_segments(&object.manifest, &missing, &object.known, liars).await?;
+            let missing: Vec<(u32, &Segment)> = missing
+                .into_iter()
+                .map(|number| (number, &object.manifest.segments[number as usize]))
+                .collect();
+            let came = self.fetch_segments(&missing, &object.known, liars).await?;
             cache.take(came, &needed);
         }
         let mut plain = Vec::new();
@@ -244,16 +247,15 @@ impl Store {
         out.sync_all().map_err(fail)
     }
 
-    /// Decoded segments of an object, by number.
+    /// Decoded segments, by the numbers that they are given here.
     pub(super) async fn fetch_segments(
         &self,
-        manifest: &Manifest,
-        numbers: &[u32],
+        segments: &[(u32, &Segment)],
         known: &[KeeperView],
         liars: &mut BTreeSet<HostId>,
     ) -> Result<BTreeMap<u32, Arc<Vec<u8>>>, StoreError> {
         let mut decoded = BTreeMap::new();
-        self.gather(manifest, numbers, known, liars, |number, gather| {
+        self.gather(segments, known, liars, |number, gather| {
             async move {
                 let decode = move || gather.decode(&mut Coder::new());
                 tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
@@ -276,14 +278,13 @@ impl Store {
     /// Gathers enough fragments of these segments; `each` is what is done with them.
     pub(super) async fn gather<T: Send + 'static>(
         &self,
-        manifest: &Manifest,
-        numbers: &[u32],
+        segments: &[(u32, &Segment)],
         known: &[KeeperView],
         liars: &mut BTreeSet<HostId>,
         each: impl Fn(u32, Gather) -> futures_util::future::BoxFuture<'static, T>,
     ) -> Result<Vec<T>, StoreError> {
-        let segments: Vec<&Segment> =
-            numbers.iter().map(|number| &manifest.segments[*number as usize]).collect();
+        let numbers: Vec<u32> = segments.iter().map(|(number, _)| *number).collect();
+        let segments: Vec<&Segment> = segments.iter().map(|(_, segment)| *segment).collect();
         let wanted = self.wanted(&segments, known).await;
         let by_key: BTreeMap<HostId, &KeeperView> = known.iter().map(|it| (it.host, it)).collect();
         let (sender, mut answers) = mpsc::unbounded_channel::<Answer>();
@@ -352,6 +353,48 @@ impl Store {
     }
 }
 
+/// Reads what is stored, for code that blocks: not for the threads of a runtime.
+#[derive(Debug)]
+pub struct BlockingReader {
+    store: Arc<Store>,
+    runtime: tokio::runtime::Handle,
+    known: Vec<KeeperView>,
+    /// Hosts that served something else than was asked for.
+    pub liars: BTreeSet<HostId>,
+}
+
+impl Store {
+    /// A reader that goes on asking the hosts that are known now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reader(self: &Arc<Self>) -> Result<BlockingReader, StoreError> {
+        let (store, known) = (Arc::clone(self), self.known().await?);
+        let runtime = tokio::runtime::Handle::current();
+        Ok(BlockingReader { store, runtime, known, liars: BTreeSet::new() })
+    }
+}
+
+impl BlockingReader {
+    /// The manifest of an object.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifest(&self, object: &Guid) -> Result<Manifest, StoreError> {
+        self.runtime.block_on(self.store.manifest_at(object, &self.known))
+    }
+
+    /// Segments, in this order; all of them are in memory at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn segments(&mut self, wanted: &[&Segment]) -> Result<Vec<Arc<Vec<u8>>>, StoreError> {
+        let numbered: Vec<(u32, &Segment)> = (0..).zip(wanted.iter().copied()).collect();
+        let fetched = self.store.fetch_segments(&numbered, &self.known, &mut self.liars);
+        Ok(self.runtime.block_on(fetched)?.into_values().collect())
+    }
+}
+
 /// Segments that were decoded: those that are needed now, and a few of before.
 #[derive(Debug, Default)]
 struct Cache {
@@ -374,7 +417,7 @@ impl Cache {
 async fn ask(
     lines: &super::line::Lines,
     line: &super::line::Line,
-    name: isos_base::Guid,
+    name: Guid,
 ) -> Result<bytes::Bytes, Fault> {
     let connection = lines.open(line).await.map_err(|_| Fault::Unreachable)?;
     let mut got = None;

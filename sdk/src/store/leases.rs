@@ -15,7 +15,7 @@ use isos_store::class::{Class, Plan, choose};
 use isos_store::durability::Hosts;
 use isos_store::spread::{Block, Candidate, Relaxed, Wish, spread};
 
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::{PutOptions, Store, StoreError};
 use crate::client::Client;
@@ -27,6 +27,8 @@ const KEEPERS_MAX: u32 = 256;
 const REPAIR_DELAY: Span = Span::secs(7 * 86_400);
 /// Leases grow by whole steps, so that not every small object is a request.
 const STEP: u64 = STORAGE_BYTES_MIN.0;
+/// A lease that was found full grows by a half, and by so much at least.
+const GROWTH_MIN: Bytes = Bytes::mib(16);
 /// Leases with less than this part of the wanted term left are renewed when something is put.
 const RENEW_BELOW: u64 = 2;
 
@@ -54,20 +56,44 @@ pub(super) struct Held {
 /// Where fragments may go: a host, with a lease or the request for one.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) held: OnceCell<Held>,
+    held: Mutex<Option<Held>>,
     request: StorageRequest,
 }
 
 impl Place {
-    /// The lease, made now if there is none. However often it is asked for, one is made.
-    pub(super) async fn lease(&self, client: &Client) -> Result<&Held, StoreError> {
-        let make = || async {
-            let mut made = BTreeMap::new();
-            take(client.lease_storage(&self.request).await?, &mut made)?;
-            made.into_values().next().ok_or_else(|| StoreError::Lease("it made none".into()))
-        };
-        self.held.get_or_try_init(make).await
+    /// The lease, if there is one.
+    pub(super) async fn there(&self) -> Option<Held> {
+        self.held.lock().await.clone()
     }
+
+    /// The lease, made now if there is none. However often it is asked for, one is made.
+    pub(super) async fn lease(&self, client: &Client) -> Result<Held, StoreError> {
+        let mut held = self.held.lock().await;
+        if let Some(held) = &*held {
+            return Ok(held.clone());
+        }
+        let made = one(client.lease_storage(&self.request).await?)?;
+        Ok(held.insert(made).clone())
+    }
+
+    /// The lease, larger than it was when it was found full, if nobody has made it so meanwhile.
+    pub(super) async fn grow(&self, client: &Client, full: &Held) -> Result<Held, StoreError> {
+        let mut held = self.held.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| held.bytes > full.bytes) {
+            return Ok(held.clone());
+        }
+        let bytes = step(Bytes(full.bytes.0 + (full.bytes.0 / 2).max(GROWTH_MIN.0)));
+        let changes = vec![LeaseChange { lease: full.lease, bytes: Some(bytes), until: None }];
+        let request = RenewRequest { changes, price_max: self.request.price_max };
+        let grown = one(client.renew_storage(&request).await?)?;
+        Ok(held.insert(grown).clone())
+    }
+}
+
+fn one(leases: Vec<StorageLeaseView>) -> Result<Held, StoreError> {
+    let mut made = BTreeMap::new();
+    take(leases, &mut made)?;
+    made.into_values().next().ok_or_else(|| StoreError::Lease("there is none".into()))
 }
 
 impl Store {
@@ -190,7 +216,7 @@ impl Store {
     ) -> Result<BTreeMap<HostId, Arc<Place>>, StoreError> {
         let place = |keeper: &KeeperView| {
             let request = self.request(vec![keeper.host], each, options)?;
-            let held = OnceCell::new_with(held.remove(&keeper.host));
+            let held = Mutex::new(held.remove(&keeper.host));
             Ok((keeper.host, Arc::new(Place { held, request })))
         };
         hosts.iter().map(place).collect()

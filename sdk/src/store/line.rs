@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use isos_base::api::KeeperView;
 use isos_base::fragment::SignedGrant;
 use isos_base::fragment::wire::FRAGMENT_ALPN;
-use isos_base::{HostId, LeaseId};
+use isos_base::{HostId, LeaseId, Time};
 use isos_net::{ConnectError, Connection, Endpoint, FragmentError, PeerAddr, present_grant};
 
 /// A host that could not be reached is left alone for so long.
@@ -30,8 +30,8 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 struct State {
     connection: Option<Connection>,
-    /// The lease whose grant was shown over this connection.
-    shown: Option<LeaseId>,
+    /// The lease whose grant was shown over this connection, and when that was issued.
+    shown: Option<(LeaseId, Time)>,
     /// When it could not be reached: it is not tried again by every transfer that follows.
     away_since: Option<Instant>,
 }
@@ -66,7 +66,7 @@ impl Lines {
     }
 
     /// The connection of a line, and whether the grant of this lease was shown over it already.
-    async fn ready(&self, line: &Line) -> Result<(Connection, Option<LeaseId>), LineError> {
+    async fn ready(&self, line: &Line) -> Result<(Connection, Option<(LeaseId, Time)>), LineError> {
         let mut state = line.state.lock().await;
         if let Some(connection) = &state.connection
             && connection.is_closed().is_none()
@@ -101,13 +101,13 @@ impl Lines {
         line: &Line,
         grant: &SignedGrant,
     ) -> Result<Connection, LineError> {
-        let lease = grant.grant.lease;
+        let (lease, issued) = (grant.grant.lease, grant.grant.issued);
         let (connection, shown) = self.ready(line).await?;
-        if shown == Some(lease) {
+        if shown.is_some_and(|(shown, then)| shown == lease && then >= issued) {
             return Ok(connection);
         }
         present_grant(&connection, grant).await?.map_err(LineError::Grant)?;
-        line.state.lock().await.shown = Some(lease);
+        line.state.lock().await.shown = Some((lease, issued));
         Ok(connection)
     }
 

@@ -209,14 +209,14 @@ impl Store {
         held.extend(leased.clone());
 
         let mut liars = BTreeSet::new();
-        let numbers = [job.number];
+        let wanted = [(job.number, segment)];
         let rebuild = |_, gather: isos_store::code::Gather| {
             let rebuild = move || gather.rebuild(&mut Coder::new());
             tokio::task::spawn_blocking(rebuild)
                 .map(|it| it.expect("coding does not panic"))
                 .boxed()
         };
-        let coded = self.gather(job.manifest, &numbers, known, &mut liars, rebuild).await?;
+        let coded = self.gather(&wanted, known, &mut liars, rebuild).await?;
         let Some(Ok(coded)) = coded.into_iter().next() else {
             mended.lost.push(job.number);
             return Ok(());
@@ -279,10 +279,27 @@ impl Store {
                 sizes.remove(name);
             });
         }
+        self.remove_named(&sizes).await
+    }
+
+    /// Has hosts remove the manifest of an object and the fragments of these segments of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_parts(
+        &self,
+        object: &Manifest,
+        segments: &[Segment],
+    ) -> Result<Removed, StoreError> {
+        let sizes = pieces(object).into_iter().chain(fragments(segments)).collect();
+        self.remove_named(&sizes).await
+    }
+
+    async fn remove_named(&self, sizes: &BTreeMap<Guid, u64>) -> Result<Removed, StoreError> {
         let names: Vec<Guid> = sizes.keys().copied().collect();
         let held: Vec<Held> = self.held(None).await?.into_values().collect();
         let questions = stream::iter(&held).map(|held| {
-            let (names, sizes) = (&names, &sizes);
+            let names = &names;
             async move { (held.lease, self.remove_from(held, names, sizes).await) }
         });
         let answers: Vec<_> = questions.buffer_unordered(ASKED_AT_ONCE).collect().await;
@@ -337,11 +354,18 @@ struct Mend<'a> {
 
 /// All that hosts keep of an object, by name, with the length of each.
 fn parts(manifest: &Manifest) -> BTreeMap<Guid, u64> {
-    let fragments = manifest.segments.iter().flat_map(|segment| {
+    fragments(&manifest.segments).into_iter().chain(pieces(manifest)).collect()
+}
+
+fn fragments(segments: &[Segment]) -> BTreeMap<Guid, u64> {
+    let of_segment = |segment: &Segment| {
         let bytes = segment.fragment_bytes() as u64;
-        segment.fragments.iter().map(move |name| (*name, bytes))
-    });
+        segment.fragments.iter().map(move |name| (*name, bytes)).collect::<Vec<_>>()
+    };
+    segments.iter().flat_map(of_segment).collect()
+}
+
+fn pieces(manifest: &Manifest) -> BTreeMap<Guid, u64> {
     let pieces = manifest.pieces();
-    let pieces = pieces.iter().map(|piece| (Guid::of(piece), piece.len() as u64));
-    fragments.chain(pieces).collect()
+    pieces.iter().map(|piece| (Guid::of(piece), piece.len() as u64)).collect()
 }

@@ -19,32 +19,37 @@ use super::{Store, StoreError};
 use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
 
 impl Store {
-    /// The newest version of what this user calls `name`, as far as its hosts know.
+    /// The newest version of something, as far as the hosts of this user's leases know.
     ///
     /// # Errors
-    /// [`StoreError`]; a name that nothing was published under is no error.
-    pub async fn newest(&self, name: &str) -> Result<Option<Version>, StoreError> {
+    /// [`StoreError`]; that nothing was published is no error.
+    pub async fn newest(&self, name: &WriteCapability) -> Result<Option<Version>, StoreError> {
         let hosts = self.name_hosts().await?;
-        let found = self.ask_heads(name, &hosts).await;
-        let read = self.writer(name).read();
-        match found {
-            Some(head) => Ok(Some(Version::open(&head, &read).map_err(StoreError::Version)?)),
+        match self.ask_heads(name, &hosts).await {
+            Some(head) => {
+                Ok(Some(Version::open(&head, &name.read()).map_err(StoreError::Version)?))
+            }
             None => Ok(None),
         }
     }
 
-    /// Publishes an object as the next version of `name`: more than half of the hosts of this
-    /// user's leases have it then.
+    /// Publishes an object as the version of something that follows on `after`, 0 for the first:
+    /// more than half of the hosts of this user's leases have it then. `title` is for errors.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Overtaken`] if somebody with the same secret was faster.
-    pub async fn publish(&self, name: &str, object: &ReadCapability) -> Result<u64, StoreError> {
+    /// [`StoreError`]; [`StoreError::Overtaken`] if somebody with the same secret was faster: read
+    /// what is newest, and follow on that.
+    pub async fn publish(
+        &self,
+        name: &WriteCapability,
+        title: &str,
+        after: u64,
+        object: &ReadCapability,
+    ) -> Result<u64, StoreError> {
         let hosts = self.name_hosts().await?;
-        let before = self.ask_heads(name, &hosts).await;
-        let number = before.map_or(1, |signed| signed.head.version.saturating_add(1));
+        let number = after.saturating_add(1);
         let version = Version { number, object: object.clone(), note: Vec::new() };
-        let writer = self.writer(name);
-        let signed = version.seal(&writer, self.now(), Cipher::of_this_cpu());
+        let signed = version.seal(name, self.now(), Cipher::of_this_cpu());
         let signed = signed.map_err(StoreError::Version)?;
         let names: BTreeSet<HostId> = hosts.iter().map(|held| held.keeper.host).collect();
         let publish = Publish::new(signed.clone(), names);
@@ -66,16 +71,12 @@ impl Store {
         }
         match publish.state() {
             Published::Kept => Ok(number),
-            Published::Lost(_) => Err(StoreError::Overtaken { name: name.into() }),
+            Published::Lost(_) => Err(StoreError::Overtaken { name: title.into() }),
             Published::Open | Published::Short { .. } => {
                 let (kept, hosts) = (publish.kept().len(), hosts.len());
-                Err(StoreError::Unpublished { name: name.into(), kept, hosts })
+                Err(StoreError::Unpublished { name: title.into(), kept, hosts })
             }
         }
-    }
-
-    fn writer(&self, name: &str) -> WriteCapability {
-        WriteCapability::new(self.secret.name_seed(name))
     }
 
     /// Who keeps names: the hosts of all leases of this user.
@@ -85,8 +86,8 @@ impl Store {
         Ok(hosts)
     }
 
-    async fn ask_heads(&self, name: &str, hosts: &[Held]) -> Option<SignedHead> {
-        let Target::Named(key) = self.writer(name).verify().target else { return None };
+    async fn ask_heads(&self, name: &WriteCapability, hosts: &[Held]) -> Option<SignedHead> {
+        let Target::Named(key) = name.verify().target else { return None };
         let ask = |keeper: KeeperView| async move {
             let line = self.lines.to(&keeper);
             let asked = async {

@@ -16,11 +16,12 @@ use isos_base::{Bytes, Guid, HostId, LeaseId, Machine};
 use isos_net::{FragmentError, put_fragments};
 use isos_store::capability::ReadCapability;
 use isos_store::code::Coded;
+use isos_store::key::StorageSecret;
 use isos_store::manifest::Manifest;
 use isos_store::object::{Settings, Writer};
 use isos_store::put::{self, Effect, Input, Put, Refusal, TransferId};
 use isos_store::seal::Cipher;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::leases::{Held, Place, Planned, need};
@@ -71,38 +72,82 @@ pub struct Stored {
     pub guid: Guid,
     /// What it is.
     pub manifest: Manifest,
-    /// How it is kept.
-    pub planned: Planned,
     /// Files in it.
     pub files: usize,
     /// Their bytes.
     pub bytes: Bytes,
-    /// Bytes that hosts keep for it, the manifest included.
-    pub stored: Bytes,
-    /// Bytes that were added to each lease.
-    pub leases: BTreeMap<LeaseId, Bytes>,
-    /// Fragments that nobody took.
-    pub missing: u32,
-    /// Hosts that keep something of it.
-    pub hosts: usize,
-    /// Hosts that were replaced, and why.
-    pub replaced: Vec<(HostId, Refusal)>,
+    /// How it is kept, and what hosts have of it.
+    pub fragments: Fragments,
 }
 
-/// What the thread says.
-enum Made {
+/// What the thread that codes says.
+enum Fed {
     Segment(Box<Coded>, u64),
-    Whole(Box<(Manifest, ReadCapability)>, u64),
-    Failed(StoreError),
+    /// An object is complete: it is answered when it is safe.
+    Object(Box<Manifest>, oneshot::Sender<Safe>),
+}
+
+/// An object is safe, with so many fragments missing.
+type Safe = u32;
+
+/// How a thread that codes gives away what it has coded. Its methods block.
+#[derive(Debug)]
+pub struct Feeder(mpsc::Sender<Fed>);
+
+/// Nobody takes segments any more: the put has failed, and says itself why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the put was broken off")]
+pub struct Broken;
+
+impl Feeder {
+    /// Gives a segment away; waits while there are enough under way. `read` counts the bytes of
+    /// files so far, for progress.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn segment(&self, coded: Coded, read: u64) -> Result<(), Broken> {
+        self.0.blocking_send(Fed::Segment(Box::new(coded), read)).map_err(|_| Broken)
+    }
+
+    /// Says that all segments of an object were given, and waits until it is safe: as many
+    /// fragments of each are stored as the class wants, and its manifest is on their hosts. Says how
+    /// many fragments found no host.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn object(&self, manifest: &Manifest) -> Result<u32, Broken> {
+        let (safe, answer) = oneshot::channel();
+        let object = Fed::Object(Box::new(manifest.clone()), safe);
+        self.0.blocking_send(object).map_err(|_| Broken)?;
+        answer.blocking_recv().map_err(|_| Broken)
+    }
 }
 
 /// What a transfer says.
 type Ended = (TransferId, Result<Box<SignedReceipt>, Refusal>);
 
+/// What all objects of a put came to.
+#[derive(Debug, Clone)]
+pub struct Fragments {
+    /// How they are kept.
+    pub planned: Planned,
+    /// Bytes that hosts keep for them, manifests included.
+    pub stored: Bytes,
+    /// Bytes that were added to each lease.
+    pub leases: BTreeMap<LeaseId, Bytes>,
+    /// Fragments that nobody took.
+    pub missing: u32,
+    /// Hosts that keep something of them.
+    pub hosts: usize,
+    /// Hosts that were replaced, and why.
+    pub replaced: Vec<(HostId, Refusal)>,
+}
+
 /// Everything that a put in progress holds.
 struct Running<'a> {
     store: &'a Store,
     put: Put,
+    settings: put::Settings,
     /// The leases that are there, and those that are made when they are needed.
     places: BTreeMap<HostId, Arc<Place>>,
     coded: BTreeMap<u32, Arc<Coded>>,
@@ -113,8 +158,12 @@ struct Running<'a> {
     replaced: Vec<(HostId, Refusal)>,
     planned: Planned,
     stored: u64,
+    /// The number of the next segment of this object.
+    next: u32,
     is_coding: bool,
-    missing: Option<u32>,
+    /// Whether all of this object is stored.
+    is_over: bool,
+    missing: u32,
 }
 
 impl Store {
@@ -130,31 +179,50 @@ impl Store {
         files: Vec<PutFile>,
         options: &PutOptions,
         used: &BTreeMap<LeaseId, Bytes>,
-        mut progress: impl FnMut(PutProgress),
+        progress: impl FnMut(PutProgress),
     ) -> Result<Stored, StoreError> {
         let total = Bytes(files.iter().map(|file| file.size.0).sum());
+        let (secret, count) = (self.secret.clone(), files.len());
+        let make = move |feeder: Feeder, settings| code(secret, settings, &files, &feeder);
+        let (made, fragments) = self.put_fed(total, options, used, make, progress).await?;
+        let (manifest, capability, bytes) = made?;
+        let guid = manifest.guid();
+        Ok(Stored { capability, guid, manifest, files: count, bytes, fragments })
+    }
+
+    /// Puts what a thread codes: any number of objects, one after the other. `bytes` is what they
+    /// come to, as far as it is known; leases grow if it is more. `make` runs where it may block,
+    /// and is told how to code.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the feeder's methods fail.
+    pub async fn put_fed<T: Send + 'static>(
+        &self,
+        bytes: Bytes,
+        options: &PutOptions,
+        used: &BTreeMap<LeaseId, Bytes>,
+        make: impl FnOnce(Feeder, Settings) -> T + Send + 'static,
+        mut progress: impl FnMut(PutProgress),
+    ) -> Result<(T, Fragments), StoreError> {
         let held = self.held(Some(options.class)).await?;
-        let planned = self.plan_with(total, options, &held).await?;
-        let each = need(total, &planned.plan);
+        let planned = self.plan_with(bytes, options, &held).await?;
+        let each = need(bytes, &planned.plan);
         let n = usize::from(planned.plan.scheme.code.n());
         let held = self.lease_all(&planned.hosts[..n], each, used, options, &held).await?;
         let places = self.places(&planned.hosts, held, each, options)?;
-        let hosts: Vec<HostId> = planned.hosts.iter().map(|keeper| keeper.host).collect();
-        let settings = put::Settings::new(&planned.plan);
-        let put = Put::new(settings, &hosts).expect("the plan has a host for each fragment");
-
         let code = planned.plan.scheme.code;
-        let mut made = self.code(
-            files.clone(),
-            Settings {
-                level: options.level,
-                ..Settings::new(options.class, code, Cipher::of_this_cpu())
-            },
-        );
+        let coding = Settings {
+            level: options.level,
+            ..Settings::new(options.class, code, Cipher::of_this_cpu())
+        };
+        let (sender, mut fed) = mpsc::channel(CODED_AHEAD);
+        let making = tokio::task::spawn_blocking(move || make(Feeder(sender), coding));
+        let settings = put::Settings::new(&planned.plan);
         let (ended, mut endings) = mpsc::unbounded_channel();
         let mut running = Running {
             store: self,
-            put,
+            put: machine(settings, &planned),
+            settings,
             places,
             coded: BTreeMap::new(),
             transfers: BTreeMap::new(),
@@ -164,12 +232,22 @@ impl Store {
             replaced: Vec::new(),
             planned,
             stored: 0,
+            next: 0,
             is_coding: false,
-            missing: None,
+            is_over: false,
+            missing: 0,
         };
-        let (mut next, mut read, mut whole) = (0, 0, None);
+        let mut read = 0;
+        let mut object: Option<(Box<Manifest>, oneshot::Sender<Safe>)> = None;
         running.tell(Input::Started)?;
-        while running.missing.is_none() {
+        loop {
+            if running.is_over {
+                let Some((manifest, safe)) = object.take() else { break };
+                running.put_manifest(&manifest).await?;
+                // Who waits for it has failed in the meantime, and says so itself.
+                let _ = safe.send(running.missing);
+                running.begin_next()?;
+            }
             let due = running
                 .put
                 .deadline()
@@ -182,95 +260,80 @@ impl Store {
                         Err(why) => Input::Refused { transfer, why },
                     })?;
                 }
-                what = made.recv(), if running.is_coding => {
+                what = fed.recv(), if running.is_coding => {
                     running.is_coding = false;
-                    match what.unwrap_or_else(|| Made::Failed(interrupted())) {
-                        Made::Segment(coded, so_far) => {
+                    match what {
+                        Some(Fed::Segment(coded, so_far)) => {
                             read = so_far;
                             let names = coded.names();
                             let bytes = coded.fragment(0).len() as u32;
-                            running.coded.insert(next, Arc::from(coded));
-                            next += 1;
+                            running.coded.insert(running.next, Arc::from(coded));
+                            running.next += 1;
                             running.tell(Input::SegmentCoded { names, bytes })?;
                         }
-                        Made::Whole(object, so_far) => {
-                            read = so_far;
-                            whole = Some(object);
+                        Some(Fed::Object(manifest, safe)) => {
+                            object = Some((manifest, safe));
                             running.tell(Input::AllCoded)?;
                         }
-                        Made::Failed(error) => return Err(error),
+                        // The thread has ended: what it gave of an object that is not complete is
+                        // of no use.
+                        None => break,
                     }
                 }
                 () = tokio::time::sleep(due) => running.tell(Input::TimerFired)?,
             }
             progress(PutProgress {
                 read: Bytes(read),
-                total: Bytes(total.0.max(read)),
+                total: Bytes(bytes.0.max(read)),
                 stored: Bytes(running.stored),
                 flights: running.put.flights(),
             });
         }
-        let (manifest, capability) = *whole.expect("all was coded before all was stored");
-        running.put_manifest(&manifest).await?;
-        Ok(Stored {
-            capability,
-            guid: manifest.guid(),
-            manifest,
-            files: files.len(),
-            bytes: Bytes(read),
-            stored: Bytes(running.stored),
-            missing: running.missing.unwrap_or(0),
-            hosts: running.hosts.len(),
-            leases: std::mem::take(&mut running.leases),
-            replaced: std::mem::take(&mut running.replaced),
-            planned: running.planned.clone(),
-        })
+        drop(fed);
+        let made = making.await.expect("what codes does not panic");
+        Ok((made, running.fragments()))
     }
+}
 
-    /// Reads and codes on a thread of its own; ends when nobody listens any more.
-    fn code(&self, files: Vec<PutFile>, settings: Settings) -> mpsc::Receiver<Made> {
-        let (sender, made) = mpsc::channel(CODED_AHEAD);
-        let secret = self.secret.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut read = 0;
-            let send = |what| sender.blocking_send(what).map_err(|_| interrupted());
-            let outcome = (|| {
-                let mut writer = Writer::new(secret, settings)?;
-                let mut ready = Vec::new();
-                let mut buffer = vec![0; UPLOAD_CHUNK_BYTES];
-                for file in &files {
-                    writer.begin(&file.name)?;
-                    let (mut source, path) = open(&file.source)?;
-                    loop {
-                        let count = source.read(&mut buffer);
-                        let count = count.map_err(StoreError::file("read", path))?;
-                        if count == 0 {
-                            break;
-                        }
-                        read += count as u64;
-                        writer.push(&buffer[..count], &mut ready)?;
-                        for coded in ready.drain(..) {
-                            send(Made::Segment(Box::new(coded), read))?;
-                        }
-                    }
-                    writer.end(&mut ready)?;
-                    for coded in ready.drain(..) {
-                        send(Made::Segment(Box::new(coded), read))?;
-                    }
-                }
-                let object = writer.finish(&mut ready)?;
-                for coded in ready.drain(..) {
-                    send(Made::Segment(Box::new(coded), read))?;
-                }
-                send(Made::Whole(Box::new(object), read))
-            })();
-            if let Err(error) = outcome {
-                // Nobody listens any more: the put has ended before.
-                let _ = sender.blocking_send(Made::Failed(error));
+fn machine(settings: put::Settings, planned: &Planned) -> Put {
+    let hosts: Vec<HostId> = planned.hosts.iter().map(|keeper| keeper.host).collect();
+    Put::new(settings, &hosts).expect("the plan has a host for each fragment")
+}
+
+/// Reads and codes files as one object.
+fn code(
+    secret: StorageSecret,
+    settings: Settings,
+    files: &[PutFile],
+    feeder: &Feeder,
+) -> Result<(Manifest, ReadCapability, Bytes), StoreError> {
+    let mut read = 0;
+    let mut writer = Writer::new(secret, settings)?;
+    let mut ready = Vec::new();
+    let mut buffer = vec![0; UPLOAD_CHUNK_BYTES];
+    let send = |ready: &mut Vec<Coded>, read| {
+        ready.drain(..).try_for_each(|coded| feeder.segment(coded, read))
+    };
+    for file in files {
+        writer.begin(&file.name)?;
+        let (mut source, path) = open(&file.source)?;
+        loop {
+            let count = source.read(&mut buffer);
+            let count = count.map_err(StoreError::file("read", path))?;
+            if count == 0 {
+                break;
             }
-        });
-        made
+            read += count as u64;
+            writer.push(&buffer[..count], &mut ready)?;
+            send(&mut ready, read)?;
+        }
+        writer.end(&mut ready)?;
+        send(&mut ready, read)?;
     }
+    let (manifest, capability) = writer.finish(&mut ready)?;
+    send(&mut ready, read)?;
+    feeder.object(&manifest)?;
+    Ok((manifest, capability, Bytes(read)))
 }
 
 /// The bytes of a file, and what to call it in an error.
@@ -284,11 +347,31 @@ fn open(source: &Source) -> Result<(Box<dyn Read + '_>, &Path), StoreError> {
     }
 }
 
-fn interrupted() -> StoreError {
-    StoreError::InTheWay("the put was broken off".into())
-}
-
 impl Running<'_> {
+    /// The next object goes to the same hosts, but for those that have failed.
+    fn begin_next(&mut self) -> Result<(), StoreError> {
+        let failed: BTreeSet<HostId> = self.replaced.iter().map(|(host, _)| *host).collect();
+        let (good, bad): (Vec<_>, Vec<_>) =
+            self.planned.hosts.drain(..).partition(|keeper| !failed.contains(&keeper.host));
+        self.planned.hosts = good;
+        self.planned.hosts.extend(bad);
+        self.put = machine(self.settings, &self.planned);
+        (self.next, self.is_over) = (0, false);
+        self.coded.clear();
+        self.tell(Input::Started)
+    }
+
+    fn fragments(&mut self) -> Fragments {
+        Fragments {
+            planned: self.planned.clone(),
+            stored: Bytes(self.stored),
+            leases: std::mem::take(&mut self.leases),
+            missing: self.missing,
+            hosts: self.hosts.len(),
+            replaced: std::mem::take(&mut self.replaced),
+        }
+    }
+
     fn tell(&mut self, input: Input) -> Result<(), StoreError> {
         let mut effects = Vec::new();
         self.put.step(self.store.now(), input, &mut effects);
@@ -309,7 +392,10 @@ impl Running<'_> {
                 }
                 Effect::Replaced { host, why, .. } => self.replaced.push((host, why)),
                 Effect::Committed => {}
-                Effect::Finished { missing } => self.missing = Some(missing),
+                Effect::Finished { missing } => {
+                    self.missing += missing;
+                    self.is_over = true;
+                }
                 Effect::Failed { segment, stored, hosts } => {
                     let wanted = self.planned.plan.commit_at;
                     let segment = Some(segment);
@@ -335,7 +421,17 @@ impl Running<'_> {
         let ended = self.ended.clone();
         let task = tokio::spawn(async move {
             let outcome = match place.lease(&client).await {
-                Ok(held) => carry(&lines, held, bytes).await,
+                Ok(held) => match carry(&lines, &held, bytes.clone()).await {
+                    // More than was thought: the lease grows, once for each fragment at most.
+                    Err(Refusal::Full) => match place.grow(&client, &held).await {
+                        Ok(grown) => carry(&lines, &grown, bytes).await,
+                        Err(error) => {
+                            tracing::debug!(%host, %error, "a lease cannot grow");
+                            Err(Refusal::Full)
+                        }
+                    },
+                    outcome => outcome,
+                },
                 Err(error) => {
                     tracing::debug!(%host, %error, "no lease on a host");
                     Err(Refusal::Refused)
@@ -350,12 +446,15 @@ impl Running<'_> {
     /// Gives every host that keeps fragments the manifest, too: whoever finds one of them finds it.
     async fn put_manifest(&mut self, manifest: &Manifest) -> Result<(), StoreError> {
         let lines = &self.store.lines;
-        let held: Vec<Held> = self
-            .hosts
-            .iter()
-            .filter_map(|host| self.places.get(host))
-            .filter_map(|place| place.held.get().cloned())
-            .collect();
+        let failed: BTreeSet<HostId> = self.replaced.iter().map(|(host, _)| *host).collect();
+        let mut held = Vec::new();
+        for (host, place) in self.places.iter().filter(|(host, _)| !failed.contains(host)) {
+            if let Some(leased) = place.there().await
+                && (self.hosts.contains(host) || self.hosts.is_empty())
+            {
+                held.push(leased);
+            }
+        }
         for piece in manifest.pieces() {
             let (piece, length) = (Buffer::from(piece.clone()), piece.len() as u64);
             let kept: Vec<Result<LeaseId, (HostId, Refusal)>> = stream::iter(&held)
@@ -375,7 +474,7 @@ impl Running<'_> {
                 .await;
             let stored = kept.iter().filter(|it| it.is_ok()).count() as u16;
             // As many may fail as of the fragments: then one host is left that has it.
-            let wanted = self.planned.plan.commit_at.min(held.len() as u16);
+            let wanted = self.settings.commit_at.min(held.len().max(1) as u16);
             if stored < wanted {
                 let hosts = kept.into_iter().filter_map(Result::err).collect();
                 return Err(StoreError::Unsafe { segment: None, stored, wanted, hosts });

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     meter.finish();
     let stored = stored?;
     objects.remember(&stored.manifest)?;
-    let code = stored.planned.plan.scheme.code;
+    let code = stored.fragments.planned.plan.scheme.code;
     let entry = Entry {
         capability: stored.capability.to_string(),
         guid: stored.guid,
@@ -102,19 +102,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         code: (code.m(), code.n()),
         files: stored.files as u64,
         bytes: stored.bytes,
-        stored: stored.stored,
+        stored: stored.fragments.stored,
         is_folder,
         put: clock::now(),
     };
     let replaced = objects.change(|catalogue| {
-        catalogue.add_used(&stored.leases);
+        catalogue.add_used(&stored.fragments.leases);
         catalogue.objects.insert(name.clone(), entry)
     })?;
     if let Some(old) = replaced.filter(|old| old.guid != stored.guid) {
         super::remove::give_up(&objects, &[old.guid]).await?;
     }
     objects.publish().await?;
-    let end = if stored.missing > 0 || !skipped.is_empty() { End::Partial } else { End::Ok };
+    let end =
+        if stored.fragments.missing > 0 || !skipped.is_empty() { End::Partial } else { End::Ok };
     context.out.show(&PutReport { name, stored })?;
     objects.close().await;
     Ok(end)
