@@ -430,7 +430,8 @@ impl Look<'_> {
         given
     }
 
-    /// What is left when the floor and what was promised to others are set aside.
+    /// What is left when the floor, what was promised to others, and their part of the rest are set
+    /// aside.
     fn disk(&mut self, disk: Bytes, standing: &Standing) -> Bytes {
         let limit = self.policy.disk_max.of(disk);
         let floor = self.policy.disk_floor.of(disk);
@@ -441,6 +442,16 @@ impl Look<'_> {
                 (*free + standing.disk) - floor - promised
             }
             _ => room(reading, floor, standing.disk),
+        };
+        // Where there is not enough for both, what nobody was promised yet is parted: half for work,
+        // or what the owner lets others keep, if that is less.
+        let wish = self.policy.storage_room.of(disk) - standing.leased.max(standing.kept);
+        let room = match reading {
+            Reading::Known(_) => {
+                let parted = Bytes(room.0 / 2).max(room - wish);
+                parted.max(standing.disk).min(room)
+            }
+            Reading::Unknown(_) => room,
         };
         let given = limit.min(room);
         match reading {
@@ -460,7 +471,8 @@ impl Look<'_> {
     }
 
     /// What others may keep: what is left when the floor and what work may take are set aside. What
-    /// is promised already comes before work, see [`Self::disk`].
+    /// is promised already comes before work, and half of what is left may be theirs: see
+    /// [`Self::disk`].
     fn keeping(&self, disk: Bytes, work: Bytes, standing: &Standing) -> Keeping {
         let limit = self.policy.storage_room.of(disk);
         let floor = self.policy.disk_floor.of(disk);

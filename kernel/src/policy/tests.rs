@@ -476,6 +476,17 @@ fn what_others_may_keep_is_beside_what_work_may_take() {
 }
 
 #[test]
+fn where_there_is_not_enough_for_both_work_has_half_of_it() {
+    let short = keeping(80, 0, 0);
+    let Allowance { disk, keeping: others, .. } = short.allowance;
+    assert_eq!(disk, Bytes::gib(15));
+    // In steps of a 32nd of what the owner lets others keep.
+    assert_eq!(others.room, Bytes(Bytes::gib(250).0 / 32));
+    let half_kept = keeping(80, 240, 240);
+    assert_eq!(half_kept.allowance.disk, Bytes::gib(20), "others want ten more, and no more");
+}
+
+#[test]
 fn what_is_promised_comes_before_work_and_the_floor_before_both() {
     // All is promised, a tenth of it filled: work gets what is left.
     check(
