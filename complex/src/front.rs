@@ -157,6 +157,7 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::Server;
@@ -199,7 +200,6 @@ mod tests {
         fs::remove_file(at(COMPLEX_KEY)).unwrap();
         assert!(matches!(start(home.path()).await, Err(ServerError::KeyGone { .. })));
         fs::write(at(COMPLEX_KEY), &kept[0].1).unwrap();
-        use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(at(COMPLEX_KEY), fs::Permissions::from_mode(0o600)).unwrap();
         start(home.path()).await.unwrap();
     }
