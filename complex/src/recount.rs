@@ -198,8 +198,8 @@ struct Tally {
 }
 
 impl Tally {
-    const fn new() -> Self {
-        let (balances, bills) = (BTreeMap::new(), Vec::new());
+    fn new() -> Self {
+        let (balances, bills) = Default::default();
         Self { head: GENESIS, next: 1, balances, bills, wrong: None }
     }
 
