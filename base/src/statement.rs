@@ -342,7 +342,8 @@ fn check_bills(account: AccountId, lines: &[StatementLine]) -> Result<(), Statem
                     return Err(StatementError::Bill { bill, what: "paid", moved, worth });
                 }
             }
-            // The buyer gives no more than the work costs, in however many transfers.
+            // The buyer gives what the work costs, no more and no less, in however many transfers:
+            // a bill that was made to say more than was charged is as forged as one that says less.
             "charge" if line.amount.0 < 0 => {
                 let worth = work.price.charge(work.fuel);
                 let entry = charged.entry(work.bill).or_insert((0, worth));
@@ -352,7 +353,7 @@ fn check_bills(account: AccountId, lines: &[StatementLine]) -> Result<(), Statem
         }
     }
     for (bill, (moved, worth)) in charged {
-        if moved > worth.0 {
+        if moved != worth.0 {
             let moved = MicroCredits(moved);
             return Err(StatementError::Bill { bill, what: "charged", moved, worth });
         }

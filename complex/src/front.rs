@@ -8,6 +8,7 @@ use std::sync::Arc;
 use isos_base::key::SecretKey;
 use isos_base::ticket::ServerAddr;
 use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
+use isos_db::Db;
 use isos_disk::Home;
 use isos_net::{Endpoint, EndpointConfig, Relay};
 use tokio::net::TcpListener;
@@ -50,6 +51,15 @@ impl ServerPlace {
         let home = tokio::task::spawn_blocking(move || Home::open(&dir))
             .await
             .map_err(|error| ServerError::Thread(std::io::Error::other(error)))??;
+        let file = || home.dir().join(DATABASE).to_string_lossy().into_owned();
+        let database = config.database.clone().unwrap_or_else(file);
+        // A first start makes both keys and then the database: who has a key has started before.
+        let keys = [COMPLEX_KEY, SERVER_KEY].map(|key| home.dir().join(key));
+        if let Some(key) = keys.into_iter().find(|key| key.exists())
+            && Db::is_missing(&database)
+        {
+            return Err(ServerError::DatabaseGone { key, database });
+        }
         let complex = match &config.complex_key {
             Some(path) => read_key(path)?,
             None => {
@@ -63,8 +73,6 @@ impl ServerPlace {
         };
         let server = SecretKey::from_bytes(&home.key(SERVER_KEY)?);
         let earlier = config.earlier.as_ref().map(|earlier| read_key(&earlier.file)).transpose()?;
-        let file = || home.dir().join(DATABASE).to_string_lossy().into_owned();
-        let database = config.database.clone().unwrap_or_else(file);
         Ok(Self { home: Arc::new(home), complex, server, earlier, database })
     }
 }
@@ -143,5 +151,56 @@ impl Front {
         if let (Some(relay), Some(address)) = (&self.relay, &mut config.relay) {
             address.set_port(relay.address().port());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::Server;
+    use crate::server::Fault;
+
+    async fn start(home: &Path) -> Result<(), ServerError> {
+        let server = Server::start(ServerConfig::local(home.to_owned())).await?;
+        server.stop().await;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_home_that_lost_its_key_or_its_database_is_not_begun_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        start(home.path()).await.unwrap();
+        start(home.path()).await.unwrap();
+        let kept = [COMPLEX_KEY, DATABASE].map(|name| (name, fs::read(at(name)).unwrap()));
+
+        fs::write(at(DATABASE), "").unwrap();
+        let empty = start(home.path()).await.unwrap_err();
+        fs::remove_file(at(DATABASE)).unwrap();
+        let gone = start(home.path()).await.unwrap_err();
+        for error in [empty, gone] {
+            assert!(matches!(error, ServerError::DatabaseGone { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("complex.db is gone or empty"), "{text}");
+            assert!(text.contains("put the database back from a backup"), "{text}");
+        }
+        assert!(!at(DATABASE).exists(), "none was made");
+        for (name, bytes) in &kept {
+            fs::write(at(name), bytes).unwrap();
+        }
+        start(home.path()).await.unwrap();
+
+        fs::write(at(COMPLEX_KEY), [7; 32]).unwrap();
+        let other = start(home.path()).await.unwrap_err();
+        assert!(other.to_string().contains("belongs to the complex"), "{other}");
+        assert_ne!(other.fault(), Some(Fault::Unreachable));
+        fs::remove_file(at(COMPLEX_KEY)).unwrap();
+        assert!(matches!(start(home.path()).await, Err(ServerError::KeyGone { .. })));
+        fs::write(at(COMPLEX_KEY), &kept[0].1).unwrap();
+        fs::set_permissions(at(COMPLEX_KEY), fs::Permissions::from_mode(0o600)).unwrap();
+        start(home.path()).await.unwrap();
     }
 }

@@ -122,6 +122,20 @@ pub enum ServerError {
         /// What is there.
         database: PathBuf,
     },
+    /// A complex that has lost its database.
+    #[error(
+        "the database {} is gone or empty, and {} is there: put the database back from a backup. \
+         An empty ledger under the old key would give old tickets the accounts of other people; to \
+         begin a new complex, move the folder away, or give this server a new home",
+        database,
+        key.display()
+    )]
+    DatabaseGone {
+        /// What shows that there was one.
+        key: PathBuf,
+        /// Where it was.
+        database: String,
+    },
     /// A key that lies in a file of its own.
     #[error("cannot use the key {}: {problem}", path.display())]
     ComplexKey {
@@ -304,7 +318,8 @@ impl Server {
     /// [`ServerError`]; nothing is left running then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let place = ServerPlace::open(&config).await?;
-        let db = Db::open(&place.database).await?;
+        let complex = place.complex.public().to_string();
+        let db = Db::open_of(&place.database, &complex).await?;
         let front = Front::bind(&config, &place).await?;
         Self::lead(&config, &place, db, front).await
     }

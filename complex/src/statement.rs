@@ -171,7 +171,8 @@ impl<'d> Bills<'d> {
     }
 }
 
-fn bill_of(reason: &Reason) -> Option<BillId> {
+/// The bill that a transfer is for, if it is for one.
+pub(crate) fn bill_of(reason: &Reason) -> Option<BillId> {
     match reason {
         Reason::Charge(id) | Reason::Pay(id) | Reason::Fee(id) | Reason::Rounding(id) => Some(*id),
         Reason::Grant(_)

@@ -68,6 +68,8 @@ pub(crate) enum End {
     Refused,
     /// It was only asked whether it makes sense, and it does not.
     Senseless,
+    /// It was only asked how things stand, and they are not as they were written down.
+    Wrong,
 }
 
 impl End {
@@ -79,6 +81,7 @@ impl End {
             Self::Failed => Code::Error,
             Self::Refused => Code::Refused,
             Self::Senseless => Code::Usage,
+            Self::Wrong => Code::Verification,
         }
     }
 

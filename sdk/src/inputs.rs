@@ -79,7 +79,9 @@ impl Input {
         };
         let mut placed = Vec::new();
         if metadata.is_dir() {
-            walk(&self.host, &guest, 0, &mut placed)?;
+            let root = fs::canonicalize(&self.host)
+                .map_err(|source| SubmissionError::Read { path: self.host.clone(), source })?;
+            walk(&root, &self.host, &guest, 0, &mut placed)?;
             if placed.is_empty() {
                 return Err(refused("is a folder without files"));
             }
@@ -101,8 +103,10 @@ impl Input {
     }
 }
 
-/// All files under a folder, in the order of their names.
+/// All files under a folder, in the order of their names. What a link leads to is taken only if it
+/// lies under `root` itself: a folder is sent to strangers, and nobody looks for links in it.
 fn walk(
+    root: &Path,
     folder: &Path,
     guest: &str,
     depth: usize,
@@ -125,10 +129,21 @@ fn walk(
             return Err(refused(&path, "has a name that is no UTF-8".into()));
         };
         let inner = if guest.is_empty() { name.to_owned() } else { format!("{guest}/{name}") };
-        let metadata = fs::metadata(&path)
-            .map_err(|source| SubmissionError::Read { path: path.clone(), source })?;
+        let read = |source| SubmissionError::Read { path: path.clone(), source };
+        if fs::symlink_metadata(&path).map_err(read)?.is_symlink() {
+            let real = fs::canonicalize(&path).map_err(read)?;
+            if !real.starts_with(root) {
+                let why = format!(
+                    "is a link out of the folder, to {}: put a copy there instead, or name that by \
+                     an --input of its own",
+                    real.display()
+                );
+                return Err(refused(&path, why));
+            }
+        }
+        let metadata = fs::metadata(&path).map_err(read)?;
         if metadata.is_dir() {
-            walk(&path, &inner, depth + 1, placed)?;
+            walk(root, &path, &inner, depth + 1, placed)?;
         } else if metadata.is_file() {
             placed.push(Placed { guest: inner, host: path });
         } else {

@@ -64,12 +64,13 @@ impl Object {
     /// # Errors
     /// [`ClientError::File`] when it cannot be read, or is no file.
     pub fn of_file(path: &Path) -> Result<Self, ClientError> {
-        let mut file = File::open(path).map_err(ClientError::file("read", path))?;
-        let metadata = file.metadata().map_err(ClientError::file("read", path))?;
+        // Looked at before it is opened: opening a pipe waits for somebody to write to it.
+        let metadata = path.metadata().map_err(ClientError::file("read", path))?;
         if !metadata.is_file() {
             let source = std::io::Error::other("it is no plain file");
             return Err(ClientError::File { action: "read", path: path.into(), source });
         }
+        let mut file = File::open(path).map_err(ClientError::file("read", path))?;
         let mut hasher = GuidHasher::new();
         let mut chunk = vec![0; UPLOAD_CHUNK_BYTES];
         let mut size = 0;

@@ -291,11 +291,12 @@ fn check_program(path: &Path) -> Result<(), SubmissionError> {
 
     let read = |source| SubmissionError::Read { path: path.to_owned(), source };
     let bad = |why: String| SubmissionError::Program { path: path.to_owned(), why };
-    let file = std::fs::File::open(path).map_err(read)?;
-    let metadata = file.metadata().map_err(read)?;
+    // Looked at before it is opened: opening a pipe waits for somebody to write to it.
+    let metadata = std::fs::metadata(path).map_err(read)?;
     if !metadata.is_file() {
         return Err(bad("it is no file".into()));
     }
+    let file = std::fs::File::open(path).map_err(read)?;
     let size = Bytes(metadata.len());
     if size > PROGRAM_BYTES_MAX {
         return Err(bad(format!("it has {size}, the limit is {PROGRAM_BYTES_MAX}")));

@@ -186,7 +186,12 @@ fn signed_bytes_stay_as_they_are() {
     );
     assert_eq!(SignedReceipt::from_bytes(&signed.to_bytes()), Ok(signed));
     let signed = head().sign(&key(4));
-    golden(&signed.to_bytes(), expect!["01ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e"]);
+    golden(
+        &signed.to_bytes(),
+        expect![
+            "01ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e"
+        ],
+    );
     assert_eq!(SignedHead::from_bytes(&signed.to_bytes()), Ok(signed));
 }
 
@@ -233,7 +238,12 @@ fn requests_and_answers_stay_as_they_are() {
 fn requests_and_answers_about_heads_stay_as_they_are() {
     let head = Box::new(head().sign(&key(4)));
     let set = FragmentRequest::SetHead { lease: LeaseId(300), head: head.clone() };
-    golden(&codec::encode(&[set, FragmentRequest::GetHead(key(4).public())]), expect!["06ac02ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e07ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"]);
+    golden(
+        &codec::encode(&[set, FragmentRequest::GetHead(key(4).public())]),
+        expect![
+            "06ac02ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e07ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+        ],
+    );
     let answers = [
         FragmentAnswer::HeadKept(300),
         FragmentAnswer::Head(None),
@@ -241,7 +251,12 @@ fn requests_and_answers_about_heads_stay_as_they_are() {
         FragmentAnswer::Refused(FragmentRefusal::Head("no".into())),
         FragmentAnswer::Refused(FragmentRefusal::HeadsFull),
     ];
-    golden(&codec::encode(&answers), expect!["08ac0209000901ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e0709026e6f070a"]);
+    golden(
+        &codec::encode(&answers),
+        expect![
+            "08ac0209000901ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e0709026e6f070a"
+        ],
+    );
 }
 
 #[test]

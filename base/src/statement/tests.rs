@@ -114,6 +114,11 @@ fn bills_that_do_not_fit_their_work_are_found_even_when_they_are_signed() {
     }
     let error = signed(dear, &key(7)).check(None).unwrap_err().to_string();
     assert!(error.contains("bill 7: charged 0.000251"), "{error}");
+    // As much too little: work that was made to look like more than was paid for.
+    let mut cheap = lines();
+    cheap[2].work.as_mut().unwrap().fuel = Fuel(5_000_000_000);
+    let error = signed(cheap, &key(7)).check(None).unwrap_err().to_string();
+    assert!(error.contains("bill 7: charged 0.000250 for work that comes to 0.000500"), "{error}");
     let mut much = lines();
     (much[4].amount, much[4].balance) = (MicroCredits(251), MicroCredits(1_001));
     let error = signed(much, &key(7)).check(None).unwrap_err().to_string();

@@ -322,6 +322,7 @@ pub(super) async fn ledger_head(
     if before > now.0 {
         return Err(usage("that moment is yet to come: ask for one that is over"));
     }
+    shared.recount.believed()?;
     let found = crate::statement::ledger_before(&shared.db, Time(before)).await;
     let (seq, hash) = found.map_err(|error| unreadable(&error))?;
     Ok(Json(shared.tokens.sign_ledger(seq, hash, Time(before))))

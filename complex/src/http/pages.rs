@@ -136,6 +136,9 @@ pub(super) async fn metrics(State(shared): AppState) -> Answer<Response> {
     put("isos_jobs", "gauge", "Jobs that are not over.", status.jobs.into());
     put("isos_tasks_open", "gauge", "Tasks not accepted yet.", status.tasks_open);
     put("isos_transfers_total", "counter", "Transfers in the ledger.", status.transfers);
+    let what = "1 if the ledger is not what was written: nothing is signed then.";
+    let wrong = status.ledger_wrong.is_some() || status.ledger_sum != 0;
+    put("isos_ledger_wrong", "gauge", what, wrong.into());
     put("isos_objects_bytes", "gauge", "Bytes of objects kept.", shared.shelf.used().0);
     put("isos_database_bytes", "gauge", "Bytes of the database.", shared.db.size().0);
     let mut queues = shared.core.queues().to_vec();

@@ -70,8 +70,9 @@ pub enum OpenError {
     },
     /// It is the database of another complex.
     #[error(
-        "the database {} belongs to the complex {theirs}, and this server is of {ours}: start \
-         it with --complex-key and the complex.key of one of its servers, or name another database",
+        "the database {} belongs to the complex {theirs}, and this server is of {ours}: put the \
+         right complex.key back, start it with --complex-key and the complex.key of one of its \
+         servers, or name another database",
         path.display()
     )]
     OtherComplex {

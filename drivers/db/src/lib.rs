@@ -128,8 +128,30 @@ impl Db {
     }
 
     async fn open_with(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        Self::open_as(url, String::new(), settings).await
+    }
+
+    /// As [`Db::open`], for the complex of this public key: the database of another is not opened.
+    ///
+    /// # Errors
+    /// As [`Db::open`], and [`OpenError::OtherComplex`].
+    pub async fn open_of(url: &str, complex: &str) -> Result<Self, OpenError> {
+        Self::open_as(url, complex.to_owned(), Settings::default()).await
+    }
+
+    /// Whether `url` names a file that is not there, or is empty: opening it would begin anew.
+    #[must_use]
+    pub fn is_missing(url: &str) -> bool {
+        let Ok(Place::File(path)) = Place::parse(url) else { return false };
+        match path.metadata() {
+            Ok(metadata) => metadata.len() == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        }
+    }
+
+    async fn open_as(url: &str, complex: String, settings: Settings) -> Result<Self, OpenError> {
         let server = format!("process {}", std::process::id());
-        let nameless = Candidate { complex: String::new(), server, told: String::new() };
+        let nameless = Candidate { complex, server, told: String::new() };
         match Self::stand_with(url, &nameless, settings).await? {
             Standing::Leads(db) => Ok(db),
             Standing::Follows(follower) => {
@@ -179,9 +201,16 @@ impl Db {
             .connect()
             .await
             .map_err(|source| OpenError::sql(&place, source))?;
-        schema::prepare(&mut Session::Sqlite(&mut connection))
+        let mut session = Session::Sqlite(&mut connection);
+        schema::prepare(&mut session).await.map_err(|error| OpenError::schema(&place, error))?;
+        let ours = &candidate.complex;
+        let theirs = schema::owner(&mut session, ours)
             .await
-            .map_err(|error| OpenError::schema(&place, error))?;
+            .map_err(|source| OpenError::sql(&place, source))?;
+        if !ours.is_empty() && theirs != *ours {
+            let path = place.name().to_owned();
+            return Err(OpenError::OtherComplex { path, theirs, ours: ours.clone() });
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(READER_WAIT)

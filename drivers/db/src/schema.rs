@@ -15,77 +15,83 @@ struct Migration {
     version: i64,
     name: &'static str,
     text: &'static str,
-    /// A file needs no leader.
-    only_postgres: bool,
+    /// A file needs no leader; a server's leader names its complex.
+    only: Option<Engine>,
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "first",
         text: include_str!("../migrations/0001_first.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 2,
         name: "leader",
         text: include_str!("../migrations/0002_leader.sql"),
-        only_postgres: true,
+        only: Some(Engine::Postgres),
     },
     Migration {
         version: 3,
         name: "trust",
         text: include_str!("../migrations/0003_trust.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 4,
         name: "bank",
         text: include_str!("../migrations/0004_bank.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 5,
         name: "unchecked",
         text: include_str!("../migrations/0005_unchecked.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 6,
         name: "saved",
         text: include_str!("../migrations/0006_saved.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 7,
         name: "market",
         text: include_str!("../migrations/0007_market.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 8,
         name: "rights",
         text: include_str!("../migrations/0008_rights.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 9,
         name: "narrowed",
         text: include_str!("../migrations/0009_narrowed.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 10,
         name: "storage",
         text: include_str!("../migrations/0010_storage.sql"),
-        only_postgres: false,
+        only: None,
     },
     Migration {
         version: 11,
         name: "bonds",
         text: include_str!("../migrations/0011_bonds.sql"),
-        only_postgres: false,
+        only: None,
+    },
+    Migration {
+        version: 12,
+        name: "complex",
+        text: include_str!("../migrations/0012_complex.sql"),
+        only: Some(Engine::Sqlite),
     },
 ];
 
@@ -97,7 +103,7 @@ const MAKING: i64 = 0x6973_6f73_2d64_6221;
 
 /// The steps of a database, in order.
 fn migrations(engine: Engine) -> impl Iterator<Item = &'static Migration> {
-    MIGRATIONS.iter().filter(move |it| !it.only_postgres || engine == Engine::Postgres)
+    MIGRATIONS.iter().filter(move |it| it.only.is_none_or(|only| only == engine))
 }
 
 /// The version that this program reads and writes.
@@ -166,6 +172,20 @@ pub(crate) async fn upgrade(session: &mut Session<'_>) -> Result<(), SchemaError
         session.execute(sql, values).await?;
     }
     Ok(())
+}
+
+/// Whose database a file is: that of the first complex that opens it, which is this one if nobody
+/// has before. Nothing if any will do.
+pub(crate) async fn owner(session: &mut Session<'_>, ours: &str) -> Result<String, SqlError> {
+    let engine = session.engine();
+    if !ours.is_empty() {
+        let sql = "INSERT INTO complex (one, key) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        let key = Cell::Text(Some(ours.to_owned()));
+        let values = Values::of(engine, vec![Cell::Number(Some(1)), key])?;
+        session.execute(sql, values).await?;
+    }
+    let found: Vec<String> = read(session, "SELECT key FROM complex", |row| row.get(0)).await?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// 0 for an empty database.

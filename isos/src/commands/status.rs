@@ -28,6 +28,8 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<End> {
     let who = client.whoami().await?;
     let address = client.address().to_owned();
     let (account, rights) = (who.account, who.rights);
-    context.out.show(&StatusReport { address, answered_in, status, account, rights })?;
-    Ok(End::Ok)
+    let report = StatusReport { address, answered_in, status, account, rights };
+    context.out.show(&report)?;
+    // Scripts look at the exit code alone.
+    Ok(if report.is_wrong() { End::Wrong } else { End::Ok })
 }

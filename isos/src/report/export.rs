@@ -93,6 +93,10 @@ impl Report for Verified {
         let head = &self.head.head;
         page.toned(Tone::Good, "the sums, the bills, the chain and the signature are right");
         page.field("account", head.account.to_string());
+        page.field(
+            "not covered",
+            "the words beside the figures: `reason` and `about` of each line",
+        );
         page.field("lines", head.lines.to_string());
         page.field("balance", format!("{}, of it held {}", credits(head.balance), head.held));
         page.field("signed", self.head.at.to_string());
@@ -107,6 +111,7 @@ impl Report for Verified {
     fn json(&self) -> Value {
         let value = json!({
             "ok": true,
+            "not_covered": ["reason", "about"],
             "signed": self.head,
             "since": self.since,
             "key_expected": self.known,

@@ -22,6 +22,11 @@ pub(crate) struct StatusReport {
 }
 
 impl StatusReport {
+    /// Whether the ledger is not what was written.
+    pub(crate) const fn is_wrong(&self) -> bool {
+        self.status.ledger_wrong.is_some() || self.status.ledger_sum != 0
+    }
+
     /// One line, and whether all is well.
     fn verdict(&self) -> (Tone, String) {
         let status = &self.status;

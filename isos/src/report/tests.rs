@@ -291,7 +291,12 @@ fn status() {
     check("status", &report(status.clone()));
     let none = HostCounts { barred: 1, ..HostCounts::default() };
     check("status_no_hosts", &report(ComplexStatus { hosts: none, cores: 0, ..status.clone() }));
-    check("status_fault", &report(ComplexStatus { ledger_sum: -5, ..status }));
+    check("status_fault", &report(ComplexStatus { ledger_sum: -5, ..status.clone() }));
+    assert!(!report(status.clone()).is_wrong());
+    assert!(report(ComplexStatus { ledger_sum: -5, ..status.clone() }).is_wrong());
+    let changed = report(ComplexStatus { ledger_wrong: Some("row 10".into()), ..status });
+    assert!(changed.is_wrong());
+    assert!(three_forms(&changed).starts_with("fault: row 10\n"), "it is said first");
 }
 
 #[test]

@@ -165,6 +165,60 @@ fn a_loop_of_links_ends() {
     assert!(error.contains("a loop of links?"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_out_of_an_input_folder_is_refused_and_one_inside_is_followed() {
+    use std::os::unix::fs::symlink;
+
+    let folder = folder(&["p.wasm", "secret", "dd/a", "dd/sub/b"]);
+    let at = |path: &str| folder.path().join(path);
+    let submit = |name: &str| {
+        let inputs = vec![input(folder.path(), name)];
+        Submission { inputs, ..Submission::new(at("p.wasm")) }.prepare()
+    };
+    symlink("../a", at("dd/sub/inside")).unwrap();
+    symlink("sub", at("dd/twice")).unwrap();
+    let prepared = submit("dd").unwrap();
+    let paths: Vec<_> = prepared.spec.inputs.iter().map(|mount| mount.path.as_str()).collect();
+    let expected = ["a", "sub/b", "sub/inside", "twice/b", "twice/inside"];
+    assert_eq!(paths, expected.map(|path| format!("dd/{path}")));
+    // Whoever names a link means what it leads to, a folder too.
+    symlink("secret", at("named")).unwrap();
+    symlink("dd", at("other")).unwrap();
+    assert_eq!(submit("named").unwrap().spec.inputs.len(), 1);
+    assert_eq!(submit("other").unwrap().spec.inputs.len(), 5);
+
+    for (link, target) in [("dd/l", at("secret")), ("dd/sub/l", "../../secret".into())] {
+        symlink(target, at(link)).unwrap();
+        let error = submit("dd").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("{link} is a link out of the folder, to ")), "{text}");
+        assert!(text.contains("secret: put a copy there"), "{text}");
+        assert_eq!(error.exit_code(), 2);
+        fs::remove_file(at(link)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = folder(&["p.wasm", "dd/a"]);
+    let at = |path: &str| folder.path().join(path);
+    for pipe in ["pipe", "dd/pipe"] {
+        let made = std::process::Command::new("mkfifo").arg(at(pipe)).status().unwrap();
+        assert!(made.success());
+    }
+    let program = Submission::new(at("pipe")).prepare().unwrap_err();
+    assert!(program.to_string().ends_with("it is no file"), "{program}");
+    for name in ["pipe", "dd"] {
+        let inputs = vec![input(folder.path(), name)];
+        let error = Submission { inputs, ..Submission::new(at("p.wasm")) }.prepare().unwrap_err();
+        assert!(error.to_string().ends_with("pipe is neither a file nor a folder"), "{error}");
+    }
+    let error = crate::Object::of_file(&at("pipe")).unwrap_err();
+    assert!(error.to_string().contains("cannot read"), "{error}");
+}
+
 /// A server whose stream of results breaks after the first result, once.
 pub(super) async fn results_server() -> (Server, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));

@@ -134,17 +134,37 @@ async fn a_database_of_another_program_or_version_is_refused() {
     home.open().await.close().await.unwrap();
     tamper(&home, "INSERT INTO schema_versions VALUES (999, 'later', 'x')").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 11: use the program that wrote it, or a later one"]
+    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 12: use the program that wrote it, or a later one"]
         .assert_eq(&told(&home, &error));
 
     tamper(&home, "UPDATE schema_versions SET version = version - 1000").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-996, "bank"), (-995, "unchecked"), (-994, "saved"), (-993, "market"), (-992, "rights"), (-991, "narrowed"), (-990, "storage"), (-989, "bonds"), (-1, "later")]"#]]
+    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-996, "bank"), (-995, "unchecked"), (-994, "saved"), (-993, "market"), (-992, "rights"), (-991, "narrowed"), (-990, "storage"), (-989, "bonds"), (-988, "complex"), (-1, "later")]"#]]
         .assert_eq(&told(&home, &error));
     tamper(&home, "DELETE FROM schema_versions").await;
     assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::Schema { .. }));
     tamper(&home, "DROP TABLE schema_versions").await;
     assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::NotOurs { .. }));
+}
+
+#[tokio::test]
+async fn a_file_belongs_to_the_complex_that_opened_it_first() {
+    let home = Home::new();
+    assert!(Db::is_missing(&home.url()));
+    Db::open_of(&home.url(), "ours").await.unwrap().close().await.unwrap();
+    assert!(!Db::is_missing(&home.url()));
+    Db::open_of(&home.url(), "ours").await.unwrap().close().await.unwrap();
+    home.open().await.close().await.unwrap();
+    let error = Db::open_of(&home.url(), "other").await.unwrap_err();
+    expect_test::expect!["the database HOME/complex.db belongs to the complex ours, and this server is of other: put the right complex.key back, start it with --complex-key and the complex.key of one of its servers, or name another database"]
+        .assert_eq(&told(&home, &error));
+    // One that an earlier program wrote does not say: it is his who opens it.
+    tamper(&home, "DELETE FROM complex").await;
+    Db::open_of(&home.url(), "other").await.unwrap().close().await.unwrap();
+    assert!(Db::open_of(&home.url(), "ours").await.is_err());
+    std::fs::write(home.url(), "").unwrap();
+    assert!(Db::is_missing(&home.url()), "an empty one is none");
+    assert!(!Db::is_missing("sqlite::memory:"));
 }
 
 #[tokio::test]
