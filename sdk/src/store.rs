@@ -35,7 +35,7 @@ use isos_store::class::Class;
 use isos_store::key::{Secret, StorageSecret};
 
 pub use error::StoreError;
-pub use get::{BlockingReader, GetProgress, Gotten, Opened};
+pub use get::{BlockingReader, GetProgress, Gotten, Opened, inside};
 pub use leases::Planned;
 pub use look::{Health, Mended, Removed, SegmentHealth};
 pub use put::{Broken, Feeder, Fragments, PutFile, PutProgress, Stored};
@@ -45,6 +45,8 @@ use line::Lines;
 
 /// The context under which the key that holds storage leases follows from the storage secret.
 const HOLDER: &str = "isos storage 1: holder of leases";
+/// The context under which secrets for a use of its own follow from it.
+const USE: &str = "isos storage 1: secrets for a use of its own";
 /// How long leases last if nobody says.
 pub const TERM_DEFAULT: Span = Span::secs(90 * 86_400);
 
@@ -73,6 +75,7 @@ impl Default for PutOptions {
 #[derive(Debug)]
 pub struct Store {
     client: Client,
+    root: Secret,
     secret: StorageSecret,
     /// Holds the leases; also who calls the hosts.
     key: SecretKey,
@@ -90,14 +93,21 @@ impl Store {
         let config = EndpointConfig::new(key.clone());
         let endpoint = Endpoint::bind(config).await.map_err(StoreError::Socket)?;
         let lines = Arc::new(Lines::new(endpoint));
-        let secret = StorageSecret::new(root);
-        Ok(Self { client, secret, key, lines, begun: (wall, Instant::now()) })
+        let (secret, root) = (StorageSecret::new(root), root.clone());
+        Ok(Self { client, root, secret, key, lines, begun: (wall, Instant::now()) })
     }
 
     /// The user's secrets.
     #[must_use]
     pub const fn secret(&self) -> &StorageSecret {
         &self.secret
+    }
+
+    /// Secrets of this user for a use of its own, such as one repository of backups: what is stored
+    /// under them shares no fragment with anything else, so that it can be removed by itself.
+    #[must_use]
+    pub fn secret_for(&self, what: &str) -> StorageSecret {
+        StorageSecret::new(&self.root.derive(USE).keyed(what.as_bytes()))
     }
 
     /// Says goodbye to the hosts.

@@ -22,6 +22,7 @@ use isos_base::{Bytes, Guid, Span};
 use isos_sdk::store::{PutOptions, Store};
 use isos_store::capability::{ReadCapability, WriteCapability};
 use isos_store::class::Class;
+use isos_store::key::StorageSecret;
 use isos_store::manifest::Manifest;
 
 use self::hosts::{FromHosts, ToHosts};
@@ -38,6 +39,8 @@ use crate::report::{
 
 /// What a put is taken to come to when nobody knows: leases grow if it is more.
 const GUESS: Bytes = Bytes::mib(64);
+/// What errors call the list of snapshots.
+const TITLE: &str = "the list of snapshots";
 /// Entries that are listed.
 const ENTRIES_MAX: usize = 1_000_000;
 /// Bytes of a written recovery phrase.
@@ -225,6 +228,8 @@ struct Open<'a> {
     objects: Objects<'a>,
     store: Arc<Store>,
     name: WriteCapability,
+    /// Under which all of it is sealed and named: it shares nothing with other repositories.
+    owner: StorageSecret,
     /// The version of its list, 0 if there is none.
     version: u64,
     catalogue: Catalogue,
@@ -237,15 +242,14 @@ impl<'a> Open<'a> {
         let objects = Objects::open(context, makes).await?;
         let store = Arc::clone(&objects.store);
         let name = repository(store.secret(), &which.repo);
-        let newest = store.newest(&name).await?;
-        let mut open = Self {
-            objects,
-            store,
-            name,
-            version: 0,
-            catalogue: Catalogue::default(),
-            object: None,
+        let owner = store.secret_for(&format!("backup/{}", which.repo));
+        // Who changes the list must have the newest one.
+        let newest = match makes {
+            true => store.surely_newest(&name, TITLE).await?,
+            false => store.newest(&name).await?,
         };
+        let (version, catalogue, object) = (0, Catalogue::default(), None);
+        let mut open = Self { objects, store, name, owner, version, catalogue, object };
         if let Some(found) = newest {
             let mut hosts = open.hosts().await?;
             let object = found.object.clone();
@@ -283,14 +287,16 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Makes the list the newest one. What was listed elsewhere meanwhile is taken in, once.
-    async fn publish(&mut self, options: &PutOptions) -> anyhow::Result<()> {
-        for is_last in [false, true] {
+    /// Makes the list the newest one. What was listed elsewhere meanwhile is taken in, once, if
+    /// `merges`; says how the list is called among hosts.
+    async fn publish(&mut self, options: &PutOptions, merges: bool) -> anyhow::Result<Guid> {
+        for is_last in [!merges, true] {
             let capability = self.store_list(options).await?;
-            match self.store.publish(&self.name, "the backups", self.version, &capability).await {
+            match self.store.publish(&self.name, TITLE, self.version, &capability).await {
                 Ok(version) => {
                     self.version = version;
-                    return Ok(());
+                    let object = capability.object().map(|(guid, _)| guid);
+                    return object.context("a list is one object");
                 }
                 Err(isos_sdk::store::StoreError::Overtaken { .. }) if !is_last => {
                     let Some(found) = self.store.newest(&self.name).await? else { continue };
@@ -303,14 +309,14 @@ impl<'a> Open<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        anyhow::bail!("the list of snapshots was changed elsewhere again and again: try once more")
     }
 
     async fn store_list(&self, options: &PutOptions) -> anyhow::Result<ReadCapability> {
         let used = self.objects.catalogue()?.used;
         let next = self.version.saturating_add(1);
         let under = self.name.read().version_secret(next).expect("a name has versions");
-        let (list, owner) = (self.catalogue.clone(), self.store.secret().clone());
+        let (list, owner) = (self.catalogue.clone(), self.owner.clone());
         let make =
             move |feeder, settings| list.store(&owner, settings, &under, &mut ToHosts::new(feeder));
         let (made, fragments) = self.store.put_fed(Bytes(0), options, &used, make, |_| ()).await?;
@@ -319,11 +325,12 @@ impl<'a> Open<'a> {
     }
 
     /// Gives up the list of before, which nothing names any more.
-    async fn drop_list(&self, before: Option<Guid>) -> anyhow::Result<()> {
-        let Some(before) = before else { return Ok(()) };
-        // What is left of it goes with its leases.
-        if let Ok(manifest) = self.store.manifest(&before).await {
-            let removed = self.store.remove(&[manifest], &[]).await?;
+    async fn drop_list(&self, before: Option<Guid>, now: Guid) -> anyhow::Result<()> {
+        let Some(before) = before.filter(|before| *before != now) else { return Ok(()) };
+        // What is left of it goes with its leases. Long lists have parts in common.
+        let (before, now) = (self.store.manifest(&before).await, self.store.manifest(&now).await);
+        if let (Ok(before), Ok(now)) = (before, now) {
+            let removed = self.store.remove(&[before], &[now]).await?;
             self.objects.change(|catalogue| catalogue.take_used(&removed.leases))?;
         }
         Ok(())
@@ -388,6 +395,20 @@ impl Observer for Watch {
     }
 }
 
+/// The paths as a snapshot lists them: in order, and none inside of another.
+fn roots(paths: &[PathBuf]) -> Vec<Vec<u8>> {
+    let mut sorted: Vec<&PathBuf> = paths.iter().collect();
+    sorted.sort();
+    sorted.dedup();
+    let mut roots: Vec<&PathBuf> = Vec::new();
+    for path in sorted {
+        if !roots.iter().any(|root| path.starts_with(root)) {
+            roots.push(path);
+        }
+    }
+    roots.iter().map(|it| it.as_os_str().as_bytes().to_vec()).collect()
+}
+
 async fn make(args: CreateArgs, context: &Context) -> anyhow::Result<End> {
     let mut paths = Vec::new();
     for path in &args.paths {
@@ -398,7 +419,7 @@ async fn make(args: CreateArgs, context: &Context) -> anyhow::Result<End> {
     let options = PutOptions { class: args.class, term: args.term, ..PutOptions::default() };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_owned();
-    let raw: Vec<Vec<u8>> = paths.iter().map(|it| it.as_os_str().as_bytes().to_vec()).collect();
+    let raw = roots(&paths);
     let before = open.catalogue.parent(&host, &raw).cloned();
     let rules = Rules {
         patterns: args.exclude,
@@ -409,7 +430,8 @@ async fn make(args: CreateArgs, context: &Context) -> anyhow::Result<End> {
     };
     let user = std::env::var("USER").unwrap_or_default();
     let (time, tags, force) = (clock::now(), args.tag, args.force);
-    let owner = open.store.secret().clone();
+    let owner = open.owner.clone();
+    let parent = before.as_ref().map(|it| it.root.object);
     let mut source = open.hosts().await?;
     let mut watch = Watch::new(context, "backup", before.as_ref().map_or(0, |it| it.stats.bytes));
     let used = open.objects.catalogue()?.used;
@@ -436,8 +458,15 @@ async fn make(args: CreateArgs, context: &Context) -> anyhow::Result<End> {
     let created = made?;
     let list = open.object;
     open.catalogue.add(&created);
-    open.publish(&options).await?;
-    open.drop_list(list).await?;
+    let now = open.publish(&options, true).await?;
+    open.drop_list(list, now).await?;
+    if parent.is_some_and(|parent| !open.catalogue.snapshots.contains_key(&parent)) {
+        let message = "the snapshot before was forgotten elsewhere while this one was made: what it \
+                       shares with it may be gone";
+        let mut refusal = Refusal::verification(message);
+        refusal.hints = vec!["make another one, with --force".into()];
+        return Err(refusal.into());
+    }
     let end =
         if created.problems.is_partial() || fragments.missing > 0 { End::Partial } else { End::Ok };
     context.out.show(&SnapshotCreated { created, fragments })?;
@@ -527,7 +556,7 @@ async fn check(args: OneArgs, context: &Context) -> anyhow::Result<End> {
     let open = Open::new(context, &args.repository, false).await?;
     let listed = open.find(&args.snapshot)?;
     let mut source = open.hosts().await?;
-    let owner = open.store.secret().clone();
+    let owner = open.owner.clone();
     let id = listed.root.object;
     let mut watch = Watch::new(context, "verify", listed.stats.bytes);
     let work = move || {
@@ -546,7 +575,7 @@ async fn check(args: OneArgs, context: &Context) -> anyhow::Result<End> {
 }
 
 async fn forget(args: ForgetArgs, context: &Context) -> anyhow::Result<End> {
-    let mut open = Open::new(context, &args.repository, false).await?;
+    let mut open = Open::new(context, &args.repository, true).await?;
     let mut gone = BTreeSet::new();
     for what in &args.snapshots {
         gone.insert(open.find(what)?.root.object);
@@ -585,7 +614,9 @@ async fn forget(args: ForgetArgs, context: &Context) -> anyhow::Result<End> {
         open.catalogue.remove(id, now);
     }
     let before = open.object;
-    open.publish(&PutOptions { class: Class::Bulk, ..PutOptions::default() }).await?;
+    // What others have listed meanwhile may need what this would remove.
+    let options = PutOptions { class: Class::Bulk, ..PutOptions::default() };
+    let now = open.publish(&options, false).await?;
     let mut silent = 0;
     let mut objects: Vec<Manifest> = Vec::new();
     for id in &found.objects {
@@ -601,7 +632,7 @@ async fn forget(args: ForgetArgs, context: &Context) -> anyhow::Result<End> {
         open.objects.change(|catalogue| catalogue.take_used(&removed.leases))?;
         silent = silent.max(removed.silent);
     }
-    open.drop_list(before).await?;
+    open.drop_list(before, now).await?;
     let end = if silent > 0 { End::Partial } else { End::Ok };
     context.out.show(&Forgotten { going, staying, freed, silent, dry_run: false })?;
     open.objects.close().await;
@@ -622,9 +653,11 @@ fn phrase(args: &PhraseArgs, context: &Context) -> anyhow::Result<End> {
         context.out.show(&BackupPhrase(words))?;
         return Ok(End::Ok);
     }
-    if path.exists() {
-        let message = format!("{} is there already: move it away first", path.display());
-        return Err(Refusal::usage(message).into());
+    for path in [&path, &context.settings.paths.objects_file()] {
+        if path.exists() {
+            let message = format!("{} is there already: move it away first", path.display());
+            return Err(Refusal::usage(message).into());
+        }
     }
     if std::io::stdin().is_terminal() {
         context.out.note("type the 24 words, then Ctrl-D on a line of its own:");
@@ -640,7 +673,11 @@ fn phrase(args: &PhraseArgs, context: &Context) -> anyhow::Result<End> {
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let write = || std::io::Write::write_all(&mut options.open(&path)?, &bytes);
+    let write = || {
+        let mut file = options.open(&path)?;
+        std::io::Write::write_all(&mut file, &bytes)?;
+        file.sync_all()
+    };
     write().with_context(|| format!("cannot write {}", path.display()))?;
     context.out.note("this machine has the storage secret now: `isos ls`, `isos backup list`");
     Ok(End::Ok)

@@ -13,12 +13,13 @@ pub(crate) mod verify;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use isos_backup::Phrase;
 use isos_base::Guid;
-use isos_sdk::store::Store;
 use isos_sdk::store::catalogue::{Catalogue, Entry};
+use isos_sdk::store::{PutOptions, Store};
 use isos_store::capability::ReadCapability;
 use isos_store::manifest::Manifest;
 
@@ -28,10 +29,15 @@ use crate::context::Context;
 use crate::exit::Refusal;
 use crate::output::plural;
 
+/// Between two looks whether it is our turn.
+const TURN_WAIT: Duration = Duration::from_millis(200);
+
 /// What a command about objects works with.
 pub(crate) struct Objects<'a> {
     context: &'a Context,
     pub(crate) store: Arc<Store>,
+    /// Held by who changes something: no two do at once.
+    _turn: Option<File>,
 }
 
 /// An object that was named on the command line.
@@ -61,10 +67,13 @@ impl Named {
 }
 
 impl<'a> Objects<'a> {
-    /// Opens the user's storage; makes its secret when there is none and `makes`.
-    pub(crate) async fn open(context: &'a Context, makes: bool) -> anyhow::Result<Self> {
+    /// Opens the user's storage. Who `changes` it waits for others that do, and has a secret made
+    /// when there is none.
+    pub(crate) async fn open(context: &'a Context, changes: bool) -> anyhow::Result<Self> {
         let client = context.client()?.clone();
         let path = context.settings.paths.storage_key();
+        let turn = if changes { Some(turn(context).await?) } else { None };
+        let makes = changes;
         let key = if path.exists() {
             read_key(&path)?
         } else if makes {
@@ -86,16 +95,23 @@ impl<'a> Objects<'a> {
         };
         let root = Phrase::from_bytes(&key.to_bytes())?.root();
         let store = Arc::new(Store::open(client, &root, clock::now()).await?);
-        let objects = Self { context, store };
+        let objects = Self { context, store, _turn: turn };
         if path.exists() && !context.settings.paths.objects_file().exists() {
-            objects.fetch_catalogue().await?;
+            objects.fetch_catalogue(changes).await?;
         }
         Ok(objects)
     }
 
     /// On a machine that has the secret and no catalogue: the one that was published last.
-    async fn fetch_catalogue(&self) -> anyhow::Result<()> {
-        match self.store.published_catalogue().await {
+    ///
+    /// Who changes something must have it: what he published would stand above it.
+    async fn fetch_catalogue(&self, changes: bool) -> anyhow::Result<()> {
+        let found = if changes {
+            Ok(self.store.surely_published_catalogue().await?)
+        } else {
+            self.store.published_catalogue().await
+        };
+        match found {
             Ok(Some(found)) => {
                 let count = plural(found.objects.len() as u64, "object");
                 self.context.out.note(&format!("found the names of {count}, put elsewhere"));
@@ -127,16 +143,28 @@ impl<'a> Objects<'a> {
         Ok(outcome)
     }
 
+    /// Renews what would end soon: objects of before lie on hosts that get nothing new, too.
+    pub(crate) async fn renew(&self, options: &PutOptions) -> anyhow::Result<()> {
+        let used = self.catalogue()?.used;
+        let (_, failed) = self.store.renew_leases(options, &used).await?;
+        if !failed.is_empty() {
+            let hosts = plural(failed.len() as u64, "host");
+            let text = format!(
+                "the leases on {hosts} could not be renewed (`isos quota` tells more): what lies \
+                 there should be made anew elsewhere by `isos verify --repair`"
+            );
+            self.context.out.note(&text);
+        }
+        Ok(())
+    }
+
     /// Puts the catalogue where another machine of this user finds it. What was done stays done when
     /// that fails: it is said, and the next change tries again.
     pub(super) async fn publish(&self) -> anyhow::Result<()> {
+        // Nobody else changes it meanwhile: it is this command's turn.
         let mut catalogue = self.catalogue()?;
         let published = self.store.publish_catalogue(&mut catalogue).await;
-        let (used, object) = (catalogue.used, catalogue.published);
-        self.change(|now| {
-            now.used = used;
-            now.published = object;
-        })?;
+        self.change(|now| *now = catalogue)?;
         if let Err(error) = published {
             let text = format!("the list of your objects is on this machine only: {error}");
             self.context.out.note(&text);
@@ -174,6 +202,28 @@ impl<'a> Objects<'a> {
 
     pub(crate) async fn close(self) {
         self.store.close().await;
+    }
+}
+
+/// Waits until no other command of this user changes his objects.
+async fn turn(context: &Context) -> anyhow::Result<File> {
+    let path = context.settings.paths.objects_lock().with_extension("turn");
+    let parent = path.parent().unwrap_or(&path);
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut is_told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            context.out.note("waiting for another isos that changes what you have stored");
+        }
+        tokio::time::sleep(TURN_WAIT).await;
     }
 }
 

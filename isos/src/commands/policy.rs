@@ -2,14 +2,14 @@
 
 mod edit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use isos_kernel::policy::{template, template_names};
 
 use crate::clock;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
-use crate::policy::{Machine, at_home, load};
+use crate::policy::{Machine, at_home, load, text_at};
 use crate::report::{PolicyCheck, PolicyText};
 
 /// What to do with the policy.
@@ -48,6 +48,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
             let lines = loaded.policy.describe(&Machine::look(paths)?.caps);
             context.out.note(&format!("policy: {}", loaded.source));
             context.out.show(&PolicyText { source: loaded.source, lines })?;
+            tell_older(args.file.as_deref(), context).await;
         }
         Command::Check(args) => {
             let loaded = load(args.file.as_deref(), paths)?;
@@ -63,6 +64,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
                 Machine::look(paths)?.decide(loaded, clock::now(), agent.as_ref())
             };
             context.out.show(&report)?;
+            tell_older(args.file.as_deref(), context).await;
         }
         Command::Edit(args) => return edit::run(*args, context).await,
         Command::Template { name: None } => {
@@ -80,4 +82,19 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         }
     }
     Ok(End::Ok)
+}
+
+/// Says so when the agent that runs here goes by another text than the owner's file, which somebody
+/// has changed by hand.
+async fn tell_older(file: Option<&Path>, context: &Context) {
+    let paths = &context.settings.paths;
+    let text = |path: &Path| text_at(path).ok().flatten();
+    let own = text(&paths.policy_file()).filter(|_| file.is_none());
+    let theirs = text(&paths.agent_home().join(isos_agent::POLICY_FILE));
+    let differs = own.is_some() && theirs.is_some() && own != theirs;
+    if differs && at_home(paths).await.is_some() {
+        let note = "the agent that runs here still goes by what the file said before: start it again, \
+                    or change the policy by `isos policy edit`, which tells it";
+        context.out.note(note);
+    }
 }

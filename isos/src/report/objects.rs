@@ -223,7 +223,6 @@ impl Report for PutReport {
         json!({
             "name": self.name,
             "guid": stored.guid,
-            "capability": stored.capability.to_string(),
             "files": stored.files,
             "bytes": stored.bytes,
             "stored": fragments.stored,

@@ -1,13 +1,14 @@
 //! What a user calls his objects: names, capabilities, how full leases are. A file of his own; who
 //! has it can read everything in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
 use isos_base::{Bytes, Guid, LeaseId, Time};
 use isos_store::capability::WriteCapability;
 use isos_store::class::Class;
+use isos_store::head::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{PutFile, PutOptions, Store, StoreError};
@@ -31,6 +32,13 @@ pub struct Catalogue {
     /// The object as which it was published last.
     #[serde(default)]
     pub published: Option<Guid>,
+    /// The version of what was published that is in it.
+    #[serde(default)]
+    pub seen: u64,
+    /// Objects that were given up, so that an older list of another machine does not bring their
+    /// names back.
+    #[serde(default)]
+    pub removed: BTreeSet<Guid>,
 }
 
 /// An object with a name.
@@ -59,12 +67,15 @@ pub struct Entry {
 impl Default for Catalogue {
     fn default() -> Self {
         let (objects, used) = (BTreeMap::new(), BTreeMap::new());
-        Self { version: VERSION, objects, used, published: None }
+        let (published, seen, removed) = (None, 0, BTreeSet::new());
+        Self { version: VERSION, objects, used, published, seen, removed }
     }
 }
 
 /// Under which name a catalogue is published, and what its file is called.
 const PUBLISHED: &str = "catalogue";
+/// What errors call it.
+const TITLE: &str = "the list of your objects";
 /// A published catalogue.
 const BYTES_MAX: Bytes = Bytes::mib(64);
 
@@ -75,15 +86,24 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn publish_catalogue(&self, catalogue: &mut Catalogue) -> Result<u64, StoreError> {
+        let name = self.catalogue_name();
+        let newest = self.surely_newest(&name, TITLE).await?;
+        let after = newest.as_ref().map_or(0, |version| version.number);
+        // Another machine of this user has published since: what it says counts, too.
+        if let Some(newest) = newest.filter(|newest| newest.number > catalogue.seen) {
+            catalogue.merge(self.read_catalogue(&newest).await?);
+        }
         let bytes = catalogue.to_bytes();
-        let (name, size) = (PUBLISHED.to_owned(), Bytes(bytes.len() as u64));
-        let file = PutFile { name, source: Source::Bytes(bytes.into()), size };
+        if bytes.len() as u64 > BYTES_MAX.0 || !catalogue.has_room() {
+            return Err(StoreError::InTheWay("the list of objects is too long to publish".into()));
+        }
+        let (file_name, size) = (PUBLISHED.to_owned(), Bytes(bytes.len() as u64));
+        let file = PutFile { name: file_name, source: Source::Bytes(bytes.into()), size };
         let options = PutOptions::default();
         let stored = self.put(vec![file], &options, &catalogue.used, |_| ()).await?;
         catalogue.add_used(&stored.fragments.leases);
-        let name = self.catalogue_name();
-        let after = self.newest(&name).await?.map_or(0, |version| version.number);
-        let version = self.publish(&name, "the catalogue", after, &stored.capability).await?;
+        let version = self.publish(&name, TITLE, after, &stored.capability).await?;
+        catalogue.seen = version;
         let before = catalogue.published.replace(stored.guid);
         if let Some(before) = before.filter(|before| *before != stored.guid)
             && let Ok(manifest) = self.manifest(&before).await
@@ -106,12 +126,27 @@ impl Store {
     /// [`StoreError`].
     pub async fn published_catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
         let Some(version) = self.newest(&self.catalogue_name()).await? else { return Ok(None) };
+        self.read_catalogue(&version).await.map(Some)
+    }
+
+    /// The same, by the word of more than half of the hosts: for who will change it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn surely_published_catalogue(&self) -> Result<Option<Catalogue>, StoreError> {
+        let newest = self.surely_newest(&self.catalogue_name(), TITLE).await?;
+        let Some(version) = newest else { return Ok(None) };
+        self.read_catalogue(&version).await.map(Some)
+    }
+
+    async fn read_catalogue(&self, version: &Version) -> Result<Catalogue, StoreError> {
         let mut object = self.open_object(&version.object).await?;
         let bytes = self.read_file(&mut object, PUBLISHED, BYTES_MAX).await?;
         let mut found = Catalogue::of_bytes(&bytes)
             .map_err(|why| StoreError::InTheWay(format!("the published catalogue: {why}")))?;
         found.published = Some(object.manifest().guid());
-        Ok(Some(found))
+        found.seen = version.number;
+        Ok(found)
     }
 }
 
@@ -163,8 +198,10 @@ impl Catalogue {
             std::fs::create_dir_all(parent).map_err(fail)?;
         }
         let beside = path.with_extension("part");
+        // One that was left behind, or a link.
+        let _ = std::fs::remove_file(&beside);
         let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&beside).map_err(fail)?;
@@ -188,6 +225,44 @@ impl Catalogue {
              characters, and not the beginning of a capability; say another with --name"
         );
         Err(StoreError::InTheWay(why))
+    }
+
+    /// Whether another object can be listed.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.objects.len() < ENTRIES_MAX
+    }
+
+    /// Takes a name off the list, and remembers that its object was given up if no other name is for
+    /// it.
+    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+        let entry = self.objects.remove(name)?;
+        if self.objects.values().all(|other| other.guid != entry.guid) {
+            while self.removed.len() >= ENTRIES_MAX {
+                self.removed.pop_first();
+            }
+            self.removed.insert(entry.guid);
+        }
+        Some(entry)
+    }
+
+    /// Takes in what another machine of the same user has published.
+    pub fn merge(&mut self, theirs: Self) {
+        self.removed.extend(theirs.removed);
+        for (name, entry) in theirs.objects {
+            // Of two that have one name, that stays which is here; the other one under another.
+            let is_other = self.objects.get(&name).is_some_and(|ours| ours.guid != entry.guid);
+            let name = if is_other { format!("{name} ({})", entry.guid.short()) } else { name };
+            self.objects.entry(name).or_insert(entry);
+        }
+        let removed = std::mem::take(&mut self.removed);
+        self.objects.retain(|_, entry| !removed.contains(&entry.guid));
+        self.removed = removed;
+        for (lease, bytes) in theirs.used {
+            let used = self.used.entry(lease).or_default();
+            *used = (*used).max(bytes);
+        }
+        (self.published, self.seen) = (theirs.published, theirs.seen);
     }
 
     /// Counts what was added to leases.
@@ -247,6 +322,26 @@ mod tests {
         assert!(Catalogue::load(&path).unwrap_err().to_string().contains("no catalogue"));
         std::fs::write(&path, r#"{"version":9,"objects":{},"used":{}}"#).unwrap();
         assert!(Catalogue::load(&path).unwrap_err().to_string().contains("version 9"));
+    }
+
+    #[test]
+    fn two_lists_become_one_and_what_was_removed_does_not_return() {
+        let named = |text: &[u8]| Entry { guid: Guid::of(text), ..entry() };
+        let mut ours = Catalogue::default();
+        ours.objects.insert("a".into(), named(b"a"));
+        ours.objects.insert("both".into(), named(b"ours"));
+        ours.objects.insert("gone".into(), named(b"gone"));
+        let mut theirs = ours.clone();
+        assert!(ours.remove("gone").is_some());
+        theirs.objects.insert("b".into(), named(b"b"));
+        theirs.objects.insert("both".into(), named(b"theirs"));
+        theirs.remove("a");
+        theirs.seen = 7;
+        ours.merge(theirs);
+        let names: Vec<&str> = ours.objects.keys().map(String::as_str).collect();
+        let other = format!("both ({})", Guid::of(b"theirs").short());
+        assert_eq!(names, ["b", "both", &other]);
+        assert_eq!(ours.seen, 7);
     }
 
     #[test]

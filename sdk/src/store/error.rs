@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use isos_base::{Guid, HostId};
 use isos_net::BindError;
 use isos_store::class::NoHosts;
+use isos_store::code::DecodeError;
 use isos_store::get::Fault;
 use isos_store::head::VersionError;
 use isos_store::manifest::ManifestError;
@@ -37,7 +38,7 @@ pub enum StoreError {
     TooFew(#[from] TooFew),
     /// Too few hosts took fragments. What some have stored is given up with its leases.
     #[error(
-        "{} could not be made safe: {stored} hosts have a fragment of it, {wanted} are needed; {}",
+        "{} could not be made safe: {stored} hosts have a fragment of it, {wanted} are needed; try again, or --class small; {}",
         segment.map_or_else(|| "the manifest".into(), |number| format!("segment {number}")),
         told(hosts)
     )]
@@ -68,7 +69,8 @@ pub enum StoreError {
     },
     /// A part of the object cannot be had now.
     #[error(
-        "segment {segment} cannot be read now: {have} of {need} fragments came; {}",
+        "segment {segment} cannot be read now: {have} of {need} fragments came; try again \
+         when more hosts are there; {}",
         faults(hosts)
     )]
     Missing {
@@ -90,6 +92,19 @@ pub enum StoreError {
         /// What.
         name: String,
     },
+    /// Too few hosts were heard to know which version is the newest.
+    #[error(
+        "{name}: {heard} of {hosts} hosts that keep it answered, more than half are needed to know \
+         that nothing newer is there; try again when more are there"
+    )]
+    Uncertain {
+        /// What.
+        name: String,
+        /// Hosts that answered.
+        heard: usize,
+        /// Of how many.
+        hosts: usize,
+    },
     /// Too few hosts have heard of the newest version.
     #[error(
         "{name}: {kept} of {hosts} hosts have heard of the newest version, more than half are \
@@ -102,6 +117,15 @@ pub enum StoreError {
         kept: usize,
         /// Of how many.
         hosts: usize,
+    },
+    /// Fragments that are right one by one do not make a segment.
+    #[error("segment {segment} cannot be decoded")]
+    Decode {
+        /// Which.
+        segment: u32,
+        /// Why.
+        #[source]
+        source: DecodeError,
     },
     /// It is too much for one object.
     #[error(transparent)]
@@ -151,6 +175,8 @@ impl StoreError {
             Self::Missing { .. } => "missing",
             Self::Overtaken { .. } => "overtaken",
             Self::Unpublished { .. } => "unpublished",
+            Self::Uncertain { .. } => "uncertain",
+            Self::Decode { .. } => "verification",
             Self::Write(_) => "too_large",
             Self::Read(_) | Self::Manifest(_) | Self::Version(_) => "verification",
             Self::File { .. } => "file",
@@ -170,7 +196,9 @@ impl StoreError {
             | Self::TooFew(_)
             | Self::Unsafe { .. }
             | Self::Overtaken { .. }
-            | Self::Unpublished { .. } => 5,
+            | Self::Unpublished { .. }
+            | Self::Uncertain { .. } => 5,
+            Self::Decode { .. } => 12,
             Self::InTheWay(_) => 1,
             Self::NotFound { .. } => 4,
             Self::Missing { .. } => 3,
@@ -207,7 +235,7 @@ fn faults(hosts: &[(HostId, Fault)]) -> String {
 
 fn list(each: impl Iterator<Item = String>, count: usize) -> String {
     if count == 0 {
-        return "no host is known that has one of the others".into();
+        return "no other host is known".into();
     }
     let named: Vec<String> = each.take(NAMED_MAX).collect();
     let more = match count.saturating_sub(NAMED_MAX) {

@@ -118,7 +118,8 @@ impl Store {
         let mut gotten = Gotten { files: Vec::new(), bytes: Bytes(0), liars: BTreeSet::new() };
         let mut cache = Cache::default();
         for (file, place) in files.iter().zip(places) {
-            self.get_file(object, file, &place, &mut cache, &mut gotten, &mut |written| {
+            let to = (place.as_path(), overwrite);
+            self.get_file(object, file, to, &mut cache, &mut gotten, &mut |written| {
                 progress(GetProgress { written, total });
             })
             .await?;
@@ -178,8 +179,13 @@ impl Store {
         cache: &mut Cache,
         liars: &mut BTreeSet<HostId>,
     ) -> Result<Vec<u8>, StoreError> {
-        let range = at..file.size.min(at + PART_BYTES);
-        let needed = object.reader.needed(file, &range);
+        let mut range = at..file.size.min(at + PART_BYTES);
+        let mut needed = object.reader.needed(file, &range);
+        // Of an object whose chunks are strewn over many segments, less at a time.
+        while needed.len() > SEGMENTS_AT_ONCE && range.end > range.start + 1 {
+            range.end = range.start + (range.end - range.start) / 2;
+            needed = object.reader.needed(file, &range);
+        }
         if needed.iter().any(|number| !cache.segments.contains_key(number)) {
             // As many of those that follow as make a window worth its round trips.
             let ahead = at..file.size.min(at + SEGMENTS_AT_ONCE as u64 * (4 << 20));
@@ -206,7 +212,7 @@ impl Store {
         &self,
         object: &mut Opened,
         file: &File,
-        place: &Path,
+        (place, overwrite): (&Path, bool),
         cache: &mut Cache,
         gotten: &mut Gotten,
         progress: &mut dyn FnMut(Bytes),
@@ -214,27 +220,22 @@ impl Store {
         if let Some(parent) = place.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(StoreError::file("create", parent))?;
         }
-        let part = beside(place);
-        let written = self.write_file(object, file, &part, cache, gotten, progress).await;
-        if let Err(error) = written {
-            // What is there of it is of no use to anybody.
-            let _ = fs::remove_file(&part);
-            return Err(error);
-        }
-        fs::rename(&part, place).map_err(StoreError::file("write", place))
+        let part = Part::new(place)?;
+        self.write_file(object, file, &part, cache, gotten, progress).await?;
+        part.finish(place, overwrite)
     }
 
     async fn write_file(
         &self,
         object: &mut Opened,
         file: &File,
-        part: &Path,
+        part: &Part,
         cache: &mut Cache,
         gotten: &mut Gotten,
         progress: &mut dyn FnMut(Bytes),
     ) -> Result<(), StoreError> {
-        let fail = |source| StoreError::file("write", part)(source);
-        let mut out = fs::File::create(part).map_err(fail)?;
+        let fail = |source| StoreError::file("write", &part.path)(source);
+        let mut out = &part.file;
         let mut at = 0;
         while at < file.size {
             let liars = &mut gotten.liars;
@@ -266,9 +267,8 @@ impl Store {
         .await?
         .into_iter()
         .try_for_each(|(number, segment)| {
-            let segment = segment.map_err(|error| {
-                StoreError::InTheWay(format!("segment {number} cannot be decoded: {error}"))
-            })?;
+            let segment =
+                segment.map_err(|error| StoreError::Decode { segment: number, source: error })?;
             decoded.insert(number, Arc::new(segment));
             Ok::<_, StoreError>(())
         })?;
@@ -433,7 +433,10 @@ async fn ask(
 }
 
 /// A file's name as a path inside of a folder: parts that are names, and nothing else.
-fn inside(name: &str) -> Result<PathBuf, StoreError> {
+///
+/// # Errors
+/// [`StoreError::InTheWay`].
+pub fn inside(name: &str) -> Result<PathBuf, StoreError> {
     let path = Path::new(name);
     let is_plain = !name.is_empty()
         && path.components().all(|part| matches!(part, Component::Normal(_)))
@@ -448,11 +451,48 @@ fn inside(name: &str) -> Result<PathBuf, StoreError> {
     Err(StoreError::InTheWay(why))
 }
 
-/// Where a file is written until it is whole.
-fn beside(place: &Path) -> PathBuf {
-    let mut name = place.file_name().unwrap_or_default().to_owned();
-    name.push(".isos-part");
-    place.with_file_name(name)
+/// A file beside its place until it is whole; it goes when nobody finishes it.
+struct Part {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl Part {
+    /// A new file that nobody else has: no link is followed, nothing is overwritten.
+    fn new(place: &Path) -> Result<Self, StoreError> {
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).map_err(|error| {
+            StoreError::InTheWay(format!("no randomness for the name of a file: {error}"))
+        })?;
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:016x}.isos-part", u64::from_le_bytes(number)));
+        let path = place.with_file_name(name);
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = file.map_err(StoreError::file("create", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Moves it to its place.
+    fn finish(self, place: &Path, overwrite: bool) -> Result<(), StoreError> {
+        let fail = StoreError::file("write", place);
+        if overwrite {
+            return fs::rename(&self.path, place).map_err(fail);
+        }
+        match fs::hard_link(&self.path, place) {
+            Ok(()) => Ok(()),
+            // Somebody was faster, and what he wrote stays.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(fail(error)),
+            // Not every file system has links.
+            Err(_) => fs::rename(&self.path, place).map_err(fail),
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It has been moved, or is of no use to anybody.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 #[cfg(test)]
@@ -465,6 +505,5 @@ mod tests {
         for bad in ["", "/etc/passwd", "../x", "a/../../x", ".", "a\0b"] {
             assert!(inside(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(beside(Path::new("x/a.txt")), Path::new("x/a.txt.isos-part"));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::BASE64URL_NOPAD;
 use isos_base::api::{
@@ -58,6 +59,9 @@ pub(super) struct Held {
 pub(super) struct Place {
     held: Mutex<Option<Held>>,
     request: StorageRequest,
+    /// What was kept there since the lease last grew, and by how much it did.
+    kept: AtomicU64,
+    grown: AtomicU64,
 }
 
 impl Place {
@@ -76,13 +80,25 @@ impl Place {
         Ok(held.insert(made).clone())
     }
 
+    /// Something was kept there.
+    pub(super) fn kept(&self, bytes: u64) {
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// The lease, larger than it was when it was found full, if nobody has made it so meanwhile.
     pub(super) async fn grow(&self, client: &Client, full: &Held) -> Result<Held, StoreError> {
         let mut held = self.held.lock().await;
         if let Some(held) = held.as_ref().filter(|held| held.bytes > full.bytes) {
             return Ok(held.clone());
         }
-        let bytes = step(Bytes(full.bytes.0 + (full.bytes.0 / 2).max(GROWTH_MIN.0)));
+        // A host that says that it is full and has kept next to nothing is not paid for more.
+        if self.kept.load(Ordering::Relaxed) < self.grown.load(Ordering::Relaxed) / 2 {
+            return Err(StoreError::Lease("it is full again before it was half filled".into()));
+        }
+        let growth = (full.bytes.0 / 2).max(GROWTH_MIN.0);
+        let bytes = step(Bytes(full.bytes.0 + growth));
+        self.kept.store(0, Ordering::Relaxed);
+        self.grown.store(growth, Ordering::Relaxed);
         let changes = vec![LeaseChange { lease: full.lease, bytes: Some(bytes), until: None }];
         let request = RenewRequest { changes, price_max: self.request.price_max };
         let grown = one(client.renew_storage(&request).await?)?;
@@ -97,24 +113,34 @@ fn one(leases: Vec<StorageLeaseView>) -> Result<Held, StoreError> {
 }
 
 impl Store {
-    /// The account's open leases of this user, by host. An account without the right has none.
+    /// The account's open leases of this user. An account without the right has none.
+    pub(super) async fn all_held(&self) -> Result<Vec<Held>, StoreError> {
+        let leases = match self.client.storage_leases().await {
+            Err(error) if Self::may_not_lease(&error) => return Ok(Vec::new()),
+            leases => leases?,
+        };
+        let is_ours = |lease: &StorageLeaseView| {
+            lease.holder == self.key.public()
+                && lease.state == StorageState::Open
+                && lease.grant.is_some()
+        };
+        leases.into_iter().filter(is_ours).map(|lease| one(vec![lease])).collect()
+    }
+
+    /// One of them for each host: of a class, if that is said, the oldest one.
     pub(super) async fn held(
         &self,
         class: Option<Class>,
     ) -> Result<BTreeMap<HostId, Held>, StoreError> {
-        let leases = match self.client.storage_leases().await {
-            Err(error) if Self::may_not_lease(&error) => return Ok(BTreeMap::new()),
-            leases => leases?,
-        };
-        let mut held = BTreeMap::new();
-        for lease in leases {
-            let is_ours = lease.holder == self.key.public() && lease.state == StorageState::Open;
-            let is_wanted = class.is_none_or(|class| lease.class == class.purpose());
-            if is_ours && is_wanted && lease.grant.is_some() {
-                take(vec![lease], &mut held)?;
+        let mut by_host: BTreeMap<HostId, Held> = BTreeMap::new();
+        for held in self.all_held().await? {
+            let is_wanted = class.is_none_or(|class| held.grant.grant.class == class.purpose());
+            let older = by_host.get(&held.keeper.host).map(|other| other.lease);
+            if is_wanted && older.is_none_or(|older| held.lease < older) {
+                by_host.insert(held.keeper.host, held);
             }
         }
-        Ok(held)
+        Ok(by_host)
     }
 
     /// How so many bytes would be kept.
@@ -193,6 +219,50 @@ impl Store {
         Ok(ready)
     }
 
+    /// Renews the leases of this user that have less than half of the term left, but for empty ones:
+    /// also those on hosts that get nothing new, since objects of before lie there. Says how many
+    /// were renewed, and of which hosts they could not be.
+    ///
+    /// # Errors
+    /// [`StoreError`], when leases cannot be listed.
+    pub async fn renew_leases(
+        &self,
+        options: &PutOptions,
+        used: &BTreeMap<LeaseId, Bytes>,
+    ) -> Result<(usize, Vec<HostId>), StoreError> {
+        let (now, until) = (self.now(), self.until(options));
+        let held = self.all_held().await?;
+        let short = |held: &&Held| {
+            held.until.since(now).0 < options.term.0 / RENEW_BELOW
+                && used.get(&held.lease) != Some(&Bytes::ZERO)
+        };
+        let short: Vec<&Held> = held.iter().filter(short).collect();
+        let change =
+            |held: &&Held| LeaseChange { lease: held.lease, bytes: None, until: Some(until) };
+        let price_max = options.price_max;
+        let (mut renewed, mut failed) = (0, Vec::new());
+        for some in short.chunks(STORAGE_CHANGES_MAX) {
+            let changes = some.iter().map(change).collect();
+            let together = RenewRequest { changes, price_max };
+            if self.client.renew_storage(&together).await.is_ok() {
+                renewed += some.len();
+                continue;
+            }
+            // All or none: so one by one, and who cannot be renewed is named.
+            for held in some {
+                let one = RenewRequest { changes: vec![change(held)], price_max };
+                match self.client.renew_storage(&one).await {
+                    Ok(_) => renewed += 1,
+                    Err(error) => {
+                        tracing::debug!(host = %held.keeper.host, %error, "a lease is not renewed");
+                        failed.push(held.keeper.host);
+                    }
+                }
+            }
+        }
+        Ok((renewed, failed))
+    }
+
     /// Leases on these hosts, where nothing is leased yet.
     async fn lease_on(
         &self,
@@ -217,7 +287,8 @@ impl Store {
         let place = |keeper: &KeeperView| {
             let request = self.request(vec![keeper.host], each, options)?;
             let held = Mutex::new(held.remove(&keeper.host));
-            Ok((keeper.host, Arc::new(Place { held, request })))
+            let (kept, grown) = (AtomicU64::new(0), AtomicU64::new(0));
+            Ok((keeper.host, Arc::new(Place { held, request, kept, grown })))
         };
         hosts.iter().map(place).collect()
     }

@@ -76,6 +76,8 @@ pub struct Mended {
     pub lost: Vec<u32>,
     /// Fragments for which there was no host.
     pub missing: u64,
+    /// Hosts that have something of the object.
+    pub hosts: BTreeSet<HostId>,
 }
 
 impl Health {
@@ -155,6 +157,7 @@ impl Store {
                 window.iter().map(|number| &manifest.segments[*number as usize]).collect();
             let located = self.locate(&segments, &known).await;
             for ((number, segment), holders) in window.iter().zip(segments).zip(located) {
+                mended.hosts.extend(holders.iter().map(|(_, host)| *host));
                 let there: BTreeSet<u16> = holders.iter().map(|(fragment, _)| *fragment).collect();
                 let missing = usize::from(segment.code.n()) - there.len();
                 if missing == 0 {
@@ -200,14 +203,6 @@ impl Store {
         let with: Vec<Candidate> = with.into_iter().map(candidate).collect();
         let wish = Wish { count, n, bytes, stable: 0, seed: self.now().0 };
         let chosen = spread(&wish, &with, &candidates)?;
-        let chosen: Vec<KeeperView> = chosen
-            .hosts
-            .iter()
-            .filter_map(|host| known.iter().find(|keeper| keeper.host == *host).cloned())
-            .collect();
-        let leased = self.lease_all(&chosen, bytes, used, options, held).await?;
-        held.extend(leased.clone());
-
         let mut liars = BTreeSet::new();
         let wanted = [(job.number, segment)];
         let rebuild = |_, gather: isos_store::code::Gather| {
@@ -216,11 +211,24 @@ impl Store {
                 .map(|it| it.expect("coding does not panic"))
                 .boxed()
         };
-        let coded = self.gather(&wanted, known, &mut liars, rebuild).await?;
-        let Some(Ok(coded)) = coded.into_iter().next() else {
+        // First what can be rebuilt, then the room for it: what is lost is not paid for.
+        let coded = match self.gather(&wanted, known, &mut liars, rebuild).await {
+            Ok(coded) => coded.into_iter().next(),
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(Ok(coded)) = coded else {
             mended.lost.push(job.number);
             return Ok(());
         };
+        let chosen: Vec<KeeperView> = chosen
+            .hosts
+            .iter()
+            .filter_map(|host| known.iter().find(|keeper| keeper.host == *host).cloned())
+            .collect();
+        let leased = self.lease_all(&chosen, bytes, used, options, held).await?;
+        held.extend(leased.clone());
+
         let coded = Arc::new(coded);
         let mut any = false;
         for (fragment, held) in missing.iter().zip(leased.values()) {
@@ -229,7 +237,8 @@ impl Store {
                     any = true;
                     mended.fragments += 1;
                     mended.leases.entry(held.lease).or_default().0 += bytes.0;
-                    used.entry(held.lease).or_insert(held.bytes).0 += bytes.0;
+                    used.entry(held.lease).or_default().0 += bytes.0;
+                    mended.hosts.insert(held.keeper.host);
                 }
                 Err(why) => {
                     tracing::debug!(host = %held.keeper.host, ?why, "a host took no fragment");
@@ -252,7 +261,8 @@ impl Store {
         let pieces = manifest.pieces();
         let names: Vec<Guid> = pieces.iter().map(|piece| Guid::of(piece)).collect();
         let has = self.who_has(&names, known).await;
-        for held in held.values() {
+        let hosts = mended.hosts.clone();
+        for held in held.values().filter(|held| hosts.contains(&held.keeper.host)) {
             let Some(has) = has.get(&held.keeper.host) else { continue };
             for (piece, _) in pieces.iter().zip(has).filter(|(_, has)| !**has) {
                 if carry(&self.lines, held, Buffer::from(piece.clone())).await.is_ok() {
@@ -297,7 +307,7 @@ impl Store {
 
     async fn remove_named(&self, sizes: &BTreeMap<Guid, u64>) -> Result<Removed, StoreError> {
         let names: Vec<Guid> = sizes.keys().copied().collect();
-        let held: Vec<Held> = self.held(None).await?.into_values().collect();
+        let held = self.all_held().await?;
         let questions = stream::iter(&held).map(|held| {
             let names = &names;
             async move { (held.lease, self.remove_from(held, names, sizes).await) }
@@ -325,22 +335,26 @@ impl Store {
     ) -> Option<(u64, u64)> {
         let line = self.lines.to(&held.keeper);
         let (mut fragments, mut bytes) = (0, 0);
-        let question = async {
-            let connection = self.lines.open_with(&line, &held.grant).await.ok()?;
-            for names in names.chunks(FRAGMENTS_NAMED_MAX) {
+        let open = self.lines.open_with(&line, &held.grant);
+        let connection = timeout(ASK_TIMEOUT, open).await.ok()?.ok()?;
+        for names in names.chunks(FRAGMENTS_NAMED_MAX) {
+            let exchange = async {
                 let has = isos_net::has_fragments(&connection, names).await.ok()?.ok()?;
                 let there: Vec<Guid> =
                     names.iter().zip(has).filter(|(_, has)| *has).map(|(name, _)| *name).collect();
                 if there.is_empty() {
-                    continue;
+                    return Some((0, 0));
                 }
                 let removed = remove_fragments(&connection, held.lease, &there).await.ok()?.ok()?;
-                fragments += u64::from(removed);
-                bytes += there.iter().map(|name| sizes[name]).sum::<u64>();
-            }
-            Some(())
-        };
-        timeout(ASK_TIMEOUT, question).await.ok().flatten()?;
+                // Some may lie there under another lease.
+                let is_all = removed as usize == there.len();
+                let size = there.iter().map(|name| sizes[name]).sum::<u64>();
+                Some((u64::from(removed), if is_all { size } else { 0 }))
+            };
+            let (removed, freed) = timeout(ASK_TIMEOUT, exchange).await.ok().flatten()?;
+            fragments += removed;
+            bytes += freed;
+        }
         Some((fragments, bytes))
     }
 }

@@ -8,8 +8,8 @@ use isos_base::HostId;
 use isos_base::api::KeeperView;
 use isos_base::fragment::SignedHead;
 use isos_net::{get_head, set_head};
-use isos_store::capability::{ReadCapability, Target, WriteCapability};
-use isos_store::head::{Publish, Published, Version, newest};
+use isos_store::capability::{ReadCapability, WriteCapability};
+use isos_store::head::{Newest, Publish, Published, Version, newest};
 use isos_store::limits::HEAD_HOSTS_MAX;
 use isos_store::seal::Cipher;
 use tokio::time::timeout;
@@ -19,13 +19,38 @@ use super::{Store, StoreError};
 use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
 
 impl Store {
-    /// The newest version of something, as far as the hosts of this user's leases know.
+    /// The newest version of something, as far as the hosts of this user's leases know. Good enough
+    /// to read; whoever follows on it asks [`Store::surely_newest`].
     ///
     /// # Errors
     /// [`StoreError`]; that nothing was published is no error.
     pub async fn newest(&self, name: &WriteCapability) -> Result<Option<Version>, StoreError> {
         let hosts = self.name_hosts().await?;
-        match self.ask_heads(name, &hosts).await {
+        let found = self.ask_heads(name, &hosts).await;
+        Self::version_of(name, found)
+    }
+
+    /// The newest version of something, by the word of more than half of the hosts.
+    ///
+    /// # Errors
+    /// [`StoreError::Uncertain`] if fewer answered: there may be a newer one then.
+    pub async fn surely_newest(
+        &self,
+        name: &WriteCapability,
+        title: &str,
+    ) -> Result<Option<Version>, StoreError> {
+        let hosts = self.name_hosts().await?;
+        let found = self.ask_heads(name, &hosts).await;
+        let all: BTreeSet<HostId> = hosts.iter().map(|held| held.keeper.host).collect();
+        if !all.is_empty() && !found.is_certain(&all) {
+            let (name, heard, hosts) = (title.into(), found.heard.len(), all.len());
+            return Err(StoreError::Uncertain { name, heard, hosts });
+        }
+        Self::version_of(name, found)
+    }
+
+    fn version_of(name: &WriteCapability, found: Newest) -> Result<Option<Version>, StoreError> {
+        match found.head {
             Some(head) => {
                 Ok(Some(Version::open(&head, &name.read()).map_err(StoreError::Version)?))
             }
@@ -86,8 +111,8 @@ impl Store {
         Ok(hosts)
     }
 
-    async fn ask_heads(&self, name: &WriteCapability, hosts: &[Held]) -> Option<SignedHead> {
-        let Target::Named(key) = name.verify().target else { return None };
+    async fn ask_heads(&self, name: &WriteCapability, hosts: &[Held]) -> Newest {
+        let key = name.signer().public();
         let ask = |keeper: KeeperView| async move {
             let line = self.lines.to(&keeper);
             let asked = async {
@@ -100,6 +125,6 @@ impl Store {
         let answers = stream::iter(keepers).map(ask).buffer_unordered(ASKED_AT_ONCE);
         let answers: BTreeMap<HostId, Option<SignedHead>> =
             answers.filter_map(std::future::ready).collect().await;
-        newest(&key, &answers, &BTreeMap::new()).head
+        newest(&key, &answers, &BTreeMap::new())
     }
 }

@@ -124,7 +124,7 @@ impl Feeder {
 }
 
 /// What a transfer says.
-type Ended = (TransferId, Result<Box<SignedReceipt>, Refusal>);
+type Ended = (u32, TransferId, Result<Box<SignedReceipt>, Refusal>);
 
 /// What all objects of a put came to.
 #[derive(Debug, Clone)]
@@ -158,6 +158,8 @@ struct Running<'a> {
     replaced: Vec<(HostId, Refusal)>,
     planned: Planned,
     stored: u64,
+    /// Which object it is, from 0.
+    object: u32,
     /// The number of the next segment of this object.
     next: u32,
     is_coding: bool,
@@ -232,6 +234,7 @@ impl Store {
             replaced: Vec::new(),
             planned,
             stored: 0,
+            object: 0,
             next: 0,
             is_coding: false,
             is_over: false,
@@ -253,7 +256,11 @@ impl Store {
                 .deadline()
                 .map_or(TICK_MAX, |at| Duration::from_micros(at.since(self.now()).0).min(TICK_MAX));
             tokio::select! {
-                Some((transfer, outcome)) = endings.recv() => {
+                Some((object, transfer, outcome)) = endings.recv() => {
+                    // The machine of the next object counts from the beginning again.
+                    if object != running.object {
+                        continue;
+                    }
                     running.transfers.remove(&transfer);
                     running.tell(match outcome {
                         Ok(receipt) => Input::Stored { transfer, receipt },
@@ -357,6 +364,8 @@ impl Running<'_> {
         self.planned.hosts.extend(bad);
         self.put = machine(self.settings, &self.planned);
         (self.next, self.is_over) = (0, false);
+        self.object += 1;
+        std::mem::take(&mut self.transfers).values().for_each(AbortHandle::abort);
         self.coded.clear();
         self.tell(Input::Started)
     }
@@ -418,27 +427,30 @@ impl Running<'_> {
         let bytes = self.coded[&segment].fragment(fragment);
         let place = Arc::clone(&self.places[&host]);
         let (client, lines) = (self.store.client.clone(), Arc::clone(&self.store.lines));
-        let ended = self.ended.clone();
+        let (ended, object) = (self.ended.clone(), self.object);
         let task = tokio::spawn(async move {
             let outcome = match place.lease(&client).await {
                 Ok(held) => match carry(&lines, &held, bytes.clone()).await {
                     // More than was thought: the lease grows, once for each fragment at most.
-                    Err(Refusal::Full) => match place.grow(&client, &held).await {
-                        Ok(grown) => carry(&lines, &grown, bytes).await,
+                    Err(NotCarried::LeaseFull) => match place.grow(&client, &held).await {
+                        Ok(grown) => carry(&lines, &grown, bytes).await.map_err(NotCarried::why),
                         Err(error) => {
                             tracing::debug!(%host, %error, "a lease cannot grow");
                             Err(Refusal::Full)
                         }
                     },
-                    outcome => outcome,
+                    outcome => outcome.map_err(NotCarried::why),
                 },
                 Err(error) => {
                     tracing::debug!(%host, %error, "no lease on a host");
                     Err(Refusal::Refused)
                 }
             };
+            if let Ok(receipt) = &outcome {
+                place.kept(receipt.receipt.length.into());
+            }
             // The put may have ended.
-            let _ = ended.send((transfer, outcome));
+            let _ = ended.send((object, transfer, outcome));
         });
         self.transfers.insert(transfer, task.abort_handle());
     }
@@ -463,9 +475,10 @@ impl Running<'_> {
                     async move {
                         let carried =
                             tokio::time::timeout(MANIFEST_TIMEOUT, carry(lines, held, piece));
-                        match carried.await.unwrap_or(Err(Refusal::Late)) {
-                            Ok(_) => Ok(held.lease),
-                            Err(why) => Err((held.keeper.host, why)),
+                        match carried.await {
+                            Ok(Ok(_)) => Ok(held.lease),
+                            Ok(Err(why)) => Err((held.keeper.host, why.why())),
+                            Err(_) => Err((held.keeper.host, Refusal::Late)),
                         }
                     }
                 })
@@ -499,7 +512,7 @@ pub(super) async fn carry(
     lines: &Lines,
     held: &Held,
     bytes: Buffer,
-) -> Result<Box<SignedReceipt>, Refusal> {
+) -> Result<Box<SignedReceipt>, NotCarried> {
     let fragment = Guid::of(&bytes);
     let line = lines.to(&held.keeper);
     let connection = lines.open_with(&line, &held.grant).await.map_err(|error| {
@@ -507,28 +520,47 @@ pub(super) async fn carry(
         match error {
             LineError::Grant(refusal) => refused(&refusal),
             LineError::Connect(_) | LineError::Away | LineError::Fragment(_) => {
-                Refusal::Unreachable
+                NotCarried::Other(Refusal::Unreachable)
             }
         }
     })?;
-    let mut outcome = Err(Refusal::Unreachable);
+    let mut outcome = Err(NotCarried::Other(Refusal::Unreachable));
     let one = [(fragment, &bytes[..])];
     let put = put_fragments(&connection, held.lease, &one, |_, answer| {
         outcome = answer.map(Box::new).map_err(|why| refused(&why));
     });
     match put.await {
         Ok(()) => outcome,
-        Err(FragmentError::Receipt { .. }) => Err(Refusal::BadReceipt),
+        Err(FragmentError::Receipt { .. }) => Err(NotCarried::Other(Refusal::BadReceipt)),
         Err(error) => {
             tracing::debug!(host = %held.keeper.host, %error, "a transfer failed");
-            Err(Refusal::Unreachable)
+            Err(NotCarried::Other(Refusal::Unreachable))
         }
     }
 }
 
-fn refused(why: &FragmentRefusal) -> Refusal {
-    match why {
-        FragmentRefusal::LeaseFull | FragmentRefusal::HostFull => Refusal::Full,
+/// Why a host has not got a fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotCarried {
+    /// The lease is full; the host may have room.
+    LeaseFull,
+    /// Something else.
+    Other(Refusal),
+}
+
+impl NotCarried {
+    pub(super) const fn why(self) -> Refusal {
+        match self {
+            Self::LeaseFull => Refusal::Full,
+            Self::Other(why) => why,
+        }
+    }
+}
+
+fn refused(why: &FragmentRefusal) -> NotCarried {
+    NotCarried::Other(match why {
+        FragmentRefusal::LeaseFull => return NotCarried::LeaseFull,
+        FragmentRefusal::HostFull => Refusal::Full,
         FragmentRefusal::Busy(after) => Refusal::Busy(*after),
         FragmentRefusal::Grant(_)
         | FragmentRefusal::Lease
@@ -538,5 +570,5 @@ fn refused(why: &FragmentRefusal) -> Refusal {
         | FragmentRefusal::Head(_)
         | FragmentRefusal::HeadsFull
         | FragmentRefusal::Malformed(_) => Refusal::Refused,
-    }
+    })
 }

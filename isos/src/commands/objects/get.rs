@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use isos_sdk::store::inside;
+
 use super::{Objects, find};
 use crate::context::Context;
 use crate::exit::{End, Refusal};
@@ -53,10 +55,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     }
     let is_folder = named.entry.as_ref().map_or(names.len() != 1, |entry| entry.is_folder);
     let to = match &args.to {
-        Some(to) if !is_folder && to.is_dir() => to.join(names.first().map_or("", String::as_str)),
+        Some(to) if !is_folder && to.is_dir() => to.join(leaf(&names)?),
         Some(to) => to.clone(),
         None => match (&named.name, names.first()) {
-            (_, Some(name)) if !is_folder => PathBuf::from(name.rsplit('/').next().unwrap_or(name)),
+            (_, Some(_)) if !is_folder => leaf(&names)?,
             (Some(name), _) => PathBuf::from(name.replace('/', "_")),
             (None, _) => PathBuf::from(named.guid()?.short()),
         },
@@ -74,4 +76,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     context.out.show(&GetReport { name: named.title(), to, gotten })?;
     objects.close().await;
     Ok(End::Ok)
+}
+
+/// What the only file of an object is called where it is written: a name, whatever a stranger has
+/// called it.
+fn leaf(names: &[String]) -> anyhow::Result<PathBuf> {
+    let name = names.first().map_or("", String::as_str);
+    Ok(inside(name.rsplit('/').next().unwrap_or(name))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_under_its_last_name_or_not_at_all() {
+        let leaf = |name: &str| leaf(&[name.to_owned()]);
+        assert_eq!(leaf("a/b.txt").unwrap(), PathBuf::from("b.txt"));
+        assert_eq!(leaf("/home/u/.ssh/keys").unwrap(), PathBuf::from("keys"));
+        for bad in ["", "..", "x/..", "x/", "."] {
+            assert!(leaf(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -79,6 +79,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         return Ok(End::Ok);
     }
     let before = objects.catalogue()?;
+    if !before.has_room() {
+        return Err(Refusal::usage("the list of your objects is full: `isos rm` some").into());
+    }
     let taken = before.objects.get(&name);
     if taken.is_some() && !args.replace {
         let message = format!("an object is called {name:?} already");
@@ -107,12 +110,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         put: clock::now(),
     };
     let replaced = objects.change(|catalogue| {
+        let replaced = catalogue.remove(&name);
         catalogue.add_used(&stored.fragments.leases);
-        catalogue.objects.insert(name.clone(), entry)
+        catalogue.objects.insert(name.clone(), entry);
+        // It may have been given up before.
+        catalogue.removed.remove(&stored.guid);
+        replaced
     })?;
     if let Some(old) = replaced.filter(|old| old.guid != stored.guid) {
-        super::remove::give_up(&objects, &[old.guid]).await?;
+        let left = objects.catalogue()?;
+        let is_kept = left.objects.values().any(|entry| entry.guid == old.guid);
+        let guids = if is_kept { Vec::new() } else { vec![old.guid] };
+        let given_up = match super::remove::plan(&objects, &guids, &left).await {
+            Ok(plan) => super::remove::give_up(&objects, &plan).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = given_up {
+            let note = format!("what had this name before stays on its hosts for now: {error}");
+            context.out.note(&note);
+        }
     }
+    objects.renew(&options).await?;
     objects.publish().await?;
     let end =
         if stored.fragments.missing > 0 || !skipped.is_empty() { End::Partial } else { End::Ok };

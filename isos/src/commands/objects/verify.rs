@@ -29,6 +29,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         true => names.objects.keys().cloned().collect(),
         false => args.objects.clone(),
     };
+    if args.repair {
+        objects.renew(&PutOptions::default()).await?;
+    }
     let mut checked = Vec::new();
     for what in &wanted {
         let named = find(&names, what)?;
