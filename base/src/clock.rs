@@ -47,8 +47,8 @@ impl Clock {
         now
     }
 
-    /// Whether the wall clock, which says `wall` where this one said `now`, was set back by more than
-    /// a minute. Said once, until it has caught up.
+    /// Whether the wall clock, which says `wall` where this one said `now`, was set back by more
+    /// than a minute. Said once, until it has caught up.
     pub fn fell_behind(&mut self, wall: Time, now: Time) -> bool {
         let is_behind = now.since(wall) > BEHIND_TOLD;
         let was_behind = std::mem::replace(&mut self.is_behind, is_behind);

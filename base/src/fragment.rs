@@ -3,8 +3,8 @@
 //! A complex gives a host's disk away by a [`StorageGrant`] that it signs: so many bytes, until
 //! then, to whoever has this key. The host checks it alone, keeps fragments for it, and gives a
 //! [`Receipt`] for each, which anybody can check. What fragments hold is no business of those who
-//! keep them. (Storj's order limits are the nearest relative.) Beside fragments, which never change,
-//! it keeps [`Head`]s: which version of something is the newest.
+//! keep them. (Storj's order limits are the nearest relative.) Beside fragments, which never
+//! change, it keeps [`Head`]s: which version of something is the newest.
 //!
 //! Not here: how objects become fragments, and where a host keeps them.
 

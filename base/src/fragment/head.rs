@@ -1,9 +1,9 @@
 //! Heads: the newest version of something with a name, as far as a host knows.
 //!
 //! Objects never change, so something that does is a key whose owner signs versions. Hosts that
-//! keep fragments keep the newest head that they were shown of a key. They can hold one back or give
-//! an old one, but not make one; who asks more than half of those that were told hears the newest
-//! (`isos_store::head`). No host knows what is in a body: it is sealed.
+//! keep fragments keep the newest head that they were shown of a key. They can hold one back or
+//! give an old one, but not make one; who asks more than half of those that were told hears the
+//! newest (`isos_store::head`). No host knows what is in a body: it is sealed.
 //!
 //! (Self-verifying data in a register of one writer, as in Malkhi and Reiter, "Byzantine quorum
 //! systems", 1998; Tahoe-LAFS has mutable files of this kind.)

@@ -3,6 +3,7 @@
 //! The engine is `isos-backup`, which blocks: it runs on a thread of its own, gives segments to the
 //! store's feeder, and asks its reader for what is there.
 
+mod args;
 mod hosts;
 
 use std::collections::BTreeSet;
@@ -18,13 +19,18 @@ use isos_backup::{
     Catalogue, Listed, Observer, Overwrite, Parent, Phrase, Plan, Problem, RestorePlan, Retention,
     Rules, Snapshot, browse, create, diff, garbage, repository, restore, verify,
 };
-use isos_base::{Bytes, Guid, Span};
+use isos_base::{Bytes, Guid};
 use isos_sdk::store::{PutOptions, Store};
 use isos_store::capability::{ReadCapability, WriteCapability};
 use isos_store::class::Class;
 use isos_store::key::StorageSecret;
 use isos_store::manifest::Manifest;
 
+pub(crate) use self::args::Command;
+use self::args::{
+    BrowseArgs, CreateArgs, DiffArgs, ForgetArgs, OneArgs, PhraseArgs, Repository, RestoreArgs,
+    When,
+};
 use self::hosts::{FromHosts, ToHosts};
 use crate::clock;
 use crate::commands::objects::Objects;
@@ -45,183 +51,6 @@ const TITLE: &str = "the list of snapshots";
 const ENTRIES_MAX: usize = 1_000_000;
 /// Bytes of a written recovery phrase.
 const PHRASE_BYTES_MAX: u64 = 4_096;
-
-/// Which backups.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Repository {
-    /// Which set of snapshots: each has a list of its own
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    repo: String,
-}
-
-/// What to do.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Keep a snapshot of folders and files; what is there already is not sent again
-    Create(CreateArgs),
-    /// List snapshots
-    List(Repository),
-    /// List what is at a path of a snapshot
-    Browse(BrowseArgs),
-    /// Show what differs between two snapshots
-    Diff(DiffArgs),
-    /// Restore a snapshot, or a part of it, to a folder
-    Restore(RestoreArgs),
-    /// Read every byte of a snapshot and check it
-    Verify(OneArgs),
-    /// Give snapshots up: those that no rule keeps
-    Forget(ForgetArgs),
-    /// Print the words by which a new machine finds all backups and objects, or enter them there
-    Phrase(PhraseArgs),
-}
-
-/// What to keep, and how.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CreateArgs {
-    /// Folders and files
-    #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
-    #[command(flatten)]
-    repository: Repository,
-    /// Leave out what matches, as in .gitignore
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// Leave out what matches a line of this file
-    #[arg(long, value_name = "FILE")]
-    exclude_file: Vec<PathBuf>,
-    /// Keep caches too: folders with a CACHEDIR.TAG
-    #[arg(long)]
-    with_caches: bool,
-    /// Stay on the file systems of the paths
-    #[arg(long)]
-    one_file_system: bool,
-    /// A word to find the snapshot by, and to keep it by
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Read files that seem unchanged, too
-    #[arg(long)]
-    force: bool,
-    /// How safe: archive, standard, bulk, hot or small
-    #[arg(long, value_name = "CLASS", default_value = "bulk")]
-    class: Class,
-    /// For how long at least
-    #[arg(long = "for", value_name = "TIME", default_value = "90d")]
-    term: Span,
-}
-
-/// Which snapshot.
-#[derive(Debug, clap::Args)]
-pub(crate) struct OneArgs {
-    /// The beginning of a snapshot's id, or last
-    #[arg(value_name = "SNAPSHOT", default_value = "last")]
-    snapshot: String,
-    #[command(flatten)]
-    repository: Repository,
-}
-
-/// What of it.
-#[derive(Debug, clap::Args)]
-pub(crate) struct BrowseArgs {
-    /// The beginning of a snapshot's id, or last
-    #[arg(value_name = "SNAPSHOT", default_value = "last")]
-    snapshot: String,
-    /// A folder or file in it
-    #[arg(value_name = "PATH", default_value = "")]
-    path: PathBuf,
-    /// All below it, too
-    #[arg(long, short = 'R')]
-    recursive: bool,
-    #[command(flatten)]
-    repository: Repository,
-}
-
-/// Between which.
-#[derive(Debug, clap::Args)]
-pub(crate) struct DiffArgs {
-    /// The beginning of a snapshot's id
-    #[arg(value_name = "FROM")]
-    from: String,
-    /// The beginning of a snapshot's id, or last
-    #[arg(value_name = "TO", default_value = "last")]
-    to: String,
-    #[command(flatten)]
-    repository: Repository,
-}
-
-/// What, and where to.
-#[derive(Debug, clap::Args)]
-pub(crate) struct RestoreArgs {
-    /// The beginning of a snapshot's id, or last
-    #[arg(value_name = "SNAPSHOT", default_value = "last")]
-    snapshot: String,
-    /// The folder to restore to; it is made if it is not there
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
-    /// Only this folder or file of it, without the folders above
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
-    /// Only what matches, as in .gitignore
-    #[arg(long, value_name = "PATTERN")]
-    include: Vec<String>,
-    /// Not what matches
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// What becomes of files that are there: never replaced, if they changed, or always
-    #[arg(long, value_name = "WHEN", default_value = "never")]
-    overwrite: When,
-    /// Write nothing, only count
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    repository: Repository,
-}
-
-/// When files that are there are replaced.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum When {
-    Never,
-    Changed,
-    Always,
-}
-
-/// What to keep.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ForgetArgs {
-    /// These snapshots go, whatever rules say
-    #[arg(value_name = "SNAPSHOT")]
-    snapshots: Vec<String>,
-    /// Keep the last so many of each machine and set of paths
-    #[arg(long, value_name = "N", default_value = "0")]
-    keep_last: usize,
-    /// Keep the last of each day, for so many days that have one
-    #[arg(long, value_name = "N", default_value = "0")]
-    keep_daily: usize,
-    /// Of each week
-    #[arg(long, value_name = "N", default_value = "0")]
-    keep_weekly: usize,
-    /// Of each month
-    #[arg(long, value_name = "N", default_value = "0")]
-    keep_monthly: usize,
-    /// Of each year
-    #[arg(long, value_name = "N", default_value = "0")]
-    keep_yearly: usize,
-    /// Keep all with this tag
-    #[arg(long, value_name = "TAG")]
-    keep_tag: Vec<String>,
-    /// Only say what would go
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    repository: Repository,
-}
-
-/// Show or enter.
-#[derive(Debug, clap::Args)]
-pub(crate) struct PhraseArgs {
-    /// Read the words from standard input and make this machine one of their owner's
-    #[arg(long)]
-    enter: bool,
-}
 
 /// A repository that was opened.
 struct Open<'a> {

@@ -158,8 +158,8 @@ impl<'a> Objects<'a> {
         Ok(())
     }
 
-    /// Puts the catalogue where another machine of this user finds it. What was done stays done when
-    /// that fails: it is said, and the next change tries again.
+    /// Puts the catalogue where another machine of this user finds it. What was done stays done
+    /// when that fails: it is said, and the next change tries again.
     pub(super) async fn publish(&self) -> anyhow::Result<()> {
         // Nobody else changes it meanwhile: it is this command's turn.
         let mut catalogue = self.catalogue()?;

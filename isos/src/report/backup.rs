@@ -151,7 +151,10 @@ impl Report for SnapshotCreated {
 
     fn json(&self) -> Value {
         let created = &self.created;
-        let problem = |it: &isos_backup::Problem| json!({ "path": path(&it.path), "trouble": format!("{:?}", it.trouble), "why": it.why });
+        let problem = |it: &isos_backup::Problem| {
+            let trouble = format!("{:?}", it.trouble);
+            json!({ "path": path(&it.path), "trouble": trouble, "why": it.why })
+        };
         let problems: Vec<Value> = created.problems.first.iter().map(problem).collect();
         let value = json!({
             "id": created.capability.object().map(|(guid, _)| guid),

@@ -443,8 +443,8 @@ impl Look<'_> {
             }
             _ => room(reading, floor, standing.disk),
         };
-        // Where there is not enough for both, what nobody was promised yet is parted: half for work,
-        // or what the owner lets others keep, if that is less.
+        // Where there is not enough for both, what nobody was promised yet is parted: half for
+        // work, or what the owner lets others keep, if that is less.
         let wish = self.policy.storage_room.of(disk) - standing.leased.max(standing.kept);
         let room = match reading {
             Reading::Known(_) => {

@@ -233,8 +233,8 @@ impl Catalogue {
         self.objects.len() < ENTRIES_MAX
     }
 
-    /// Takes a name off the list, and remembers that its object was given up if no other name is for
-    /// it.
+    /// Takes a name off the list, and remembers that its object was given up if no other name is
+    /// for it.
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
         let entry = self.objects.remove(name)?;
         if self.objects.values().all(|other| other.guid != entry.guid) {

@@ -219,9 +219,9 @@ impl Store {
         Ok(ready)
     }
 
-    /// Renews the leases of this user that have less than half of the term left, but for empty ones:
-    /// also those on hosts that get nothing new, since objects of before lie there. Says how many
-    /// were renewed, and of which hosts they could not be.
+    /// Renews the leases of this user that have less than half of the term left, but for empty
+    /// ones: also those on hosts that get nothing new, since objects of before lie there. Says how
+    /// many were renewed, and of which hosts they could not be.
     ///
     /// # Errors
     /// [`StoreError`], when leases cannot be listed.

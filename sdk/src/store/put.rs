@@ -110,8 +110,8 @@ impl Feeder {
     }
 
     /// Says that all segments of an object were given, and waits until it is safe: as many
-    /// fragments of each are stored as the class wants, and its manifest is on their hosts. Says how
-    /// many fragments found no host.
+    /// fragments of each are stored as the class wants, and its manifest is on their hosts. Says
+    /// how many fragments found no host.
     ///
     /// # Errors
     /// [`Broken`].
@@ -169,8 +169,8 @@ struct Running<'a> {
 }
 
 impl Store {
-    /// Puts files as one object. `used` says how full the leases are, as far as it is known: what is
-    /// not is taken to be full, and the lease grows.
+    /// Puts files as one object. `used` says how full the leases are, as far as it is known: what
+    /// is not is taken to be full, and the lease grows.
     ///
     /// Nothing is kept of an object that fails, but fragments that some hosts have already.
     ///

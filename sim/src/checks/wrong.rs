@@ -95,8 +95,8 @@ fn quorum_max(plan: &Plan, tables: &Tables, asked: &Asked, hosts: &[SimHost]) ->
     luck::singly(asked.iter().filter_map(mean).sum())
 }
 
-/// The share that each job accepts, of all of its tasks, as a mean. What gets through comes in runs,
-/// one a cheat: it lies until one of its lies is drawn, and once caught it is out. So what is
+/// The share that each job accepts, of all of its tasks, as a mean. What gets through comes in
+/// runs, one a cheat: it lies until one of its lies is drawn, and once caught it is out. So what is
 /// allowed for luck, of one run in a million, is the tail of a sum of as many exponentials. Results
 /// that nobody was there to check are promised nothing, and said to be so.
 fn credible_max(tables: &Tables, asked: &Asked, hosts: &[SimHost]) -> u64 {

@@ -1,5 +1,5 @@
-//! Heads: which object is the newest version of something, by the word of more than half of the hosts
-//! that know it.
+//! Heads: which object is the newest version of something, by the word of more than half of the
+//! hosts that know it.
 //!
 //! ```text
 //! name + storage secret -> write capability -> signed head {version, sealed body} -> all hosts
@@ -8,9 +8,9 @@
 //!
 //! A register of one writer over hosts that nobody trusts. The writer signs, so hosts can hold a
 //! head back or give an old one, but not make one ([`newest`] says who did). A version is written
-//! when more than half of the hosts have it ([`Publish`]), and two majorities have a host in common:
-//! so whoever hears more than half hears it, as long as those in common are honest. Of a set of
-//! hosts that is about to change, the writer needs a majority of the old and of the new one.
+//! when more than half of the hosts have it ([`Publish`]), and two majorities have a host in
+//! common: so whoever hears more than half hears it, as long as those in common are honest. Of a
+//! set of hosts that is about to change, the writer needs a majority of the old and of the new one.
 //!
 //! Two writers at once are no disaster: whoever is told of a newer version has lost, reads it, and
 //! writes a later one. What a body says is sealed for those that may read all versions.
@@ -138,8 +138,8 @@ pub struct Newest {
     /// Hosts that gave an older one or none. They may not have been there when it was written: it
     /// is for the writer to set it again.
     pub behind: BTreeSet<HostId>,
-    /// Of those, hosts that have acknowledged a later version than they give: they broke their word,
-    /// or their disks did.
+    /// Of those, hosts that have acknowledged a later version than they give: they broke their
+    /// word, or their disks did.
     pub rolled_back: BTreeSet<HostId>,
     /// Hosts that gave what the key has not signed. Nothing that they say counts.
     pub forged: BTreeSet<HostId>,
@@ -151,8 +151,8 @@ pub struct Newest {
 }
 
 impl Newest {
-    /// Whether no later version was written, as far as the hosts are honest: more than half of those
-    /// that hold the name were heard.
+    /// Whether no later version was written, as far as the hosts are honest: more than half of
+    /// those that hold the name were heard.
     #[must_use]
     pub fn is_certain(&self, hosts: &BTreeSet<HostId>) -> bool {
         is_majority(self.heard.intersection(hosts).count(), hosts.len())

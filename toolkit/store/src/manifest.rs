@@ -3,9 +3,9 @@
 //! The open part (class, code, names of all fragments) is enough to find, check and repair the
 //! object, and is nobody's secret. The sealed part (chunks, files, sizes) opens with a read
 //! capability of this object. The object's GUID is the hash of both as they are stored, ciphertext
-//! only: whoever gets a manifest can check it, and a host keeps it as it keeps any fragment. One that
-//! is longer than a fragment is stored in pieces under a list of their names. Objects may share segments: a snapshot names those
-//! that the one before has stored.
+//! only: whoever gets a manifest can check it, and a host keeps it as it keeps any fragment. One
+//! that is longer than a fragment is stored in pieces under a list of their names. Objects may
+//! share segments: a snapshot names those that the one before has stored.
 
 use isos_base::{Guid, codec};
 use serde::{Deserialize, Serialize};

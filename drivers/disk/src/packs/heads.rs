@@ -1,9 +1,9 @@
 //! Heads: the newest version of something, of those that peers have shown under their leases.
 //!
-//! A head lies in a pack like a fragment, since an index that was lost is made again from there; the
-//! index has its place and version. A newer version is a new record and the older one is rubbish, so
-//! that no crash leaves half a head. One sync for each: heads are as rare as people change their
-//! minds, next to fragments.
+//! A head lies in a pack like a fragment, since an index that was lost is made again from there;
+//! the index has its place and version. A newer version is a new record and the older one is
+//! rubbish, so that no crash leaves half a head. One sync for each: heads are as rare as people
+//! change their minds, next to fragments.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -76,7 +76,8 @@ impl Packs {
 }
 
 impl Inner {
-    /// The newest head of a key that can be read, with its lease, and whether there was a newer one.
+    /// The newest head of a key that can be read, with its lease, and whether there was a newer
+    /// one.
     fn newest_head(&self, key: &PublicKey) -> Result<(Found, bool), PackError> {
         let mut damaged = None;
         for _ in 0..TRIES {

@@ -1,5 +1,5 @@
-//! Packs after every crash: what was acknowledged is there, and what is there is right; and a head is
-//! none older than the one that was acknowledged.
+//! Packs after every crash: what was acknowledged is there, and what is there is right; and a head
+//! is none older than the one that was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
