@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use isos_base::codec;
 use isos_base::fragment::{HEAD_BODY_BYTES_MAX, SignedHead};
-use isos_base::key::SecretKey;
 use isos_base::time::Time;
 use isos_base::{Guid, HostId};
 use isos_store::capability::{Capability, ReadCapability, WriteCapability};

@@ -108,8 +108,12 @@ async fn whatever_a_server_died_before_it_is_done_once_when_it_is_back() {
         payouts(&world, &ada).await.iter().all(|it| it.tries > 0 && it.trouble.is_some())
     })
     .await;
-    let (_, rails) = world.json("GET /v1/bank/rails", &ada, "").await;
-    assert!(rails.contains("payouts.jsonl"), "{rails}");
+    // The rail's own word comes a moment after that of its payout.
+    until("the rail in trouble", || async {
+        let (_, rails) = world.json("GET /v1/bank/rails", &ada, "").await;
+        rails.contains("payouts.jsonl")
+    })
+    .await;
     world.server.stop().await;
     // The line was written, and the server died before it could say so to the database.
     std::fs::remove_dir(&file).unwrap();
