@@ -346,13 +346,16 @@ impl Job {
     }
 
     /// Takes exactly these tasks out of the waiting ones, for a lease that outlived a restart.
-    pub(super) fn retake(&mut self, host: HostId, range: TaskRange, always: bool) {
+    pub(super) fn retake(&mut self, lease: LeaseId, host: HostId, range: TaskRange, always: bool) {
         let Some(rule) = self.rule() else {
             self.take_out(&Vec::new(), range);
             return;
         };
         for task in range.tasks() {
-            if rule.asks_one_first() && !self.ballots.contains_key(&task) {
+            // Who runs a part of what another ran was asked beside it, even if that one's vote is
+            // gone by now: what it answers decides nothing.
+            let part = self.chains.part(lease, task).is_some();
+            if rule.asks_one_first() && !part && !self.ballots.contains_key(&task) {
                 let count = self.take_out(&Vec::new(), TaskRange::new(task, task + 1));
                 self.lone.hold(host, count, always);
             } else {

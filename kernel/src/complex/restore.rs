@@ -280,7 +280,7 @@ impl Complex {
             }
         }
         for range in out.iter().collect::<Vec<_>>() {
-            job.retake(holder, range, always);
+            job.retake(id, holder, range, always);
         }
         // What it has saved and does not hold any more.
         let hands_on = job.rule().is_none();

@@ -66,7 +66,7 @@ impl Chains {
     }
 
     /// The same if it is one of a part, and of which.
-    fn part(&self, lease: LeaseId, task: u32) -> Option<(&SavedRecord, Referee)> {
+    pub(super) fn part(&self, lease: LeaseId, task: u32) -> Option<(&SavedRecord, Referee)> {
         let run = self.run(lease, task)?;
         Some((run, run.referee?))
     }
@@ -211,14 +211,18 @@ fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
     Some(Dispute { segment, from, until: Some(segment + 1) })
 }
 
-/// The vote that a referee's root stands for, with the fuel at its end.
+/// The vote that a referee's root stands for, with the fuel at its end. The two that are in dispute
+/// come first: a third may have told the roots of the one and voted for what the other says, so
+/// that whoever proves the one right would be taken to be for the other.
 pub(super) fn found_right<'a>(
     chains: &Chains,
     ballot: &'a Ballot,
     run: &SavedRecord,
     segment: u32,
 ) -> Option<&'a Vote> {
-    ballot.votes.iter().find(|vote| {
+    let first = ballot.votes.first()?;
+    let other = ballot.votes.iter().find(|vote| vote.digest != first.digest);
+    std::iter::once(first).chain(other).chain(&ballot.votes).find(|vote| {
         let voted = chains.run(vote.lease, run.task);
         voted.is_some_and(|voted| are_same(run, voted, segment) == Some(true))
     })

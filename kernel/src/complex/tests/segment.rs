@@ -245,6 +245,27 @@ fn a_liar_is_found_by_the_first_segment_that_it_made_up_and_the_referee_is_paid_
 }
 
 #[test]
+fn who_votes_with_a_liar_and_tells_honest_roots_turns_no_referee_round() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.join(n));
+    let job = world.submit(JobSpec { verify: Verify::Quorum { agree: 3, of: 5 }, ..quorum(1) });
+    world.tell(1, roots(&["a", "b", "x", "y"]), false);
+    (2..=3).for_each(|n| world.tell(n, roots(&["a", "b", "c", "d"]), false));
+    (1..=2).for_each(|n| world.answer(n, Some(answer("wrong", 4))));
+    world.answer(3, Some(answer("right", 4)));
+    for n in 4..=5 {
+        world.join(n);
+        assert_eq!(world.resume(n).and_then(|resume| resume.until), Some(3), "{n}");
+        world.tell(n, roots(&["a", "b", "c"]), false);
+        let part = TaskResult { fuel: Fuel(3 * SEGMENT + 1), ..answer("", 0) };
+        world.answer(n, Some(part));
+    }
+    let accepted: Vec<_> = world.tables.results_of(job).collect();
+    assert_eq!(accepted[0].result, Ok(answer("right", 4)));
+    assert!(world.hosts[&1].barred && world.hosts[&2].barred && !world.hosts[&3].barred);
+}
+
+#[test]
 fn a_referee_is_paid_no_more_than_those_who_agree_have_told_for_the_same() {
     let mut world = World::new();
     let job = world.disagree(&["a", "b", "c", "d"], &["a", "b", "x", "y"]);

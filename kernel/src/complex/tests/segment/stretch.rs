@@ -463,6 +463,32 @@ fn what_is_found_of_a_run_that_is_in_question_no_more_is_no_word_against_another
 }
 
 #[test]
+fn a_task_whose_whole_run_is_in_question_no_more_waits_again_once_its_part_has_answered() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        (1..=2).for_each(|n| world.join(n));
+        let job = world.submit(checked(ALL));
+        let chain = Chain::new(6, &[2, 4]);
+        world.play(1, &chain, Ways::Honest);
+        assert_eq!(world.resume(2).and_then(|resume| resume.until), Some(2), "it checks a stretch");
+        let mut effects = Vec::new();
+        world.complex.bar(host_id(1), "it was caught elsewhere".into(), &mut effects);
+        world.complex.finish(&mut effects);
+        world.carry_out(effects);
+        if restarts {
+            world.restart();
+            world.join(2);
+        }
+        world.play(2, &chain, Ways::Honest);
+        let waits = world.complex.jobs[&job].is_waiting(0);
+        assert!(waits || !world.hosts[&2].grants.is_empty(), "{restarts}: it is nowhere");
+        world.join(3);
+        world.play_all(&chain, Ways::Honest);
+        assert_eq!((world.state(job), world.accepted(job)), (JobState::Done, chain.right()));
+    }
+}
+
+#[test]
 fn what_was_found_right_is_not_run_again_after_a_restart() {
     let mut world = World::new();
     (1..=2).for_each(|n| world.join(n));
