@@ -62,10 +62,18 @@ pub(crate) fn command() -> clap::Command {
     numbers_may_be_negative(Cli::command())
 }
 
-/// What begins with a minus and is a number is a value, refused by who reads it: clap would take it
-/// for a flag that nobody knows.
+/// Values with a unit, which whoever reads them checks.
+const QUANTITIES: [&str; 7] = ["CREDITS", "PERCENT", "PRICE", "RATE", "SIZE", "TIME", "P"];
+
+/// What begins with a minus and is a number, or stands where a quantity is wanted, is a value,
+/// refused by who reads it: clap would take it for a flag that nobody knows.
 fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
+    let is_quantity = |arg: &clap::Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        names.iter().any(|name| QUANTITIES.contains(&name.as_str()))
+    };
     let value = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true if is_quantity(&arg) => arg.allow_hyphen_values(true),
         true => arg.allow_negative_numbers(true),
         false => arg,
     };

@@ -71,7 +71,7 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "RATE", value_parser = Verify::with_error)]
     #[serde(deserialize_with = "error_rate")]
     pub(crate) error: Option<Verify>,
-    /// How often a task is tried when hosts fail [default: 5]
+    /// Give a task up once it failed on so many hosts; so often, where there are fewer [default: 5]
     #[arg(long, value_name = "N")]
     pub(crate) attempts: Option<u8>,
     /// The most that the whole job may cost

@@ -174,13 +174,14 @@ impl ResultsFolder {
         Ok(Self { path: folder.into(), known, given_up, summary })
     }
 
-    /// Whether this very result has been saved.
+    /// Whether this very result has been saved, and is there as it was. Blocks while it reads.
     #[must_use]
-    pub fn has(&self, line: &ResultLine) -> bool {
-        self.known.get(&line.task).is_some_and(|known| {
-            (known.digest, &known.why) == (line.digest, &line.why)
-                && self.path.join(line.task.to_string()).exists()
-        })
+    pub fn has(&self, outcome: &Outcome) -> bool {
+        let line = ResultLine::of(outcome);
+        let place = self.path.join(line.task.to_string());
+        let same = |known: &ResultLine| (known.digest, &known.why) == (line.digest, &line.why);
+        self.known.get(&line.task).is_some_and(same)
+            && holds(&place, outcome.output.as_ref().unwrap_or(&Output::default()))
     }
 
     /// Writes one task's result. Blocks while it writes.
@@ -292,7 +293,7 @@ impl Client {
             let work = move || {
                 let mut folder = lock(&folder);
                 let line = ResultLine::of(&outcome);
-                if folder.has(&line) {
+                if folder.has(&outcome) {
                     Ok((line, false))
                 } else {
                     Ok((folder.save(&outcome)?, true))
@@ -332,6 +333,20 @@ fn write_output(folder: &Path, output: &Output) -> Result<(), ClientError> {
         write(&path, &file.content)?;
     }
     Ok(())
+}
+
+/// Whether all of an output lies in a folder, byte by byte. What else is there is left alone.
+fn holds(folder: &Path, output: &Output) -> bool {
+    let same = |path: &Path, content: &[u8]| {
+        let len = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+        len.is_some_and(|it| it.len() == content.len() as u64)
+            && fs::read(path).is_ok_and(|there| there == content)
+    };
+    let err = folder.join("stderr");
+    let files = || output.files.iter().map(|file| (folder.join("out").join(&file.path), file));
+    same(&folder.join("stdout"), &output.stdout)
+        && (if output.stderr.is_empty() { !err.exists() } else { same(&err, &output.stderr) })
+        && files().all(|(path, file)| same(&path, &file.content))
 }
 
 /// The lines that are whole, by task; the last one of a task counts.

@@ -77,6 +77,9 @@ fn a_negative_number_is_a_value_that_is_refused() {
         "isos submit p.wasm --fuel -2.5",
         "isos account credit X -5",
         "isos job list --limit -1",
+        "isos submit p.wasm --timeout -1s",
+        "isos submit p.wasm --memory -1GiB",
+        "isos submit p.wasm --timeout --json",
     ] {
         let error = parse_line(line).expect_err(line);
         let number = line.rsplit(' ').next().unwrap();

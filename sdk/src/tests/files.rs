@@ -276,6 +276,16 @@ async fn results_are_saved_once_however_often_the_stream_breaks() {
     let again = client.save_results(JobId(42), Wanted::All, &folder, |_| ()).await.unwrap();
     assert_eq!((again.done, again.kept), (3, 2));
     assert!(folder.join("1/stdout").exists());
+
+    // What somebody changed becomes what it was; what somebody added stays with what is as it was.
+    fs::write(folder.join("0/stdout"), "task !\n").unwrap();
+    fs::write(folder.join("1/notes"), "mine").unwrap();
+    fs::write(folder.join("2/out/deep/answer.txt"), "a").unwrap();
+    let again = client.save_results(JobId(42), Wanted::All, &folder, |_| ()).await.unwrap();
+    assert_eq!((again.done, again.kept), (3, 1));
+    assert_eq!(fs::read_to_string(folder.join("0/stdout")).unwrap(), "task 0\n");
+    assert_eq!(fs::read_to_string(folder.join("1/notes")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(folder.join("2/out/deep/answer.txt")).unwrap(), "aa");
 }
 
 #[tokio::test]
