@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, isos};
 
 const PAYOUTS: usize = 12;
 
@@ -69,4 +69,42 @@ fn what_is_paid_out_is_paid_once_however_often_the_server_is_killed() {
 /// What the operator's account has.
 fn balance(world: &World) -> i64 {
     world.json(&["account", "show"])["available"].as_i64().expect("a number")
+}
+
+#[test]
+fn credits_are_made_when_two_operators_agree_and_no_sooner() {
+    let mut world = World::start(&["--mint-approvals", "2"]);
+    let second = world.ticket("ada", "operate");
+    let ada = |args: &[&str]| {
+        let mut command = isos();
+        command.args(["--json", "--server", &second, "--home"]).arg(world.folder().join("ada"));
+        let output = command.args(args).output().expect("the program starts");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().expect("it exits"), error)
+    };
+    let before = balance(&world);
+    world.json(&["account", "credit", "operator", "1000", "--why", "grant 17"]);
+    assert_eq!(balance(&world), before, "it is a proposal");
+    let (code, error) = world.refused(&["bank", "mint", "approve", "1"]);
+    assert_eq!((code, error.contains("another")), (6, true), "{error}");
+    assert_eq!(ada(&["bank", "mint", "approve", "1"]).0, 0);
+    assert_eq!(balance(&world), before + 1_000_000_000);
+    let again = ada(&["bank", "mint", "approve", "1"]);
+    assert_ne!(again.0, 0, "once");
+    let statement = world.json(&["account", "statement"]).to_string();
+    assert!(statement.contains("grant 17"), "{statement}");
+
+    // What is refused is never made, and a start with a lower number lowers nothing.
+    world.json(&["account", "credit", "operator", "5"]);
+    assert_eq!(ada(&["bank", "mint", "refuse", "2"]).0, 0);
+    world.json(&["bank", "mint", "approvals", "2"]);
+    assert_eq!(ada(&["bank", "mint", "approve", "3"]).0, 0);
+    world.restart_server_with(&["--mint-approvals", "1"]);
+    world.json(&["account", "credit", "operator", "7"]);
+    assert_eq!(balance(&world), before + 1_000_000_000);
+    let proposals = world.json(&["bank", "mint", "list"]);
+    let states: Vec<_> = proposals.as_array().unwrap().iter().map(|it| &it["state"]).collect();
+    assert_eq!(states.len(), 4, "{proposals}");
+    assert_eq!((states[0], states[2]), (&"open".into(), &"refused".into()), "{proposals}");
+    world.assert_money_adds_up();
 }

@@ -23,5 +23,6 @@ mod money;
 mod objects;
 mod owner;
 mod rights;
+mod sensors;
 mod servers;
 mod world;

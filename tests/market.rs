@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{ALWAYS, HostPlan, World, hostile, module};
+use crate::world::{ALWAYS, HostPlan, World, hostile, isos, module};
 
 /// The only class of hosts that there is.
 fn class(world: &World) -> Value {
@@ -70,4 +70,49 @@ fn owners_ask_buyers_bid_and_what_is_paid_lies_between() {
     let (said, _) = why.split_once(" µcr/G").expect("a bill says at what price");
     let paid: u32 = said.rsplit(' ').next().unwrap().parse().expect("a number");
     assert!((20..=250).contains(&paid), "{why}");
+}
+
+#[test]
+fn a_firm_host_says_what_it_stands_in_for_and_a_reservation_who_stands_behind_it() {
+    let mut world = World::start(&["--market", "--price", "100", "--price-floor", "10"]);
+    for _ in 0..4 {
+        world.add_host(HostPlan::default());
+    }
+    world.wait_for_hosts(4);
+    world.json(&["account", "credit", "owner-of-host-1", "100", "--why", "for a bond"]);
+    let ticket = world.ticket("owner-of-host-1", "submit,read");
+    let home = world.hosts[0].home.clone();
+    let owner = |args: &[&str]| {
+        let mut command = isos();
+        command.args(["--json", "--server", &ticket, "--home"]).arg(&home).args(args);
+        let output = command.output().expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["data"].clone()
+    };
+    owner(&["market", "firm", "host-1", "--cores", "1"]);
+    // Something is offered and wanted, so that there is a market.
+    let long = hostile(world.folder(), "infinite_loop");
+    world.submit(&[&long, "--count", "8", "--fuel", "1000G", "--bid", "300"]);
+    world.wait("a market with supply", || class(&world)["supply"] == 4);
+    let made = world.json(&["market", "reserve", "1", "--for", "5m", "--service", "0.5"]);
+    let which = format!("reservation:{}", made["id"]);
+    let booked = world.json(&["explain", &which]);
+    assert!(booked.to_string().contains("1 core of"), "{booked}");
+    let stands = || {
+        let output = isos().args(["status", "--json", "--home"]).arg(&home).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        status["data"]["stands_in"].clone()
+    };
+    world.wait("the bond", || stands()["bonds"][0]["reservation"] == made["id"]);
+    assert_eq!((&stands()["cores"], &stands()["bonds"][0]["cores"]), (&1.into(), &1.into()));
+    let text = isos().args(["status", "--home"]).arg(&home).output().unwrap();
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("reservation 1: 1 core until") && text.contains("a bond of"), "{text}");
+    let why = world.json(&["explain", &which]);
+    assert!(why["verdict"].as_str().unwrap().starts_with("kept so far"), "{why}");
+    assert!(why.to_string().contains("1 firm host behind it, with 1 core"), "{why}");
+    // It is the buyer's, and the operator's.
+    let mut command = isos();
+    command.args(["--server", &ticket, "--home"]).arg(&home).args(["explain", &which]);
+    assert_eq!(command.output().unwrap().status.code(), Some(4));
 }

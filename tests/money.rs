@@ -1,5 +1,6 @@
 //! What owners and buyers can find out about their money.
 
+use isos_base::Time;
 use serde_json::Value;
 
 use crate::world::{HostPlan, World, hostile, isos, module};
@@ -122,6 +123,16 @@ fn a_statement_is_brought_home_and_checked_by_nobody_but_its_owner() {
     assert_eq!(code, 1, "a file is never replaced");
     let head = world.json(&["account", "head"]);
     assert!(head["signed"]["seq"].is_u64(), "{head}");
+    // A month of it, both ways: the same lines, all of the month.
+    let at = |line: &Value| Time(line["at"].as_u64().expect("a time")).to_rfc3339();
+    let month = &at(&document["lines"][0])[..7];
+    let lines = world.run(&["account", "export", "--month", month]);
+    let lines: Vec<Value> = serde_json::from_slice(&lines.stdout).expect("lines of a month");
+    assert!(lines.iter().any(|line| line["kind"] == "charge"), "{lines:?}");
+    assert!(lines.iter().all(|line| at(line).starts_with(month)));
+    let table = world.run(&["account", "export", "--month", month, "--format", "csv"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert_eq!(table.lines().count(), 1 + lines.len(), "{table}");
     let none = world.run(&["account", "export", "--month", "1999-01", "--format", "csv"]);
     assert_eq!(String::from_utf8(none.stdout).unwrap().lines().count(), 1, "names alone");
 }

@@ -39,7 +39,7 @@ fn children(agent: u32, duty: &str) -> Vec<Process> {
 }
 
 /// Whether a sandbox of the agent uses the CPU.
-fn works(agent: u32) -> bool {
+pub(crate) fn works(agent: u32) -> bool {
     let before = sandboxes(agent);
     crate::world::pause(Duration::from_millis(100));
     let after = sandboxes(agent);
@@ -47,7 +47,7 @@ fn works(agent: u32) -> bool {
 }
 
 /// Whether all sandboxes of the agent, and there are some, are frozen.
-fn frozen(agent: u32) -> bool {
+pub(crate) fn frozen(agent: u32) -> bool {
     let before = sandboxes(agent);
     crate::world::pause(Duration::from_millis(50));
     let after = sandboxes(agent);

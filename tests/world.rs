@@ -37,6 +37,8 @@ pub(crate) struct HostPlan {
     pub(crate) policy: Option<String>,
     /// What the sensors say at first, instead of the truth.
     pub(crate) sensors: Option<String>,
+    /// Where the files of its system lie, if it is played.
+    pub(crate) sensors_root: Option<PathBuf>,
     /// Owner's account; one for each host, unless named.
     pub(crate) owner: Option<String>,
     /// Its folder, if not one in the world's.
@@ -187,6 +189,12 @@ impl World {
         (self.server, self.ready) = (server, ready);
     }
 
+    /// The same with other flags than before.
+    pub(crate) fn restart_server_with(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|arg| (*arg).to_owned()).collect();
+        self.restart_server();
+    }
+
     pub(crate) fn ticket(&self, account: &str, rights: &str) -> String {
         let ticket = self.json(&["ticket", "--account", account, "--rights", rights]);
         ticket["ticket"].as_str().expect("a ticket is text").to_owned()
@@ -210,6 +218,9 @@ impl World {
         command.arg("--in-front-in-test-world");
         command.arg("--policy").arg(&policy).arg("--home").arg(&home);
         command.arg("--sensors-file").arg(home.join("sensors.toml"));
+        if let Some(root) = &plan.sensors_root {
+            command.arg("--sensors-root").arg(root);
+        }
         if plan.lies {
             command.arg("--alter-results-in-test-world");
         }

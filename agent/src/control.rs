@@ -16,9 +16,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::core::Core;
+use crate::follow::PolicyStatus;
 pub use crate::keeper::KeeperStatus;
 pub use crate::owner::Said;
-use crate::{AgentError, Shared, clock, remembered};
+use crate::{AgentError, Shared, clock, follow, remembered};
 
 const SOCKET: &str = "agent.sock";
 /// Bytes of a socket's path: the system has room for 108, and the last is a zero.
@@ -76,6 +77,9 @@ pub struct AgentStatus {
     pub keepers: Vec<isos_sandbox::Keeper>,
     /// What its work has moved over the network.
     pub moved: isos_kernel::policy::Moved,
+    /// Whose words it goes by.
+    #[serde(default)]
+    pub policy: PolicyStatus,
 }
 
 /// Why an agent could not be asked.
@@ -154,9 +158,8 @@ async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io
         Order::Resume => obey(core, shared, Said::Auto).await,
         Order::Policy(text) => {
             let policy = Policy::parse(text).map_err(io::Error::other)?;
-            shared.home.write(crate::POLICY_FILE, text.as_bytes()).map_err(io::Error::other)?;
-            shared.traffic.set_limits(policy.network());
-            let _ = shared.policy.send_replace(policy);
+            follow::remember(shared, text).map_err(io::Error::other)?;
+            follow::go_by(shared, policy);
         }
         Order::Stop => {}
     }

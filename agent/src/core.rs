@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chamber::{self, Running};
 use crate::control::AgentStatus;
+use crate::follow::PolicyStatus;
 use crate::owner::Said;
 use crate::{End, Shared, clock, session};
 
@@ -200,6 +201,10 @@ impl Task {
             storage: self.shared.keeper.status(),
             keepers: self.shared.sandbox.keepers(),
             moved: self.shared.traffic.moved(clock::now()),
+            policy: PolicyStatus {
+                file: self.shared.policy_file.clone(),
+                trouble: self.shared.policy_trouble.get(),
+            },
         }
     }
 

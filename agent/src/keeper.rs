@@ -23,14 +23,14 @@ use isos_base::{Bytes, HostId, Time};
 use isos_disk::packs::{Lease, PackError, PackSettings};
 use isos_disk::{Home, Packs, ShelfLimits};
 use isos_kernel::host::{Input, SessionId};
-use isos_kernel::policy::Keeping;
+use isos_kernel::policy::{DISK_FREE_LEAST, Keeping};
 use isos_net::Endpoint;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
+use crate::clock;
 use crate::core::Core;
 use crate::traffic::Traffic;
-use crate::{SHELF_FLOOR, clock};
 use leases::{Leases, Remembered};
 
 pub(crate) use serve::BUDGET_BYTES;
@@ -170,7 +170,7 @@ impl Keeper {
     /// The owner allows this from now on. Whoever is not to be answered any more is sent away at
     /// once.
     pub(crate) fn allow(&self, keeping: Keeping, floor: Bytes) {
-        let floor = floor.max(SHELF_FLOOR);
+        let floor = floor.max(DISK_FREE_LEAST);
         self.allowed.send_if_modified(|allowed| {
             let new = Allowed { keeping, floor, closing: allowed.closing };
             std::mem::replace(allowed, new) != new

@@ -9,11 +9,13 @@ mod chamber;
 mod clock;
 pub mod control;
 mod core;
+mod follow;
 mod keeper;
 mod key;
 mod objects;
 mod owner;
 mod remembered;
+mod resting;
 mod saves;
 mod servers;
 mod session;
@@ -32,7 +34,7 @@ use isos_base::wire::Refusal;
 use isos_base::{Bytes, limits};
 use isos_disk::{Durability, Home, HomeError, ShelfError, ShelfLimits};
 use isos_kernel::host::Host;
-use isos_kernel::policy::{Policy, PolicyError};
+use isos_kernel::policy::{DISK_FREE_LEAST, MachineCaps, Policy, PolicyError};
 use isos_net::{Endpoint, EndpointConfig, RelayAddr};
 use isos_probe::{Probe, ProbeConfig};
 use isos_sandbox::{Sandbox, SandboxConfig};
@@ -41,7 +43,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use control::{AgentStatus, KeeperStatus, Order, ask};
+pub use follow::PolicyStatus;
 pub use key::KeyChange;
+pub use resting::{Resting, resting};
 
 /// What an agent is started with.
 #[derive(Debug, Clone)]
@@ -52,12 +56,16 @@ pub struct AgentConfig {
     pub ticket: Option<Ticket>,
     /// The text of the policy to use from now on; remembered in the home.
     pub policy: Option<String>,
+    /// The owner's own file of it, if there may be one: what is changed there holds at once.
+    pub policy_file: Option<PathBuf>,
     /// The owner's name for the machine, remembered in the home; without any, the machine's own.
     pub name: Option<String>,
     /// How to start a sandboxed child: this program, with the arguments that make it one.
     pub child: (PathBuf, Vec<std::ffi::OsString>),
     /// A file that overrides sensors: how tests play the owner.
     pub sensors_file: Option<PathBuf>,
+    /// A folder that stands for `/` where sensors are looked for: how tests play a machine.
+    pub sensors_root: Option<PathBuf>,
     /// Whether to reach others directly; else through the relay alone.
     pub direct: bool,
     /// Whether to hold work by control groups where this user can have some.
@@ -83,9 +91,11 @@ impl AgentConfig {
             home,
             ticket,
             policy: None,
+            policy_file: None,
             name: None,
             child,
             sensors_file: None,
+            sensors_root: None,
             direct: true,
             groups: true,
             save_every: isos_base::Span::secs(60),
@@ -156,8 +166,6 @@ pub const POLICY_FILE: &str = "policy.toml";
 const CHAMBERS_DIR: &str = "chambers";
 /// Room for programs, inputs and outputs at the most, whatever the policy allows.
 const SHELF_MAX: Bytes = Bytes::gib(64);
-/// Disk that stays free, whatever the policy says.
-const SHELF_FLOOR: Bytes = Bytes::mib(256);
 /// The part of the policy's disk that compiled programs may fill: one in so many.
 const CODE_PART: u64 = 2;
 
@@ -175,6 +183,9 @@ pub(crate) struct Shared {
     pub(crate) objects: objects::Objects,
     /// The owner's policy; it may be changed while the agent runs.
     pub(crate) policy: watch::Sender<Policy>,
+    /// The owner's own file of it, and what is wrong with that.
+    pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) policy_trouble: follow::Trouble,
     pub(crate) traffic: Arc<traffic::Traffic>,
     pub(crate) keeper: Arc<keeper::Keeper>,
     pub(crate) tracer: trace::Tracer,
@@ -218,7 +229,7 @@ impl Agent {
         let name = remembered::name(&home, config.name)?;
         let said = remembered::said(&home, clock::now())?;
         let key = SecretKey::from_bytes(&home.key(key::KEY_FILE)?);
-        let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: SHELF_FLOOR };
+        let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: DISK_FREE_LEAST };
         let shelf = home.shelf(shelf_limits, Durability::Cache)?;
         let io = |what| move |source| AgentError::Io { what, source };
         let chambers = home.dir().join(CHAMBERS_DIR);
@@ -246,22 +257,31 @@ impl Agent {
         for relay in relays {
             servers::add_relay(&endpoint, &relay).await;
         }
-        let probe = Probe::new(ProbeConfig {
-            disk_path: home.dir().to_owned(),
-            sensors_file: config.sensors_file,
-        });
+        let look =
+            ProbeConfig { disk_path: home.dir().to_owned(), sensors_file: config.sensors_file };
+        let probe = match &config.sensors_root {
+            None => Probe::new(look),
+            Some(root) => Probe::under(root, look),
+        };
         let facts = probe.describe();
+        let caps = MachineCaps {
+            cpus: facts.cpus,
+            memory: facts.memory.known().copied().unwrap_or(Bytes::ZERO),
+            disk: facts.disk.known().copied().unwrap_or(Bytes::ZERO),
+            parts: sandbox.holds_parts(),
+        };
         let spec = HostSpec {
             name: name.unwrap_or(facts.hostname).chars().take(limits::NAME_CHARS_MAX).collect(),
             agent: env!("CARGO_PKG_VERSION").into(),
             os: facts.os.clone(),
             arch: facts.arch.clone(),
-            cpus: facts.cpus,
-            memory: facts.memory.known().copied().unwrap_or(Bytes::ZERO),
-            disk: facts.disk.known().copied().unwrap_or(Bytes::ZERO),
+            cpus: caps.cpus,
+            memory: caps.memory,
+            disk: caps.disk,
             country: None,
             engine: Sandbox::engine().into(),
         };
+        let spec = owner::at_best(&spec, &policy, &caps);
         let saves = saves::Saves::open(&home, &shelf);
         let traffic = Arc::new(traffic::Traffic::remembered(home.clone(), policy.network()));
         let keeper = keeper::Keeper::new(
@@ -282,6 +302,8 @@ impl Agent {
             keeper: Arc::new(keeper),
             home,
             policy: watch::channel(policy).0,
+            policy_file: config.policy_file.clone(),
+            policy_trouble: follow::Trouble::default(),
             tracer: trace::Tracer::default(),
             alter_results: config.alter_results_in_test_world,
             in_front: config.in_front_in_test_world,
@@ -292,7 +314,8 @@ impl Agent {
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);
         let (core, end) = core::Core::start(machine, shared.clone(), said);
         tokio::spawn(keeper::run(shared.keeper.clone(), core.clone()));
-        owner::watch(core.clone(), shared.clone(), probe, &spec);
+        let followed = config.policy_file.map(follow::Followed::new);
+        owner::watch(core.clone(), shared.clone(), (probe, caps), spec, followed);
         control::listen(core.clone(), shared.clone()).map_err(io("listen for the owner"))?;
         Ok(Self { core, shared, end })
     }

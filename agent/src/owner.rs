@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::chamber::resident;
 use crate::core::Core;
-use crate::{CODE_PART, SHELF_FLOOR, SHELF_MAX, Shared, clock};
+use crate::follow::{Followed, follow};
+use crate::{CODE_PART, SHELF_MAX, Shared, clock};
 
 /// What the owner said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +39,23 @@ const READ_BUSY: Duration = Duration::from_millis(1_000);
 const TOUCH: Duration = Duration::from_millis(250);
 
 /// Watches the owner for as long as the agent lives.
-pub(crate) fn watch(core: Core, shared: Arc<Shared>, probe: Probe, spec: &HostSpec) {
-    let parts = shared.sandbox.holds_parts();
-    let machine = MachineCaps { cpus: spec.cpus, memory: spec.memory, disk: spec.disk, parts };
+pub(crate) fn watch(
+    core: Core,
+    shared: Arc<Shared>,
+    (probe, machine): (Probe, MachineCaps),
+    spec: HostSpec,
+    followed: Option<Followed>,
+) {
     let standing = Standing::default();
-    let watcher = Watcher { core, shared, probe, machine, last: None, standing };
+    let watcher = Watcher { core, shared, probe, machine, spec, followed, last: None, standing };
     tokio::spawn(watcher.run());
+}
+
+/// A host as it is told to others: it has what its owner ever lends of the machine. A host has a
+/// core at least, though it may never lend it.
+pub(crate) fn at_best(host: &HostSpec, policy: &Policy, machine: &MachineCaps) -> HostSpec {
+    let MachineCaps { cpus, memory, disk, .. } = policy.at_best(machine);
+    HostSpec { cpus: cpus.max(1), memory, disk, ..host.clone() }
 }
 
 struct Watcher {
@@ -51,6 +63,10 @@ struct Watcher {
     shared: Arc<Shared>,
     probe: Probe,
     machine: MachineCaps,
+    /// What the complex knows of the host, or is about to be told.
+    spec: HostSpec,
+    /// The owner's own policy file.
+    followed: Option<Followed>,
     last: Option<(Offer, Option<Time>)>,
     /// What stands since the last look.
     standing: Standing,
@@ -67,7 +83,11 @@ impl Watcher {
             let pids: Vec<u32> = processes.borrow_and_update().iter().copied().collect();
             let busy = *works.borrow_and_update();
             let said = *owner.borrow_and_update();
+            if let Some(followed) = &mut self.followed {
+                follow(followed, &self.shared);
+            }
             let policy = policies.borrow_and_update().clone();
+            self.describe(&policy).await;
             let next = self.look(&policy, &pids, said).await;
             if busy {
                 self.core.weigh().await;
@@ -91,6 +111,15 @@ impl Watcher {
                 some = works.changed() => if some.is_err() { return },
                 some = processes.changed() => if some.is_err() { return },
             }
+        }
+    }
+
+    /// Says what the host is, where the policy makes it another one.
+    async fn describe(&mut self, policy: &Policy) {
+        let spec = at_best(&self.spec, policy, &self.machine);
+        if spec != self.spec {
+            self.spec = spec.clone();
+            self.core.input(Input::Described { spec: Box::new(spec) }).await;
         }
     }
 
@@ -141,7 +170,7 @@ impl Watcher {
         self.shared.sandbox.set_code_max(code_max);
         let quota = (disk - code.min(code_max)).min(SHELF_MAX);
         let shelf = self.shared.shelf.clone();
-        let free_floor = policy.disk_floor(self.machine.disk).max(SHELF_FLOOR);
+        let free_floor = policy.disk_floor(self.machine.disk);
         shelf.set_limits(ShelfLimits { quota, free_floor });
         if shelf.used() > quota || code > code_max {
             let shared = self.shared.clone();

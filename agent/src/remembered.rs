@@ -9,7 +9,7 @@ use crate::owner::Said;
 use crate::{AgentError, POLICY_FILE};
 
 const NAME_FILE: &str = "name";
-const PAUSE_FILE: &str = "pause";
+pub(crate) const PAUSE_FILE: &str = "pause";
 
 /// The policy: what was given, and is remembered from now on; else what was given last.
 pub(crate) fn policy(home: &Home, given: Option<&str>) -> Result<Policy, AgentError> {

@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use crate::clock;
 use crate::keeper::BUDGET_BYTES;
 
-const FILE: &str = "network.json";
+pub(crate) const FILE: &str = "network.json";
 /// What waits for the next day looks again this often: the owner may raise the cap.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// Most that is written down ahead, and least.

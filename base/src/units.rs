@@ -163,6 +163,13 @@ impl MicroCredits {
         Self(n * 1_000_000)
     }
 
+    /// A sum that was made where it fits; the nearest amount if it is none.
+    #[must_use]
+    pub fn clamped(sum: i128) -> Self {
+        let fits = sum.clamp(i64::MIN.into(), i64::MAX.into());
+        Self(i64::try_from(fits).unwrap_or(i64::MAX))
+    }
+
     /// The sum, or nothing when it does not fit.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {

@@ -6,6 +6,9 @@
 //! exchanges of currencies, repetitions, amounts near what can be counted; and servers that die
 //! before or behind any commit, after which whoever was not answered asks again.
 
+mod bills;
+mod callers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::process::Command;

@@ -80,7 +80,7 @@ pub(crate) async fn run(shared: Arc<Shared>, begun: Begun) {
 
 /// Counts, again while the database is away. What cannot be counted is as wrong as what was counted
 /// otherwise: else one row that nobody can read would hide whatever was done to the others.
-async fn count_through(db: &Db, begun: &Begun) -> Result<u64, String> {
+pub(crate) async fn count_through(db: &Db, begun: &Begun) -> Result<u64, String> {
     let mut tries = 1;
     loop {
         let error = match count(db, begun).await {

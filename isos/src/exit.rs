@@ -70,6 +70,8 @@ pub(crate) enum End {
     Senseless,
     /// It was only asked how things stand, and they are not as they were written down.
     Wrong,
+    /// It was only asked how things stand, and what was asked about does not run.
+    Away,
 }
 
 impl End {
@@ -82,6 +84,7 @@ impl End {
             Self::Refused => Code::Refused,
             Self::Senseless => Code::Usage,
             Self::Wrong => Code::Verification,
+            Self::Away => Code::Unreachable,
         }
     }
 

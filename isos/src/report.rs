@@ -24,7 +24,7 @@ mod token;
 mod trace;
 
 pub(crate) use account::{AccountList, AccountReport, StatementReport};
-pub(crate) use agent::AgentReport;
+pub(crate) use agent::{AgentReport, RestingReport};
 pub(crate) use audit::{AuditChecked, AuditList};
 pub(crate) use backup::{
     BackupPhrase, BackupVerified, ChangeList, EntryList, Forgotten, RestoredReport,

@@ -73,6 +73,12 @@ pub enum Input {
         /// alone, on this host's clock; nothing where that depends on the owner.
         until: Option<Time>,
     },
+    /// The owner's policy is another one, and what the host is with it: it names the most that is
+    /// ever lent.
+    Described {
+        /// What the host is from now on.
+        spec: Box<HostSpec>,
+    },
     /// The session that was asked for exists; nothing was sent yet.
     Connected {
         /// From [`Effect::Connect`].
@@ -297,6 +303,7 @@ impl Host {
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Allowed { offer, until } => self.allowed(offer, until, effects),
+            Input::Described { spec } => self.described(*spec),
             Input::Connected { session } => self.connected(session, effects),
             Input::Disconnected { session, why } => self.disconnected(session, why, effects),
             Input::FrameArrived { session, frame } => self.frame_arrived(session, frame, effects),

@@ -34,6 +34,10 @@ pub use week::{Week, WeekHour};
 use calendar::Calendar;
 use value::HeatMax;
 
+/// So much of the disk stays free at least, whatever a policy says: an owner's machine that has no
+/// room at all is of no use to the owner.
+pub const DISK_FREE_LEAST: Bytes = Bytes::mib(256);
+
 /// An owner's policy, free of contradictions. Made by [`Policy::parse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -212,10 +216,27 @@ impl Policy {
         !self.storage_room.is_zero()
     }
 
-    /// What always stays free of a disk of this size.
+    /// What always stays free of a disk of this size: as the policy says, and no less than
+    /// [`DISK_FREE_LEAST`].
     #[must_use]
     pub fn disk_floor(&self, disk: Bytes) -> Bytes {
-        self.disk_floor.of(disk)
+        self.disk_floor.of(disk).max(DISK_FREE_LEAST).min(disk)
+    }
+
+    /// The most that this policy ever lends of a machine: in the best hour of its week, while nobody
+    /// uses it and nothing else runs there.
+    #[must_use]
+    pub fn at_best(&self, machine: &MachineCaps) -> MachineCaps {
+        let open = self.windows.iter().filter(|window| window.allow).map(Some);
+        let shares = open.chain([None]).map(|window| self.shares(window).1);
+        let share = shares.max().unwrap_or(Percent::NONE);
+        let MachineCaps { memory, disk, .. } = *machine;
+        MachineCaps {
+            cpus: self.cpu_of(share, machine).cores(),
+            memory: self.memory_limit(false, memory).min(memory - self.memory_floor.of(memory)),
+            disk: self.disk_max.of(disk).min(disk - self.disk_floor(disk)),
+            ..*machine
+        }
     }
 
     /// Which programs may run, as an offer says it.

@@ -8,6 +8,7 @@
 mod auction;
 mod chart;
 mod day;
+mod firm;
 mod promise;
 
 use isos_kernel::market::SHARE_BPS;
@@ -119,6 +120,8 @@ pub fn measure(setting: &Setting) -> Measured {
         // Of so many draws the share can be off by three deviations.
         add(name, kept.share, AtLeast(service - kept.error));
     }
+    figures.extend(firm_figures(setting));
+    let mut add = |name: String, value, target| figures.push(Figure::new(name, value, target));
     let rider = live(&day, Clever::FreeRider { names: 1 });
     let riders = live(&day, Clever::FreeRider { names: 50 });
     let share = SHARE_BPS as f64 / 10_000.0;
@@ -130,6 +133,37 @@ pub fn measure(setting: &Setting) -> Measured {
     let (by, gain) = gains.withdrawal;
     add(format!("gain of an owner that holds back ({by:.0} %)"), gain, AtMost(0.02));
     Measured { figures, prices: honest.prices }
+}
+
+/// What becomes of promises with bonds behind them.
+fn firm_figures(setting: &Setting) -> Vec<Figure> {
+    use Target::{AtLeast, AtMost};
+    let mut figures = Vec::new();
+    let mut add = |name: &str, value, target| figures.push(Figure::new(name, value, target));
+    let quiet = firm::Season::QUIET;
+    let kept = |outcome: &firm::Outcome| AtLeast(firm::Outcome::service() - outcome.error());
+    let honest = firm::live(setting, &quiet);
+    add("windows with bonds kept, q = 0.99", honest.kept_share(), kept(&honest));
+    let broken = firm::live(setting, &firm::Season { breakers: 20, ..quiet });
+    add("the same, a fifth leave when called", broken.kept_share(), kept(&broken));
+    // An evening in which nearly all are back at their machines, once in fifty hours.
+    let stormy = firm::Season { storm_one_in: Some(50), breakers: 20, ..quiet };
+    let storms = firm::live(setting, &stormy);
+    add("windows kept where one in 50 has a storm", storms.kept_share(), Target::None);
+    add("core-ticks there of those wanted, with storms", storms.there(), Target::None);
+    add("paid of what was owed for the others", storms.covered(), AtLeast(0.99));
+    add("of that, from bonds", storms.from_bonds(), Target::None);
+    add("there, or its price paid", storms.made_good(), AtLeast(0.999));
+    add("left of premiums for the complex", storms.left(), AtLeast(0.0));
+    // A firm owner against one that is not, which neither gets nor loses anything.
+    add("part of the premium for firm owners, less losses", storms.for_owners(), AtLeast(0.0));
+    let stays = firm::live(setting, &firm::Season { breakers: 0, ..stormy });
+    let leaves = firm::live(setting, &firm::Season { breakers: 0, first_breaks: true, ..stormy });
+    let gain = leaves.first as f64 / stays.first.max(1) as f64 - 1.0;
+    add("gain of a firm owner that leaves when called", gain, AtMost(0.02));
+    let lurker = firm::live(setting, &firm::Season { lurks: true, ..stormy });
+    add("gain of a buyer that wants only in storms", lurker.buyer_gain(), AtMost(0.02));
+    figures
 }
 
 fn shades(shade: f64) -> &'static str {

@@ -13,8 +13,9 @@ use crate::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use crate::key::PublicKey;
-use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
+use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState};
 use crate::time::Time;
+use crate::units::MicroCredits;
 
 /// Every table, keyed as the database keys it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +163,13 @@ impl Tables {
                 let of_open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
                 let bonds = self.bonds.iter().filter(|((id, _), _)| of_open(id));
                 bonds.map(|(_, bond)| bond.clone()).collect()
+            },
+            promises: {
+                let over =
+                    self.reservations.values().filter(|it| it.state == ReservationState::Over);
+                let brought = over.map(ReservationRecord::brought).sum::<i128>();
+                let shared = self.bonds.values().map(|bond| i128::from(bond.paid.0)).sum::<i128>();
+                MicroCredits::clamped(brought - shared)
             },
             earned: {
                 let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);

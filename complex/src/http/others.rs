@@ -8,7 +8,7 @@ use isos_base::api::{
 };
 use isos_base::capability::Right;
 use isos_base::statement::SignedHead;
-use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, TaskId, Time};
+use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, TaskId, Time};
 use isos_kernel::complex::{Call, Complex};
 use serde::Deserialize;
 
@@ -344,7 +344,7 @@ pub(super) async fn credits(
     super::bank::credited(&shared, account, who.call(&shared, call).await?).await
 }
 
-/// Gives all reasons why a job, task, host, account or price is as it is.
+/// Gives all reasons why a job, task, host, account, reservation or price is as it is.
 #[utoipa::path(
     get,
     path = "/v1/explain/{what}",
@@ -353,7 +353,8 @@ pub(super) async fn credits(
     params((
         "what" = String,
         Path,
-        description = "`42`, `42@7`, `account`, `account:NAME`, `price`, or a host by key or name",
+        description = "`42`, `42@7`, `account`, `account:NAME`, `reservation:3`, `price`, or a \
+                       host by key or name",
     )),
     responses(
         (status = 200, body = Explanation, description = "Verdict and reasons"),
@@ -375,6 +376,9 @@ pub(super) async fn explain(
         let told = shared.core.query(move |complex, _| complex.explain_account(id)).await?;
         return told.map(Json).ok_or_else(|| not_found(format!("account {name:?}")));
     }
+    if let Some(number) = what.strip_prefix("reservation:") {
+        return explain_reservation(&shared, &who, number).await.map(Json);
+    }
     if let Ok(task) = what.parse::<TaskId>() {
         return explain_task(&shared, &who, task).await.map(Json);
     }
@@ -386,6 +390,28 @@ pub(super) async fn explain(
         complex.explain_host(id).ok_or_else(|| not_found(format!("host {what}")))
     };
     Ok(Json(shared.core.query(look).await??))
+}
+
+async fn explain_reservation(shared: &App, who: &Who, number: &str) -> Answer<Explanation> {
+    let unknown = || not_found(format!("reservation {number}"));
+    let id = number.parse().map(ReservationId).map_err(|_| unknown())?;
+    let (mine, operator) = (who.0.account, who.is_operator());
+    let look = move |complex: &mut Complex, _| {
+        let account = (!operator).then_some(mine);
+        let known = complex.reservations(account).any(|it| it.id == id);
+        if known { complex.explain_reservation(id) } else { None }
+    };
+    if let Some(explanation) = shared.core.query(look).await? {
+        return Ok(explanation);
+    }
+    let ended = shared.db.reservation(id).await.map_err(|error| unreadable(&error))?;
+    let (record, bonds) =
+        ended.filter(|(record, _)| operator || record.account == mine).ok_or_else(unknown)?;
+    // One that is not over is the machine's to explain: it was made a moment ago.
+    if record.is_open() {
+        return shared.core.query(look).await?.ok_or_else(unknown);
+    }
+    Ok(Complex::explain_ended_reservation(&record, &bonds))
 }
 
 async fn explain_job(shared: &App, who: &Who, job: JobId) -> Answer<Explanation> {

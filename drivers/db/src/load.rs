@@ -7,12 +7,13 @@ use isos_base::record::{
     StorageRecord,
 };
 use isos_base::time::Time;
+use isos_base::units::MicroCredits;
 use sqlx::AssertSqlSafe;
 
 use crate::error::ReadError;
 use crate::place::Place;
 use crate::read::{Lookup, Source};
-use crate::rows::{Record, audit_head, audit_own, highest, last_batch, ledger_head};
+use crate::rows::{Record, audit_head, audit_own, halves, highest, last_batch, ledger_head};
 use crate::sql::Readers;
 use crate::table::Table;
 
@@ -34,6 +35,17 @@ const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FRO
 /// Bonds of reservations that are not over.
 const BONDS_OF_USE: &str = "WHERE reservation IN (SELECT id FROM reservations \
      WHERE state IN ('booked', 'active')) ORDER BY reservation, nth";
+
+/// What reservations have brought: as `ReservationRecord::brought` has it. In two halves, so that no
+/// sum of theirs can leave an integer of the database.
+const PROMISES: &str = "SELECT \
+     CAST(COALESCE(SUM(paid / 1048576 - compensated / 1048576 + forfeited / 1048576), 0) AS BIGINT), \
+     CAST(COALESCE(SUM(paid % 1048576 - compensated % 1048576 + forfeited % 1048576), 0) AS BIGINT) \
+     FROM reservations WHERE state = 'over'";
+
+/// What of their premiums went to hosts.
+const SHARED: &str = "SELECT CAST(COALESCE(SUM(paid / 1048576), 0) AS BIGINT), \
+     CAST(COALESCE(SUM(paid % 1048576), 0) AS BIGINT) FROM bonds";
 
 /// What was earned in the last months: as `EarnedRecord::is_of_use` has it.
 const EARNED_OF_USE: &str = "WHERE month <= 1 OR month + 3 >= (SELECT max(month) FROM earned) \
@@ -73,6 +85,11 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         reservations: from.all("WHERE state IN ('booked', 'active') ORDER BY id").await?,
         firm: from.all("WHERE cores > 0 ORDER BY host").await?,
         bonds: from.all(BONDS_OF_USE).await?,
+        promises: {
+            let brought = from.rows(PROMISES, Lookup::default(), halves).await?;
+            let shared = from.rows(SHARED, Lookup::default(), halves).await?;
+            MicroCredits::clamped(brought.iter().sum::<i128>() - shared.iter().sum::<i128>())
+        },
         earned: from.all(EARNED_OF_USE).await?,
         ledger_head: {
             let sql = "SELECT seq, hash FROM transfers ORDER BY seq DESC LIMIT 1";

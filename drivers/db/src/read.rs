@@ -5,6 +5,7 @@
 
 mod audit;
 mod bank;
+mod market;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

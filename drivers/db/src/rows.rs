@@ -12,6 +12,7 @@ mod rights;
 
 use isos_base::guid::Guid;
 use isos_base::ids::{AccountId, BillId, JobId, LeaseId};
+use isos_base::market::ReservationRecord;
 use isos_base::price::Price;
 use isos_base::record::{
     AccountRecord, BillRecord, Held, HoldRecord, HostRecord, IdempotencyRecord, JobRecord,
@@ -578,6 +579,13 @@ pub(crate) fn last_batch(row: &Row) -> Result<(JobId, Option<u64>), BadRow> {
     const LAST: Table = Table { columns: &["job", "batch"], ..ResultBatch::TABLE };
     let mut from = Reader::new(LAST, row);
     Ok((JobId(from.number()?), from.maybe_number()?))
+}
+
+/// A sum whose parts are told by how many times 2^20 and what is left of it.
+pub(crate) fn halves(row: &Row) -> Result<i128, BadRow> {
+    const SUM: Table = Table { columns: &["high", "low"], ..ReservationRecord::TABLE };
+    let mut from = Reader::new(SUM, row);
+    Ok((i128::from(from.signed()?) << 20) + i128::from(from.signed()?))
 }
 
 /// The highest number in a table, 0 if it is empty.

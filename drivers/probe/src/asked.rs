@@ -4,6 +4,7 @@
 //! The program is `busctl` of systemd: its output is made for programs, and it brings the D-Bus
 //! library that we do not want in every agent.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -13,10 +14,14 @@ use isos_base::sensors::Reading;
 
 const EVERY: Duration = Duration::from_secs(60);
 
+/// How another program is asked: with the path of `busctl`.
+type Ask<T> = fn(&Path) -> Reading<T>;
+
 /// The latest answer to a question.
 #[derive(Debug)]
 pub(crate) struct Asked<T> {
-    ask: fn() -> Reading<T>,
+    ask: Ask<T>,
+    busctl: PathBuf,
     asked: Option<Instant>,
     shared: Arc<Mutex<Shared<T>>>,
 }
@@ -28,10 +33,19 @@ struct Shared<T> {
 }
 
 impl<T: Clone + Send + 'static> Asked<T> {
-    pub(crate) fn new(ask: fn() -> Reading<T>) -> Self {
+    /// Asks on the machine whose files are under `root`.
+    pub(crate) fn new(root: &Path, ask: Ask<T>) -> Self {
+        // Ours is wherever the user's programs are.
+        let ours = root == Path::new("/");
+        let busctl = if ours { "busctl".into() } else { root.join("usr/bin/busctl") };
         let answer = Reading::Unknown("the system was asked and has not answered yet".into());
         let shared = Arc::new(Mutex::new(Shared { answer, asking: false }));
-        Self { ask, asked: None, shared }
+        Self { ask, busctl, asked: None, shared }
+    }
+
+    /// Something has changed: the next look asks again.
+    pub(crate) const fn hurry(&mut self) {
+        self.asked = None;
     }
 
     /// What was answered last; asks again if that is a minute ago. A question that hangs is not
@@ -42,9 +56,10 @@ impl<T: Clone + Send + 'static> Asked<T> {
         if due && !shared.asking {
             self.asked = Some(now);
             shared.asking = true;
-            let (ask, answers) = (self.ask, Arc::clone(&self.shared));
+            let (ask, busctl) = (self.ask, self.busctl.clone());
+            let answers = Arc::clone(&self.shared);
             let spawned = thread::Builder::new().name("isos-probe-ask".into()).spawn(move || {
-                let answer = ask();
+                let answer = ask(&busctl);
                 *answers.lock().unwrap_or_else(PoisonError::into_inner) =
                     Shared { answer, asking: false };
             });
@@ -57,9 +72,9 @@ impl<T: Clone + Send + 'static> Asked<T> {
 }
 
 /// Whether the network is metered, by NetworkManager.
-pub(crate) fn metered() -> Reading<bool> {
+pub(crate) fn metered(busctl: &Path) -> Reading<bool> {
     const NAME: &str = "org.freedesktop.NetworkManager";
-    match properties(NAME, "/org/freedesktop/NetworkManager", NAME, &["Metered"]) {
+    match properties(busctl, NAME, "/org/freedesktop/NetworkManager", NAME, &["Metered"]) {
         Ok(text) => parse_metered(&text),
         Err(reason) => Reading::Unknown(format!("NetworkManager: {reason}")),
     }
@@ -76,8 +91,9 @@ pub(crate) fn parse_metered(text: &str) -> Reading<bool> {
 }
 
 /// What desktops tell logind: since when nobody uses any session; `None` inside when somebody does.
-pub(crate) fn desktop_idle() -> Reading<Option<Duration>> {
+pub(crate) fn desktop_idle(busctl: &Path) -> Reading<Option<Duration>> {
     let answer = properties(
+        busctl,
         "org.freedesktop.login1",
         "/org/freedesktop/login1",
         "org.freedesktop.login1.Manager",
@@ -100,8 +116,14 @@ pub(crate) fn parse_desktop_idle(text: &str) -> Reading<Option<Duration>> {
     }
 }
 
-fn properties(name: &str, path: &str, interface: &str, wanted: &[&str]) -> Result<String, String> {
-    let output = Command::new("busctl")
+fn properties(
+    busctl: &Path,
+    name: &str,
+    path: &str,
+    interface: &str,
+    wanted: &[&str],
+) -> Result<String, String> {
+    let output = Command::new(busctl)
         .args(["--system", "--timeout=2", "--auto-start=no", "get-property"])
         .args([name, path, interface])
         .args(wanted)

@@ -9,8 +9,13 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The text of a file. Bytes that are no UTF-8 are replaced.
 pub(crate) fn text(path: &Path) -> io::Result<String> {
+    head(path, FILE_BYTES_MAX)
+}
+
+/// The beginning of that text.
+pub(crate) fn head(path: &Path, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::with_capacity(512);
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),

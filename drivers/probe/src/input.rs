@@ -54,7 +54,7 @@ impl InputMeter {
             counters: BTreeMap::new(),
             counted: None,
             typed: None,
-            desktop: Asked::new(desktop_idle),
+            desktop: Asked::new(root, desktop_idle),
         };
         meter.look(now);
         meter

@@ -4,8 +4,9 @@
 //! It reads; it does not judge. Whether five minutes of idle time are enough is the policy's
 //! business, and a sensor that is missing is said to be missing, with the reason, never guessed.
 //! All sources are files of Linux (`/proc`, `/sys`, `/dev`), read in microseconds; on other systems
-//! they are missing. What only another program can tell (is the network metered?) is asked at most
-//! once a minute, in the background. No D-Bus library, no X11, no right to read what people type.
+//! they are missing. What only another program can tell (is the network metered?) is asked once a
+//! minute, and when the network changes, in the background. No D-Bus library, no X11, no right to
+//! read what people type.
 //!
 //! [`Probe::read`] is for the agent's regular look (once a second or so), [`Watch`] for the quick
 //! one that stops all work within a second of the owner's return.
@@ -22,6 +23,7 @@ mod heat;
 mod input;
 mod machine;
 mod memory;
+mod network;
 mod overrides;
 mod power;
 mod probe;

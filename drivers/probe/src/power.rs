@@ -9,6 +9,8 @@ use crate::files;
 
 /// Batteries answer slowly (some take 20 ms) and change slowly.
 const EVERY: Duration = Duration::from_secs(10);
+/// Kinds of supplies that are no battery.
+const SOCKETS: [&str; 3] = ["Mains", "USB", "Wireless"];
 
 /// One folder of `/sys/class/power_supply`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,7 +31,7 @@ pub(crate) struct Supply {
 
 /// What a machine with these supplies lives on.
 pub(crate) fn judge(supplies: &[Supply]) -> Reading<Power> {
-    let is_mains = |supply: &&Supply| ["Mains", "USB", "Wireless"].contains(&supply.kind.as_str());
+    let is_mains = |supply: &&Supply| SOCKETS.contains(&supply.kind.as_str());
     let batteries: Vec<&Supply> = supplies
         .iter()
         .filter(|supply| ["Battery", "UPS"].contains(&supply.kind.as_str()))
@@ -54,21 +56,56 @@ pub(crate) fn judge(supplies: &[Supply]) -> Reading<Power> {
     Reading::Known(Power::Battery(charges.iter().sum::<f32>() / charges.len() as f32))
 }
 
-/// Reads the supplies now and then.
+/// Whether the sockets of a machine have current: that answers at once, unlike a battery.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    found: Option<Instant>,
+}
+
+impl Sockets {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { folder: root.join("sys/class/power_supply"), files: Vec::new(), found: None }
+    }
+
+    /// What each of them says now, in no order that matters.
+    pub(crate) fn look(&mut self, now: Instant) -> Vec<Option<String>> {
+        if self.found.is_none_or(|at| now.duration_since(at) >= EVERY) {
+            let all = files::entries(&self.folder).map(|(_, path)| path);
+            let sockets = all.filter(|path| {
+                files::line(&path.join("type")).is_some_and(|kind| SOCKETS.contains(&kind.as_str()))
+            });
+            self.files = sockets.map(|path| path.join("online")).collect();
+            self.files.sort_unstable();
+            self.found = Some(now);
+        }
+        self.files.iter().map(|path| files::line(path)).collect()
+    }
+}
+
+/// Reads the supplies now and then, and when a plug is pulled or put in.
 #[derive(Debug)]
 pub(crate) struct PowerMeter {
     folder: PathBuf,
+    sockets: Sockets,
+    plugged: Vec<Option<String>>,
     last: Option<(Instant, Reading<Power>)>,
 }
 
 impl PowerMeter {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { folder: root.join("sys/class/power_supply"), last: None }
+        let folder = root.join("sys/class/power_supply");
+        Self { folder, sockets: Sockets::new(root), plugged: Vec::new(), last: None }
     }
 
-    /// At most ten seconds old.
+    /// Where the power comes from, now; a battery's charge is at most ten seconds old.
     pub(crate) fn read(&mut self, now: Instant) -> Reading<Power> {
+        let plugged = self.sockets.look(now);
+        let same = plugged == self.plugged;
+        self.plugged = plugged;
         if let Some((at, reading)) = &self.last
+            && same
             && now.duration_since(*at) < EVERY
         {
             return reading.clone();

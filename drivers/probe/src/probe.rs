@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use isos_base::sensors::Sensors;
 
-use crate::asked::{Asked, metered};
 use crate::cpu::LoadMeter;
 use crate::heat::HeatMeter;
 use crate::input::{InputMeter, Now};
 use crate::machine::{MachineFacts, disk};
+use crate::network::NetworkMeter;
 use crate::power::PowerMeter;
 use crate::watch::Watch;
 use crate::zone::Zone;
@@ -34,7 +34,7 @@ pub struct Probe {
     input: InputMeter,
     load: LoadMeter,
     power: PowerMeter,
-    metered: Asked<bool>,
+    network: NetworkMeter,
     heat: HeatMeter,
     zone: Zone,
 }
@@ -43,9 +43,20 @@ impl Probe {
     /// Finds the sensors and takes the first look, in about a millisecond.
     #[must_use]
     pub fn new(config: ProbeConfig) -> Self {
-        let mut probe = Self::on(Path::new("/"), config, std::env::var("TZ").ok());
-        // Asked now, answered by the time somebody reads.
-        let _ = probe.metered.latest(Now::read().steady);
+        Self::asking(Self::on(Path::new("/"), config, std::env::var("TZ").ok()))
+    }
+
+    /// As [`Probe::new`], on a machine whose files of the system (`proc`, `sys`, `dev`, `run`,
+    /// `etc/localtime`, `usr/bin/busctl`) lie under `root`: how tests play a machine. What is not
+    /// there is missing, as on a machine that has none.
+    #[must_use]
+    pub fn under(root: &Path, config: ProbeConfig) -> Self {
+        Self::asking(Self::on(root, config, None))
+    }
+
+    /// What other programs know is asked for now, and answered by the time somebody reads.
+    fn asking(mut probe: Self) -> Self {
+        let _ = probe.network.read(Now::read().steady);
         probe
     }
 
@@ -56,7 +67,7 @@ impl Probe {
             input: InputMeter::new(root),
             load: LoadMeter::new(root),
             power: PowerMeter::new(root),
-            metered: Asked::new(metered),
+            network: NetworkMeter::new(root),
             heat: HeatMeter::new(root),
             zone: Zone::new(root, zone),
         }
@@ -67,7 +78,8 @@ impl Probe {
     /// `own_pids` are the processes that work for us now, with all their children that live: their
     /// load is ours, not the owner's. This process itself, and children that have ended, are
     /// counted without being named. Load is averaged since the last reading, over half a second at
-    /// least; battery and desktop answers may be 10 and 60 seconds old.
+    /// least. A plug is seen at once; the charge of a battery and what desktops say may be 10 and
+    /// 60 seconds old.
     pub fn read(&mut self, own_pids: &[u32]) -> Sensors {
         let now = Now::read();
         let mut sensors = Sensors {
@@ -76,7 +88,7 @@ impl Probe {
             memory_free: memory::read(&self.root, "MemAvailable"),
             disk_free: disk(&self.config.disk_path).0,
             power: self.power.read(now.steady),
-            metered: self.metered.latest(now.steady),
+            metered: self.network.read(now.steady),
             temperature: self.heat.read(now.steady),
             clock: self.zone.read(now.wall, now.steady),
         };

@@ -8,8 +8,8 @@ use crate::selector::{JobTask, OneJob};
 /// What to explain.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A job (42, last), a task (42@7), an account (account, account:NAME), price, or a host (its
-    /// name, its key, or the key's beginning)
+    /// A job (42, last), a task (42@7), an account (account, account:NAME), a reservation
+    /// (reservation:3), price, or a host (its name, its key, or the key's beginning)
     #[arg(value_name = "ID")]
     pub(crate) what: String,
 }

@@ -29,7 +29,7 @@ pub(crate) async fn resume(_: ResumeArgs, context: &Context) -> anyhow::Result<E
 }
 
 async fn tell(order: Order, context: &Context) -> anyhow::Result<End> {
-    let status: AgentStatus = ask(&context.settings.paths.agent_home(), order).await?;
-    context.out.show(&AgentReport(status))?;
+    let agent: AgentStatus = ask(&context.settings.paths.agent_home(), order).await?;
+    context.out.show(&AgentReport { agent, stands: None })?;
     Ok(End::Ok)
 }

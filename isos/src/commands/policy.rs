@@ -9,6 +9,7 @@ use isos_kernel::policy::{template, template_names};
 use crate::clock;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
+use crate::output::clean;
 use crate::policy::{Machine, at_home, load, text_at};
 use crate::report::{PolicyCheck, PolicyText};
 
@@ -84,17 +85,26 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
     Ok(End::Ok)
 }
 
-/// Says so when the agent that runs here goes by another text than the owner's file, which somebody
-/// has changed by hand.
+/// Says so when the agent that runs here does not go by the owner's file as it is.
 async fn tell_older(file: Option<&Path>, context: &Context) {
     let paths = &context.settings.paths;
+    if file.is_some() {
+        return;
+    }
+    let Some(agent) = at_home(paths).await else { return };
     let text = |path: &Path| text_at(path).ok().flatten();
-    let own = text(&paths.policy_file()).filter(|_| file.is_none());
+    let own = text(&paths.policy_file());
     let theirs = text(&paths.agent_home().join(isos_agent::POLICY_FILE));
     let differs = own.is_some() && theirs.is_some() && own != theirs;
-    if differs && at_home(paths).await.is_some() {
-        let note = "the agent that runs here still goes by what the file said before: start it again, \
-                    or change the policy by `isos policy edit`, which tells it";
-        context.out.note(note);
-    }
+    let note = match (&agent.policy.trouble, &agent.policy.file) {
+        (Some(trouble), _) => {
+            format!("the agent that runs here goes by what it knew before: {}", clean(trouble))
+        }
+        (None, _) if !differs => return,
+        (None, Some(_)) => "the agent that runs here goes by it within seconds".into(),
+        (None, None) => "the agent that runs here still goes by what the file said before: start \
+                         it again, or change the policy by `isos policy edit`, which tells it"
+            .into(),
+    };
+    context.out.note(&note);
 }

@@ -16,7 +16,7 @@ pub(crate) struct HostReport(pub(crate) HostView);
 #[derive(Debug)]
 pub(crate) struct HostList(pub(crate) Vec<HostView>);
 
-fn word(state: HostState) -> &'static str {
+pub(super) fn word(state: HostState) -> &'static str {
     match state {
         HostState::Working => "working",
         HostState::Idle => "idle",

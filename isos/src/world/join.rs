@@ -38,6 +38,9 @@ pub(crate) struct JoinArgs {
     /// Read sensors from this file too: how tests play the owner.
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) sensors_file: Option<PathBuf>,
+    /// Look for the system's files of sensors under this folder: how tests play a machine.
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) sensors_root: Option<PathBuf>,
     /// How often checkpoints of a task are kept and handed over.
     #[arg(long, hide = true, value_name = "TIME", default_value = "60s")]
     pub(crate) save_every: isos_base::Span,
@@ -66,7 +69,9 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     let config = AgentConfig {
         policy: policy.as_ref().map(|policy| policy.text.clone()),
         name: args.name,
+        policy_file: Some(paths.policy_file()),
         sensors_file: args.sensors_file,
+        sensors_root: args.sensors_root,
         direct: !args.relay_only,
         groups: !args.no_cgroups,
         save_every: args.save_every,

@@ -3,6 +3,7 @@
 mod account;
 mod host;
 mod price;
+mod reservation;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -71,6 +71,9 @@ pub(super) struct Market {
     turns: BTreeMap<AccountId, u64>,
     reservations: BTreeMap<ReservationId, Reserved>,
     last_reservation: ReservationId,
+    /// What reservations have brought the complex, less what it has paid for those that were not
+    /// kept.
+    promises: MicroCredits,
     bonds: Bonds,
     /// Fuel that the middle one of the hosts does in a second of one core.
     core_rate: u64,
@@ -145,6 +148,7 @@ impl Market {
             turns: BTreeMap::new(),
             reservations: BTreeMap::new(),
             last_reservation: ReservationId(0),
+            promises: MicroCredits::ZERO,
             bonds: Bonds::default(),
             core_rate: CORE_RATE,
         }
@@ -261,8 +265,7 @@ impl Market {
     pub(super) fn restore(
         &mut self,
         markets: Vec<MarketRecord>,
-        reservations: Vec<ReservationRecord>,
-        last: ReservationId,
+        (reservations, last, promises): (Vec<ReservationRecord>, ReservationId, MicroCredits),
         bonds: Bonds,
     ) {
         let Some(band) = self.band() else { return };
@@ -276,7 +279,7 @@ impl Market {
         }
         let open = reservations.into_iter().map(|record| (record.id, Reserved { record, left: 0 }));
         self.reservations = open.collect();
-        self.last_reservation = last;
+        (self.last_reservation, self.promises) = (last, promises);
         self.bonds = bonds;
     }
 }

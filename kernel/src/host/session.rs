@@ -5,7 +5,7 @@
 //! after a jittered, doubling wait; one that the complex ended with `Sleep` is resumed at the time
 //! it named, or as soon as there is news. A refusal for good is final until the agent starts anew.
 
-use isos_base::host::Offer;
+use isos_base::host::{HostSpec, Offer};
 use isos_base::random::Random;
 use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, MicroCredits};
@@ -18,6 +18,9 @@ use super::tuning::{
     SESSION_STEADY, SLEEP_MAX, WELCOME_WAIT_MAX,
 };
 use super::{Effect, Host, HostEvent, SessionId};
+
+/// Why a session ends whose host has to say what it is once more.
+const DESCRIBED_ANEW: &str = "the policy lends more at best, or less: the complex is told";
 
 /// The session, or the wait for one.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(super) struct Session {
     told_at: Time,
     /// The complex was told more than the first readings, whose words are soon put right.
     told_again: bool,
+    /// The complex knows what the host is.
+    is_described: bool,
     /// The complex has no work: end the session once all news is acknowledged.
     dismissed: Option<Span>,
     /// The complex's clock minus ours, in microseconds.
@@ -88,6 +93,7 @@ impl Session {
             told: Offer::nothing(""),
             told_at: Time(0),
             told_again: false,
+            is_described: false,
             dismissed: None,
             skew: 0,
             room_told: (Room::default(), Time(0)),
@@ -236,11 +242,29 @@ impl Host {
             room,
         };
         self.session.link = Link::Greeting { until: self.now + WELCOME_WAIT_MAX };
+        self.session.is_described = true;
         self.session.told = self.offer.clone();
         self.session.told_at = self.now;
         self.session.shelf.session_begins();
         self.session.room_was_told(room, self.now);
         effects.push(Effect::Send { session, frame: ToComplex::Hello(Box::new(hello)) });
+    }
+
+    /// The host is another one by its description: its owner's policy lends more of it at best, or
+    /// less.
+    pub(super) fn described(&mut self, spec: HostSpec) {
+        self.session.is_described &= self.spec == spec;
+        self.spec = spec;
+    }
+
+    /// Begins a new session, since descriptions are part of greetings.
+    fn describe_anew(&mut self, effects: &mut Vec<Effect>) {
+        let (why, retry_at) = (DESCRIBED_ANEW.to_owned(), self.now + RECONNECT_MIN);
+        effects.push(Effect::Disconnect { session: self.session.current() });
+        self.outbox.rewind();
+        self.session.end(Wait { until: retry_at, asleep: None });
+        self.session.why.clone_from(&why);
+        effects.push(Effect::Say(HostEvent::Lost { why, retry_at }));
     }
 
     pub(super) fn disconnected(
@@ -380,6 +404,11 @@ impl Host {
     }
 
     fn talk(&mut self, effects: &mut Vec<Effect>) {
+        // Who offers nothing would not come back at once, and be taken for lost.
+        if !self.session.is_described && self.offer.cores > 0 {
+            self.describe_anew(effects);
+            return;
+        }
         if self.outbox.oldest_unacked().is_some_and(|at| at + ACK_WAIT_MAX <= self.now) {
             self.give_up_on_session("the complex does not acknowledge reports", effects);
             return;

@@ -32,7 +32,7 @@ impl Policy {
         lines.push(format!(
             "At most {} of disk; {} of disk and {} of memory always stay free.",
             self.disk_max.of(machine.disk),
-            self.disk_floor.of(machine.disk),
+            self.disk_floor(machine.disk),
             self.memory_floor.of(machine.memory),
         ));
         if self.keeps() {

@@ -166,7 +166,7 @@ impl Policy {
             reasons.push(Reason::Given { cpu, cpus: machine.cpus, share });
         }
         if keeping.limit > Bytes::ZERO {
-            reasons.push(Reason::Keeping { keeping, floor: self.disk_floor.of(machine.disk) });
+            reasons.push(Reason::Keeping { keeping, floor: self.disk_floor(machine.disk) });
         }
         Decision { allowance, reasons, next_change: changes.into_iter().min(), load_blocked, hot }
     }
@@ -430,11 +430,20 @@ impl Look<'_> {
         given
     }
 
+    /// What is to stay free, as far as that can be seen: who said to do without a floor does so where
+    /// nobody can tell what is free.
+    fn disk_floor(&self, disk: Bytes) -> Bytes {
+        match self.sensors.disk_free {
+            Reading::Known(_) => self.policy.disk_floor(disk),
+            Reading::Unknown(_) => self.policy.disk_floor.of(disk),
+        }
+    }
+
     /// What is left when the floor, what was promised to others, and their part of the rest are set
     /// aside.
     fn disk(&mut self, disk: Bytes, standing: &Standing) -> Bytes {
         let limit = self.policy.disk_max.of(disk);
-        let floor = self.policy.disk_floor.of(disk);
+        let floor = self.disk_floor(disk);
         let promised = standing.leased - standing.kept;
         let reading = &self.sensors.disk_free;
         let room = match reading {
@@ -475,7 +484,7 @@ impl Look<'_> {
     /// [`Self::disk`].
     fn keeping(&self, disk: Bytes, work: Bytes, standing: &Standing) -> Keeping {
         let limit = self.policy.storage_room.of(disk);
-        let floor = self.policy.disk_floor.of(disk);
+        let floor = self.disk_floor(disk);
         let more = work - standing.disk;
         let room = match &self.sensors.disk_free {
             Reading::Known(free) => (*free + standing.kept) - floor - more,

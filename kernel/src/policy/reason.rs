@@ -4,6 +4,7 @@ use std::fmt;
 
 use isos_base::{Bytes, Span};
 
+use super::DISK_FREE_LEAST;
 use super::calendar::Moment;
 use super::check::{cores, least_share, of_cores};
 use super::evaluate::{DISK_LEAST, Keeping, MEMORY_LEAST};
@@ -305,6 +306,10 @@ impl Reason {
                 "free some memory, lower memory.free_floor, or raise the limits in [memory]".into()
             }
             Self::MemoryUnknown { .. } => "set memory.free_floor = \"0%\" to do without".into(),
+            Self::DiskShort { floor, .. } if *floor <= DISK_FREE_LEAST => format!(
+                "free some disk, or raise disk.max; {DISK_FREE_LEAST} stay free, whatever \
+                 disk.free_floor says"
+            ),
             Self::DiskShort { .. } => {
                 "free some disk, lower disk.free_floor, or raise disk.max".into()
             }

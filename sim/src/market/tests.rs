@@ -41,6 +41,25 @@ fn reservations_are_kept_as_often_as_promised_and_a_lazy_promise_is_not() {
 }
 
 #[test]
+fn what_bonds_stand_behind_is_there_or_paid_and_nobody_gains_by_breaking_it() {
+    let setting = Setting { rounds: 300, ..setting() };
+    let quiet = firm::Season::QUIET;
+    let honest = firm::live(&setting, &quiet);
+    assert!(honest.windows > 250 && honest.wanted > 0, "{honest:?}");
+    assert!(honest.kept_share() >= 0.99 - honest.error(), "{honest:?}");
+    assert!(honest.first > 0 && honest.forfeited == 0, "{honest:?}");
+    assert_eq!(honest, firm::live(&setting, &quiet));
+    let stormy = firm::Season { storm_one_in: Some(20), ..quiet };
+    let storms = firm::live(&setting, &stormy);
+    assert!(storms.kept < honest.kept && storms.forfeited > 0, "{storms:?}");
+    assert!(storms.paid_back <= storms.owed && storms.pool >= 0, "{storms:?}");
+    let leaves = firm::live(&setting, &firm::Season { first_breaks: true, ..stormy });
+    assert!(leaves.first < storms.first, "{} of {}", leaves.first, storms.first);
+    let lurker = firm::live(&setting, &firm::Season { lurks: true, ..stormy });
+    assert!(lurker.buyer_gain() < 0.0, "{lurker:?}");
+}
+
+#[test]
 fn many_names_bring_a_free_rider_no_more_than_the_share() {
     let day = Day::of(&setting());
     let got = live(&day, Clever::FreeRider { names: 50 }).clever_share();

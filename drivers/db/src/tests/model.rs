@@ -6,7 +6,9 @@ use isos_base::ids::{
     AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
 };
 use isos_base::key::PublicKey;
-use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
+use isos_base::market::{
+    BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState,
+};
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, JobState, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord,
@@ -14,6 +16,7 @@ use isos_base::record::{
     SavedRecord, Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
+use isos_base::units::MicroCredits;
 
 use crate::Db;
 use crate::read::Source;
@@ -140,6 +143,13 @@ impl Model {
                 let open = |id| self.reservations.get(id).is_some_and(|it| it.is_open());
                 let bonds = self.bonds.values().filter(|bond| open(&bond.reservation));
                 bonds.cloned().collect()
+            },
+            promises: {
+                let over =
+                    self.reservations.values().filter(|it| it.state == ReservationState::Over);
+                let brought = over.map(ReservationRecord::brought).sum::<i128>();
+                let shared = self.bonds.values().map(|bond| i128::from(bond.paid.0)).sum::<i128>();
+                MicroCredits::clamped(brought - shared)
             },
             earned: {
                 let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);

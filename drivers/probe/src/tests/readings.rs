@@ -46,6 +46,59 @@ fn a_laptop_on_battery_is_seen() {
 }
 
 #[test]
+fn a_plug_that_is_pulled_is_seen_at_once_and_the_battery_is_asked_then() {
+    let machine = Machine::new();
+    let supplies = "sys/class/power_supply";
+    machine.has(&format!("{supplies}/AC/type"), "Mains\n");
+    machine.has(&format!("{supplies}/AC/online"), "1\n");
+    machine.has(&format!("{supplies}/BAT0/type"), "Battery\n");
+    machine.has(&format!("{supplies}/BAT0/status"), "Charging\n");
+    machine.has(&format!("{supplies}/BAT0/capacity"), "83\n");
+    let mut probe = machine.probe();
+    let mut watch = probe.watch();
+    assert_eq!(probe.read(&[]).power, Reading::Known(Power::Mains));
+    assert!(!watch.changed());
+    // A battery alone is asked every ten seconds.
+    machine.has(&format!("{supplies}/BAT0/status"), "Discharging\n");
+    assert!(!watch.changed());
+    machine.has(&format!("{supplies}/AC/online"), "0\n");
+    assert!(watch.changed());
+    assert_eq!(probe.read(&[]).power, Reading::Known(Power::Battery(83.0)));
+    machine.has(&format!("{supplies}/AC/online"), "1\n");
+    assert!(watch.changed() && !watch.changed());
+    assert_eq!(probe.read(&[]).power, Reading::Known(Power::Mains));
+}
+
+/// A machine on which somebody answers for NetworkManager.
+#[cfg(unix)]
+fn answers(machine: &Machine, answer: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    machine.has("usr/bin/busctl", &format!("#!/bin/sh\necho '{answer}'\n"));
+    let program = machine.root().join("usr/bin/busctl");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn whether_the_network_is_metered_is_asked_again_when_the_way_out_changes() {
+    let machine = Machine::new();
+    answers(&machine, "u 2");
+    machine.has("proc/net/route", "wlan0 00000000 0102A8C0\n");
+    let mut probe = machine.probe();
+    let mut becomes = |wanted: bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while probe.read(&[]).metered != Reading::Known(wanted) {
+            assert!(Instant::now() < end, "{:?}", probe.read(&[]).metered);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    becomes(false);
+    answers(&machine, "u 1");
+    machine.has("proc/net/route", "usb0 00000000 0103A8C0\n");
+    becomes(true);
+}
+
+#[test]
 fn the_hottest_sensor_of_the_processor_counts_and_no_other() {
     let machine = Machine::new();
     let of = |machine: &Machine| machine.probe().read(&[]).temperature;

@@ -179,8 +179,8 @@ impl Complex {
                 MicroCredits(lost)
             ),
             remedy: Some(format!(
-                "nothing: it is paid at {}, the rest of it from the fees of the complex as far as \
-                 there are any",
+                "nothing: it is paid at {}, the rest of it from premiums that the complex has, as far \
+                 as there are any",
                 it.until
             )),
         })

@@ -401,6 +401,14 @@ impl Complex {
         MicroCredits(standing.map(|bond| bond.lost.0).sum())
     }
 
+    /// Bonds of a reservation that is not over, settled ones too.
+    pub(in crate::complex) fn bonds_behind(
+        &self,
+        id: ReservationId,
+    ) -> impl Iterator<Item = &BondRecord> {
+        self.market.bonds.behind(id)
+    }
+
     /// As what a host is firm, if it is.
     pub(in crate::complex) fn is_firm(&self, host: HostId) -> Option<&FirmRecord> {
         self.market.bonds.firm.get(&host)

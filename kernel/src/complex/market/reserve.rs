@@ -4,21 +4,22 @@
 //! In the window the account's jobs are served first, at the reserved price, until they have had so
 //! many cores. Nothing stands idle for them: leases end within seconds. So what a reservation costs
 //! is the promise alone: for each core and tick that was not short, the forward price less the
-//! price of the work. Breaches are paid from the fees of the complex, which gets the premiums;
-//! and from the bonds of hosts that stood behind
-//! them (`bond`); hosts that lend what is idle never pay for leaving.
+//! price of the work. Breaches are paid from the bonds of hosts that stood behind them (`bond`), and
+//! then from what the complex has of premiums; hosts that lend what is idle never pay for leaving.
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::audit::Deed;
 use isos_base::market::{ReservationRecord, ReservationState};
 use isos_base::price::Price;
 use isos_base::record::{Change, Reason, system};
-use isos_base::{AccountId, Fuel, HostId, MicroCredits, ReservationId, Span, Time};
+use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, Span, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::super::job::Job;
+use super::super::place::{affordable, could_ever};
 use super::super::session::Session;
-use super::super::{Complex, Effect, Reply};
+use super::super::{Complex, Effect, Host, Reply};
 use super::{Good, Reserved};
 use crate::ledger::{LedgerError, Posting, asked};
 use crate::market::{
@@ -36,6 +37,13 @@ const WINDOW_MAX: Span = Span::secs(7 * 86_400);
 const AHEAD_MAX: Span = Span::secs(28 * 86_400);
 /// Nobody is there for certain.
 const AVAILABLE_MAX_BPS: u32 = 9_900;
+
+/// Hosts of each class that are looked at for whether a job could use a reservation; and as many
+/// that are not there.
+const LIKE_MAX: usize = 64;
+
+/// Hosts of each class.
+type Like = Vec<Vec<HostId>>;
 
 /// What is to be reserved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,17 +235,18 @@ impl Complex {
     /// is theirs until the next. Those whose windows are over are settled.
     pub(super) fn count_reservations(&mut self, effects: &mut Vec<Effect>) {
         let ids: Vec<ReservationId> = self.market.reservations.keys().copied().collect();
+        let like = if ids.is_empty() { Like::new() } else { self.some_of_each_class() };
         for id in ids {
             let Some(reserved) = self.market.reservations.get(&id) else { continue };
-            let record = &reserved.record;
-            let (account, from, until) = (record.account, record.from, record.until);
+            let record = reserved.record.clone();
+            let (from, until) = (record.from, record.until);
             if self.now < from {
                 continue;
             }
             let was_active = record.state == ReservationState::Active;
             // What was promised at the last tick is judged by what is so at this one.
             let (wanted, given) = match was_active {
-                true => self.wanted_and_given(account, &record.class.clone(), record.cores),
+                true => self.wanted_and_given(&record, &like),
                 false => (0, 0),
             };
             let reserved = self.market.reservations.get_mut(&id).expect("looked up above");
@@ -264,18 +273,26 @@ impl Complex {
     }
 
     /// How many of the cores that are promised an account could use, and how many it uses.
-    fn wanted_and_given(&self, account: AccountId, class: &str, cores: u32) -> (u32, u32) {
-        let mut busy: BTreeMap<HostId, u32> = BTreeMap::new();
+    fn wanted_and_given(&mut self, record: &ReservationRecord, like: &Like) -> (u32, u32) {
+        let (account, class, cores) = (record.account, &record.class, record.cores);
+        let waits = |job: &&Job| job.record.account == account && job.waiting() > 0;
+        let ids: Vec<JobId> = self.jobs.values().filter(waits).map(|job| job.record.id).collect();
         let mut waiting = 0_u32;
+        for id in ids {
+            if waiting >= cores {
+                break;
+            }
+            waiting = waiting.saturating_add(self.wants_of(id, record, like));
+        }
+        let mut busy: BTreeMap<HostId, u32> = BTreeMap::new();
         for job in self.jobs.values().filter(|job| job.record.account == account) {
-            waiting = waiting.saturating_add(job.waiting());
             for lease in job.leases.iter().filter_map(|id| self.leases.get(id)) {
                 *busy.entry(lease.record.host).or_default() += lease.out.count();
             }
         }
         let works = busy.into_iter().map(|(id, tasks)| {
             let host = &self.hosts[&id];
-            let here = self.market.goods[host.good].name == class;
+            let here = self.market.goods[host.good].name == *class;
             let cores = host.session.as_ref().map_or(0, Session::cores);
             let rate = self.market.core_rate;
             if here { reference_cores(tasks.min(cores), host.core_rate, rate) } else { 0 }
@@ -285,8 +302,41 @@ impl Complex {
         (given.saturating_add(waiting).min(cores), given)
     }
 
+    /// Tasks of a job that could go to cores of a reservation if these were there. What bids less,
+    /// needs what no host of the class has, or cannot be paid for is not missed by anybody: else
+    /// whoever wants nothing could wait for others to be away, and be compensated for it.
+    fn wants_of(&mut self, id: JobId, record: &ReservationRecord, like: &Like) -> u32 {
+        let Some(mut job) = self.jobs.remove(&id) else { return 0 };
+        let good = self.market.goods.iter().position(|good| good.name == record.class);
+        let hosts = good.and_then(|good| like.get(good)).into_iter().flatten();
+        let fits = job.record.price >= record.price
+            && hosts.filter_map(|host| self.hosts.get(host)).any(|host| {
+                let accept = host.session.as_ref().map(|session| &session.offer.accept);
+                accept.is_none_or(|accept| accept.allows(&job.record.spec.program))
+                    && could_ever(&mut job, host)
+            });
+        let wants =
+            if fits { job.waiting().min(affordable(&job, self.remaining(&job))) } else { 0 };
+        self.jobs.insert(id, job);
+        wants
+    }
+
+    /// Some hosts of each class: those that are there, and others, since these are what is missed.
+    fn some_of_each_class(&self) -> Like {
+        let mut like = vec![Vec::new(); self.market.goods.len()];
+        for (there, max) in [(true, LIKE_MAX), (false, 2 * LIKE_MAX)] {
+            let those = |host: &&Host| host.session.is_some() == there && !host.is_out();
+            for host in self.hosts.values().filter(those) {
+                if like[host.good].len() < max {
+                    like[host.good].push(host.record.id);
+                }
+            }
+        }
+        like
+    }
+
     /// Settles a reservation: what was not short is paid for, the rest goes back, and what was
-    /// short is compensated as far as there are fees.
+    /// short is compensated, from bonds and then as far as promises have brought something.
     fn end_reservation(
         &mut self,
         id: ReservationId,
@@ -317,10 +367,15 @@ impl Complex {
         let standby = self.share_premium(&record, kept, effects);
         let shared: i64 = standby.iter().map(|it| it.amount().map_or(0, |it| it.0)).sum();
         postings.extend(standby);
-        // What bonds have not paid of it comes from the fees.
+        // What bonds have not paid of it comes from what promises have brought, as far as that is
+        // still there; never from other fees: a class may be one owner's, who can leave it at will.
         let fees = self.ledger.account_view(system::FEES).map_or(0, |view| view.available.0);
-        let fees = fees.saturating_add(record.paid.0 - shared);
-        let owed = (times(record.penalty, short) - record.forfeited.0).clamp(0, fees);
+        let brought = record.paid.0 - shared;
+        let fees = fees.saturating_add(brought);
+        let there = self.market.promises.0.saturating_add(brought).min(fees).max(0);
+        let owed = (times(record.penalty, short) - record.forfeited.0).clamp(0, there);
+        let promises = self.market.promises.0.saturating_add(brought);
+        self.market.promises = MicroCredits(promises.saturating_sub(owed));
         record.compensated = MicroCredits(record.forfeited.0 + owed);
         if owed > 0 {
             postings.push(Posting::Direct {

@@ -105,7 +105,9 @@ fn who_is_not_there_when_it_is_wanted_loses_of_its_bond_to_whom_the_promise_was_
     let away: i64 = world.bonds().iter().map(|bond| i64::from(bond.cores)).sum();
     let lost: i64 = world.bonds().iter().map(|bond| bond.lost.0).sum();
     assert!(away >= 4 && lost > 0 && record.forfeited.0 == lost);
-    assert!(record.compensated > record.forfeited, "the fees of the complex pay the rest");
+    // The rest is paid from what the promise has brought the complex itself: there was none before.
+    let brought = record.paid.0 - world.bonds().iter().map(|bond| bond.paid.0).sum::<i64>();
+    assert_eq!(record.compensated.0, record.forfeited.0 + brought, "{record:?}");
     for bond in world.bonds() {
         assert_eq!(bond.state, BondState::Forfeited);
         assert!(bond.lost <= bond.amount, "{bond:?}");
@@ -134,6 +136,28 @@ fn nobody_loses_for_what_nobody_missed() {
         assert_eq!((bond.state, bond.lost.0), (BondState::Returned, 0));
         assert!(bond.missed > 0);
     }
+}
+
+#[test]
+fn what_could_use_no_reservation_is_not_missed_and_nobody_pays_for_it() {
+    let (mut world, one) = world(1..=3);
+    let made = world.promise(one);
+    world.pass(Span::secs(90));
+    (1..=20).for_each(|n| world.leave(n));
+    // Whoever is not there could do none of it: too low a bid, too much memory, other hosts.
+    world.bid(one, job(10), made.price.0 - 1);
+    world.bid(one, JobSpec { memory: Bytes::gib(64), ..job(10) }, 5_000);
+    let elsewhere = Some("host.arch == \"aarch64\"".to_owned());
+    world.bid(one, JobSpec { constraint: elsewhere, ..job(10) }, 5_000);
+    world.pass(Span::secs(600));
+    let record = &world.tables.reservations[&made.id];
+    assert_eq!((record.state, record.wanted), (ReservationState::Active, 0));
+    // This one could.
+    world.bid(one, job(10), made.price.0);
+    world.pass(WINDOW);
+    let record = &world.tables.reservations[&made.id];
+    assert!(record.wanted > 0 && record.given == 0 && record.compensated > record.forfeited);
+    assert!(record.forfeited > MicroCredits::ZERO);
 }
 
 #[test]
@@ -304,6 +328,7 @@ proptest! {
             }
         }
         world.pass(Span::secs(900));
+        prop_assert!(world.tables.snapshot().promises.0 >= 0);
         for record in world.tables.reservations.values() {
             let bonds: Vec<_> =
                 world.tables.bonds.values().filter(|it| it.reservation == record.id).collect();

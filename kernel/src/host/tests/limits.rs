@@ -24,6 +24,9 @@ struct Plain {
     memory_idle: u8,
     heat_max: u8,
     day_mib: u64,
+    month_mib: u64,
+    /// Down to which charge work runs on battery, if it does.
+    battery_min: Option<u8>,
     /// Hours of each day in which nothing runs.
     closed: (u64, u64),
 }
@@ -35,7 +38,8 @@ impl Plain {
             "cpu.share_in_use = \"{}%\"\ncpu.share_idle = \"{}%\"\nidle.after = \"{}s\"\n\
              memory.in_use = \"{}%\"\nmemory.idle = \"{}%\"\nmemory.free_floor = \"512MiB\"\n\
              disk.max = \"20GiB\"\ndisk.free_floor = \"10GiB\"\n\
-             temperature.max = {}\nnetwork.day_max = \"{}MiB\"\n\
+             temperature.max = {}\nnetwork.day_max = \"{}MiB\"\nnetwork.month_max = \"{}MiB\"\n\
+             {}\
              [[window]]\nhours = \"{from:02}:00-{to:02}:00\"\nallow = false\n",
             self.share_in_use,
             self.share_idle,
@@ -44,6 +48,10 @@ impl Plain {
             self.memory_idle,
             self.heat_max,
             self.day_mib,
+            self.month_mib,
+            self.battery_min.map_or_else(String::new, |min| {
+                format!("power.on_battery = true\npower.battery_min = \"{min}%\"\n")
+            }),
         );
         Policy::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
@@ -53,8 +61,10 @@ fn plain() -> impl Strategy<Value = Plain> {
     let shares = (1u8..=100, 13u8..=100, 1u64..900);
     let memory = (10u8..=100, 10u8..=100);
     let hours = (0u64..24, 0u64..24).prop_filter("empty", |(from, to)| from != to);
-    (shares, memory, 40u8..100, 1u64..500, hours).prop_map(
-        |((a, b, after_secs), (c, d), heat_max, day_mib, closed)| Plain {
+    let caps = (1u64..500, 0u64..500);
+    let power = proptest::option::of(1u8..=100);
+    (shares, memory, (40u8..100, power), caps, hours).prop_map(
+        |((a, b, after_secs), (c, d), (heat_max, battery_min), (day_mib, more), closed)| Plain {
             share_in_use: a.min(b),
             share_idle: a.max(b),
             after_secs,
@@ -62,6 +72,8 @@ fn plain() -> impl Strategy<Value = Plain> {
             memory_idle: c.max(d),
             heat_max,
             day_mib,
+            month_mib: day_mib + more,
+            battery_min,
             closed,
         },
     )
@@ -74,7 +86,8 @@ enum Turn {
     Load(f32),
     MemoryFree(u64),
     DiskFree(u64),
-    Battery(bool),
+    /// With this charge; without, it is on mains.
+    Battery(Option<u8>),
     Metered(bool),
     Heat(f32),
     /// The wall clock is set, in seconds since Tuesday; the machine's own time goes on.
@@ -82,6 +95,8 @@ enum Turn {
     Pause(Option<u64>),
     Resume,
     Moved(u64),
+    /// What was moved on a day counts no more for the next, and still for the month.
+    NextDay,
     /// The first so many chambers take so many MiB each.
     Weigh(usize, u64),
     Grant(u64),
@@ -95,13 +110,14 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => (0.0f32..3.0).prop_map(Turn::Load),
         2 => (0u64..6_000).prop_map(Turn::MemoryFree),
         1 => (0u64..60).prop_map(Turn::DiskFree),
-        1 => any::<bool>().prop_map(Turn::Battery),
+        1 => proptest::option::of(0u8..=100).prop_map(Turn::Battery),
         1 => any::<bool>().prop_map(Turn::Metered),
         2 => (20.0f32..110.0).prop_map(Turn::Heat),
         2 => (0u64..3 * 86_400).prop_map(Turn::Clock),
         1 => proptest::option::of(1u64..900).prop_map(Turn::Pause),
         1 => Just(Turn::Resume),
         1 => (0u64..100).prop_map(Turn::Moved),
+        1 => Just(Turn::NextDay),
         3 => (0usize..4, 0u64..2_500).prop_map(|(which, size)| Turn::Weigh(which, size)),
         4 => (1u64..5).prop_map(Turn::Grant),
         2 => Just(Turn::Done),
@@ -116,7 +132,7 @@ struct Owner {
     sensors: Sensors,
     wall: u64,
     word: Override,
-    moved: u64,
+    moved: (u64, u64),
     standing: Standing,
     weights: BTreeMap<ChamberId, Bytes>,
     leases: u64,
@@ -134,7 +150,7 @@ impl Owner {
             },
             wall: TUESDAY,
             word: Override::None,
-            moved: 0,
+            moved: (0, 0),
             standing: Standing::default(),
             weights: BTreeMap::new(),
             leases: 0,
@@ -149,7 +165,8 @@ impl Owner {
 
     fn look(&mut self) {
         let now = Time(self.wall * 1_000_000);
-        self.standing.moved = Moved { day: Bytes::mib(self.moved), month: Bytes::mib(self.moved) };
+        let (day, month) = self.moved;
+        self.standing.moved = Moved { day: Bytes::mib(day), month: Bytes::mib(month) };
         self.standing.memory = self.weight();
         let decision =
             self.policy.evaluate(&self.sensors, now, &self.word, &MACHINE, &self.standing);
@@ -171,8 +188,8 @@ impl Owner {
             Turn::Load(cores) => self.sensors.other_load = Reading::Known(cores),
             Turn::MemoryFree(mib) => self.sensors.memory_free = Reading::Known(Bytes::mib(mib)),
             Turn::DiskFree(gib) => self.sensors.disk_free = Reading::Known(Bytes::gib(gib)),
-            Turn::Battery(battery) => {
-                let power = if battery { Power::Battery(80.0) } else { Power::Mains };
+            Turn::Battery(charge) => {
+                let power = charge.map_or(Power::Mains, |it| Power::Battery(f32::from(it)));
                 self.sensors.power = Reading::Known(power);
             }
             Turn::Metered(metered) => self.sensors.metered = Reading::Known(metered),
@@ -183,7 +200,8 @@ impl Owner {
                 self.word = Override::Paused { until };
             }
             Turn::Resume => self.word = Override::None,
-            Turn::Moved(mib) => self.moved += mib,
+            Turn::Moved(mib) => self.moved = (self.moved.0 + mib, self.moved.1 + mib),
+            Turn::NextDay => self.moved.0 = 0,
             Turn::Weigh(which, mib) => {
                 let open = self.rig.chambers.iter().filter(|(_, room)| room.open);
                 let ids: Vec<ChamberId> = open.map(|(&id, _)| id).take(which).collect();
@@ -254,10 +272,16 @@ impl Owner {
             || paused
             || hot
             || self.share() * u64::from(MACHINE.cpus) < 100
-            || self.moved >= self.plain.day_mib
-            || matches!(self.sensors.power, Reading::Known(Power::Battery(_)))
+            || self.moved.0 >= self.plain.day_mib
+            || self.moved.1 >= self.plain.month_mib
+            || self.is_power_short()
             || self.sensors.metered == Reading::Known(true)
             || self.sensors.other_load.known().is_some_and(|load| *load > 1.0)
+    }
+
+    fn is_power_short(&self) -> bool {
+        let Reading::Known(Power::Battery(charge)) = self.sensors.power else { return false };
+        self.plain.battery_min.is_none_or(|min| charge < f32::from(min))
     }
 
     fn in_use(&self) -> bool {

@@ -45,6 +45,33 @@ fn a_host_starts_cold_and_works() {
 }
 
 #[test]
+fn whoever_lends_more_at_best_says_so_in_a_new_session_and_keeps_its_work() {
+    let mut rig = Rig::online(2);
+    rig.frame(job(7, 10));
+    rig.grant(100, 7, 0, 3);
+    rig.prepared(1);
+    let spec = |gib: u64| Box::new(HostSpec { memory: Bytes::gib(gib), ..host_spec(2) });
+    let same = rig.step(Input::Described { spec: Box::new(host_spec(2)) });
+    assert_eq!(same, "", "nothing has changed");
+    // While its owner wants quiet it would be taken for lost.
+    rig.allow(0);
+    assert_eq!(rig.step(Input::Described { spec: spec(16) }), "");
+    let mut told = rig.allow(2);
+    told += &rig.wait(Span::secs(1));
+    expect![[r#"
+        resume
+        say: resumed
+        disconnect s1
+        say: session lost: the policy lends more at best, or less: the complex is told; again at 1970-01-01T00:16:40Z
+        at 0.2 s
+        connect s2
+    "#]].assert_eq(&told);
+    let session = rig.session.expect("it calls again");
+    let hello = rig.step(Input::Connected { session });
+    assert!(hello.contains("holding [100]"), "{hello}");
+}
+
+#[test]
 fn tiny_tasks_are_streamed_ahead_of_the_chamber() {
     let mut rig = Rig::online(2);
     rig.frame(job(7, 100_000));

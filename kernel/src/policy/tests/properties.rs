@@ -330,7 +330,8 @@ proptest! {
             prop_assert!(memory.0 == 0 || memory.0 + floor <= free.0 + standing.memory.0);
         }
         prop_assert!(disk.0 <= Bytes::gib(plain.disk_max_gib).0 && disk.0 <= machine.disk.0);
-        let floor = Bytes::gib(plain.disk_floor_gib).0.min(machine.disk.0);
+        // A quarter of a gibibyte stays free, whatever a policy says.
+        let floor = Bytes::gib(plain.disk_floor_gib).0.max(256 << 20).min(machine.disk.0);
         if let Reading::Known(free) = sensors.disk_free && floor > 0 {
             prop_assert!(disk.0 == 0 || disk.0 + floor <= free.0 + standing.disk.0);
         }
@@ -353,6 +354,18 @@ proptest! {
         let window = plain.window(now, sensors.clock);
         let times = window.filter(|window| window.allow).map_or(1, |window| window.times);
         prop_assert_eq!(price_min.0, 7 * times);
+        // What is said of the machine at its best is never too little, if it has what it is said to.
+        let best = policy.at_best(&machine);
+        prop_assert!(cores <= best.cpus);
+        let fits = |free: &Reading<Bytes>, ours: Bytes, all: Bytes| {
+            free.known().is_some_and(|free| *free + ours <= all)
+        };
+        if fits(&sensors.memory_free, standing.memory, machine.memory) {
+            prop_assert!(memory <= best.memory);
+        }
+        if fits(&sensors.disk_free, standing.disk, machine.disk) {
+            prop_assert!(disk <= best.disk);
+        }
     }
 
     /// A shell that sleeps until `next_change` misses nothing.

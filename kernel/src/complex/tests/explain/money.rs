@@ -1,5 +1,7 @@
 //! Why money and prices are as they are where a market makes prices and rails pay out.
 
+use isos_base::ReservationId;
+
 use super::*;
 use crate::complex::tests::market::market;
 use crate::market::TICK;
@@ -117,7 +119,7 @@ fn a_reservation_is_not_kept_and_a_bond_is_forfeited() {
               reservation 1: 2.608200 credits are held for the premium of 3 cores of x86_64-2g, until 2026-11-17T12:11:30Z
                 -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
               reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there; 0.271200 credits are owed for them, 0.026400 of these from bonds of hosts
-                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from the fees of the complex as far as there are any
+                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from premiums that the complex has, as far as there are any
               jobs: 1 are not over, of 1000 at the most
               hosts: 0 have joined, of 10000 at the most
         "#]],
@@ -160,4 +162,90 @@ fn a_reservation_is_not_kept_and_a_bond_is_forfeited() {
           history: 0 results accepted, 0 rejected, 0 tasks lost
     "#]],
     );
+}
+
+fn why_reservation(world: &World, id: u64, expected: &Expect) {
+    let explained = world.complex.explain_reservation(ReservationId(id));
+    told(&explained.expect("a reservation that is not over"), expected);
+}
+
+#[test]
+fn a_reservation_says_what_was_promised_who_stands_behind_it_and_what_became_of_it() {
+    let mut world = World::with(market());
+    world.now = NOON;
+    (1..=20).for_each(|n| world.join_at(n, 30));
+    world.pass(TICK);
+    let buyer = world.open("ada");
+    for n in 1..=2 {
+        let account = world.complex.account_named(&format!("owner{n}")).unwrap();
+        let (amount, why) = (MicroCredits::credits(100), "savings".into());
+        world.call(Call::Mint { account, amount, why, key: None, by: account }).unwrap();
+        world.call(Call::Firm { account, host: host_id(n), cores: 2 }).unwrap();
+    }
+    let low = world.bid(buyer, job(3), 40);
+    let from = world.now + Span::secs(60);
+    let wish =
+        Wish { class: None, cores: 3, from, until: from + Span::secs(600), service_ppm: 900_000 };
+    world.call(Call::Reserve { account: buyer, wish }).unwrap();
+    why_reservation(
+        &world,
+        1,
+        &expect![[r#"
+        reservation 1: booked: its window begins at 2026-11-17T12:01:30Z
+          promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
+          job 1: it bids 40 micro-credits per gigafuel, the reserved price is 88: it has nothing of the reservation
+            -> `isos market bid 1 88`
+          premium: 2.608200 credits are held: 0.041400 for each core and half minute, but for those that are wanted and not there
+            -> `isos market reserve --cancel 1` gives it up, until 2026-11-17T12:01:30Z
+    "#]],
+    );
+    assert_eq!(world.complex.explain_reservation(ReservationId(2)), None);
+    world.pass(Span::secs(90));
+    why_reservation(
+        &world,
+        1,
+        &expect![[r#"
+        reservation 1: kept so far: 0 core-ticks were wanted and there
+          promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
+          job 1: it bids 40 micro-credits per gigafuel, the reserved price is 88: it has nothing of the reservation
+            -> `isos market bid 1 88`
+          firm hosts: 2 firm hosts behind it, with 4 cores and bonds of 0.528000 credits; for 3 more nobody stands: no other firm host of x86_64-2g is there, asks 88 or less, and has the credits for a bond; any other host of the class serves it as well, and owes nothing for leaving
+            -> owners: `isos market firm HOST --cores 4`
+          use: no job of the account has wanted a core of it so far; the promise costs the same
+            -> submit one that bids 88 or more
+          premium: 2.608200 credits are held: 0.041400 for each core and half minute, but for those that are wanted and not there
+            -> what is not used comes back at 2026-11-17T12:11:30Z
+    "#]],
+    );
+    (1..=20).filter(|n| *n != 2).for_each(|n| world.leave(n));
+    world.call(Call::Cancel { job: low }).unwrap();
+    world.bid(buyer, job(40), 2_000);
+    world.pass(Span::secs(120));
+    why_reservation(
+        &world,
+        1,
+        &expect![[r#"
+        reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there
+          promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
+          firm hosts: 2 firm hosts behind it, with 4 cores and bonds of 0.501600 credits; for 3 more nobody stands: no other firm host of x86_64-2g is there, asks 88 or less, and has the credits for a bond; any other host of the class serves it as well, and owes nothing for leaving
+            -> owners: `isos market firm HOST --cores 4`
+          premium: 2.608200 credits are held: 0.041400 for each core and half minute, but for those that are wanted and not there
+            -> what is not used comes back at 2026-11-17T12:11:30Z
+          compensation: 0.271200 credits are owed for what was not there, 0.026400 of these from bonds of hosts
+            -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from premiums that the complex has, as far as there are any
+    "#]],
+    );
+    world.pass(Span::secs(600));
+    let record = &world.tables.reservations[&ReservationId(1)];
+    let bonds: Vec<_> = world.tables.bonds.values().cloned().collect();
+    told(
+        &Complex::explain_ended_reservation(record, &bonds),
+        &expect![[r#"
+        reservation 1: not kept, over since 2026-11-17T12:11:30Z: 19 of 57 core-ticks that were wanted were not there
+          promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
+          premium: 1.697400 credits were paid for the promise, 0.432959 of them to hosts that stood behind it
+          compensation: 1.288200 credits were paid for what was not there, 0.125400 of them from bonds of hosts
+    "#]],
+    );
+    assert_eq!(world.complex.explain_reservation(record.id), None, "it is the database's to tell");
 }
