@@ -425,7 +425,11 @@ impl SimHost {
             }
             // Memory and cores are counted by the plan; nothing here takes more.
             // No host of these worlds keeps fragments.
-            Effect::Limit { .. } | Effect::TakeIn { .. } | Effect::Say(_) => {}
+            Effect::Limit { .. }
+            | Effect::TakeIn { .. }
+            | Effect::Prove { .. }
+            | Effect::Mend { .. }
+            | Effect::Say(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod checks;
 mod database;
+mod figures;
 mod host;
 mod luck;
 pub mod market;
@@ -16,6 +17,7 @@ pub mod promise;
 mod report;
 pub mod route;
 mod server;
+pub mod store;
 pub mod verify;
 mod world;
 

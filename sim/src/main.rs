@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, every_effect, market, promise, route, run_with, verify};
+use isos_sim::{Flaw, Plan, Report, every_effect, market, promise, route, run_with, store, verify};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
@@ -104,6 +104,8 @@ enum Command {
     Market(Market),
     /// Measures steps, time, what is found and what it costs to route, against size, churn, liars.
     Route(Route),
+    /// Measures what is lost and what repair moves, over years of hosts that come and go.
+    Store(Store),
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,12 +128,38 @@ struct Route {
     /// Draw tables when they are looked at instead of keeping them: for a million hosts.
     #[arg(long)]
     lean: bool,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// What a study writes besides its table.
+#[derive(Debug, clap::Args)]
+struct Files {
     /// Also writes all figures into this file, as comma-separated values.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// Also draws a picture into this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+}
+
+impl Files {
+    fn write(
+        &self,
+        out: &mut impl Write,
+        csv: impl FnOnce() -> String,
+        svg: impl FnOnce() -> String,
+    ) -> ExitCode {
+        let csv = self.csv.as_ref().map(|path| (path, csv()));
+        let svg = self.svg.as_ref().map(|path| (path, svg()));
+        for (path, text) in csv.into_iter().chain(svg) {
+            if let Err(error) = write_file(path, &text) {
+                let _ = writeln!(out, "cannot write {}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -165,15 +193,68 @@ fn walk(args: &Route) -> ExitCode {
         let _ = write!(out, "{}", route::line(row)).and_then(|()| out.flush());
     });
     let _ = write!(out, "{}", route::LEGEND);
-    let csv = args.csv.as_ref().map(|path| (path, route::csv(&rows)));
-    let svg = args.svg.as_ref().map(|path| (path, route::chart(what, &rows)));
-    for (path, text) in csv.into_iter().chain(svg) {
-        if let Err(error) = write_file(path, &text) {
-            let _ = writeln!(out, "cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    args.files.write(&mut out, || route::csv(&rows), || route::chart(what, &rows))
+}
+
+#[derive(Debug, clap::Args)]
+struct Store {
+    /// What to compare.
+    #[arg(value_enum)]
+    study: StoreStudy,
+    /// Hosts that keep; who goes for good is replaced.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(20..=4_000))]
+    hosts: u32,
+    /// Segments that are kept.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    segments: u32,
+    /// Virtual years.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    years: u32,
+    /// The share of hosts that are off at night.
+    #[arg(long, default_value_t = 0.5)]
+    sleepers: f64,
+    /// What repair may move, times what the model says that it must.
+    #[arg(long, default_value_t = 4.0)]
+    budget: f64,
+    /// Where the luck comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum StoreStudy {
+    /// What is lost, beside what the formulas say.
+    Model,
+    /// What repair moves, beside repair that waits for nothing and an oracle.
+    Traffic,
+    /// Hosts that go together.
+    Together,
+}
+
+/// Prints line by line, since some take minutes; then writes the files.
+fn keep(args: &Store) -> ExitCode {
+    let what = match args.study {
+        StoreStudy::Model => store::Study::Model,
+        StoreStudy::Traffic => store::Study::Traffic,
+        StoreStudy::Together => store::Study::Together,
+    };
+    let base = store::Setting {
+        hosts: args.hosts,
+        segments: args.segments,
+        years: args.years,
+        sleepers: args.sleepers.clamp(0.0, 1.0),
+        budget: args.budget.max(0.0),
+        ..store::Setting::usual(args.seed)
+    };
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{}", store::head());
+    let rows = store::study(what, &base, |row| {
+        let _ = write!(out, "{}", store::line(row)).and_then(|()| out.flush());
+    });
+    let _ = write!(out, "{}", store::LEGEND);
+    args.files.write(&mut out, || store::csv(&rows), || store::chart(what, &rows))
 }
 
 #[derive(Debug, clap::Args)]
@@ -290,6 +371,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(verify)) => return measure(verify),
         Some(Command::Market(market)) => return trade(market),
         Some(Command::Route(route)) => return walk(route),
+        Some(Command::Store(store)) => return keep(store),
         None => {}
     }
     let mut out = std::io::stdout().lock();

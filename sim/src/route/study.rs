@@ -5,6 +5,7 @@ use std::fmt::Write;
 use isos_base::time::Span;
 
 use super::{Lie, Outcome, Setting, lean, measure};
+use crate::figures::{self, Figure, figure};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,37 +91,12 @@ fn minutes(secs: u64) -> String {
     }
 }
 
-/// A figure of a line, in the table and for other programs.
-struct Figure {
-    /// Its head in the table; nothing if it is not there.
-    head: &'static str,
-    width: usize,
-    shown: Shown,
-    /// Its name for other programs, which get so many digits behind the point.
-    name: &'static str,
-    digits: usize,
-    of: fn(&Outcome) -> f64,
-}
-
-/// How a figure is shown in the table.
-enum Shown {
-    /// With so many digits behind the point.
-    Number(usize),
-    Percent,
-    Seconds,
-}
-
-const fn figure(
-    (head, width, shown): (&'static str, usize, Shown),
-    (name, digits): (&'static str, usize),
-    of: fn(&Outcome) -> f64,
-) -> Figure {
-    Figure { head, width, shown, name, digits, of }
-}
+/// Room for the name of a line.
+const NAME: usize = 24;
 
 /// All figures, in the order of both.
-const FIGURES: [Figure; 16] = {
-    use Shown::{Number, Percent, Seconds};
+const FIGURES: [Figure<Outcome>; 16] = {
+    use figures::Shown::{Number, Percent, Seconds};
     [
         figure(("hops", 6, Number(2)), ("hops", 3), |it| it.hops),
         figure(("max", 4, Number(0)), ("hops_max", 0), |it| f64::from(it.hops_max)),
@@ -141,52 +117,21 @@ const FIGURES: [Figure; 16] = {
     ]
 };
 
-impl Figure {
-    fn is_shown(&self) -> bool {
-        !self.head.is_empty()
-    }
-
-    fn text(&self, outcome: &Outcome) -> String {
-        let value = (self.of)(outcome);
-        match self.shown {
-            _ if value.is_nan() => "-".into(),
-            Shown::Number(digits) => format!("{value:.digits$}"),
-            Shown::Percent => format!("{:.1}%", value * 100.0),
-            Shown::Seconds => format!("{value:.1}s"),
-        }
-    }
-
-    /// For other programs.
-    fn value(&self, outcome: &Outcome) -> String {
-        let (value, digits) = ((self.of)(outcome), self.digits);
-        if value.is_nan() { "-".into() } else { format!("{value:.digits$}") }
-    }
-}
-
 /// Whole ones.
 fn millis(span: Span) -> f64 {
     (span.0 / 1_000) as f64
 }
 
-/// A line of the table.
-fn row(name: &str, text: impl Fn(&Figure) -> String) -> String {
-    let mut line = format!("{name:<24}");
-    for figure in FIGURES.iter().filter(|it| it.is_shown()) {
-        let _ = write!(line, " {:>1$}", text(figure), figure.width);
-    }
-    line + "\n"
-}
-
 /// The head of the table.
 #[must_use]
 pub fn head() -> String {
-    row("", |figure| figure.head.into())
+    figures::head(&FIGURES, NAME)
 }
 
 /// One line of it.
 #[must_use]
 pub fn line((name, _, outcome): &Row) -> String {
-    row(name, |figure| figure.text(outcome))
+    figures::line(&FIGURES, (name, NAME), outcome)
 }
 
 /// What the columns are.
@@ -200,23 +145,21 @@ contacts, dead: of a table. pace:\nbetween two probes.\n";
 /// All figures, for other programs.
 #[must_use]
 pub fn csv(rows: &[Row]) -> String {
-    let mut text = String::from("setting,hosts,session_s,bad,lie,paths,loss");
-    FIGURES.iter().for_each(|figure| text = format!("{text},{}", figure.name));
-    text.push('\n');
+    let names = figures::names(&FIGURES);
+    let mut text = format!("setting,hosts,session_s,bad,lie,paths,loss{names}\n");
     for (name, setting, outcome) in rows {
         let session = setting.session.map(|span| span.as_secs_f64().to_string());
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\"{name}\",{},{},{},{},{},{}",
+            "\"{name}\",{},{},{},{},{},{}{}",
             setting.hosts,
             session.unwrap_or_default(),
             setting.bad,
             if setting.bad > 0.0 { setting.lie.to_string() } else { String::new() },
             setting.paths,
             setting.loss,
+            figures::values(&FIGURES, outcome),
         );
-        FIGURES.iter().for_each(|figure| _ = write!(text, ",{}", figure.value(outcome)));
-        text.push('\n');
     }
     text
 }
