@@ -15,12 +15,18 @@ const SPARE: usize = 4;
 
 /// A world whose hosts keep fragments.
 pub(crate) fn world() -> World {
-    let mut world = World::start(&[]);
-    for _ in 0..HOSTS {
+    world_of(HOSTS, &[])
+}
+
+/// With so many of them, though no more than six are used for an object, and these arguments of its
+/// server.
+fn world_of(hosts: usize, server: &[&str]) -> World {
+    let mut world = World::start(server);
+    for _ in 0..hosts {
         let policy = Some(format!("{ALWAYS}[storage]\nroom = \"1GB\"\n"));
         world.add_host(HostPlan { policy, ..HostPlan::default() });
     }
-    world.wait_for_hosts(HOSTS);
+    world.wait_for_hosts(hosts);
     world.wait("room on all hosts", || {
         let planned = world.run(&["--json", "put", "--plan", "/etc/hostname"]);
         let text = String::from_utf8_lossy(&planned.stdout);
@@ -28,6 +34,13 @@ pub(crate) fn world() -> World {
         planned["data"]["plan"]["code"]["n"] == HOSTS
     });
     world
+}
+
+/// Fragments that the worst segment of an object has.
+fn found(world: &World, name: &str) -> u64 {
+    let stat = world.json(&["stat", name]);
+    let segments = stat["segments"].as_array().unwrap().clone();
+    segments.iter().map(|it| it["found"].as_u64().unwrap()).min().unwrap()
 }
 
 /// Bytes that do not compress.
@@ -226,4 +239,67 @@ fn what_is_removed_is_gone_but_for_what_others_share() {
     let before = world.json(&["quota"]);
     good(&world.run(&["put", path]));
     assert_eq!(world.json(&["quota"])["bytes"], before["bytes"]);
+}
+
+/// Nobody who knows a secret is there while it happens.
+#[test]
+fn hosts_make_anew_what_others_took_with_them_and_the_first_ones_can_go() {
+    let mut world = world_of(HOSTS + 2, &["--mend-after", "5s"]);
+    let folder = folder(&world);
+    let put = world.json(&["put", folder.to_str().unwrap()]);
+    assert_eq!(put["missing"], 0, "{put}");
+    let stat = world.json(&["stat", "thesis"]);
+    let keys: Vec<&str> =
+        stat["hosts"].as_array().unwrap().iter().map(|it| it["host"].as_str().unwrap()).collect();
+    let key = |host: &crate::world::Host| {
+        let output = isos().args(["status", "--json", "--home"]).arg(&host.home).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        status["data"]["agent"]["host"].as_str().unwrap().to_owned()
+    };
+    let first: Vec<usize> =
+        (0..HOSTS + 2).filter(|host| keys.contains(&key(&world.hosts[*host]).as_str())).collect();
+    assert_eq!(first.len(), HOSTS, "{keys:?}");
+    for host in &first[..2] {
+        kill(&mut world, *host);
+    }
+    world.wait("what two hosts took with them is there again", || found(&world, "thesis") == 6);
+    for host in &first[2..] {
+        kill(&mut world, *host);
+    }
+    let to = world.folder().join("copy");
+    good(&world.run(&["get", "thesis", "--to", to.to_str().unwrap()]));
+    assert_same(&folder, &to);
+    let told = world.run(&["audit", "list"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.matches("which is gone, replaced by lease").count(), 2, "{told}");
+}
+
+#[test]
+fn a_host_that_lost_what_it_is_paid_for_loses_the_lease_when_the_complex_asks_it() {
+    let mut world = world();
+    let folder = folder(&world);
+    good(&world.run(&["put", folder.to_str().unwrap()]));
+    let verified = world.json(&["verify", "thesis"]);
+    assert_eq!(verified[0]["proved"]["failed"], Value::Array(Vec::new()), "{verified}");
+    assert!(verified[0]["proved"]["passed"].as_u64().unwrap() >= 6, "{verified}");
+    // What the index says is there, and the disk has not.
+    world.between_runs(0, |home| {
+        for pack in packs(home) {
+            let mut bytes = fs::read(&pack).unwrap();
+            let length = bytes.len();
+            bytes[length / 5..].iter_mut().for_each(|byte| *byte ^= 0x40);
+            fs::write(&pack, bytes).unwrap();
+        }
+    });
+    world.wait_for_hosts(HOSTS);
+    let before = world.json(&["quota"])["leases"].as_u64().unwrap();
+    let verified = world.run(&["--json", "verify", "thesis"]);
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let failed = verified["data"][0]["proved"]["failed"].as_array().unwrap().clone();
+    if failed.is_empty() {
+        // Its own check was quicker: then it does not say that it has them.
+        return;
+    }
+    assert!(failed[0]["lease"].is_u64(), "{verified}");
+    world.wait("the lease is over", || world.json(&["quota"])["leases"].as_u64() < Some(before));
 }

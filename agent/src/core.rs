@@ -268,6 +268,20 @@ impl Task {
                 self.chambers.values().for_each(Running::resume);
             }
             Effect::TakeIn { session, news } => self.shared.keeper.take_in(session, news),
+            Effect::Mend { session, order } => {
+                let (keeper, core) = (self.shared.keeper.clone(), self.core.clone());
+                tokio::spawn(async move {
+                    let report = keeper.mend(*order).await;
+                    core.input(Input::Mended { session, report }).await;
+                });
+            }
+            Effect::Prove { session, asked } => {
+                let (keeper, core) = (self.shared.keeper.clone(), self.core.clone());
+                tokio::spawn(async move {
+                    let proof = keeper.prove(&asked).await.map(Box::new);
+                    core.input(Input::Proved { session, proof }).await;
+                });
+            }
             Effect::Say(event) => {
                 self.heed(&event);
                 tracing::info!("{event}");

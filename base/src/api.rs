@@ -25,8 +25,8 @@ pub use self::keys::{
     AddKeyRequest, KeyView, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
 };
 pub use self::storage::{
-    ClassQuota, KeeperView, KeepersView, LeaseChange, QuotaView, ReleaseRequest, RenewRequest,
-    Standing, StorageLeaseView, StorageLeases, StorageRequest,
+    ClassQuota, KeeperView, KeepersView, LeaseChange, ProveRequest, QuotaView, ReleaseRequest,
+    RenewRequest, Standing, StorageLeaseView, StorageLeases, StorageRequest,
 };
 
 use crate::guid::Guid;

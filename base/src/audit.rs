@@ -321,6 +321,34 @@ pub enum Deed {
         /// When it may go without loss.
         leaves: Time,
     },
+    /// A storage lease is over: its host could not prove that it has what it was asked for. What was
+    /// left of its credits came back.
+    StorageUnproven {
+        /// Which lease.
+        lease: LeaseId,
+        /// Whose disk.
+        host: HostId,
+        /// What it was asked for.
+        fragment: Guid,
+        /// Why it is not proved.
+        why: String,
+        /// How many credits are held for all storage of the account now.
+        held: MicroCredits,
+    },
+    /// A storage lease on a host that is gone was given up, and another took its place, for no more
+    /// than it would have cost.
+    StorageReplaced {
+        /// The lease that is over.
+        old: LeaseId,
+        /// On whose disk it was.
+        from: HostId,
+        /// The lease in its place.
+        new: LeaseId,
+        /// On whose disk it is.
+        to: HostId,
+        /// How many credits are held for all storage of the account now.
+        held: MicroCredits,
+    },
 }
 
 /// One line of the log: never changed, never removed.

@@ -10,6 +10,7 @@
 
 mod groups;
 mod head;
+mod proof;
 pub mod wire;
 
 use serde::de::DeserializeOwned;
@@ -21,6 +22,7 @@ pub use head::{
     HEAD_BODY_BYTES_MAX, HEADS_OF_LEASE_MAX, Head, HeadError, HeadSet, SIGNED_HEAD_BYTES_MAX,
     SignedHead,
 };
+pub use proof::{Proof, ProofAsked, Unproven};
 
 use crate::codec::{self, DecodeError};
 use crate::guid::Guid;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fragment::{STORAGE_LEASE_MAX, StorageClass, StorageGrant};
+use crate::fragment::{STORAGE_LEASE_MAX, SignedGrant, StorageClass, StorageGrant};
 use crate::ids::{AccountId, HostId, LeaseId};
 use crate::key::PublicKey;
 use crate::price::StoragePrice;
@@ -29,6 +29,8 @@ pub const STORAGE_BYTES_MIN: Bytes = Bytes::mib(1);
 pub const STORAGE_HOSTS_MAX: usize = 256;
 /// Leases that one request changes or releases.
 pub const STORAGE_CHANGES_MAX: usize = 1_024;
+/// Places of one order to mend.
+pub const MEND_PLACES_MAX: usize = 64;
 /// Leases in one frame to a keeper.
 pub const STORAGE_NEWS_MAX: usize = 4_096;
 /// Addresses that a keeper tells.
@@ -75,6 +77,56 @@ pub struct LeaseNews {
     pub issued: Time,
     /// Until when; not after `issued` if the lease was given up.
     pub until: Time,
+}
+
+/// Where a keeper can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperAddress {
+    /// Its key.
+    pub host: HostId,
+    /// As it says itself, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// Its relay.
+    pub relay: Option<String>,
+}
+
+/// A new place for what lay on a host that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendPlace {
+    /// Where.
+    pub keeper: KeeperAddress,
+    /// The right to write there: that of the lease's holder, made out to whoever mends.
+    pub grant: SignedGrant,
+}
+
+/// A host that keeps a part of what somebody stores is to make anew what others have lost of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendOrder {
+    /// Its number, for the report.
+    pub number: u64,
+    /// The lease on this host under which manifests tell what there is to mend.
+    pub lease: LeaseId,
+    /// Where new fragments go, at most one of a segment each; at most [`MEND_PLACES_MAX`].
+    pub places: Vec<MendPlace>,
+    /// Who may have others; at most [`STORAGE_HOSTS_MAX`].
+    pub hosts: Vec<KeeperAddress>,
+}
+
+/// What came of a [`MendOrder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MendReport {
+    /// That of the order.
+    pub number: u64,
+    /// Manifests that were found and followed.
+    pub objects: u32,
+    /// Fragments that were made anew, copies of manifests among them.
+    pub fragments: u64,
+    /// Bytes that came and went for it.
+    pub moved: Bytes,
+    /// Segments of which too little was found.
+    pub lost: u32,
+    /// Fragments for which no place took them.
+    pub missing: u64,
 }
 
 /// Where a storage lease stands.

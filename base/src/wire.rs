@@ -6,13 +6,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Resume, Saved};
+use crate::fragment::{Proof, ProofAsked};
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};
 use crate::job::JobSpec;
 use crate::price::Price;
 use crate::ranges::TaskRange;
-use crate::storage::{LeaseNews, ShelfReport};
+use crate::storage::{LeaseNews, MendOrder, MendReport, ShelfReport};
 use crate::task::{Fault, TaskResult};
 use crate::ticket::ServerAddr;
 use crate::time::{Span, Time};
@@ -45,6 +46,10 @@ pub enum ToComplex {
     /// What the host keeps for others, and how far it has heard of that: with the first of these it
     /// becomes a keeper. It must not be sent to a complex of an earlier version.
     Shelf(Box<ShelfReport>),
+    /// What the host has of a fragment that it was asked to prove.
+    Proved(Box<Proof>),
+    /// What came of [`ToHost::Mend`].
+    Mended(MendReport),
 }
 
 /// Who calls.
@@ -135,6 +140,10 @@ pub enum ToHost {
     /// oldest first; at most [`STORAGE_NEWS_MAX`](crate::storage::STORAGE_NEWS_MAX). Once it has
     /// taken them in it says so by another [`ToComplex::Shelf`], and hears the rest.
     Storage(Vec<LeaseNews>),
+    /// Prove that you have this. Only keepers are asked.
+    Prove(ProofAsked),
+    /// Make anew what hosts that are gone have had of what is kept here. Only keepers are told.
+    Mend(Box<MendOrder>),
 }
 
 /// Why an agent is turned away.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::capability::{Holder, Right};
+use isos_base::fragment::{SignedGrant, StorageGrant};
 use isos_base::key::PublicKey;
 use isos_base::rate::Origin;
 use isos_base::task::{Fault, OutputAt};
@@ -233,7 +234,10 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
     });
     let came = Input::HostCame { host, session, address, hello, admission, ticket, made };
     shared.core.input(came).await;
-    let desk = Desk { members: shared.admitted.clone(), servers: shared.servers.clone(), by };
+    let (members, servers) = (shared.admitted.clone(), shared.servers.clone());
+    let signer = shared.clone();
+    let sign = Box::new(move |grant| signer.tokens.sign_grant(grant));
+    let desk = Desk { sign, members, servers, by };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
     let frames = shared.door.frames(account);
     listen(&shared, session, frames, stream.receiver, &connection).await;
@@ -369,6 +373,8 @@ fn only_kept(shelf: &Shelf, report: &mut Report) {
 
 /// What a welcomed host is given beside the machine's frames.
 struct Desk {
+    /// The word of the complex for grants of storage.
+    sign: Box<dyn Fn(StorageGrant) -> SignedGrant + Send>,
     members: Arc<Members>,
     /// Where it may go when this server is gone.
     servers: watch::Receiver<Vec<ServerAddr>>,
@@ -387,6 +393,14 @@ async fn talk(mut desk: Desk, mut sender: FrameSender, mut outlet: Outlet, conne
             count = outlet.frames.recv_many(&mut frames, 64) => if count == 0 { break },
             Ok(()) = desk.servers.changed(), if member.is_some() => {
                 frames.push(ToHost::Servers(desk.servers.borrow_and_update().clone()));
+            }
+        }
+        for frame in &mut frames {
+            if let ToHost::Mend(order) = frame {
+                // The machine knows no signatures.
+                for place in &mut order.places {
+                    place.grant = (desk.sign)(place.grant.grant.clone());
+                }
             }
         }
         if frames.iter().any(|frame| matches!(frame, ToHost::Welcome { .. })) {

@@ -85,6 +85,7 @@ fn router(shared: App) -> Router {
         .route("/v1/storage/leases", get(storage::list).post(storage::lease))
         .route("/v1/storage/leases/renew", post(storage::renew))
         .route("/v1/storage/leases/release", post(storage::release))
+        .route("/v1/storage/leases/prove", post(storage::prove))
         .route("/v1/storage/quota", get(storage::quota))
         .route("/v1/market/firm", get(market::firm).post(market::offer_firm))
         .route("/v1/market/firm/{host}", delete(market::end_firm))

@@ -63,6 +63,10 @@ const COUNTERS: [(Count, &str, &str); Count::ALL] = {
         (Stored, "isos_storage_leases_total{state=\"leased\"}", "Leases of hosts' disks."),
         (Unstored, "isos_storage_leases_total{state=\"released\"}", ""),
         (StoredOut, "isos_storage_leases_total{state=\"ended\"}", ""),
+        (Asked, "isos_storage_proofs_total{state=\"asked\"}", "Proofs of fragments."),
+        (Unproven, "isos_storage_proofs_total{state=\"failed\"}", ""),
+        (Replaced, "isos_storage_replaced_total", "Leases on hosts that were given up."),
+        (Mends, "isos_storage_mends_total", "Orders to make anew what such hosts have had."),
         (Deeds, "isos_audit_records_total", "What was done about rights and new credits."),
         (Bars, "isos_hosts_barred_total", "Hosts that were caught."),
         (Suspensions, "isos_hosts_suspended_total", "Hosts whose ticket was revoked."),
@@ -117,6 +121,10 @@ enum Count {
     Stored,
     Unstored,
     StoredOut,
+    Asked,
+    Unproven,
+    Replaced,
+    Mends,
     Deeds,
     Bars,
     Suspensions,
@@ -254,7 +262,9 @@ impl Metrics {
                     | ToComplex::Goodbye
                     | ToComplex::Traced(_)
                     | ToComplex::Saved(_)
-                    | ToComplex::Shelf(_),
+                    | ToComplex::Shelf(_)
+                    | ToComplex::Proved(_)
+                    | ToComplex::Mended(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -324,6 +334,8 @@ impl Metrics {
                     Deed::HostSuspended { .. } => one(Suspensions),
                     Deed::TokenRevoked { .. } => one(Tokens),
                     Deed::StorageLeased { leases, .. } => self.add(Stored, leases as usize),
+                    Deed::StorageUnproven { .. } => one(Unproven),
+                    Deed::StorageReplaced { .. } => one(Replaced),
                     _ => {}
                 }
             }
@@ -363,6 +375,8 @@ impl Metrics {
                 self.add(Granted, ranges.map(|range| range.len() as usize).sum());
             }
             ToHost::Revoke(leases) => self.add(Revoked, leases.len()),
+            ToHost::Prove(_) => self.add(Asked, 1),
+            ToHost::Mend(_) => self.add(Mends, 1),
             ToHost::Sleep(_) => self.add(Slept, 1),
             ToHost::Refused(refusal) => match refusal {
                 Refusal::Busy(_) => self.add(RefusedBusy, 1),

@@ -515,7 +515,8 @@ fn settings(config: &ServerConfig) -> String {
     let kernel = &config.kernel;
     format!(
         "price {} micro-credits per G, storage {} for a GiB and month, fee {} and demurrage {} basis \
-         points, welcome {}, recovery after {}, at most {} jobs and {} hosts an account, {} of work \
+         points, welcome {}, recovery after {}, keepers given up \
+         after {}, at most {} jobs and {} hosts an account, {} of work \
          assumed bad, pay held for {} checks or {}",
         kernel.price.0,
         kernel.storage_price.0,
@@ -523,6 +524,7 @@ fn settings(config: &ServerConfig) -> String {
         kernel.demurrage_bps,
         config.welcome,
         kernel.recovery_delay,
+        kernel.mend_after,
         kernel.account_jobs_max,
         kernel.account_hosts_max,
         kernel.bad_share,

@@ -10,7 +10,7 @@ use isos_base::checkpoint::{Checkpoint, Resume, Saved};
 use isos_base::codec::{encode, put_frame};
 use isos_base::fragment::wire::{Found, FragmentAnswer, FragmentRefusal, FragmentRequest};
 use isos_base::fragment::{
-    Groups, Receipt, SignedGrant, SignedReceipt, StorageClass, StorageGrant,
+    Groups, Piece, Proof, ProofAsked, Receipt, SignedGrant, SignedReceipt, StorageClass, StorageGrant,
 };
 use isos_base::guid::Guid;
 use isos_base::host::{Accept, HostSpec, Offer};
@@ -177,6 +177,7 @@ fn fragment_requests() -> Vec<FragmentRequest> {
         FragmentRequest::Audit { fragment, group: 3, nonce: 9 },
         FragmentRequest::Remove { lease, fragments: vec![fragment] },
         FragmentRequest::SetHead { lease, head: Box::new(crate::store::a_head()) },
+        FragmentRequest::GetUsed(LeaseId(300)),
         FragmentRequest::GetHead(SecretKey::from_bytes(&[7; 32]).public()),
     ]
 }
@@ -190,6 +191,7 @@ fn fragment_answers() -> Vec<FragmentAnswer> {
         FragmentAnswer::Kept(Box::new(receipt())),
         FragmentAnswer::Has(vec![true, false]),
         FragmentAnswer::Refused(FragmentRefusal::Malformed("so".into())),
+        FragmentAnswer::Used(Bytes(300)),
         FragmentAnswer::HeadKept(300),
         FragmentAnswer::Head(Some(Box::new(crate::store::a_head()))),
     ]
@@ -381,6 +383,24 @@ fn to_complex() -> Vec<ToComplex> {
             },
             heard: Time(300),
         })),
+        ToComplex::Mended(MendReport {
+            number: 300,
+            objects: 1,
+            fragments: 2,
+            moved: Bytes(300),
+            lost: 3,
+            missing: 4,
+        }),
+        ToComplex::Proved(Box::new(Proof {
+            lease: LeaseId(300),
+            fragment: Guid([1; 32]),
+            piece: Some(Piece {
+                length: 3,
+                groups: Groups::default(),
+                first: 0,
+                bytes: vec![7; 3],
+            }),
+        })),
     ]
 }
 
@@ -412,6 +432,22 @@ fn to_host() -> Vec<ToHost> {
             issued: Time(1),
             until: Time(2),
         }]),
+        ToHost::Mend(Box::new(MendOrder {
+            number: 300,
+            lease: LeaseId(7),
+            places: Vec::new(),
+            hosts: vec![KeeperAddress {
+                host: HostId(PublicKey([1; 32])),
+                addresses: vec!["127.0.0.1:7071".parse().expect("an address")],
+                relay: None,
+            }],
+        })),
+        ToHost::Prove(ProofAsked {
+            lease: LeaseId(300),
+            fragment: Guid([1; 32]),
+            length: 300,
+            drawn: 7,
+        }),
     ]
 }
 

@@ -23,8 +23,6 @@ pub(crate) mod status;
 pub(crate) mod ticket;
 pub(crate) mod token;
 
-use anyhow::Context as _;
-
 use crate::context::Context;
 use crate::exit::End;
 use crate::world;
@@ -152,7 +150,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
 
 /// A key that nobody else has, so that a request can be repeated when the line breaks.
 fn fresh_key() -> anyhow::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("no randomness for the request's key")?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+    let no_randomness = |why| anyhow::anyhow!("no randomness for the request's key: {why}");
+    isos_sdk::local::fresh_key().map_err(no_randomness)
 }

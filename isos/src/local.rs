@@ -38,19 +38,8 @@ impl LocalComplex {
 
     /// Leaves the note, for the user's eyes only.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        use std::io::Write;
-
-        let parent = path.parent().unwrap_or(path);
-        std::fs::create_dir_all(parent)?;
-        let beside = path.with_extension("part");
-        let _ = std::fs::remove_file(&beside);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        options.open(&beside)?.write_all(text.as_bytes())?;
-        std::fs::rename(&beside, path)
+        isos_sdk::local::write_private(path, text.as_bytes())
     }
 
     /// Takes the note away, if it is still this one.

@@ -37,8 +37,9 @@ mod work;
 mod tests;
 
 use isos_base::checkpoint::Resume;
+use isos_base::fragment::{Proof, ProofAsked};
 use isos_base::host::{HostSpec, Offer};
-use isos_base::storage::{LeaseNews, ShelfReport};
+use isos_base::storage::{LeaseNews, MendOrder, MendReport, ShelfReport};
 use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
 use isos_base::units::Bytes;
@@ -153,6 +154,20 @@ pub enum Input {
     },
     /// A batch of [`Effect::TakeIn`] is done with. How far it has come is in what is looked at.
     TookIn,
+    /// [`Effect::Prove`] is done.
+    Proved {
+        /// In which session it was asked for.
+        session: SessionId,
+        /// What to answer; nothing if nobody can tell now.
+        proof: Option<Box<Proof>>,
+    },
+    /// [`Effect::Mend`] is done, or nothing can be done about it.
+    Mended {
+        /// In which session it was ordered.
+        session: SessionId,
+        /// What came of it.
+        report: MendReport,
+    },
     /// [`Machine::deadline`] has come.
     TimerFired,
     /// The agent shuts down: give everything back.
@@ -244,6 +259,20 @@ pub enum Effect {
         /// At most `STORAGE_NEWS_MAX` of them.
         news: Vec<LeaseNews>,
     },
+    /// Read a part of a fragment, to show it to the complex; answered by `Proved`.
+    Prove {
+        /// In which session it was asked for.
+        session: SessionId,
+        /// What.
+        asked: ProofAsked,
+    },
+    /// Make anew what others have lost of what is kept here; answered by `Mended`.
+    Mend {
+        /// In which session it was ordered.
+        session: SessionId,
+        /// What.
+        order: Box<MendOrder>,
+    },
     /// Tell people, through log and status.
     Say(HostEvent),
 }
@@ -321,6 +350,8 @@ impl Host {
                 self.shelf_looked(report.map(|report| *report), stays);
             }
             Input::TookIn => self.took_in(),
+            Input::Mended { session, report } => self.mended(session, report, effects),
+            Input::Proved { session, proof } => self.proved(session, proof, effects),
             Input::TimerFired => {}
             Input::Stopping => self.stop(effects),
         }

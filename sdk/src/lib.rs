@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod inputs;
 pub mod limits;
+pub mod local;
 mod objects;
 mod pack;
 mod rerun;

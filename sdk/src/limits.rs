@@ -53,5 +53,8 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 pub const ASKED_AT_ONCE: usize = 64;
 /// Hosts that are asked at once for a manifest: the first that has it is enough.
 pub const MANIFESTS_ASKED_AT_ONCE: usize = 6;
+/// Parts that a host is asked to show of one object: who has lost a half of it is found out by 15
+/// of 16 looks.
+pub const PROOFS_OF_HOST: u32 = 4;
 /// Segments that are fetched while those before are written: 32 MiB.
 pub const SEGMENTS_AT_ONCE: usize = 8;

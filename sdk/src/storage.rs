@@ -1,8 +1,8 @@
 //! Storage leases: who keeps fragments, and parts of their disks.
 
 use isos_base::api::{
-    KeepersView, QuotaView, ReleaseRequest, RenewRequest, StorageLeaseView, StorageLeases,
-    StorageRequest,
+    KeepersView, ProveRequest, QuotaView, ReleaseRequest, RenewRequest, StorageLeaseView,
+    StorageLeases, StorageRequest,
 };
 use isos_base::price::StoragePrice;
 use isos_base::{Bytes, LeaseId};
@@ -78,6 +78,13 @@ impl Client {
         let call = Call::post("/v1/storage/leases/release", request, Again::IfUnsent);
         let ended: StorageLeases = self.json(call).await?;
         Ok(ended.leases)
+    }
+
+    /// Has the complex ask a host to prove that it has what a lease is paid for. If it cannot, the
+    /// lease is over in some minutes.
+    pub async fn prove_storage(&self, request: &ProveRequest) -> Result<(), ClientError> {
+        let call = Call::post("/v1/storage/leases/prove", request, Again::Yes);
+        self.json::<StorageLeases>(call).await.map(drop)
     }
 
     /// What the account holds of others' disks, and what that costs.

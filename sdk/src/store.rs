@@ -21,6 +21,7 @@ mod leases;
 mod line;
 mod look;
 mod name;
+mod prove;
 mod put;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use error::StoreError;
 pub use get::{BlockingReader, GetProgress, Gotten, Opened, inside};
 pub use leases::Planned;
 pub use look::{Health, Mended, Removed, SegmentHealth};
+pub use prove::{FailedProof, Proved};
 pub use put::{Broken, Feeder, Fragments, PutFile, PutProgress, Stored};
 
 use crate::client::Client;

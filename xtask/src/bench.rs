@@ -19,6 +19,7 @@ mod real;
 mod shelf;
 mod sim;
 mod start;
+mod store;
 mod world;
 
 use std::io::{Write, stdout};
@@ -66,7 +67,10 @@ pub(crate) struct Arguments {
     /// Fragments of `shelf`.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     fragments: u32,
-    /// For how long `idle` and `hosts` look, and `overload` asks.
+    /// Hosts of `store`; of several numbers one world after the other.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10")]
+    keepers: Vec<usize>,
+    /// For how long `idle`, `store` and `hosts` look, and `overload` asks.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     seconds: u64,
 }
@@ -88,6 +92,9 @@ enum Bench {
     Start,
     /// A host's packs of fragments: puts that are synced, gets, a million of them, a crash.
     Shelf,
+    /// Objects on hosts: put, got, with hosts gone; small files; backups beside restic and borg, if
+    /// they are installed.
+    Store,
     /// How fast the simulator is.
     Sim,
     /// The work of `dispatch` and `real` beside that of HyperQueue and Dask, which are installed
@@ -107,7 +114,7 @@ impl Bench {
             Self::Hosts => vec!["idle_hosts"],
             Self::Overload => vec!["eager_clients", "returning_hosts"],
             Self::Shelf => vec!["packs"],
-            Self::Real | Self::Idle | Self::Start | Self::Sim => Vec::new(),
+            Self::Real | Self::Idle | Self::Start | Self::Store | Self::Sim => Vec::new(),
         }
     }
 
@@ -126,6 +133,7 @@ impl Bench {
                 overload::run(programs, arguments.returning, arguments.seconds, figures)
             }
             Self::Start => start::run(programs, figures),
+            Self::Store => store::run(programs, &arguments.keepers, arguments.seconds, figures),
             Self::Shelf => shelf::run(programs, arguments.fragments, figures),
             Self::Sim => sim::run(programs, arguments.hosts, figures),
             Self::Peers => peers::run(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use isos_base::fragment::wire::{FRAGMENT_ALPN, FragmentRefusal};
 use isos_base::fragment::{HeadSet, Piece, SignedGrant, SignedHead, SignedReceipt};
 use isos_base::key::PublicKey;
-use isos_base::{Guid, LeaseId, Span, Time};
+use isos_base::{Bytes, Guid, LeaseId, Span, Time};
 use isos_net::{Connection, FragmentBudget, FragmentStore, Incoming, code, serve_fragments};
 use tokio::time::Instant;
 
@@ -159,6 +159,11 @@ impl FragmentStore for OfPeer {
     ) -> Result<u32, FragmentRefusal> {
         self.asked.now();
         self.keeper.remove(from, lease, fragments).await
+    }
+
+    async fn used(&self, from: PublicKey, lease: LeaseId) -> Result<Bytes, FragmentRefusal> {
+        self.asked.now();
+        self.keeper.used(from, lease).await
     }
 
     async fn set_head(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use isos_base::codec;
 use isos_base::fragment::wire::FragmentRefusal;
 use isos_base::fragment::{
-    GROUP_BYTES, HeadSet, Piece, Receipt, SignedGrant, SignedHead, SignedReceipt,
+    GROUP_BYTES, HeadSet, Piece, Proof, ProofAsked, Receipt, SignedGrant, SignedHead, SignedReceipt,
 };
 use isos_base::key::PublicKey;
 use isos_base::{Bytes, Guid, LeaseId, Span, Time};
@@ -29,7 +29,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Keeper {
     /// Does something with the packs where it may block.
-    async fn with_packs<T: Send + 'static>(
+    pub(super) async fn with_packs<T: Send + 'static>(
         self: &Arc<Self>,
         so: impl FnOnce(&Packs) -> Result<T, PackError> + Send + 'static,
     ) -> Result<T, FragmentRefusal> {
@@ -49,9 +49,46 @@ impl Keeper {
         }
     }
 
+    /// Groups of a fragment that is here.
+    async fn groups(
+        self: &Arc<Self>,
+        fragment: Guid,
+        first: u32,
+        count: u32,
+    ) -> Result<Option<Piece>, FragmentRefusal> {
+        self.with_packs(move |packs| match packs.read(&fragment, first, count) {
+            Ok(piece) => Ok(Some(piece)),
+            Err(PackError::Missing { .. } | PackError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
     fn check_holder(&self, from: PublicKey, lease: LeaseId) -> Result<(), FragmentRefusal> {
         let holder = lock(&self.leases).holder(lease);
         if holder == Some(from) { Ok(()) } else { Err(FragmentRefusal::Lease) }
+    }
+
+    /// Whether something that has come may be kept under a lease, as far as the owner and the lease's
+    /// holder decide it; waits for the owner's rate.
+    async fn admit(
+        &self,
+        from: PublicKey,
+        lease: LeaseId,
+        size: Bytes,
+    ) -> Result<(), FragmentRefusal> {
+        let has_room = self.traffic.has_room(size);
+        // It has come, whatever becomes of it.
+        let wait = self.traffic.moves(Way::Down, size);
+        if !has_room {
+            return Err(self.capped());
+        }
+        if !self.allowed.borrow().keeping.takes {
+            return Err(FragmentRefusal::Busy(PAUSED));
+        }
+        self.check_holder(from, lease)?;
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// A cap leaves no room: nobody is answered until the owner's policy is looked at again.
@@ -99,19 +136,8 @@ impl Keeper {
         bytes: Vec<u8>,
     ) -> Result<SignedReceipt, FragmentRefusal> {
         let length = bytes.len() as u32;
-        let size = Bytes(length.into());
-        let has_room = self.traffic.has_room(size);
-        // It has come, whatever becomes of it.
-        let wait = self.traffic.moves(Way::Down, size);
         self.counts.received.fetch_add(length.into(), Ordering::Relaxed);
-        if !has_room {
-            return Err(self.capped());
-        }
-        if !self.allowed.borrow().keeping.takes {
-            return Err(FragmentRefusal::Busy(PAUSED));
-        }
-        self.check_holder(from, lease)?;
-        tokio::time::sleep(wait).await;
+        self.admit(from, lease, Bytes(length.into())).await?;
         let now = clock::now();
         let kept = self
             .with_packs(move |packs| {
@@ -142,18 +168,19 @@ impl Keeper {
         if self.traffic.wait(Way::Up) > WAIT_MAX {
             return Err(FragmentRefusal::Busy(Span::from_std(WAIT_MAX)));
         }
-        let read = self
-            .with_packs(move |packs| match packs.read(&fragment, first, count) {
-                Ok(piece) => Ok(Some(piece)),
-                Err(PackError::Missing { .. } | PackError::Damaged { .. }) => Ok(None),
-                Err(error) => Err(error),
-            })
-            .await?;
-        let Some(piece) = read else { return Ok(None) };
+        let Some(piece) = self.groups(fragment, first, count).await? else { return Ok(None) };
         let length = piece.bytes.len() as u64;
         self.counts.sent.fetch_add(length, Ordering::Relaxed);
         tokio::time::sleep(self.traffic.moves(Way::Up, Bytes(length))).await;
         Ok(Some(piece))
+    }
+
+    /// What the complex is shown of a fragment; nothing while the disk cannot tell. It is asked for
+    /// by the owner's complex, seldom, and is small: no limit of the owner stands in its way.
+    pub(crate) async fn prove(self: &Arc<Self>, asked: &ProofAsked) -> Option<Proof> {
+        let ProofAsked { lease, fragment, .. } = *asked;
+        let piece = self.groups(fragment, asked.group(), 1).await.ok()?;
+        Some(Proof { lease, fragment, piece })
     }
 
     /// Which of these are here.
@@ -175,6 +202,18 @@ impl Keeper {
         self.check_holder(from, lease)?;
         self.with_packs(move |packs| packs.remove(lease, &fragments)).await
     }
+
+    /// How much lies under a lease.
+    pub(super) async fn used(
+        self: &Arc<Self>,
+        from: PublicKey,
+        lease: LeaseId,
+    ) -> Result<Bytes, FragmentRefusal> {
+        self.check_holder(from, lease)?;
+        let row = self.with_packs(move |packs| Ok(packs.lease(lease))).await?;
+        row.map(|row| row.used).ok_or(FragmentRefusal::Lease)
+    }
+
     /// Keeps a head, or tells of a newer one.
     pub(super) async fn set_head(
         self: &Arc<Self>,
@@ -183,16 +222,7 @@ impl Keeper {
         head: SignedHead,
     ) -> Result<HeadSet, FragmentRefusal> {
         let size = Bytes(codec::encode(&head).len() as u64);
-        let has_room = self.traffic.has_room(size);
-        let wait = self.traffic.moves(Way::Down, size);
-        if !has_room {
-            return Err(self.capped());
-        }
-        if !self.allowed.borrow().keeping.takes {
-            return Err(FragmentRefusal::Busy(PAUSED));
-        }
-        self.check_holder(from, lease)?;
-        tokio::time::sleep(wait).await;
+        self.admit(from, lease, size).await?;
         let now = clock::now();
         let set = self.with_packs(move |packs| packs.set_head(now, lease, &head)).await?;
         self.woken.notify_one();

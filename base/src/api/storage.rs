@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fragment::StorageClass;
+use crate::guid::Guid;
 use crate::ids::{AccountId, HostId, LeaseId};
 use crate::key::PublicKey;
 use crate::price::StoragePrice;
@@ -190,6 +191,19 @@ pub struct RenewRequest {
 pub struct ReleaseRequest {
     /// Which.
     pub leases: Vec<LeaseId>,
+}
+
+/// A request that the complex asks a host to prove that it has something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProveRequest {
+    /// Under which lease.
+    pub lease: LeaseId,
+    /// What: the name of a fragment.
+    pub fragment: Guid,
+    /// Its length in bytes.
+    pub length: u32,
 }
 
 /// What an account holds of others' disks, and what that costs.

@@ -30,7 +30,7 @@ pub const fn groups_of(length: u32) -> u32 {
 pub struct Groups(pub(super) Vec<[u8; 32]>);
 
 /// Some whole groups of a fragment, with what proves them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Length of the whole fragment in bytes.
     pub length: u32,

@@ -239,9 +239,13 @@ fn requests_and_answers_about_heads_stay_as_they_are() {
     let head = Box::new(head().sign(&key(4)));
     let set = FragmentRequest::SetHead { lease: LeaseId(300), head: head.clone() };
     golden(
-        &codec::encode(&[set, FragmentRequest::GetHead(key(4).public())]),
+        &codec::encode(&[
+            set,
+            FragmentRequest::GetHead(key(4).public()),
+            FragmentRequest::GetUsed(LeaseId(300)),
+        ]),
         expect![
-            "06ac02ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e07ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+            "06ac02ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e07ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c08ac02"
         ],
     );
     let answers = [
@@ -250,11 +254,12 @@ fn requests_and_answers_about_heads_stay_as_they_are() {
         FragmentAnswer::Head(Some(head)),
         FragmentAnswer::Refused(FragmentRefusal::Head("no".into())),
         FragmentAnswer::Refused(FragmentRefusal::HeadsFull),
+        FragmentAnswer::Used(Bytes(300)),
     ];
     golden(
         &codec::encode(&answers),
         expect![
-            "08ac0209000901ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e0709026e6f070a"
+            "08ac0209000901ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7cac02882703010203604525814c4d33e8846af65efc312fc347d94aaca998c749f0e2ffe449b00326cab4806f95cf03bd854142cb26c4a1048430c87315841393c5a88bf6bc861c0e0709026e6f070a0aac02"
         ],
     );
 }
@@ -357,4 +362,66 @@ proptest! {
         let guid = Guid::of(&piece.bytes);
         prop_assert_eq!(piece.check(&guid).is_ok(), whole);
     }
+}
+
+#[test]
+fn a_proof_is_the_part_that_was_drawn_of_the_fragment_that_was_named() {
+    let fragment: Vec<u8> = (0..3 * GROUP_BYTES + 9).map(|at| (at / 3) as u8).collect();
+    let (name, groups) = Groups::of(&fragment);
+    let length = fragment.len() as u32;
+    let asked = ProofAsked { lease: LeaseId(1), fragment: name, length, drawn: 4_000_001 };
+    assert_eq!(asked.group(), 1);
+    let shown = |first: u32, count: u32| {
+        let (from, to) = ((first * GROUP_BYTES) as usize, ((first + count) * GROUP_BYTES) as usize);
+        let bytes = fragment[from..to.min(fragment.len())].to_vec();
+        let piece = Piece { length, groups: groups.clone(), first, bytes };
+        Proof { lease: LeaseId(1), fragment: name, piece: Some(piece) }
+    };
+    assert_eq!(asked.check(&shown(1, 1)), Ok(()));
+    assert_eq!(asked.check(&shown(2, 1)), Err(Unproven::Other));
+    assert_eq!(asked.check(&shown(1, 2)), Err(Unproven::Other), "more is no answer either");
+    assert_eq!(asked.check(&Proof { piece: None, ..shown(1, 1) }), Err(Unproven::Missing));
+    let mut wrong = shown(1, 1);
+    wrong.piece.as_mut().unwrap().bytes[5] ^= 1;
+    assert_eq!(asked.check(&wrong), Err(Unproven::Wrong(PieceError::Group(1))));
+    let last = ProofAsked { drawn: 3, ..asked };
+    assert_eq!(last.check(&shown(3, 1)), Ok(()), "the last group is shorter");
+    let nothing = ProofAsked { length: 0, ..asked };
+    assert_eq!(nothing.group(), 0);
+}
+
+/// Twelve groups of sixteen, and the inner nodes of the last four as if they were two groups: the root
+/// is the same. Asked for the length that is known, that is of no use.
+#[test]
+fn who_calls_another_length_its_own_proves_nothing() {
+    let fragment: Vec<u8> = (0..16 * GROUP_BYTES).map(|at| (at / 5) as u8).collect();
+    let (name, groups) = Groups::of(&fragment);
+    let all = groups.as_bytes().as_chunks::<32>().0.to_vec();
+    let merged = |from: usize| {
+        blake3::hazmat::merge_subtrees_non_root(
+            &blake3::hazmat::merge_subtrees_non_root(
+                &all[from],
+                &all[from + 1],
+                blake3::hazmat::Mode::Hash,
+            ),
+            &blake3::hazmat::merge_subtrees_non_root(
+                &all[from + 2],
+                &all[from + 3],
+                blake3::hazmat::Mode::Hash,
+            ),
+            blake3::hazmat::Mode::Hash,
+        )
+    };
+    let mut fewer = all[..8].to_vec();
+    fewer.extend([merged(8), merged(12)]);
+    let false_groups = Groups::from_bytes(fewer.as_flattened()).unwrap();
+    let length = 10 * GROUP_BYTES;
+    assert_eq!(false_groups.root(length), Some(name), "so the tree alone does not tell");
+    let bytes = fragment[..GROUP_BYTES as usize].to_vec();
+    let piece = Piece { length, groups: false_groups, first: 0, bytes };
+    assert_eq!(piece.check(&name), Ok(()));
+    let proof = Proof { lease: LeaseId(1), fragment: name, piece: Some(piece) };
+    let asked =
+        ProofAsked { lease: LeaseId(1), fragment: name, length: 16 * GROUP_BYTES, drawn: 0 };
+    assert_eq!(asked.check(&proof), Err(Unproven::Other));
 }

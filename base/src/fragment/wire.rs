@@ -11,6 +11,7 @@ use crate::guid::Guid;
 use crate::ids::LeaseId;
 use crate::key::PublicKey;
 use crate::time::{Span, Time};
+use crate::units::Bytes;
 
 /// The protocol that moves fragments.
 pub const FRAGMENT_ALPN: &[u8] = b"isos/fragment/1";
@@ -69,6 +70,8 @@ pub enum FragmentRequest {
     },
     /// Which is the newest head of this key that you know?
     GetHead(PublicKey),
+    /// How much lies under this lease of mine?
+    GetUsed(LeaseId),
 }
 
 /// The answer to one request.
@@ -100,6 +103,8 @@ pub enum FragmentAnswer {
     /// To `GetHead`: the newest that is here. To `SetHead`: not kept, since this one is newer, or
     /// has the same version and came first.
     Head(Option<Box<SignedHead>>),
+    /// To `GetUsed`.
+    Used(Bytes),
 }
 
 /// Which groups of a fragment follow, with the hashes of all.

@@ -5,11 +5,13 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::codec::{decode, encode};
-use crate::fragment::StorageClass;
+use crate::fragment::{Groups, Piece, StorageClass};
 use crate::host::Accept;
+use crate::ids::HostId;
 use crate::job::Verify;
+use crate::key::PublicKey;
 use crate::price::StoragePrice;
-use crate::storage::ShelfOffer;
+use crate::storage::{KeeperAddress, ShelfOffer};
 use crate::task::{Exit, OutputAt};
 use crate::trace::{HostStep, Step};
 use crate::units::{Bytes, Fuel};
@@ -90,6 +92,24 @@ fn hello_and_offer() {
         &ToComplex::Shelf(Box::new(shelf)),
         expect!["068080808004ac0201007f0000019f37010172ac02"],
     );
+    let piece = Piece { length: 3, groups: Groups::default(), first: 0, bytes: vec![7; 3] };
+    let (lease, fragment) = (LeaseId(300), Guid([1; 32]));
+    let proof = Proof { lease, fragment, piece: Some(piece) };
+    golden(
+        &ToComplex::Proved(Box::new(proof)),
+        expect![
+            "07ac0201010101010101010101010101010101010101010101010101010101010101010103000003070707"
+        ],
+    );
+    let report = MendReport {
+        number: 300,
+        objects: 1,
+        fragments: 2,
+        moved: Bytes(300),
+        lost: 3,
+        missing: 4,
+    };
+    golden(&ToComplex::Mended(report), expect!["08ac020102ac020304"]);
 }
 
 #[test]
@@ -167,6 +187,25 @@ fn orders_to_hosts() {
         until: Time(2),
     };
     golden(&ToHost::Storage(vec![news]), expect!["0901ac020902ac020102"]);
+    let (lease, fragment) = (LeaseId(300), Guid([1; 32]));
+    let asked = ProofAsked { lease, fragment, length: 300, drawn: 7 };
+    golden(
+        &ToHost::Prove(asked),
+        expect!["0aac020101010101010101010101010101010101010101010101010101010101010101ac0207"],
+    );
+    let keeper = KeeperAddress {
+        host: HostId(PublicKey([1; 32])),
+        addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+        relay: None,
+    };
+    let order =
+        MendOrder { number: 300, lease: LeaseId(7), places: Vec::new(), hosts: vec![keeper] };
+    golden(
+        &ToHost::Mend(Box::new(order)),
+        expect![
+            "0bac02070001010101010101010101010101010101010101010101010101010101010101010101007f0000019f3700"
+        ],
+    );
 }
 
 #[test]

@@ -65,6 +65,7 @@ use super::{
         storage::lease,
         storage::renew,
         storage::release,
+        storage::prove,
         storage::quota,
         market::firm,
         market::offer_firm,

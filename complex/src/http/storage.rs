@@ -5,8 +5,8 @@
 
 use axum::extract::State;
 use isos_base::api::{
-    KeepersView, QuotaView, ReleaseRequest, RenewRequest, StorageLeaseView, StorageLeases,
-    StorageRequest,
+    KeepersView, Problem, ProblemCode, ProveRequest, QuotaView, ReleaseRequest, RenewRequest,
+    StorageLeaseView, StorageLeases, StorageRequest,
 };
 use isos_base::capability::{self, Right};
 use isos_base::key::PublicKey;
@@ -149,6 +149,36 @@ pub(super) async fn release(
 ) -> Answer<Json<StorageLeases>> {
     let (account, leases) = (who.0.account, request.leases);
     call(&shared, &who, StorageCall::Release { account, leases }).await
+}
+
+/// Has a host asked to prove that it has what a lease is paid for. The lease is over if it cannot:
+/// look at it in some minutes.
+#[utoipa::path(
+    post,
+    path = "/v1/storage/leases/prove",
+    operation_id = "proveStorage",
+    tag = "storage",
+    request_body = ProveRequest,
+    responses(
+        (status = 200, body = StorageLeases, description = "The lease, as long as it is not over"),
+        (status = 400, response = Failure),
+        (status = 404, response = Failure),
+        (status = 503, response = Failure),
+    ),
+)]
+pub(super) async fn prove(
+    State(shared): AppState,
+    who: Who,
+    Json(request): Json<ProveRequest>,
+) -> Answer<Json<StorageLeases>> {
+    // Nobody may know beforehand which part will be asked for.
+    let mut drawn = [0; 4];
+    getrandom::fill(&mut drawn).map_err(|error| {
+        let message = format!("the server has no randomness: {error}");
+        Problem::new(ProblemCode::Internal, message)
+    })?;
+    let (account, drawn) = (who.0.account, u32::from_le_bytes(drawn));
+    call(&shared, &who, StorageCall::Prove { account, request, drawn }).await
 }
 
 /// Tells what the caller's account holds of others' disks, and what that costs.

@@ -48,7 +48,7 @@ pub use open::Opened;
 pub use room::Room;
 pub use upkeep::Upkept;
 
-use self::index::{Index, LeaseRow};
+use self::index::{Index, Key, LeaseRow};
 use self::log::{Job, Log};
 use self::state::State;
 use crate::shelf::ShelfLimits;
@@ -214,6 +214,9 @@ impl Inner {
     }
 }
 
+/// Rows that one look for names sees.
+const NAMES_LOOKED_AT: usize = 4_096;
+
 impl Packs {
     /// Opens the shelf in `dir`, creating it if need be; reads again what the index has missed.
     /// Two processes must not share it: go through [`crate::Home::packs`].
@@ -285,6 +288,25 @@ impl Packs {
     /// The disk refuses.
     pub fn has(&self, id: &Guid) -> Result<bool, PackError> {
         Ok(!self.0.copies(id)?.is_empty())
+    }
+
+    /// Some names of what is kept under a lease, in their order, from one on; and where to go on, if
+    /// that were not all. The index is brought up to date for it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn names(
+        &self,
+        lease: LeaseId,
+        from: Guid,
+    ) -> Result<(Vec<Guid>, Option<Guid>), PackError> {
+        self.save()?;
+        let rows = self.0.index().scan(&Key { id: from, lease: LeaseId(0) }, NAMES_LOOKED_AT)?;
+        let next = rows.last().filter(|_| rows.len() == NAMES_LOOKED_AT).map(|(key, _)| key.id);
+        // A name may have copies under more leases than one look sees; none has so many.
+        let next = next.filter(|next| *next != from);
+        let mine = rows.iter().filter(|(key, _)| key.lease == lease && Some(key.id) != next);
+        Ok((mine.map(|(key, _)| key.id).collect(), next))
     }
 
     /// Removes fragments of a lease, durably; says how many were here.

@@ -15,7 +15,7 @@ use isos_base::fragment::{
 };
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::random::Random;
-use isos_base::{Guid, HostId, LeaseId, Time};
+use isos_base::{Bytes, Guid, HostId, LeaseId, Time};
 use isos_net::{
     Endpoint, EndpointConfig, FragmentBudget, FragmentStore, Got, PeerAddr, Wanted, get_fragments,
     put_fragments, serve_fragments,
@@ -158,6 +158,10 @@ impl FragmentStore for Host {
     }
 
     // Only fragments are measured.
+    async fn used(&self, _: PublicKey, _: LeaseId) -> Result<Bytes, FragmentRefusal> {
+        Err(FragmentRefusal::Lease)
+    }
+
     async fn set_head(
         &self,
         _: PublicKey,

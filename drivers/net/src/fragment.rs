@@ -12,11 +12,12 @@ mod server;
 use isos_base::fragment::wire::FragmentRefusal;
 use isos_base::fragment::{HeadSet, Piece, SignedGrant, SignedHead, SignedReceipt};
 use isos_base::key::PublicKey;
-use isos_base::{Guid, LeaseId, Time};
+use isos_base::{Bytes, Guid, LeaseId, Time};
 
 pub use client::{
     FragmentAsker, FragmentHearer, Got, Heard, Wanted, audit_fragment, get_fragments, get_head,
     has_fragments, open_fragments, present_grant, put_fragments, remove_fragments, set_head,
+    used_of_lease,
 };
 pub use errors::{FragmentError, FragmentServeError};
 pub use server::{FragmentBudget, FragmentsServed, serve_fragment_stream, serve_fragments};
@@ -62,6 +63,13 @@ pub trait FragmentStore: Send + Sync {
         lease: LeaseId,
         fragments: Vec<Guid>,
     ) -> impl Future<Output = Result<u32, FragmentRefusal>> + Send;
+
+    /// Bytes under a lease that is `from`'s.
+    fn used(
+        &self,
+        from: PublicKey,
+        lease: LeaseId,
+    ) -> impl Future<Output = Result<Bytes, FragmentRefusal>> + Send;
 
     /// Keeps a head under a lease that is `from`'s, or tells of a newer one. Its key has signed it.
     fn set_head(

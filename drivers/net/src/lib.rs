@@ -30,7 +30,7 @@ pub use fragment::{
     FragmentAsker, FragmentBudget, FragmentError, FragmentHearer, FragmentServeError,
     FragmentStore, FragmentsServed, Got, Heard, Wanted, audit_fragment, get_fragments, get_head,
     has_fragments, open_fragments, present_grant, put_fragments, remove_fragments,
-    serve_fragment_stream, serve_fragments, set_head,
+    serve_fragment_stream, serve_fragments, set_head, used_of_lease,
 };
 pub use object::{
     Admission, GetError, ObjectStore, PutError, ServeError, Served, get_object, put_object,

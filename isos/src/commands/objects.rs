@@ -73,10 +73,9 @@ impl<'a> Objects<'a> {
         let client = context.client()?.clone();
         let path = context.settings.paths.storage_key();
         let turn = if changes { Some(turn(context).await?) } else { None };
-        let makes = changes;
         let key = if path.exists() {
             read_key(&path)?
-        } else if makes {
+        } else if changes {
             let parent = path.parent().unwrap_or(&path);
             fs::create_dir_all(parent)
                 .with_context(|| format!("cannot create {}", parent.display()))?;

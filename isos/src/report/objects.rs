@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use isos_base::{Bytes, Guid};
 use isos_sdk::store::catalogue::Entry;
-use isos_sdk::store::{Gotten, Health, Mended, Planned, Removed, SegmentHealth, Stored};
+use isos_sdk::store::{Gotten, Health, Mended, Planned, Proved, Removed, SegmentHealth, Stored};
 use isos_store::durability::Estimate;
 use serde_json::{Value, json};
 
@@ -108,6 +108,8 @@ pub(crate) struct Checked {
     pub(crate) hosts: u32,
     /// What was made anew.
     pub(crate) mended: Option<Mended>,
+    /// What its hosts could show of what they say they have.
+    pub(crate) proved: Option<Proved>,
     /// Bytes that were read and are right.
     pub(crate) read: Option<Bytes>,
     /// Why it could not be looked at.
@@ -470,13 +472,24 @@ fn state(health: &Health) -> &'static str {
 impl Checked {
     /// Whether nothing is to be done about it.
     pub(crate) fn is_good(&self) -> bool {
-        self.error.is_none() && self.whole == self.segments
+        self.error.is_none() && self.whole == self.segments && self.unproved() == 0
+    }
+
+    /// Hosts that could not show what they say they have.
+    fn unproved(&self) -> usize {
+        self.proved.as_ref().map_or(0, |proved| proved.failed.len())
     }
 
     fn state(&self) -> String {
         match (&self.error, self.unreadable) {
             (Some(error), _) => error.clone(),
             (None, 0) if self.is_good() => "whole".into(),
+            (None, 0) if self.unproved() > 0 => {
+                format!(
+                    "{} cannot show what they say they have",
+                    plural(self.unproved() as u64, "host")
+                )
+            }
             (None, 0) => "fragments are missing".into(),
             (None, unreadable) => format!("{unreadable} segments cannot be read now"),
         }
@@ -497,7 +510,8 @@ impl Report for VerifyReport {
             page.line("nothing was put yet");
             return;
         }
-        let heads = ["object", ">hosts", ">segments", "worst", ">read", ">made anew", "state"];
+        let heads =
+            ["object", ">hosts", ">segments", "worst", ">shown", ">read", ">made anew", "state"];
         let mut table = Table::new(&heads);
         for checked in &self.0 {
             let worst = checked.worst.as_ref();
@@ -506,6 +520,7 @@ impl Report for VerifyReport {
                 checked.hosts.to_string(),
                 checked.segments.to_string(),
                 worst.map_or_else(String::new, |it| format!("{} of {}", it.found, it.n)),
+                checked.proved.as_ref().map_or_else(String::new, |it| it.passed.to_string()),
                 checked.read.map(|bytes| bytes.to_string()).unwrap_or_default(),
                 checked.mended(),
                 checked.state(),
@@ -513,10 +528,29 @@ impl Report for VerifyReport {
             table.row(if checked.is_good() { Tone::Plain } else { Tone::Bad }, row);
         }
         page.table(&table);
+        let failed = self.0.iter().filter_map(|it| it.proved.as_ref()).flat_map(|it| &it.failed);
+        for failed in failed {
+            let asks = match failed.lease {
+                Some(lease) => {
+                    format!("the complex asks it, too, and lease {lease} ends if it cannot")
+                }
+                None => "no lease there is yours".into(),
+            };
+            let (host, fragment) = (failed.host.short(), failed.fragment.short());
+            let text = format!("host {host} did not show {fragment}: {}; {asks}", failed.why);
+            page.toned(Tone::Warn, text);
+        }
     }
 
     fn json(&self) -> Value {
         let one = |it: &Checked| {
+            let proved = it.proved.as_ref().map(|it| {
+                let failed = it.failed.iter().map(|it| {
+                    json!({ "host": it.host, "fragment": it.fragment, "why": it.why, "lease": it.lease })
+                });
+                let failed: Vec<Value> = failed.collect();
+                json!({ "passed": it.passed, "silent": it.silent, "failed": failed })
+            });
             let worst = it.worst.as_ref().map(|it| json!({ "found": it.found, "of": it.n }));
             let mended = it.mended.as_ref().map(
                 |it| json!({ "fragments": it.fragments, "missing": it.missing, "lost": it.lost }),
@@ -530,6 +564,7 @@ impl Report for VerifyReport {
                 "unreadable": it.unreadable,
                 "worst": worst,
                 "hosts": it.hosts,
+                "proved": proved,
                 "read": it.read,
                 "mended": mended,
                 "error": it.error,

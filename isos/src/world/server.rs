@@ -98,6 +98,10 @@ pub(crate) struct ServerArgs {
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
+    /// A host that keeps what others store, and was not heard of for so long, is given up: its leases
+    /// go to others, and what lay there is made anew.
+    #[arg(long, value_name = "TIME", default_value_t = Config::default().mend_after)]
+    pub(crate) mend_after: Span,
     /// Idle hosts that keep their connection; all others sleep and poll.
     #[arg(long, value_name = "N", default_value_t = Config::default().held_hosts_max)]
     pub(crate) held_hosts: usize,
@@ -224,6 +228,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         fee_bps: args.fee,
         demurrage_bps: args.demurrage,
         lost_after: args.lost_after,
+        mend_after: args.mend_after,
         held_hosts_max: args.held_hosts,
         polls_per_second_max: args.polls_per_second,
         account_hosts_max: unless_zero(args.limits.account_hosts),

@@ -63,6 +63,10 @@ pub struct Config {
     /// What one account may lease of all disks together.
     #[serde(default = "account_storage_max")]
     pub account_storage_max: Bytes,
+    /// A keeper that was not heard of for so long is given up: its leases go to others, and what lay
+    /// there is made anew.
+    #[serde(default = "mend_after")]
+    pub mend_after: Span,
 }
 
 /// Long enough to come back from a journey of two days.
@@ -73,6 +77,11 @@ fn recovery_delay() -> Span {
 /// A tenth of a credit.
 fn storage_price() -> StoragePrice {
     StoragePrice(100_000)
+}
+
+/// Most hosts that are away for less come back (Blake and Rodrigues).
+fn mend_after() -> Span {
+    Span::secs(86_400)
 }
 
 fn account_storage_max() -> Bytes {
@@ -104,6 +113,7 @@ impl Default for Config {
             recovery_delay: recovery_delay(),
             storage_price: storage_price(),
             account_storage_max: account_storage_max(),
+            mend_after: mend_after(),
         }
     }
 }

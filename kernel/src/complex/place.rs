@@ -110,7 +110,7 @@ impl Complex {
         } else {
             self.hungry.remove(&id);
         }
-        let idle = self.hosts[&id].leases.is_empty();
+        let idle = self.hosts[&id].leases.is_empty() && !self.is_keeper_awaited(id);
         if idle && self.idle_connected() > self.config.held_hosts_max {
             let span = self.sleep_span();
             effects.push(Effect::Send(session_id, ToHost::Sleep(span)));

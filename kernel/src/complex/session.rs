@@ -387,6 +387,8 @@ impl Complex {
             // For those who watch; nothing follows from it.
             ToComplex::Traced(_) => {}
             ToComplex::Shelf(report) => self.shelf_told(id, *report, effects),
+            ToComplex::Mended(report) => self.host_mended(id, &report, effects),
+            ToComplex::Proved(proof) => self.host_proved(id, &proof, effects),
             ToComplex::Goodbye => {
                 effects.push(Effect::Close(session));
                 self.end_session(id, effects);

@@ -15,12 +15,14 @@ mod check;
 mod choose;
 mod keeper;
 mod lease;
+mod mend;
+mod prove;
 mod rent;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isos_base::api::{KeeperView, LeaseChange, Problem, StorageRequest};
+use isos_base::api::{KeeperView, LeaseChange, Problem, ProveRequest, StorageRequest};
 use isos_base::price::StoragePrice;
 use isos_base::record::{KeeperRecord, StorageRecord};
 use isos_base::storage::StorageState;
@@ -62,12 +64,14 @@ pub enum StorageCall {
         /// Which.
         leases: Vec<LeaseId>,
     },
-    /// A keeper was asked to prove what it has.
-    Audited {
-        /// Which.
-        host: HostId,
-        /// Whether it could: it is paid nothing from when it could not until it can.
-        passed: bool,
+    /// Have a host prove that it has what a lease is paid for.
+    Prove {
+        /// Who pays.
+        account: AccountId,
+        /// Under which lease, and what.
+        request: ProveRequest,
+        /// A random number, which decides on the part of it that is to be shown.
+        drawn: u32,
     },
 }
 
@@ -100,6 +104,15 @@ pub(super) struct Storage {
     watches: BTreeSet<(Time, HostId)>,
     /// When the last word about a lease was issued.
     last_word: Time,
+    /// Proofs that hosts were asked for, by lease, and when each is looked at again.
+    asked: BTreeMap<LeaseId, prove::Asked>,
+    asked_due: BTreeSet<(Time, LeaseId)>,
+    /// Orders to mend that were given, how many there ever were, and when it is looked for more.
+    mending: BTreeMap<u64, mend::Mending>,
+    mendings: u64,
+    mend_at: Option<Time>,
+    /// Since when this machine hears of keepers.
+    hears_since: Option<Time>,
     /// Written at the end of the step.
     dirty_keepers: BTreeSet<HostId>,
 }
@@ -130,6 +143,8 @@ struct Keeper {
     words: BTreeMap<Time, LeaseId>,
     /// Those of them that are over.
     over: BTreeMap<Time, LeaseId>,
+    /// Leases for which it was asked to prove something.
+    asked: BTreeSet<LeaseId>,
     /// Up to which word it was told in this session; nothing until it has said what it knows.
     told: Option<Time>,
     /// When its row was written last.
@@ -141,9 +156,9 @@ struct Keeper {
 impl Keeper {
     fn new(record: KeeperRecord) -> Self {
         let written = record.counted;
-        let (words, over) = (BTreeMap::new(), BTreeMap::new());
+        let (words, over, asked) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let (leased, open, told, watched) = (Bytes::ZERO, 0, None, false);
-        Self { record, leased, open, words, over, told, written, watched }
+        Self { record, leased, open, words, over, asked, told, written, watched }
     }
 
     /// What it offers besides what is leased.
@@ -155,8 +170,9 @@ impl Keeper {
 impl Storage {
     /// When something is due.
     pub(super) fn next(&self) -> Option<Time> {
-        let due = self.due.first().map(|&(at, _)| at);
-        due.into_iter().chain(self.watches.first().map(|&(at, _)| at)).min()
+        let first = |at: &BTreeSet<(Time, LeaseId)>| at.first().map(|&(at, _)| at);
+        let watch = self.watches.first().map(|&(at, _)| at);
+        [first(&self.due), first(&self.asked_due), watch, self.mend_at].into_iter().flatten().min()
     }
 
     /// When the next word about a lease is issued: no two have the same time, so that a host can
@@ -169,6 +185,9 @@ impl Storage {
     /// Takes a lease in as it is now, in place of what it was.
     fn put(&mut self, new: StorageRecord) {
         let id = new.id;
+        if !new.is_open() || self.asked.contains_key(&id) && self.leases[&id].host != new.host {
+            self.unask(id);
+        }
         if let Some(old) = self.leases.remove(&id) {
             self.due.remove(&(rent::due_at(&old), id));
             let purse = self.purses.get_mut(&old.account).expect("a lease has a purse");
@@ -197,7 +216,7 @@ impl Storage {
         let keeper = self.keepers.get_mut(&new.host).expect("the caller has looked");
         keeper.words.insert(new.issued, id);
         purse.reserved.0 += new.reserved().0;
-        if new.state == StorageState::Open {
+        if new.is_open() {
             purse.open.insert(id);
             purse.bytes.0 += new.bytes.0;
             keeper.leased.0 += new.bytes.0;
@@ -206,6 +225,7 @@ impl Storage {
             purse.over += 1;
             keeper.over.insert(new.issued, id);
         }
+        self.may_mend(new.issued);
         self.leases.insert(id, new);
     }
 }
@@ -236,7 +256,9 @@ impl Complex {
             StorageCall::Release { account, leases } => {
                 self.release_storage(account, leases, effects)
             }
-            StorageCall::Audited { host, passed } => self.keeper_audited(host, passed),
+            StorageCall::Prove { account, request, drawn } => {
+                self.ask_for_proof(account, request, drawn, effects)
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use isos_base::api::ProblemCode;
 use isos_base::checkpoint::Resume;
+use isos_base::fragment::ProofAsked;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
@@ -11,6 +12,7 @@ use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::record::{JobState, Tables, system};
 use isos_base::storage::LeaseNews;
+use isos_base::storage::MendOrder;
 use isos_base::task::{Exit, Fault, Output, OutputAt, TaskResult};
 use isos_base::wire::{Grant, Hello, LeaseReport, Report, Room, ToComplex, ToHost};
 use isos_base::{
@@ -41,6 +43,8 @@ struct TestHost {
     grants: Vec<Grant>,
     resumes: Vec<Resume>,
     news: Vec<LeaseNews>,
+    asked: Vec<ProofAsked>,
+    orders: Vec<MendOrder>,
     lies: bool,
     barred: bool,
     asleep: bool,
@@ -136,6 +140,8 @@ impl World {
                         | ToHost::Ack { .. }
                         | ToHost::Servers(_) => {}
                         ToHost::Storage(news) => host.news.extend(news),
+                        ToHost::Prove(asked) => host.asked.push(asked),
+                        ToHost::Mend(order) => host.orders.push(*order),
                         ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }

@@ -356,6 +356,8 @@ impl Host {
             ToHost::Revoke(leases) => self.revoked(&leases, effects),
             ToHost::Sleep(span) => self.session.dismissed = Some(span),
             ToHost::Storage(news) => self.storage_told(news, effects),
+            ToHost::Mend(order) => self.mend_ordered(order, effects),
+            ToHost::Prove(asked) => self.proof_asked(asked, effects),
         }
     }
 
@@ -427,6 +429,7 @@ impl Host {
         if let Some(span) = self.session.dismissed
             && self.outbox.is_empty()
             && self.work.turned_down.is_empty()
+            && !self.session.shelf.is_asked()
         {
             self.sleep(span, effects);
             return;

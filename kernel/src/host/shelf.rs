@@ -1,12 +1,16 @@
 //! What the host keeps for others, as far as the complex is concerned: when it is told what is
 //! offered and how far its words about leases were taken in. Where fragments lie is the shell's.
 
-use isos_base::storage::{LeaseNews, STORAGE_NEWS_MAX, ShelfReport};
+use isos_base::fragment::{Proof, ProofAsked};
+use isos_base::storage::{
+    LeaseNews, MEND_PLACES_MAX, MendOrder, MendReport, STORAGE_HOSTS_MAX, STORAGE_NEWS_MAX,
+    ShelfReport,
+};
 use isos_base::time::Time;
 use isos_base::wire::ToComplex;
 
 use super::session::Link;
-use super::tuning::{NEWS_AT_ONCE_MAX, OFFER_EVERY, OFFER_MINOR_EVERY};
+use super::tuning::{NEWS_AT_ONCE_MAX, OFFER_EVERY, OFFER_MINOR_EVERY, PROOFS_AT_ONCE_MAX};
 use super::{Effect, Host, HostEvent, SessionId};
 
 /// The shelf, as the session sees it.
@@ -22,6 +26,10 @@ pub(super) struct Shelf {
     known: Option<ShelfReport>,
     /// Batches of news that the shell is taking in.
     taking: usize,
+    /// Proofs that the shell is making.
+    proving: usize,
+    /// Whether the shell is mending.
+    mending: bool,
 }
 
 /// Whether somebody could be promised what is not there any more, or what is not known yet.
@@ -46,6 +54,11 @@ impl Shelf {
         let less = |known: &ShelfReport, now: &ShelfReport| now.offer.bytes < known.offer.bytes;
         let Some(now) = &self.stands else { return false };
         self.known.as_ref().map_or(self.stays, |known| less(known, now))
+    }
+
+    /// Whether the complex waits for an answer.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.proving > 0 || self.mending
     }
 
     /// A new session knows nothing of what was said before.
@@ -76,6 +89,66 @@ impl Host {
     pub(super) fn took_in(&mut self) {
         let shelf = &mut self.session.shelf;
         shelf.taking = shelf.taking.saturating_sub(1);
+    }
+
+    /// The complex wants to see a part of something.
+    pub(super) fn proof_asked(&mut self, asked: ProofAsked, effects: &mut Vec<Effect>) {
+        let session = self.session.current();
+        let shelf = &mut self.session.shelf;
+        if shelf.stands.is_none() || shelf.proving >= PROOFS_AT_ONCE_MAX {
+            let what = format!("a proof for lease {} that cannot be wanted", asked.lease);
+            effects.push(Effect::Say(HostEvent::Ignored(what)));
+            return;
+        }
+        shelf.proving += 1;
+        effects.push(Effect::Prove { session, asked });
+    }
+
+    /// The shell has read it.
+    pub(super) fn proved(
+        &mut self,
+        session: SessionId,
+        proof: Option<Box<Proof>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let shelf = &mut self.session.shelf;
+        shelf.proving = shelf.proving.saturating_sub(1);
+        if let Some(proof) = proof {
+            self.send_if_online(session, ToComplex::Proved(proof), effects);
+        }
+    }
+
+    /// The complex wants something made anew: one thing at a time.
+    pub(super) fn mend_ordered(&mut self, order: Box<MendOrder>, effects: &mut Vec<Effect>) {
+        let session = self.session.current();
+        let shelf = &mut self.session.shelf;
+        let fits = order.places.len() <= MEND_PLACES_MAX && order.hosts.len() <= STORAGE_HOSTS_MAX;
+        if shelf.stands.is_none() || !fits || shelf.mending {
+            let what = format!("order {} to mend: it is too large, or too much", order.number);
+            effects.push(Effect::Say(HostEvent::Ignored(what)));
+            return;
+        }
+        shelf.mending = true;
+        effects.push(Effect::Mend { session, order });
+    }
+
+    /// The shell has done it.
+    pub(super) fn mended(
+        &mut self,
+        session: SessionId,
+        report: MendReport,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.session.shelf.mending = false;
+        self.send_if_online(session, ToComplex::Mended(report), effects);
+    }
+
+    /// Answers in the session of the question; the complex asks again in another.
+    fn send_if_online(&self, session: SessionId, frame: ToComplex, effects: &mut Vec<Effect>) {
+        let is_now = session == self.session.current();
+        if is_now && matches!(self.session.link, Link::Online { .. }) {
+            effects.push(Effect::Send { session, frame });
+        }
     }
 
     /// The complex has said something of the leases on this disk.

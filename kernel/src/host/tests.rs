@@ -266,7 +266,8 @@ impl Rig {
             Effect::Suspend => self.frozen = true,
             Effect::Resume => self.frozen = false,
             Effect::Limit { cores, memory } => self.limit = Some((*cores, *memory)),
-            Effect::TakeIn { .. } | Effect::Say(_) => {}
+            Effect::TakeIn { .. } | Effect::Prove { .. } | Effect::Mend { .. } | Effect::Say(_) => {
+            }
         }
     }
 
@@ -360,6 +361,10 @@ fn describe(effect: &Effect) -> String {
             ToComplex::Shelf(report) => {
                 format!("send shelf: {} offered, heard {}", report.offer.bytes, report.heard.0)
             }
+            ToComplex::Mended(report) => format!("send mended: {}", report.number),
+            ToComplex::Proved(proof) => {
+                format!("send proof: lease {}, {}", proof.lease, proof.piece.is_some())
+            }
             ToComplex::Saved(saved) => format!(
                 "send saved: lease {} task {}, {} roots, {} fuel{}",
                 saved.lease,
@@ -385,6 +390,10 @@ fn describe(effect: &Effect) -> String {
         Effect::TakeIn { news, .. } => {
             let leases: Vec<_> = news.iter().map(|news| news.lease.to_string()).collect();
             format!("take in {}", leases.join(" "))
+        }
+        Effect::Mend { order, .. } => format!("mend {}", order.number),
+        Effect::Prove { asked, .. } => {
+            format!("prove lease {}, group {}", asked.lease, asked.group())
         }
         Effect::Say(event) => format!("say: {event}"),
     }

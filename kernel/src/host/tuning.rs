@@ -35,6 +35,8 @@ pub(super) const OFFER_MINOR_EVERY: Span = Span::secs(30);
 
 /// Batches of words about leases that are being taken in; each is at most `STORAGE_NEWS_MAX`.
 pub(super) const NEWS_AT_ONCE_MAX: usize = 16;
+/// Proofs that are made at a time: as many as a complex asks of one host.
+pub(super) const PROOFS_AT_ONCE_MAX: usize = 64;
 
 /// Reports under way. Two: one is written down by the complex while the next fills.
 pub(super) const REPORTS_UNACKED_MAX: usize = 2;

@@ -2,7 +2,6 @@
 //! has it can read everything in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use isos_base::{Bytes, Guid, LeaseId, Time};
@@ -12,6 +11,7 @@ use isos_store::head::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{PutFile, PutOptions, Store, StoreError};
+use crate::local::write_private;
 use crate::objects::Source;
 
 /// A catalogue with more objects is refused: it would be read whole for each command.
@@ -192,21 +192,7 @@ impl Catalogue {
     /// # Errors
     /// [`StoreError::File`].
     pub fn save(&self, path: &Path) -> Result<(), StoreError> {
-        let fail = |source| StoreError::file("write", path)(source);
-        let text = self.to_bytes();
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(fail)?;
-        }
-        let beside = path.with_extension("part");
-        // One that was left behind, or a link.
-        let _ = std::fs::remove_file(&beside);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&beside).map_err(fail)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(fail)?;
-        std::fs::rename(&beside, path).map_err(fail)
+        write_private(path, &self.to_bytes()).map_err(StoreError::file("write", path))
     }
 
     /// Whether something may be called so.

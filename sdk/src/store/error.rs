@@ -156,9 +156,16 @@ pub enum StoreError {
     /// The complex said something that cannot be used.
     #[error("the complex gave a lease that cannot be used")]
     Lease(#[source] Cause),
+    /// Nobody can be asked for something that nobody foresees.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
 }
 
 impl StoreError {
+    pub(super) fn no_randomness(error: getrandom::Error) -> Self {
+        Self::Random(error.to_string())
+    }
+
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { action, path: path.into(), source }
     }
@@ -182,6 +189,7 @@ impl StoreError {
             Self::File { .. } => "file",
             Self::InTheWay(_) => "refused",
             Self::Lease(_) => "protocol",
+            Self::Random(_) => "random",
             Self::Broken(_) => "interrupted",
         }
     }
@@ -191,7 +199,7 @@ impl StoreError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => error.exit_code(),
-            Self::Socket(_) | Self::Lease(_) | Self::Broken(_) => 1,
+            Self::Socket(_) | Self::Lease(_) | Self::Broken(_) | Self::Random(_) => 1,
             Self::NoHosts(_)
             | Self::TooFew(_)
             | Self::Unsafe { .. }

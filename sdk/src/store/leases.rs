@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::BASE64URL_NOPAD;
+use futures_util::stream::{self, StreamExt};
 use isos_base::api::{
     KeeperView, LeaseChange, RenewRequest, Standing, StorageLeaseView, StorageRequest,
 };
 use isos_base::fragment::SignedGrant;
 use isos_base::storage::{STORAGE_BYTES_MIN, STORAGE_CHANGES_MAX, STORAGE_TERM_MAX, StorageState};
 use isos_base::{Bytes, HostId, LeaseId, Span, Time};
+use isos_net::used_of_lease;
 use isos_store::class::{Class, Plan, choose};
 use isos_store::durability::Hosts;
 use isos_store::spread::{Block, Candidate, Relaxed, Wish, spread};
 
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::{PutOptions, Store, StoreError};
 use crate::client::Client;
+use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
+use crate::local::fresh_key;
 
 /// Keepers that are asked for: as many as the complex shows.
 const KEEPERS_MAX: u32 = 256;
@@ -190,17 +195,18 @@ impl Store {
     ) -> Result<BTreeMap<HostId, Held>, StoreError> {
         let until = self.until(options);
         let (mut ready, mut changes, mut fresh) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let told = self.told_used(hosts.iter().filter_map(|keeper| held.get(&keeper.host))).await;
         for keeper in hosts {
             let Some(held) = held.get(&keeper.host) else {
                 fresh.push(keeper.host);
                 continue;
             };
-            // What nobody has counted is taken to be full.
-            let taken = used.get(&held.lease).copied().unwrap_or(held.bytes);
+            // A put that failed was not counted here; what nobody has counted is taken to be full.
+            let counted = told.get(&held.lease).or_else(|| used.get(&held.lease));
+            let taken = counted.copied().unwrap_or(held.bytes);
             let wanted = step(Bytes(taken.0 + each.0));
             let grow = (wanted > held.bytes).then_some(wanted);
-            let is_short = held.until.since(self.now()).0 < options.term.0 / RENEW_BELOW;
-            let longer = is_short.then_some(until);
+            let longer = self.ends_soon(held, options).then_some(until);
             if grow.is_some() || longer.is_some() {
                 changes.push(LeaseChange { lease: held.lease, bytes: grow, until: longer });
             }
@@ -219,6 +225,22 @@ impl Store {
         Ok(ready)
     }
 
+    /// What hosts say lies under these leases; those that do not answer are left out.
+    async fn told_used(&self, leases: impl Iterator<Item = &Held>) -> BTreeMap<LeaseId, Bytes> {
+        let questions = stream::iter(leases).map(|held| async {
+            let line = self.lines.to(&held.keeper);
+            let question = async {
+                let connection = self.lines.open_with(&line, &held.grant).await.ok()?;
+                used_of_lease(&connection, held.lease).await.ok()?.ok()
+            };
+            let used = timeout(ASK_TIMEOUT, question).await.ok().flatten()?;
+            // Whoever says more than can be sells nothing by it.
+            Some((held.lease, used.min(held.bytes)))
+        });
+        let answers = questions.buffer_unordered(ASKED_AT_ONCE);
+        answers.filter_map(std::future::ready).collect().await
+    }
+
     /// Renews the leases of this user that have less than half of the term left, but for empty
     /// ones: also those on hosts that get nothing new, since objects of before lie there. Says how
     /// many were renewed, and of which hosts they could not be.
@@ -230,11 +252,10 @@ impl Store {
         options: &PutOptions,
         used: &BTreeMap<LeaseId, Bytes>,
     ) -> Result<(usize, Vec<HostId>), StoreError> {
-        let (now, until) = (self.now(), self.until(options));
+        let until = self.until(options);
         let held = self.all_held().await?;
         let short = |held: &&Held| {
-            held.until.since(now).0 < options.term.0 / RENEW_BELOW
-                && used.get(&held.lease) != Some(&Bytes::ZERO)
+            self.ends_soon(held, options) && used.get(&held.lease) != Some(&Bytes::ZERO)
         };
         let short: Vec<&Held> = held.iter().filter(short).collect();
         let change =
@@ -309,8 +330,13 @@ impl Store {
             until: self.until(options),
             holder: self.key.public(),
             price_max: options.price_max,
-            key: Some(fresh_key()?),
+            key: Some(fresh_key().map_err(StoreError::Random)?),
         })
+    }
+
+    /// Whether a lease is to be renewed: less than half of the term is left.
+    fn ends_soon(&self, held: &Held, options: &PutOptions) -> bool {
+        held.until.since(self.now()).0 < options.term.0 / RENEW_BELOW
     }
 
     fn until(&self, options: &PutOptions) -> Time {
@@ -372,12 +398,6 @@ fn grant(text: &str) -> Result<SignedGrant, StoreError> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes());
     let bytes = bytes.map_err(|error| StoreError::Lease(error.into()))?;
     SignedGrant::from_bytes(&bytes).map_err(|error| StoreError::Lease(error.into()))
-}
-
-fn fresh_key() -> Result<String, StoreError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| StoreError::Lease(error.to_string().into()))?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }
 
 /// What the pool is like: the mean of what is known of each.

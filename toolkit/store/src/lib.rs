@@ -2,13 +2,13 @@
 //! trusts, and what brings them back.
 //!
 //! ```text
-//! put   chunk -> seal -> pack -> code -> fragment -> put (spread) -> receipts, manifest,
-//! capability get   capability -> manifest -> get -> code -> pack -> seal -> bytes
-//! keep  audits (fragment), repair, durability
+//! put   chunk -> seal -> pack -> code -> put (spread) -> receipts, manifest, capability
+//! get   capability -> manifest -> get -> code -> pack -> seal -> bytes
+//! keep  repair, durability
 //! ```
 //!
 //! * `key` `capability`: secrets, and the rights that follow from them
-//! * `chunk` `seal` `pack` `code` `fragment`: the stages of the pipeline, functions over buffers
+//! * `chunk` `seal` `pack` `code`: the stages of the pipeline, functions over buffers
 //! * `manifest` `object`: what a stored object is; all stages in a row
 //! * `earlier`: what was stored before and need not be again
 //! * `class` `durability`: how much redundancy, and what it is worth
@@ -29,7 +29,6 @@ pub mod class;
 pub mod code;
 pub mod durability;
 pub mod earlier;
-pub mod fragment;
 pub mod get;
 pub mod head;
 pub mod key;

@@ -306,6 +306,18 @@ impl Root {
         }
     }
 
+    /// Whether bytes that begin so may be what is stored under an object's name: tells nearly all
+    /// other fragments apart without reading on.
+    #[must_use]
+    pub const fn may_begin(bytes: &[u8]) -> bool {
+        // The number of the variant; of a manifest then its class.
+        match bytes {
+            [0, class, _, ..] => *class <= Class::Small as u8,
+            [1, _, ..] => true,
+            _ => false,
+        }
+    }
+
     /// What is stored under this name, as somebody sent it.
     ///
     /// # Errors

@@ -88,6 +88,20 @@ impl World {
 
     /// Starts so many agents, and waits until they are welcomed.
     pub(super) fn add_agents(&mut self, count: usize) -> Result<()> {
+        self.add_agents_with(count, POLICY)
+    }
+
+    /// Agents that keep this much for others.
+    pub(super) fn add_keepers(&mut self, count: usize, room: &str) -> Result<()> {
+        self.add_agents_with(count, &format!("{POLICY}[storage]\nroom = \"{room}\"\n"))
+    }
+
+    /// Where the world's files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    fn add_agents_with(&mut self, count: usize, given: &str) -> Result<()> {
         for _ in 0..count {
             let name = format!("host-{}", self.agents.len() + 1);
             // One owner each: voters of one owner are not independent.
@@ -97,7 +111,7 @@ impl World {
             let home = self.folder.path.join(&name);
             fs::create_dir_all(&home)?;
             let policy = home.join("given.toml");
-            fs::write(&policy, POLICY)?;
+            fs::write(&policy, given)?;
             let log = self.folder.path.join(format!("{name}.log"));
             let mut command = isos_command(&self.isos);
             command.args(["join", &ticket, "--json", "--name", &name]);

@@ -10,7 +10,7 @@ use isos_base::fragment::{
     SignedReceipt, groups_of,
 };
 use isos_base::key::PublicKey;
-use isos_base::{Guid, LeaseId, Time};
+use isos_base::{Bytes, Guid, LeaseId, Time};
 use tokio::time::{timeout, timeout_at};
 
 use super::errors::FragmentError;
@@ -366,6 +366,21 @@ pub async fn remove_fragments(
         FragmentAnswer::Removed(count) if count as usize <= fragments.len() => Ok(Ok(count)),
         FragmentAnswer::Refused(why) => Ok(Err(why)),
         _ => Err(FragmentError::Other("more was removed than asked for")),
+    }
+}
+
+/// How much the host says lies under a lease whose grant was shown.
+///
+/// # Errors
+/// [`FragmentError`].
+pub async fn used_of_lease(
+    connection: &Connection,
+    lease: LeaseId,
+) -> Result<Result<Bytes, FragmentRefusal>, FragmentError> {
+    match ask_one(connection, FragmentRequest::GetUsed(lease)).await?.answer {
+        FragmentAnswer::Used(bytes) => Ok(Ok(bytes)),
+        FragmentAnswer::Refused(why) => Ok(Err(why)),
+        _ => Err(FragmentError::Other("no answer about a lease")),
     }
 }
 

@@ -269,6 +269,10 @@ async fn answer<S: FragmentStore>(
                 Err(why) => refused(why),
             }
         }
+        FragmentRequest::GetUsed(lease) => match store.used(from, lease).await {
+            Ok(bytes) => Reply::plain(FragmentAnswer::Used(bytes)),
+            Err(why) => refused(why),
+        },
         FragmentRequest::GetHead(key) => match store.head(from, key).await {
             Ok(head) => Reply::plain(FragmentAnswer::Head(head.map(Box::new))),
             Err(why) => refused(why),

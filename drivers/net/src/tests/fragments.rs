@@ -106,6 +106,12 @@ impl FragmentStore for Store {
         Ok(names.iter().filter(|name| fragments.remove(name).is_some()).count() as u32)
     }
 
+    async fn used(&self, _: PublicKey, lease: LeaseId) -> Result<Bytes, FragmentRefusal> {
+        let all = self.fragments.lock().unwrap();
+        let used = all.values().map(|bytes| bytes.len() as u64).sum();
+        if lease == LEASE { Ok(Bytes(used)) } else { Err(FragmentRefusal::Lease) }
+    }
+
     async fn set_head(
         &self,
         _: PublicKey,

@@ -51,9 +51,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
                 Err(error) => outcome.error = Some(error.to_string()),
             }
         }
-        match objects.store.health(&guid).await {
-            Ok(health) => outcome.take(&health),
-            Err(error) => outcome.error = Some(error.to_string()),
+        let manifest = match objects.store.health(&guid).await {
+            Ok(health) => {
+                outcome.take(&health);
+                Some(health.manifest)
+            }
+            Err(error) => {
+                outcome.error = Some(error.to_string());
+                None
+            }
+        };
+        if let Some(manifest) = manifest {
+            match objects.store.prove(&manifest).await {
+                Ok(proved) => outcome.proved = Some(proved),
+                Err(error) => outcome.error = Some(error.to_string()),
+            }
         }
         if args.read && outcome.error.is_none() {
             match objects.store.read_all(&named.capability).await {

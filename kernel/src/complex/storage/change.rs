@@ -14,7 +14,7 @@ use super::lease::{check_bytes, check_end, refused, too_dear, usage};
 
 impl Complex {
     /// The open leases of an account with these numbers.
-    fn own_leases(
+    pub(super) fn own_leases(
         &self,
         account: AccountId,
         ids: impl ExactSizeIterator<Item = LeaseId>,

@@ -84,6 +84,10 @@ impl Complex {
         }
         assert_eq!(words, storage.leases.len(), "each lease stands with its host");
         assert_eq!(storage.due.len(), storage.leases.len(), "each lease is due once");
+        assert_eq!(storage.asked.len(), storage.asked_due.len(), "each question is due once");
+        let asked: usize = storage.keepers.values().map(|keeper| keeper.asked.len()).sum();
+        assert_eq!(storage.asked.len(), asked, "each question is one to its host");
+        assert!(storage.asked.keys().all(|id| storage.leases[id].is_open()), "of open leases");
         for (id, lease) in &storage.leases {
             assert!(lease.is_of_use(), "lease {id} need not be remembered");
             assert!(storage.due.contains(&(rent::due_at(lease), *id)), "lease {id} is due");

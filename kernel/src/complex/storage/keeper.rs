@@ -5,7 +5,6 @@
 //! some more. A connection is one all the time. So a host that calls when it is told to counts as
 //! present all the time, and one that vanishes a quarter of an hour longer than it was.
 
-use isos_base::api::{Problem, ProblemCode};
 use isos_base::record::{Change, KeeperRecord, StorageRecord};
 use isos_base::storage::{
     KEEPER_ADDRESSES_MAX, KEEPER_RELAY_CHARS_MAX, LeaseNews, STORAGE_NEWS_MAX, ShelfOffer,
@@ -14,7 +13,7 @@ use isos_base::storage::{
 use isos_base::wire::ToHost;
 use isos_base::{Bytes, HostId, LeaseId, Span, Time};
 
-use super::super::{Complex, Effect, Reply, SessionId};
+use super::super::{Complex, Effect, SessionId};
 use super::Keeper;
 
 /// That a keeper is there is written down so often while that is worth money: more often than a
@@ -80,6 +79,14 @@ impl Complex {
         keeper.told = None;
         self.count_keeper(host);
         self.watch_keeper(host);
+    }
+
+    /// Whether a keeper has something to say in this session for which it is not sent away: what it
+    /// keeps, if others pay for that, or a proof.
+    pub(in crate::complex) fn is_keeper_awaited(&self, host: HostId) -> bool {
+        let Some(keeper) = self.storage.keepers.get(&host) else { return false };
+        let has_told = keeper.told.is_some();
+        (keeper.open > 0 && !has_told) || !keeper.asked.is_empty()
     }
 
     /// Its session ends, and is still there.
@@ -160,6 +167,9 @@ impl Complex {
         self.count_keeper(host);
         self.watch_keeper(host);
         self.tell_keeper(host, effects);
+        self.ask_keeper(host, effects);
+        // It may go now.
+        self.feed(host, effects);
     }
 
     /// A lease is over, and its host need not hear of it any more.
@@ -180,22 +190,6 @@ impl Complex {
         let Some(last) = news.last() else { return };
         keeper.told = Some(last.issued);
         effects.push(Effect::Send(session, ToHost::Storage(news)));
-    }
-
-    /// A keeper could prove what it has, or could not.
-    pub(super) fn keeper_audited(&mut self, host: HostId, passed: bool) -> Result<Reply, Problem> {
-        self.count_keeper(host);
-        let now = self.now;
-        let Some(keeper) = self.storage.keepers.get_mut(&host) else {
-            let message = format!("no host {host} keeps fragments");
-            return Err(Problem::new(ProblemCode::NotFound, message));
-        };
-        let failed = if passed { None } else { keeper.record.failed.or(Some(now)) };
-        if keeper.record.failed != failed {
-            keeper.record.failed = failed;
-            self.storage.dirty_keepers.insert(host);
-        }
-        Ok(Reply::Done)
     }
 
     /// A host has another key: what it keeps for others, and what it has shown, are the new one's.

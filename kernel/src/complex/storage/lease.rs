@@ -7,7 +7,7 @@ use isos_base::storage::{
     STORAGE_BYTES_MAX, STORAGE_BYTES_MIN, STORAGE_HOSTS_MAX, STORAGE_TERM_MAX, STORAGE_TERM_MIN,
     StorageState,
 };
-use isos_base::{AccountId, Bytes, JobId, LeaseId, MicroCredits, Time};
+use isos_base::{AccountId, Bytes, HostId, JobId, LeaseId, MicroCredits, Time};
 
 use super::super::{Complex, Effect, Reply, request_hash};
 use super::{ACCOUNT_LEASES_MAX, LEASES_MAX};
@@ -64,30 +64,7 @@ impl Complex {
         let first = LeaseId(self.last_lease.0 + 1);
         let mut leases = Vec::new();
         for (id, host) in (first.0..).map(LeaseId).zip(hosts) {
-            self.count_keeper(host);
-            let keeper = &self.storage.keepers[&host];
-            let (shown, price) = (keeper.record.present, self.price_at(&keeper.record));
-            let issued = self.storage.next_word(self.now);
-            leases.push(StorageRecord {
-                id,
-                first,
-                account,
-                host,
-                holder: request.holder,
-                class: request.class,
-                bytes: request.bytes,
-                price,
-                state: StorageState::Open,
-                begun: self.now,
-                issued,
-                until: request.until,
-                settled: self.now,
-                shown,
-                settlements: 0,
-                charged: MicroCredits::ZERO,
-                paid: MicroCredits::ZERO,
-                told: false,
-            });
+            leases.push(self.new_lease((id, first), account, host, &request));
         }
         let cost: i128 = leases.iter().map(|lease| i128::from(lease.reserved().0)).sum();
         let cost = MicroCredits(i64::try_from(cost).unwrap_or(i64::MAX));
@@ -99,6 +76,39 @@ impl Complex {
         self.audit(Some(account), deed, effects);
         self.remember(account, key, hash, JobId(first.0), effects);
         Ok(self.leased(leases))
+    }
+
+    /// A lease that begins now.
+    pub(super) fn new_lease(
+        &mut self,
+        (id, first): (LeaseId, LeaseId),
+        account: AccountId,
+        host: HostId,
+        request: &StorageRequest,
+    ) -> StorageRecord {
+        self.count_keeper(host);
+        let keeper = &self.storage.keepers[&host];
+        let (shown, price) = (keeper.record.present, self.price_at(&keeper.record));
+        StorageRecord {
+            id,
+            first,
+            account,
+            host,
+            holder: request.holder,
+            class: request.class,
+            bytes: request.bytes,
+            price,
+            state: StorageState::Open,
+            begun: self.now,
+            issued: self.storage.next_word(self.now),
+            until: request.until,
+            settled: self.now,
+            shown,
+            settlements: 0,
+            charged: MicroCredits::ZERO,
+            paid: MicroCredits::ZERO,
+            told: false,
+        }
     }
 
     /// Everything that must hold before hosts are looked at; how many leases are wanted.

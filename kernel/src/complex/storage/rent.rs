@@ -122,6 +122,8 @@ impl Complex {
     /// which nobody need hear any more.
     pub(in crate::complex) fn storage_due(&mut self, effects: &mut Vec<Effect>) {
         self.watch_keepers();
+        self.proofs_due(effects);
+        self.mend_due(effects);
         let due = self.storage.due.iter().take_while(|(at, _)| *at <= self.now).take(SETTLED_MAX);
         let due: Vec<LeaseId> = due.map(|(_, lease)| *lease).collect();
         let mut by_account: BTreeMap<AccountId, Vec<StorageRecord>> = BTreeMap::new();

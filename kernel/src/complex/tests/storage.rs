@@ -1,10 +1,10 @@
 //! Stories of storage leases: who gets room, who is paid, what is told.
 
-use isos_base::api::{LeaseChange, QuotaView, Standing, StorageRequest};
+use isos_base::api::{LeaseChange, ProveRequest, QuotaView, Standing, StorageRequest};
 use isos_base::audit::Deed;
-use isos_base::fragment::StorageClass;
+use isos_base::fragment::{GROUP_BYTES, Groups, Piece, Proof, StorageClass};
 use isos_base::price::{MONTH, StoragePrice};
-use isos_base::storage::{ShelfReport, StorageState};
+use isos_base::storage::{MendReport, ShelfReport, StorageState};
 
 use super::*;
 use crate::complex::{KeyCall, Leased, StorageCall, StorageReply};
@@ -265,25 +265,303 @@ fn a_server_that_starts_again_takes_nothing_from_anybody() {
     assert_eq!(world.balance("owner1"), 98_000);
 }
 
+/// A fragment that a host may have or not.
+fn fragment() -> Vec<u8> {
+    (0..40_000_u32).map(|at| (at / 7) as u8).collect()
+}
+
+impl World {
+    /// The buyer wants a proof of that fragment.
+    fn prove(&mut self, lease: LeaseId, drawn: u32) -> Result<Vec<Leased>, Problem> {
+        let (account, bytes) = (self.buyer(), fragment());
+        let (fragment, length) = (Guid::of(&bytes), bytes.len() as u32);
+        let request = ProveRequest { lease, fragment, length };
+        self.storage(StorageCall::Prove { account, request, drawn })
+    }
+
+    /// A host answers what it was asked last, as it pleases.
+    fn show(&mut self, n: u8, change: impl FnOnce(&mut Proof)) {
+        let session = self.hosts[&n].session.expect("it is connected");
+        let asked = self.hosts.get_mut(&n).unwrap().asked.pop().expect("it was asked");
+        let bytes = fragment();
+        let (_, groups) = Groups::of(&bytes);
+        let (first, length) = (asked.group(), bytes.len() as u32);
+        let from = (first * GROUP_BYTES) as usize;
+        let part = bytes[from..bytes.len().min(from + GROUP_BYTES as usize)].to_vec();
+        let piece = Piece { length, groups, first, bytes: part };
+        let (lease, fragment) = (asked.lease, asked.fragment);
+        let mut proof = Proof { lease, fragment, piece: Some(piece) };
+        change(&mut proof);
+        let frame = ToComplex::Proved(Box::new(proof));
+        self.step(Input::HostSaid { session, frame });
+    }
+
+    fn standing(&self, n: u8) -> Standing {
+        self.complex.keeper_view(self.now, host_id(n)).unwrap().standing
+    }
+
+    fn unproven(&self) -> Vec<(HostId, String)> {
+        let deeds = self.tables.audit.values().map(|it| it.deed.clone());
+        let why = deeds.filter_map(|deed| match deed {
+            Deed::StorageUnproven { host, why, .. } => Some((host, why)),
+            _ => None,
+        });
+        why.collect()
+    }
+}
+
+fn flip(proof: &mut Proof) {
+    proof.piece.as_mut().expect("there is one").bytes[9] ^= 1;
+}
+
 #[test]
-fn a_host_that_was_caught_or_fails_an_audit_is_paid_no_more() {
+fn a_host_that_proves_what_it_has_keeps_its_lease() {
+    let mut world = World::new();
+    world.keeper(1, 10);
+    let lease = world.rent(world.wish(1, 1, MONTH)).unwrap()[0].record.id;
+    for drawn in [0, 1, 2, 1_000_003] {
+        assert_eq!(world.prove(lease, drawn).unwrap()[0].record.id, lease);
+        assert_eq!(world.hosts[&1].asked.last().unwrap().group(), drawn % 3);
+        world.show(1, |_| {});
+    }
+    world.days(31);
+    assert_eq!((world.balance("owner1"), world.unproven()), (98_000, vec![]));
+}
+
+#[test]
+fn who_has_nothing_to_show_loses_the_lease_and_nothing_that_it_has_earned() {
     let mut world = World::new();
     (1..=2).for_each(|n| world.keeper(n, 10));
     let leases = world.rent(world.wish(2, 1, MONTH)).unwrap();
+    let of = |n| leases.iter().find(|it| it.record.host == host_id(n)).unwrap().record.id;
+    world.days(15);
+    world.prove(of(1), 5).unwrap();
+    world.show(1, |proof| proof.piece = None);
+    assert_eq!(world.unproven(), [(host_id(1), "the host does not have it".to_owned())]);
+    assert_eq!((world.quota().leases, world.quota().held), (1, MicroCredits(100_000)));
+    assert_eq!(world.balance("owner1"), 49_000, "half of the month");
+    assert_eq!((world.standing(1), world.free(1)), (Standing::Here, 10), "for others it is good");
+    assert_eq!(world.hosts[&1].news.last().map(|news| news.lease), Some(of(1)), "it was told");
+    assert_eq!(world.prove(of(1), 5).unwrap_err().code, ProblemCode::NotFound);
+}
+
+#[test]
+fn wrong_bytes_convict_a_host_and_it_is_paid_nothing_until_it_proves_something() {
+    let mut world = World::new();
+    (1..=2).for_each(|n| world.keeper(n, 10));
+    let leases = world.rent(world.wish(2, 1, MONTH)).unwrap();
+    let more = world.rent(StorageRequest { on: vec![host_id(1)], ..world.wish(0, 1, MONTH) });
+    let more = more.unwrap()[0].record.id;
+    let of = |n| leases.iter().find(|it| it.record.host == host_id(n)).unwrap().record.id;
     world.days(10);
-    let audited = |passed| Call::Storage(StorageCall::Audited { host: host_id(1), passed });
-    world.call(audited(false)).unwrap();
-    world.days(10);
-    let of_first = |it: &&Leased| it.record.host == host_id(1);
-    let seen = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
-    assert_eq!(seen.iter().find(of_first).unwrap().keeper.standing, Standing::Missing);
+    world.prove(of(1), 1).unwrap();
+    world.show(1, flip);
+    assert!(world.unproven()[0].1.contains("something else: group 1"), "{:?}", world.unproven());
+    assert_eq!(world.standing(1), Standing::Missing);
     assert!(world.rent(world.wish(2, 1, DAY)).is_err(), "nor does it get others");
-    world.call(audited(true)).unwrap();
+    world.days(10);
+    world.prove(more, 0).unwrap();
+    world.show(1, |_| {});
+    assert_eq!(world.standing(1), Standing::Here);
     world.days(11);
     let earned = |days| StoragePrice(100_000).earning(Bytes::gib(1), Span(DAY.0 * days)).0;
-    assert_eq!(world.balance("owner1"), earned(20) * 98 / 100 + 1);
-    assert_eq!(world.balance("owner2"), earned(30) * 98 / 100);
-    assert_eq!(leases.len(), 2);
+    let paid = |days| earned(days) * 98 / 100;
+    assert!((paid(10) + paid(20)).abs_diff(world.balance("owner1")) <= 2);
+    assert_eq!(world.balance("owner2"), paid(30));
+}
+
+#[test]
+fn nobody_loses_a_lease_by_the_word_of_who_does_not_pay_it() {
+    let mut world = World::new();
+    world.keeper(1, 10);
+    let lease = world.rent(world.wish(1, 1, MONTH)).unwrap()[0].record.id;
+    let account = world.open("other");
+    let request = ProveRequest { lease, fragment: Guid::of(b"x"), length: 1 };
+    let ask = |request| StorageCall::Prove { account, request, drawn: 0 };
+    assert_eq!(world.storage(ask(request)).unwrap_err().code, ProblemCode::NotFound);
+    for length in [0, u32::MAX] {
+        let bad = ProveRequest { length, ..request };
+        assert_eq!(world.storage(ask(bad)).unwrap_err().code, ProblemCode::Usage);
+    }
+    // Nor by answers to what was not asked.
+    let session = world.hosts[&1].session.unwrap();
+    let proof = Proof { lease, fragment: Guid::of(b"x"), piece: None };
+    let frame = ToComplex::Proved(Box::new(proof));
+    world.step(Input::HostSaid { session, frame });
+    assert_eq!((world.quota().leases, world.unproven()), (1, vec![]));
+}
+
+#[test]
+fn a_part_of_another_length_is_no_proof() {
+    let mut world = World::new();
+    world.keeper(1, 10);
+    let lease = world.rent(world.wish(1, 1, MONTH)).unwrap()[0].record.id;
+    let (account, fragment) = (world.buyer(), Guid::of(&fragment()));
+    let request = ProveRequest { lease, fragment, length: 90_000 };
+    world.storage(StorageCall::Prove { account, request, drawn: 0 }).unwrap();
+    world.show(1, |_| {});
+    assert!(world.unproven()[0].1.contains("another part"), "{:?}", world.unproven());
+    assert_eq!(world.standing(1), Standing::Here, "who of them is wrong nobody knows");
+}
+
+#[test]
+fn a_host_is_asked_when_it_comes_and_who_never_answers_has_nothing() {
+    let mut world = World::new();
+    world.keeper(1, 10);
+    let lease = world.rent(world.wish(1, 1, MONTH)).unwrap()[0].record.id;
+    world.leave(1);
+    world.prove(lease, 1).unwrap();
+    world.pass(Span::secs(3_600));
+    world.join(1);
+    assert!(world.hosts[&1].asked.is_empty(), "it has not said yet that it is a keeper");
+    world.shelf(1, |_| {});
+    world.show(1, |_| {});
+    assert_eq!(world.unproven(), []);
+    // Away for so long that the question is forgotten.
+    world.leave(1);
+    world.prove(lease, 1).unwrap();
+    world.days(3);
+    world.join(1);
+    world.shelf(1, |_| {});
+    assert!(world.hosts[&1].asked.is_empty());
+    // There, and silent.
+    world.prove(lease, 1).unwrap();
+    world.prove(lease, 2).unwrap();
+    assert_eq!(world.hosts[&1].asked.len(), 1, "one question is enough");
+    world.pass(Span::secs(1_200));
+    assert_eq!(world.unproven(), [(host_id(1), "the host did not answer".to_owned())]);
+}
+
+#[test]
+fn who_hangs_up_whenever_it_is_asked_has_nothing() {
+    let mut world = World::new();
+    world.keeper(1, 10);
+    let lease = world.rent(world.wish(1, 1, MONTH)).unwrap()[0].record.id;
+    world.prove(lease, 1).unwrap();
+    for _ in 0..3 {
+        assert_eq!((world.quota().leases, world.unproven()), (1, vec![]));
+        world.leave(1);
+        world.join(1);
+        world.shelf(1, |_| {});
+    }
+    assert_eq!((world.quota().leases, world.unproven().len()), (0, 1));
+}
+
+#[test]
+fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_mend_it() {
+    let mut world = World::new();
+    (1..=8).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=6).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    let leases = world.rent(wish).unwrap();
+    let of = |n| leases.iter().find(|it| it.record.host == host_id(n)).unwrap().record.clone();
+    let held = world.quota().held;
+    (1..=2).for_each(|n| world.leave(n));
+    world.pass(Span::secs(80_000));
+    assert!(world.hosts.values().all(|host| host.orders.is_empty()), "most come back");
+    world.pass(Span::secs(20_000));
+    let menders: Vec<u8> =
+        world.hosts.iter().filter(|(_, host)| !host.orders.is_empty()).map(|(n, _)| *n).collect();
+    let [mender] = menders[..] else { panic!("one mends: {menders:?}") };
+    let order = world.hosts[&mender].orders[0].clone();
+    assert_eq!(order.lease, of(mender).id);
+    let new: BTreeSet<HostId> = order.places.iter().map(|place| place.keeper.host).collect();
+    assert_eq!(new, [host_id(7), host_id(8)].into(), "those that have nothing of it");
+    assert_eq!(order.hosts.len(), 3, "and three others may have fragments");
+    for place in &order.places {
+        let grant = &place.grant.grant;
+        assert_eq!((grant.holder, grant.until), (host_id(mender).0, of(1).until));
+        let row = &world.tables.storage[&grant.lease];
+        assert_eq!((row.holder, row.bytes, row.first), (of(1).holder, of(1).bytes, of(1).first));
+    }
+    assert_eq!((world.quota().leases, world.quota().away), (6, 0));
+    assert!(world.quota().held <= held, "nobody pays more for it");
+    assert_eq!(world.tables.storage[&of(1).id].state, StorageState::Released);
+    let replaced = world.tables.audit.values();
+    let replaced = replaced.filter(|it| matches!(it.deed, Deed::StorageReplaced { .. })).count();
+    assert_eq!(replaced, 2);
+    let report = MendReport { number: order.number, ..MendReport::default() };
+    let session = world.hosts[&mender].session.unwrap();
+    world.step(Input::HostSaid { session, frame: ToComplex::Mended(report) });
+    world.days(10);
+    assert!(world.hosts.values().all(|host| host.orders.len() <= 1), "once is enough");
+}
+
+#[test]
+fn few_that_are_gone_are_not_worth_it_before_a_week() {
+    let mut world = World::new();
+    (1..=11).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=10).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    let orders = |world: &World| {
+        let orders = world.hosts.values().flat_map(|host| &host.orders);
+        orders.map(|order| order.number).collect::<BTreeSet<u64>>()
+    };
+    world.days(6);
+    assert_eq!(orders(&world), BTreeSet::new());
+    world.days(2);
+    assert_eq!(orders(&world).len(), 1);
+}
+
+#[test]
+fn a_complex_that_was_down_for_days_gives_nobody_up_at_its_start() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.restart();
+    world.now += Span(DAY.0 * 5);
+    for n in 1..=3 {
+        world.join(n);
+        world.shelf(n, |_| {});
+    }
+    let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+    assert!(open.iter().any(|lease| lease.record.host == host_id(4)), "it may be on its way");
+}
+
+#[test]
+fn where_nobody_has_the_room_a_lease_stays_and_is_tried_again() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.keeper(n, 10));
+    let leases = world.rent(world.wish(3, 1, Span(MONTH.0 * 2))).unwrap();
+    world.leave(1);
+    world.days(3);
+    let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+    assert_eq!(open.len(), leases.len(), "nothing is given up for nothing");
+    world.keeper(4, 10);
+    world.days(1);
+    let on = |world: &World, n| {
+        let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+        open.iter().any(|lease| lease.record.host == host_id(n))
+    };
+    assert!(on(&world, 4) && !on(&world, 1));
+}
+
+#[test]
+fn an_order_of_a_mender_that_goes_too_is_given_to_another() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let mender = |world: &World| {
+        let with = world.hosts.iter().filter(|(_, host)| !host.orders.is_empty());
+        with.map(|(n, _)| *n).collect::<Vec<u8>>()
+    };
+    let first = mender(&world)[0];
+    world.hosts.get_mut(&first).unwrap().orders.clear();
+    world.leave(first);
+    world.pass(Span::secs(10_000));
+    let second = mender(&world)[0];
+    assert_ne!(first, second);
+    let order = &world.hosts[&second].orders[0];
+    assert_eq!(order.places[0].grant.grant.holder, host_id(second).0);
+    assert!(order.hosts.iter().all(|it| it.host != host_id(first) && it.host != host_id(second)));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! A keeper and its complex: what is offered, and what became of leases.
 
 use expect_test::expect;
-use isos_base::fragment::StorageClass;
+use isos_base::fragment::{Proof, ProofAsked, StorageClass};
 use isos_base::price::StoragePrice;
 use isos_base::storage::{LeaseNews, STORAGE_NEWS_MAX, ShelfOffer, ShelfReport};
 
 use super::*;
-use crate::host::tuning::NEWS_AT_ONCE_MAX;
+use crate::host::tuning::{NEWS_AT_ONCE_MAX, PROOFS_AT_ONCE_MAX};
 
 fn report(gib: u64, heard: u64) -> ShelfReport {
     let offer = ShelfOffer {
@@ -140,4 +140,42 @@ fn who_keeps_nothing_any_more_is_called_by_nobody() {
     rig.frame(ToHost::Sleep(Span::secs(900)));
     rig.step(Input::ShelfLooked { report: None, stays: false });
     assert_eq!(rig.wait(Span::secs(3_600)), "");
+}
+
+#[test]
+fn a_proof_is_made_before_anybody_sleeps_and_belongs_to_its_session() {
+    let asked = |lease| {
+        let (lease, fragment) = (LeaseId(lease), Guid::of(b"x"));
+        ProofAsked { lease, fragment, length: 40_000, drawn: 4 }
+    };
+    let proof = |lease| {
+        let (lease, fragment) = (LeaseId(lease), Guid::of(b"x"));
+        Some(Box::new(Proof { lease, fragment, piece: None }))
+    };
+    let mut rig = Rig::online(1);
+    let told = rig.frame(ToHost::Prove(asked(7)));
+    assert!(told.contains("cannot be wanted"), "nothing is kept here: {told}");
+    rig.shelf(report(50, 0));
+    let session = rig.session.unwrap();
+    let mut told = rig.frame(ToHost::Prove(asked(7)));
+    told += &rig.frame(ToHost::Prove(asked(8)));
+    told += &rig.frame(ToHost::Sleep(Span::secs(900)));
+    told += &rig.step(Input::Proved { session, proof: proof(7) });
+    // The disk could not tell.
+    told += &rig.step(Input::Proved { session, proof: None });
+    expect![[r#"
+        prove lease 7, group 1
+        prove lease 8, group 1
+        send proof: lease 7, false
+        disconnect s1
+        say: no work; asking again at 1970-01-01T00:31:40Z
+    "#]]
+    .assert_eq(&told);
+    assert_eq!(rig.step(Input::Proved { session, proof: proof(7) }), "", "too late");
+    rig.wait(Span::secs(1_000));
+    rig.come_online();
+    for lease in 0..PROOFS_AT_ONCE_MAX as u64 {
+        rig.frame(ToHost::Prove(asked(lease)));
+    }
+    assert!(rig.frame(ToHost::Prove(asked(99))).contains("cannot be wanted"));
 }

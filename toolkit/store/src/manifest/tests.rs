@@ -37,6 +37,16 @@ fn manifest() -> Manifest {
 }
 
 #[test]
+fn what_begins_as_no_manifest_need_not_be_read() {
+    assert!(Root::may_begin(&manifest().encode()));
+    let list = codec::encode(&Stored::Pieces(vec![Guid([1; 32]); 2]));
+    assert!(Root::may_begin(&list));
+    for other in [&b""[..], &[0], &[0, 9, 1], &[2, 0, 1], &[255; 64]] {
+        assert!(!Root::may_begin(other), "{other:?}");
+    }
+}
+
+#[test]
 fn the_bytes_do_not_change_under_a_version() {
     let mut plain = manifest();
     plain.sealed = vec![7; 40];

@@ -13,7 +13,8 @@ enum Step {
     Pass { minutes: u64 },
     Leave(u8),
     Come { host: u8, gib: u64, ask: u32 },
-    Audit { host: u8, passed: bool },
+    Prove { pick: usize, drawn: u32 },
+    Answer { host: u8, how: u8 },
     Restart,
 }
 
@@ -31,7 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => host().prop_map(Step::Leave),
         3 => (host(), 0_u64..8, 0_u32..200_000)
             .prop_map(|(host, gib, ask)| Step::Come { host, gib, ask }),
-        1 => (host(), any::<bool>()).prop_map(|(host, passed)| Step::Audit { host, passed }),
+        2 => (any::<usize>(), any::<u32>()).prop_map(|(pick, drawn)| Step::Prove { pick, drawn }),
+        2 => (host(), 0_u8..4).prop_map(|(host, how)| Step::Answer { host, how }),
         1 => Just(Step::Restart),
     ]
 }
@@ -79,9 +81,20 @@ impl World {
                     report.offer.price_min = StoragePrice(ask);
                 });
             }
-            Step::Audit { host, passed } => {
-                let call = StorageCall::Audited { host: host_id(host), passed };
-                let _ = self.call(Call::Storage(call));
+            Step::Prove { pick, drawn } => {
+                for lease in self.some_leases(pick, 2) {
+                    let _ = self.prove(lease.record.id, drawn);
+                }
+            }
+            Step::Answer { host, how } => {
+                let it = self.hosts.get(&host);
+                if it.is_some_and(|it| it.session.is_some() && !it.asked.is_empty()) {
+                    self.show(host, |proof| match how {
+                        0 => proof.piece = None,
+                        1 => flip(proof),
+                        _ => {}
+                    });
+                }
             }
             Step::Restart => self.restart(),
         }

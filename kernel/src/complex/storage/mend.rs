@@ -1,0 +1,297 @@
+//! Mending: what lay on hosts that are gone is made anew without its owner.
+//!
+//! A keeper that was not heard of for long enough is given up, but only when that is worth it: for a
+//! quarter of what somebody has leased, or when it has waited long. Each lease on it ends, unpaid
+//! since it vanished, and one on another host takes its place, with the same holder, end, and no
+//! higher price; so it costs nobody more than what was set aside. One of the hosts that are left, the
+//! *mender*, is told to make anew what was lost: it keeps manifests, which tell the names of all
+//! fragments and open nothing, so it works on ciphertext. It writes by a grant that names it in the
+//! holder's stead; what it writes is named by its hash, so it can do no harm but to fill the new lease
+//! with something else.
+//!
+//! Patience and laziness are Total Recall's and Carbonite's; the sums behind them are in
+//! `isos_store::durability`, which this crate does not see. Orders are not kept: a server that starts
+//! again has forgotten those that were not reported yet, and their owners' `isos verify --repair`
+//! finds what is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isos_base::api::StorageRequest;
+use isos_base::audit::Deed;
+use isos_base::fragment::{SignedGrant, StorageClass};
+use isos_base::key::{PublicKey, Signature};
+use isos_base::record::StorageRecord;
+use isos_base::storage::{
+    KeeperAddress, MEND_PLACES_MAX, MendOrder, MendPlace, MendReport, STORAGE_HOSTS_MAX,
+    StorageState,
+};
+use isos_base::wire::ToHost;
+use isos_base::{AccountId, HostId, LeaseId, Span, Time};
+
+use super::super::{Complex, Effect, SessionId};
+use super::Storage;
+
+/// Between two looks: a quarter of the patience, within these.
+const LOOK_LEAST: Span = Span::secs(1);
+const LOOK_MOST: Span = Span::secs(3_600);
+/// Somebody's leases are replaced when at least one of so many is on a host that is gone,
+const PART: usize = 4;
+/// or when one is gone for so many times the patience.
+const LONG_TIMES: u64 = 7;
+/// Orders of one look; the others follow with the next.
+const ORDERS_MAX: usize = 64;
+/// A mender that has not reported within so long is given up,
+const REPORT_WITHIN: Span = Span::secs(6 * 3_600);
+/// and so many others are asked in its stead.
+const MENDERS_MAX: u8 = 3;
+
+/// Whose leases belong together: objects of one holder and class are spread over them.
+type Owner = (AccountId, PublicKey, StorageClass);
+
+/// An order that was given and not reported.
+#[derive(Debug)]
+pub(super) struct Mending {
+    owner: Owner,
+    mender: HostId,
+    session: SessionId,
+    order: MendOrder,
+    since: Time,
+    menders: u8,
+}
+
+impl Complex {
+    fn is_given_up(&self, host: HostId) -> bool {
+        let Some((it, keeper)) = self.hosts.get(&host).zip(self.storage.keepers.get(&host)) else {
+            return true;
+        };
+        let away = !self.is_here(host) && self.is_silent_for(host, self.config.mend_after);
+        it.is_out() || keeper.record.failed.is_some() || away
+    }
+
+    /// Whether a keeper was not heard of for so long while somebody was there to hear it: a complex
+    /// that was down for days finds nobody gone when it starts.
+    fn is_silent_for(&self, host: HostId, span: Span) -> bool {
+        let heard = self.storage.keepers.get(&host).map_or(Time(0), |keeper| keeper.record.heard);
+        let from = self.storage.hears_since.unwrap_or(self.now);
+        heard.max(from) + span <= self.now
+    }
+
+    /// Looks whether something is to be mended, if it is time.
+    pub(super) fn mend_due(&mut self, effects: &mut Vec<Effect>) {
+        if self.storage.mend_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.storage.hears_since.get_or_insert(self.now);
+        let every = Span(self.config.mend_after.0 / 4).clamp(LOOK_LEAST, LOOK_MOST);
+        let any = !self.storage.leases.is_empty();
+        self.storage.mend_at = any.then(|| self.now + every);
+        self.remind_menders(effects);
+        let mut lost: BTreeMap<Owner, Vec<LeaseId>> = BTreeMap::new();
+        let keepers = self.storage.keepers.iter().filter(|(_, keeper)| keeper.open > 0);
+        for (_, keeper) in keepers.filter(|(host, _)| self.is_given_up(**host)) {
+            for lease in keeper.words.values().map(|id| &self.storage.leases[id]) {
+                // Copies of what is kept elsewhere are nobody's loss.
+                if lease.is_open() && lease.class != StorageClass::Cache {
+                    lost.entry(owner(lease)).or_default().push(lease.id);
+                }
+            }
+        }
+        for (owner, lost) in lost {
+            if self.storage.mending.len() >= ORDERS_MAX {
+                break;
+            }
+            self.mend(owner, lost, effects);
+        }
+    }
+
+    /// Hosts that are here and have leases of this owner, those that are there most first.
+    fn holders(&self, owner: &Owner) -> Vec<HostId> {
+        let open = self.storage.purses.get(&owner.0).into_iter().flat_map(|purse| &purse.open);
+        let leases = open.map(|id| &self.storage.leases[id]).filter(|it| self::owner(it) == *owner);
+        let hosts: BTreeSet<HostId> = leases.map(|lease| lease.host).collect();
+        let mut here: Vec<HostId> = hosts
+            .into_iter()
+            .filter(|host| self.is_here(*host) && !self.is_given_up(*host))
+            .collect();
+        here.sort_by_key(|host| std::cmp::Reverse(self.storage.keepers[host].record.present));
+        here
+    }
+
+    /// Replaces leases of one owner, and has somebody fill the new ones.
+    fn mend(&mut self, owner: Owner, mut lost: Vec<LeaseId>, effects: &mut Vec<Effect>) {
+        let here = self.holders(&owner);
+        let long = Span(self.config.mend_after.0.saturating_mul(LONG_TIMES));
+        let is_long = |id: &LeaseId| self.is_silent_for(self.storage.leases[id].host, long);
+        let is_worth_it = lost.len() * PART >= here.len() + lost.len() || lost.iter().any(is_long);
+        if !is_worth_it || self.storage.mending.values().any(|it| it.owner == owner) {
+            return;
+        }
+        let Some((mender, session)) = self.mender(&here, &BTreeSet::new()) else { return };
+        lost.truncate(MEND_PLACES_MAX);
+        let mut beside = here.clone();
+        beside.truncate(STORAGE_HOSTS_MAX - MEND_PLACES_MAX);
+        let mut places = Vec::new();
+        for old in lost {
+            let Some(new) = self.replace(old, &mut beside, effects) else { break };
+            let keeper = self.keeper_address(new.host);
+            places.push(MendPlace { keeper, grant: deputy(&new, mender) });
+        }
+        if places.is_empty() {
+            return;
+        }
+        self.storage.mendings += 1;
+        let Some(lease) = self.lease_at(&owner, mender) else { return };
+        let hosts = here.into_iter().filter(|host| *host != mender).take(STORAGE_HOSTS_MAX);
+        let hosts = hosts.map(|host| self.keeper_address(host)).collect();
+        let order = MendOrder { number: self.storage.mendings, lease, places, hosts };
+        let text =
+            format!("host {} mends {} leases of {}", mender.short(), order.places.len(), owner.0);
+        effects.push(Effect::Say(text));
+        effects.push(Effect::Send(session, ToHost::Mend(Box::new(order.clone()))));
+        let (since, menders) = (self.now, 1);
+        let mending = Mending { owner, mender, session, order, since, menders };
+        self.storage.mending.insert(mending.order.number, mending);
+    }
+
+    /// Who of these mends: the steadiest that has told of its shelf in its session.
+    fn mender(&self, here: &[HostId], but: &BTreeSet<HostId>) -> Option<(HostId, SessionId)> {
+        here.iter().filter(|host| !but.contains(host)).find_map(|host| {
+            self.storage.keepers.get(host)?.told?;
+            Some((*host, self.hosts.get(host)?.session.as_ref()?.id))
+        })
+    }
+
+    fn lease_at(&self, owner: &Owner, host: HostId) -> Option<LeaseId> {
+        let leases = self.storage.keepers.get(&host)?.words.values();
+        let leases = leases.map(|id| &self.storage.leases[id]);
+        leases.filter(|it| it.is_open() && self::owner(it) == *owner).map(|it| it.id).min()
+    }
+
+    fn keeper_address(&self, host: HostId) -> KeeperAddress {
+        let offer = self.storage.keepers.get(&host).map(|keeper| keeper.record.offer.clone());
+        let offer = offer.unwrap_or_default();
+        KeeperAddress { host, addresses: offer.addresses, relay: offer.relay }
+    }
+
+    /// Another lease in place of one on a host that is gone, beside these hosts; nothing if nobody
+    /// has the room at that price.
+    fn replace(
+        &mut self,
+        id: LeaseId,
+        beside: &mut Vec<HostId>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<StorageRecord> {
+        let old = self.storage.leases.get(&id)?.clone();
+        let account = old.account;
+        let request = StorageRequest {
+            class: old.class,
+            bytes: old.bytes,
+            hosts: 1,
+            on: Vec::new(),
+            beside: beside.clone(),
+            avoid: vec![old.host],
+            until: old.until,
+            holder: old.holder,
+            price_max: Some(old.price),
+            key: None,
+        };
+        // One that ends within the hour is not worth it; nor is the account's limit passed.
+        super::lease::check_end(self.now, old.until).ok()?;
+        let host = self.choose_keepers(account, &request).ok()?.pop()?;
+        let mut postings = Vec::new();
+        let settled = self.settled(&old, &mut postings);
+        let issued = self.storage.next_word(self.now);
+        let over = StorageRecord { state: StorageState::Released, issued, ..settled };
+        let new_id = LeaseId(self.last_lease.0 + 1);
+        let new = self.new_lease((new_id, old.first), account, host, &request);
+        let taken = self.take_in(account, vec![over, new.clone()], postings, effects);
+        if let Err(error) = taken {
+            let text = format!("storage lease {id} cannot be replaced: {error}");
+            effects.push(Effect::Say(text));
+            return None;
+        }
+        self.last_lease = new_id;
+        beside.push(host);
+        let (from, held) = (old.host, self.storage_held(account));
+        let deed = Deed::StorageReplaced { old: id, from, new: new_id, to: host, held };
+        self.audit(Some(account), deed, effects);
+        Some(new)
+    }
+
+    /// Gives orders of menders that are gone, or say nothing, to others.
+    fn remind_menders(&mut self, effects: &mut Vec<Effect>) {
+        let is_idle = |mending: &&Mending| {
+            let session = self.hosts.get(&mending.mender).and_then(|it| it.session.as_ref());
+            session.is_none_or(|session| session.id != mending.session)
+                || mending.since + REPORT_WITHIN <= self.now
+        };
+        let idle: Vec<u64> =
+            self.storage.mending.values().filter(is_idle).map(|it| it.order.number).collect();
+        for number in idle {
+            let Some(mut mending) = self.storage.mending.remove(&number) else { continue };
+            if mending.menders == MENDERS_MAX {
+                effects.push(Effect::Say(format!("nobody has mended {number}: it is given up")));
+                continue;
+            }
+            let here = self.holders(&mending.owner);
+            let mut but: BTreeSet<HostId> =
+                mending.order.places.iter().map(|place| place.keeper.host).collect();
+            but.insert(mending.mender);
+            let next = self.mender(&here, &but);
+            let lease = next.and_then(|(host, _)| self.lease_at(&mending.owner, host));
+            let Some(((mender, session), lease)) = next.zip(lease) else { continue };
+            mending.order.lease = lease;
+            for place in &mut mending.order.places {
+                place.grant.grant.holder = mender.0;
+            }
+            mending.order.hosts = here
+                .into_iter()
+                .filter(|host| *host != mender && !but.contains(host))
+                .take(STORAGE_HOSTS_MAX)
+                .map(|host| self.keeper_address(host))
+                .collect();
+            (mending.mender, mending.session, mending.since) = (mender, session, self.now);
+            mending.menders += 1;
+            let order = Box::new(mending.order.clone());
+            effects.push(Effect::Send(session, ToHost::Mend(order)));
+            self.storage.mending.insert(number, mending);
+        }
+    }
+
+    /// A host says what came of an order.
+    pub(in crate::complex) fn host_mended(
+        &mut self,
+        host: HostId,
+        report: &MendReport,
+        effects: &mut Vec<Effect>,
+    ) {
+        let MendReport { number, objects, fragments, moved, lost, missing } = *report;
+        if self.storage.mending.get(&number).is_none_or(|mending| mending.mender != host) {
+            return;
+        }
+        self.storage.mending.remove(&number);
+        effects.push(Effect::Say(format!(
+            "host {} has mended {objects} objects: {fragments} fragments, {moved} moved; {lost} \
+             segments are lost, {missing} fragments have no place",
+            host.short()
+        )));
+    }
+}
+
+impl Storage {
+    /// Something may have to be mended one day.
+    pub(super) fn may_mend(&mut self, from: Time) {
+        self.mend_at.get_or_insert(from);
+    }
+}
+
+fn owner(lease: &StorageRecord) -> Owner {
+    (lease.account, lease.holder, lease.class)
+}
+
+/// The grant of a lease, made out to who mends, for the shell to sign.
+fn deputy(lease: &StorageRecord, mender: HostId) -> SignedGrant {
+    let mut grant = lease.grant(PublicKey([0; 32]));
+    grant.holder = mender.0;
+    SignedGrant { grant, signature: Signature([0; 64]) }
+}
