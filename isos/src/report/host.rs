@@ -16,7 +16,8 @@ pub(crate) struct HostReport(pub(crate) HostView);
 #[derive(Debug)]
 pub(crate) struct HostList(pub(crate) Vec<HostView>);
 
-fn word(state: HostState) -> &'static str {
+/// The word for how a host takes part.
+pub(super) fn word(state: HostState) -> &'static str {
     match state {
         HostState::Working => "working",
         HostState::Idle => "idle",
@@ -27,7 +28,8 @@ fn word(state: HostState) -> &'static str {
     }
 }
 
-fn tone(state: HostState) -> Tone {
+/// The colour of that.
+pub(super) fn tone(state: HostState) -> Tone {
     match state {
         HostState::Working => Tone::Good,
         HostState::Idle => Tone::Plain,
