@@ -23,6 +23,7 @@ mod pack;
 mod rerun;
 mod results;
 mod save;
+mod slices;
 mod sse;
 mod storage;
 pub mod store;

@@ -67,6 +67,13 @@ pub struct Config {
     /// there is made anew.
     #[serde(default = "mend_after")]
     pub mend_after: Span,
+    /// A host that is away for so long is replaced in its slices, and what is pinned to it given
+    /// up.
+    #[serde(default = "slice_away")]
+    pub slice_away: Span,
+    /// What is pinned to a host that is there and does not take it waits for so long.
+    #[serde(default = "slice_wait")]
+    pub slice_wait: Span,
 }
 
 /// Long enough to come back from a journey of two days.
@@ -86,6 +93,15 @@ fn mend_after() -> Span {
 
 fn account_storage_max() -> Bytes {
     Bytes::gib(256 << 10)
+}
+
+/// Longer than a restart of a machine or of its network.
+fn slice_away() -> Span {
+    Span::secs(600)
+}
+
+fn slice_wait() -> Span {
+    Span::secs(3_600)
 }
 
 impl Default for Config {
@@ -114,6 +130,8 @@ impl Default for Config {
             storage_price: storage_price(),
             account_storage_max: account_storage_max(),
             mend_after: mend_after(),
+            slice_away: slice_away(),
+            slice_wait: slice_wait(),
         }
     }
 }
