@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Resume, Saved};
+use crate::descriptor::{Descriptor, Introduction};
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};
@@ -45,6 +46,9 @@ pub enum ToComplex {
     /// What the host keeps for others, and how far it has heard of that: with the first of these it
     /// becomes a keeper. It must not be sent to a complex of an earlier version.
     Shelf(Box<ShelfReport>),
+    /// How others reach this host, and what it is like, under its signature: answered by
+    /// [`ToHost::Introduced`]. Nothing is decided by it.
+    Described(Box<Descriptor>),
 }
 
 /// Who calls.
@@ -135,6 +139,8 @@ pub enum ToHost {
     /// oldest first; at most [`STORAGE_NEWS_MAX`](crate::storage::STORAGE_NEWS_MAX). Once it has
     /// taken them in it says so by another [`ToComplex::Shelf`], and hears the rest.
     Storage(Vec<LeaseNews>),
+    /// By what others take this host in, and some of them: to a host that has described itself.
+    Introduced(Box<Introduction>),
 }
 
 /// Why an agent is turned away.

@@ -254,7 +254,8 @@ impl Metrics {
                     | ToComplex::Goodbye
                     | ToComplex::Traced(_)
                     | ToComplex::Saved(_)
-                    | ToComplex::Shelf(_),
+                    | ToComplex::Shelf(_)
+                    | ToComplex::Described(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -375,7 +376,8 @@ impl Metrics {
             | ToHost::Ack { .. }
             | ToHost::Servers(_)
             | ToHost::Resume(_)
-            | ToHost::Storage(_) => {}
+            | ToHost::Storage(_)
+            | ToHost::Introduced(_) => {}
         }
     }
 

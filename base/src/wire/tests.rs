@@ -3,11 +3,15 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::certificate::{Admitted, Blocks, Certificate};
 use crate::checkpoint::Checkpoint;
 use crate::codec::{decode, encode};
+use crate::descriptor::{Access, Admission, Coordinate};
 use crate::fragment::StorageClass;
 use crate::host::Accept;
+use crate::ids::HostId;
 use crate::job::Verify;
+use crate::key::{PublicKey, SecretKey};
 use crate::price::StoragePrice;
 use crate::storage::ShelfOffer;
 use crate::task::{Exit, OutputAt};
@@ -90,6 +94,36 @@ fn hello_and_offer() {
         &ToComplex::Shelf(Box::new(shelf)),
         expect!["068080808004ac0201007f0000019f37010172ac02"],
     );
+    golden(&ToComplex::Described(Box::new(described(None))), expect![""]);
+}
+
+/// A host as it describes itself, under a seal of zeros.
+fn described(admission: Option<&Certificate>) -> Descriptor {
+    let host = HostId(PublicKey([7; 32]));
+    Descriptor {
+        addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+        relay: Some("r".into()),
+        coordinate: Coordinate { at: [1, -1, 300, 0], height: 300, error: 255 },
+        marks: [1, 2, 3, 4, 5, 6, 7, 0],
+        admission: admission.map(Admission::from),
+        ..Descriptor::unsigned(host, Access::Public, Time(300))
+    }
+}
+
+#[test]
+fn introduction() {
+    let blocks = Blocks::of(&["127.0.0.1".parse().unwrap()]);
+    let admitted = Admitted {
+        host: HostId(PublicKey([7; 32])),
+        owner: AccountId(9),
+        blocks,
+        epoch: 2,
+        expires: Time(300),
+    };
+    let certificate = Certificate::issue(&SecretKey::from_bytes(&[1; 32]), admitted);
+    let peers = vec![described(Some(&certificate))];
+    let introduction = Introduction { certificate, direct: true, peers };
+    golden(&ToHost::Introduced(Box::new(introduction)), expect![""]);
 }
 
 #[test]

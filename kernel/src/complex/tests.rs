@@ -136,6 +136,7 @@ impl World {
                         | ToHost::Ack { .. }
                         | ToHost::Servers(_) => {}
                         ToHost::Storage(news) => host.news.extend(news),
+                        ToHost::Introduced(_) => panic!("the machine introduces nobody"),
                         ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }

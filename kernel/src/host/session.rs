@@ -332,6 +332,8 @@ impl Host {
             ToHost::Revoke(leases) => self.revoked(&leases, effects),
             ToHost::Sleep(span) => self.session.dismissed = Some(span),
             ToHost::Storage(news) => self.storage_told(news, effects),
+            // The shell keeps it from here: who else there is decides nothing.
+            ToHost::Introduced(_) => {}
         }
     }
 
