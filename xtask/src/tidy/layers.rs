@@ -32,14 +32,22 @@ const fn room(package: &'static str, may: &'static [&'static str]) -> Room {
     Room { package, may: May::Only(may), pure: false }
 }
 
-const AGENT: [&str; 6] =
-    ["isos-base", "isos-disk", "isos-kernel", "isos-net", "isos-probe", "isos-sandbox"];
+const AGENT: [&str; 7] = [
+    "isos-base",
+    "isos-disk",
+    "isos-gossip",
+    "isos-kernel",
+    "isos-net",
+    "isos-probe",
+    "isos-sandbox",
+];
 
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 18] = [
     pure("isos-base", &[]),
     pure("isos-kernel", &["isos-base"]),
+    pure("isos-gossip", &["isos-base"]),
     pure("isos-route", &["isos-base"]),
-    pure("isos-sim", &["isos-base", "isos-kernel", "isos-route"]),
+    pure("isos-sim", &["isos-base", "isos-gossip", "isos-kernel", "isos-route"]),
     pure("isos-store", &["isos-base"]),
     room("isos-backup", &["isos-base", "isos-store"]),
     room("isos-db", &["isos-base"]),
