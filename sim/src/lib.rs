@@ -7,9 +7,11 @@
 
 mod checks;
 mod database;
+pub mod gossip;
 mod host;
 mod luck;
 pub mod market;
+mod network;
 mod plan;
 mod plot;
 pub mod promise;
