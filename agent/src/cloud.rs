@@ -2,8 +2,8 @@
 //! the home and the owner's readings.
 //!
 //! One task owns the machine (`run`); `serve` takes callers. Others are met only while the owner's
-//! policy lets the network be used. First peers come from the complex, and are remembered, so that an
-//! agent finds the others again while the complex is away.
+//! policy lets the network be used. First peers come from the complex, and are remembered, so that
+//! an agent finds the others again while the complex is away.
 
 mod run;
 mod serve;

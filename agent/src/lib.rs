@@ -3,7 +3,8 @@
 //!
 //! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
 //! report; the modules here do it. The agent calls out, and takes its owner's words on a socket in
-//! its own folder; it lets others call for gossip, and for fragments where its owner offers them room on the disk.
+//! its own folder; it lets others call for gossip, and for fragments where its owner offers them
+//! room on the disk.
 
 mod chamber;
 mod clock;

@@ -1,8 +1,8 @@
 //! What a host says of itself to others, under its signature: how to reach it, and what it is like.
 //!
-//! Descriptors go from host to host (`toolkit/gossip`), and the complex hands some to whoever comes,
-//! so that everybody knows somebody to begin with. They are claims: the signature proves who made
-//! them, the complex's admission that it may take part, and nothing proves the rest.
+//! Descriptors go from host to host (`toolkit/gossip`), and the complex hands some to whoever
+//! comes, so that everybody knows somebody to begin with. They are claims: the signature proves who
+//! made them, the complex's admission that it may take part, and nothing proves the rest.
 
 use std::net::SocketAddr;
 

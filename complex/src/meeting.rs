@@ -1,5 +1,5 @@
-//! Hosts that have described themselves, so that whoever comes can be told of some: that is all that
-//! gossip among hosts needs of the complex. In memory, and nothing is decided by it.
+//! Hosts that have described themselves, so that whoever comes can be told of some: that is all
+//! that gossip among hosts needs of the complex. In memory, and nothing is decided by it.
 //!
 //! A host describes itself twice. First without admission: it gets the certificate by which others
 //! take it in. Then with it: only that is handed on, as the host has signed it.
@@ -105,7 +105,8 @@ fn remember(
     hosts.insert(host, (owner, described));
 }
 
-/// Some of them at random, and of those that can be called as many as there are places, before others.
+/// Some of them at random, and of those that can be called as many as there are places, before
+/// others.
 fn draw(
     hosts: &BTreeMap<HostId, (AccountId, Descriptor)>,
     host: HostId,

@@ -347,7 +347,8 @@ pub fn route_answer(bytes: &[u8]) {
     }
 }
 
-/// What a host asks another in gossip. What can be read can be averaged, and is still possible then.
+/// What a host asks another in gossip. What can be read can be averaged, and is still possible
+/// then.
 pub fn gossip_request(bytes: &[u8]) {
     if let Ok(request) = isos_gossip::wire::Request::decode(bytes) {
         same_again(&request.encode(), &isos_gossip::wire::Request::decode(&request.encode()));

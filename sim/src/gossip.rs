@@ -1,10 +1,11 @@
-//! What gossip knows of a thousand to a million hosts, and how soon: how fast sums come together, who
-//! is known by how many, how soon the dead are forgotten, how many find their slice and how well
-//! coordinates tell distances; beside what papers tell.
+//! What gossip knows of a thousand to a million hosts, and how soon: how fast sums come together,
+//! who is known by how many, how soon the dead are forgotten, how many find their slice and how
+//! well coordinates tell distances; beside what papers tell.
 //!
-//! Twice: the arithmetic of the protocols (`isos-gossip`) over plain arrays, one cycle after the other,
-//! for up to a million hosts ([`Study::Sums`] to [`Study::Rings`]); and the machine as it ships,
-//! every message through it in virtual time, with loss, churn, crashes and liars ([`Study::Machine`]).
+//! Twice: the arithmetic of the protocols (`isos-gossip`) over plain arrays, one cycle after the
+//! other, for up to a million hosts ([`Study::Sums`] to [`Study::Rings`]); and the machine as it
+//! ships, every message through it in virtual time, with loss, churn, crashes and liars
+//! ([`Study::Machine`]).
 
 mod distances;
 mod flat;
@@ -54,8 +55,8 @@ impl Study {
         }
     }
 
-    /// Runs it for these numbers of hosts; what is compared otherwise is for the first of them. Each
-    /// line is handed over as soon as it is there.
+    /// Runs it for these numbers of hosts; what is compared otherwise is for the first of them.
+    /// Each line is handed over as soon as it is there.
     pub fn run(self, seed: u64, hosts: &[u32], tell: impl FnMut(Row)) {
         match self {
             Self::Sums => sums::study(seed, hosts, tell),

@@ -146,8 +146,8 @@ enum GossipStudy {
     Machine,
 }
 
-/// Prints line by line with what each took of this machine, since some take minutes; then writes the
-/// files.
+/// Prints line by line with what each took of this machine, since some take minutes; then writes
+/// the files.
 fn whisper(args: &Gossip) -> ExitCode {
     let (study, hosts_max) = match args.study {
         GossipStudy::Sums => (gossip::Study::Sums, 4_000_000),

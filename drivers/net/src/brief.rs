@@ -1,8 +1,8 @@
 //! Short questions to many peers: one question and one answer on a stream of their own.
 //!
-//! Whoever asks keeps a few connections and dials for the others; a connection costs a ping every few
-//! seconds, a dial some kilobytes, and among many peers hardly one is asked twice. What is asked is the
-//! shell's business.
+//! Whoever asks keeps a few connections and dials for the others; a connection costs a ping every
+//! few seconds, a dial some kilobytes, and among many peers hardly one is asked twice. What is
+//! asked is the shell's business.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -157,8 +157,8 @@ async fn ask_on<Q: Serialize, A: DeserializeOwned>(
     stream.receiver.recv().await?.ok_or(BriefError::Silent)
 }
 
-/// Answers the questions of a peer, one after the other, until the connection ends or nothing is asked
-/// for [`limits::BRIEF_IDLE`]. A question without an answer ends it.
+/// Answers the questions of a peer, one after the other, until the connection ends or nothing is
+/// asked for [`limits::BRIEF_IDLE`]. A question without an answer ends it.
 pub async fn answer_briefly<Q, A, F>(
     connection: &Connection,
     mut answer: impl FnMut(Q) -> F + Send,

@@ -1,5 +1,5 @@
-//! `isos cloud`: what this machine's agent knows of all hosts, and beside it what the complex says, if
-//! it answers.
+//! `isos cloud`: what this machine's agent knows of all hosts, and beside it what the complex says,
+//! if it answers.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! Views of up to millions of hosts in two arrays, swapped by the functions that the shipped machine
-//! uses (`isos_gossip::view`), one cycle after the other.
+//! Views of up to millions of hosts in two arrays, swapped by the functions that the shipped
+//! machine uses (`isos_gossip::view`), one cycle after the other.
 //!
-//! What is left out: time within a cycle, signatures, and whoever falls back on a file when all that
-//! it knows are gone.
+//! What is left out: time within a cycle, signatures, and whoever falls back on a file when all
+//! that it knows are gone.
 
 use isos_base::random::Random;
 use isos_gossip::view::{self, Entry, Slots};
@@ -222,7 +222,8 @@ impl Flat {
         dead as f64 / all.max(1) as f64
     }
 
-    /// The share of those who live that are in the largest group in which all can hear of each other.
+    /// The share of those who live that are in the largest group in which all can hear of each
+    /// other.
     pub(super) fn connected(&self) -> f64 {
         let mut group: Vec<u32> = (0..self.hosts).collect();
         fn root(group: &mut [u32], mut n: u32) -> u32 {

@@ -1,5 +1,5 @@
-//! Hosts that lie in all that they can: they claim to have as much as there can be, call every count
-//! theirs as if nobody else were there, and tell only of each other.
+//! Hosts that lie in all that they can: they claim to have as much as there can be, call every
+//! count theirs as if nobody else were there, and tell only of each other.
 
 use std::sync::Arc;
 

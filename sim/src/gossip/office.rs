@@ -1,6 +1,6 @@
 //! Identities of a world: certificates by a complex, and seals that cost nothing. Nobody forges
-//! here: what signatures prove is tested beside the machine, and a million of them would be all that
-//! a run measures.
+//! here: what signatures prove is tested beside the machine, and a million of them would be all
+//! that a run measures.
 
 use isos_base::certificate::{Admitted, Blocks, Certificate, Seal};
 use isos_base::codec;

@@ -1,4 +1,5 @@
-//! How soon a tenth of all hosts stands in a ring, and how soon it does again when a part of it dies.
+//! How soon a tenth of all hosts stands in a ring, and how soon it does again when a part of it
+//! dies.
 
 use isos_base::random::Random;
 use isos_gossip::ring::{Member, Ring};

@@ -1,5 +1,5 @@
-//! How many hosts believe that they belong to another tenth of all than they do: by counting who has
-//! less, by swapping numbers until they are in order, and by the sketch.
+//! How many hosts believe that they belong to another tenth of all than they do: by counting who
+//! has less, by swapping numbers until they are in order, and by the sketch.
 
 use isos_base::random::Random;
 use isos_gossip::Attribute;

@@ -1,4 +1,5 @@
-//! What a study measures: lines with a number in each column, printed, for other programs, and drawn.
+//! What a study measures: lines with a number in each column, printed, for other programs, and
+//! drawn.
 
 use std::fmt::Write;
 

@@ -1,14 +1,15 @@
-//! Push-pull averaging (Jelasity, Montresor, Babaoglu 2005): two hosts meet, and both go on with the
-//! average of what both had. After some thirty meetings of each all have the average of all.
+//! Push-pull averaging (Jelasity, Montresor, Babaoglu 2005): two hosts meet, and both go on with
+//! the average of what both had. After some thirty meetings of each all have the average of all.
 //!
 //! What is averaged gives the rest: of numbers of which one host has 1 and all others 0 the average
-//! is one in as many as there are hosts; times that, an average is a sum; an average of squares gives
-//! the variance; shares by bucket, quantiles. Extremes spread like a rumour beside it.
+//! is one in as many as there are hosts; times that, an average is a sum; an average of squares
+//! gives the variance; shares by bucket, quantiles. Extremes spread like a rumour beside it.
 //!
 //! Averaging has no defence against who lies about its own number. What there is: nothing is
-//! believed outside of its domain ([`Sums::is_possible`]); many count at once, each begun by another
-//! host, and the median is taken ([`Instances`]); and who differs late, when all have nearly the same,
-//! is not met ([`Sums::agrees`]). What lies do all the same is measured, and no money rests on it.
+//! believed outside of its domain ([`Sums::is_possible`]); many count at once, each begun by
+//! another host, and the median is taken ([`Instances`]); and who differs late, when all have
+//! nearly the same, is not met ([`Sums::agrees`]). What lies do all the same is measured, and no
+//! money rests on it.
 
 use isos_base::codec;
 use isos_base::{Guid, HostId};

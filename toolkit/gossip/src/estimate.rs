@@ -14,7 +14,8 @@ use crate::slicing::Window;
 pub const QUANTILES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 /// A doubt needs so many standard deviations: one in ten thousand arises by chance.
 const DEVIATIONS: f64 = 4.0;
-/// What hosts tell changes within an epoch, and others are told of late: ranks may be off by so much.
+/// What hosts tell changes within an epoch, and others are told of late: ranks may be off by so
+/// much.
 const RANK_SLACK: f64 = 0.1;
 /// The same for how many there are.
 const COUNT_SLACK: f64 = 0.25;

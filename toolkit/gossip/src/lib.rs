@@ -24,8 +24,8 @@
 //! * [`tuning`]: the numbers, and why
 //! * [`machine`]: all of it together, between inputs and effects
 //!
-//! The arithmetic of each stands apart from the machine, because the simulator runs it for a million
-//! hosts over plain arrays.
+//! The arithmetic of each stands apart from the machine, because the simulator runs it for a
+//! million hosts over plain arrays.
 
 pub mod attribute;
 pub mod average;

@@ -1,4 +1,5 @@
-//! The machine of one host's gossip: once a cycle it meets somebody, and it answers whoever meets it.
+//! The machine of one host's gossip: once a cycle it meets somebody, and it answers whoever meets
+//! it.
 //!
 //! * `cycle`: the beginning of a cycle: whom to meet, and with what
 //! * `meet`: the exchange itself, from both sides
@@ -259,8 +260,8 @@ pub struct Gossip<N> {
 }
 
 impl<N: Notary> Gossip<N> {
-    /// The gossip of a host that knows nobody yet. `seed` must differ between hosts, and be known to
-    /// nobody else.
+    /// The gossip of a host that knows nobody yet. `seed` must differ between hosts, and be known
+    /// to nobody else.
     #[must_use]
     pub fn new(now: Time, host: HostId, notary: N, tuning: Tuning, seed: u64) -> Self {
         let mut random = Random::new(seed);

@@ -1,10 +1,11 @@
-//! An order among some hosts of all: each knows who comes next on either side of it on a ring (T-Man:
-//! Jelasity, Montresor, Babaoglu 2009).
+//! An order among some hosts of all: each knows who comes next on either side of it on a ring
+//! (T-Man: Jelasity, Montresor, Babaoglu 2009).
 //!
-//! Whoever belongs to a part of all hosts (a slice, those that run a program) meets the nearest that it
-//! knows and gives it those that are nearest to *that one*. After some log n such meetings all have their
-//! real neighbours, wherever they began; and when neighbours die, those behind them are known already.
-//! Views bring those that nobody in the part knows of yet, and join parts that have grown apart.
+//! Whoever belongs to a part of all hosts (a slice, those that run a program) meets the nearest
+//! that it knows and gives it those that are nearest to *that one*. After some log n such meetings
+//! all have their real neighbours, wherever they began; and when neighbours die, those behind them
+//! are known already. Views bring those that nobody in the part knows of yet, and join parts that
+//! have grown apart.
 
 /// A member's place on the ring, and what is needed to meet it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +41,8 @@ impl<T: Copy + PartialEq> Ring<T> {
         Self { own, reach, known: Vec::new() }
     }
 
-    /// Somebody belongs to the ring. Who stands at the same place as this host is not told apart from
-    /// it.
+    /// Somebody belongs to the ring. Who stands at the same place as this host is not told apart
+    /// from it.
     pub fn learn(&mut self, member: Member<T>) {
         let far = ahead(self.own, member.place);
         if far == 0 {

@@ -1,9 +1,9 @@
 //! Hosts drawn from all that were ever told of, each as likely as any other, however often it was
 //! told (the samplers of Brahms: Bortnikov and others 2009).
 //!
-//! Each sampler hashes hosts with a secret of its own and keeps the least. Who is told of a thousand
-//! times has one hash like everybody, so neither hubs nor liars who fill views get more than their
-//! share; only who is never told of is never drawn.
+//! Each sampler hashes hosts with a secret of its own and keeps the least. Who is told of a
+//! thousand times has one hash like everybody, so neither hubs nor liars who fill views get more
+//! than their share; only who is never told of is never drawn.
 
 use isos_base::random::Random;
 
@@ -46,8 +46,8 @@ impl<T: Clone> Samplers<T> {
         }
     }
 
-    /// Draws anew wherever somebody was drawn that is not wanted any more, with new secrets: else the
-    /// next would be the one that comes after it, who may be its friend.
+    /// Draws anew wherever somebody was drawn that is not wanted any more, with new secrets: else
+    /// the next would be the one that comes after it, who may be its friend.
     pub fn renew(&mut self, random: &mut Random, is_wanted: impl Fn(&T) -> bool) {
         for sampler in &mut self.0 {
             if sampler.best.as_ref().is_some_and(|(_, known)| !is_wanted(known)) {

@@ -1,9 +1,9 @@
 //! How a number is spread over all hosts: the share of hosts in each bucket of its scale.
 //!
-//! Shares are averaged like any other number, so a sketch is exact but for the width of its buckets,
-//! wherever and in whatever order sketches meet. (A t-digest would be smaller where values lie close
-//! together; what it leaves out at each of some thirty meetings, nobody adds up.) From it every host
-//! knows its own rank, and the borders of slices are the same for all.
+//! Shares are averaged like any other number, so a sketch is exact but for the width of its
+//! buckets, wherever and in whatever order sketches meet. (A t-digest would be smaller where values
+//! lie close together; what it leaves out at each of some thirty meetings, nobody adds up.) From it
+//! every host knows its own rank, and the borders of slices are the same for all.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,10 +1,11 @@
 //! Which part of all a host belongs to, by an attribute: the slowest tenth, the largest quarter.
 //!
-//! Three ways. By *sketch* ([`crate::sketch`]): the borders of slices are the same for all, so a host
-//! on one side stays there; this is what hosts go by. By a *window* of hosts that were told of
+//! Three ways. By *sketch* ([`crate::sketch`]): the borders of slices are the same for all, so a
+//! host on one side stays there; this is what hosts go by. By a *window* of hosts that were told of
 //! (Sliver: Gramoli and others 2009; Fernandez and others 2007): no aggregation is needed, and one
 //! liar counts as one; it gets better with the root of samples. By *swapping* random numbers until
-//! they lie in the order of the attribute (Jelasity, Kermarrec 2006): only to compare, in the simulator.
+//! they lie in the order of the attribute (Jelasity, Kermarrec 2006): only to compare, in the
+//! simulator.
 
 use std::collections::VecDeque;
 

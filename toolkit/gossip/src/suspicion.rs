@@ -1,7 +1,7 @@
 //! Who seems to be gone. One observer is not enough (Rapid: Suresh and others 2018): a host is
-//! believed dead when several have called it in vain within a few cycles, and nothing was heard of it
-//! since. And who fails with everybody looks at itself first (Lifeguard: Dadgar and others 2017): a
-//! host whose own network is down accuses nobody.
+//! believed dead when several have called it in vain within a few cycles, and nothing was heard of
+//! it since. And who fails with everybody looks at itself first (Lifeguard: Dadgar and others
+//! 2017): a host whose own network is down accuses nobody.
 //!
 //! Only what an observer says itself counts, over a connection that has proven its key; rumours of
 //! rumours do not. A descriptor that was made later clears whoever made it.

@@ -56,8 +56,8 @@ pub(crate) fn descriptor_by(n: u32, issued: Time, notary: &mut impl Notary) -> D
     described.signed(notary)
 }
 
-/// A notary whose seals are hashes that anybody can make, since real ones take all the time of a test
-/// with thousands of messages.
+/// A notary whose seals are hashes that anybody can make, since real ones take all the time of a
+/// test with thousands of messages.
 #[derive(Debug)]
 pub(crate) struct Quick(HostId);
 

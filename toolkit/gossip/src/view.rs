@@ -1,14 +1,14 @@
 //! The few hosts of all that one knows, renewed each cycle: the swap of Cyclon (Voulgaris, Gavidia,
 //! van Steen 2005), which keeps it about as likely for each host to be known.
 //!
-//! Whoever's turn it is takes the one that it has known for longest, gives it some entries and gets as
-//! many. What was given makes room for what is got, so links are moved and not copied; nobody becomes
-//! a hub, and a host that is gone is asked within as many cycles as a view has places, and then known
-//! by one less. There are two views (`machine`): hosts that can be called, which alone are asked, and
-//! hosts behind NATs, which are only told of (Croupier: Dowling, Payberah 2012).
+//! Whoever's turn it is takes the one that it has known for longest, gives it some entries and gets
+//! as many. What was given makes room for what is got, so links are moved and not copied; nobody
+//! becomes a hub, and a host that is gone is asked within as many cycles as a view has places, and
+//! then known by one less. There are two views (`machine`): hosts that can be called, which alone
+//! are asked, and hosts behind NATs, which are only told of (Croupier: Dowling, Payberah 2012).
 //!
-//! Written over [`Slots`], since the machine keeps descriptors in a list and the simulator numbers in
-//! one array for a million hosts.
+//! Written over [`Slots`], since the machine keeps descriptors in a list and the simulator numbers
+//! in one array for a million hosts.
 
 use isos_base::random::Random;
 

@@ -1,6 +1,6 @@
-//! Where a host is among others, such that distances are round trips: Vivaldi (Dabek and others 2004)
-//! with a height for the access line, and the filter of Ledlie and others (2007), which lets a latency
-//! move nobody that was not seen a few times.
+//! Where a host is among others, such that distances are round trips: Vivaldi (Dabek and others
+//! 2004) with a height for the access line, and the filter of Ledlie and others (2007), which lets
+//! a latency move nobody that was not seen a few times.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! `isos/gossip/1`: one request and its answer on a stream of their own, between hosts that have
 //! proven their keys to each other.
 //!
-//! Almost all is one kind of request, the exchange of a cycle: it carries the swap of views, what is
-//! averaged, who stands for all and who was called in vain, so that one handshake is enough.
+//! Almost all is one kind of request, the exchange of a cycle: it carries the swap of views, what
+//! is averaged, who stands for all and who was called in vain, so that one handshake is enough.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! How many hosts there are, by those that stand for all: the hosts with the least places.
 //!
-//! Places are hashes that nobody can choose (`isos_base::certificate`). If the thirty-second least of
-//! all places is at a thousandth of the keyspace, there are some 32,000 hosts (order statistics as in
-//! Bar-Yossef and others 2002), give or take a fifth. It is far coarser than what averaging gives, but
-//! no liar can add a place that the complex has not given it. So it is not what hosts go by; it shows
-//! when that was spoilt. Among fewer than 32 hosts it is their exact number.
+//! Places are hashes that nobody can choose (`isos_base::certificate`). If the thirty-second least
+//! of all places is at a thousandth of the keyspace, there are some 32,000 hosts (order statistics
+//! as in Bar-Yossef and others 2002), give or take a fifth. It is far coarser than what averaging
+//! gives, but no liar can add a place that the complex has not given it. So it is not what hosts go
+//! by; it shows when that was spoilt. Among fewer than 32 hosts it is their exact number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,8 +9,8 @@
 //! rests on it alone: a pointer is signed by who holds the object, a host's place by the complex
 //! that has admitted it. The complex itself is not asked for anything here.
 //!
-//! What the complex has signed, from which a host's place follows, and who checks signatures, are in
-//! base ([`Certificate`], [`Notary`]): gossip rests on them as well.
+//! What the complex has signed, from which a host's place follows, and who checks signatures, are
+//! in base ([`Certificate`], [`Notary`]): gossip rests on them as well.
 //!
 //! * [`position`]: places, and how far they are from each other
 //! * [`contact`]: what is needed to reach a host

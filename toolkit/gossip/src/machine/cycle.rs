@@ -155,7 +155,8 @@ impl<N: Notary> Gossip<N> {
 
     fn partner(&mut self) -> Option<Arc<Descriptor>> {
         // Two groups that do not know of each other stay so, if nobody remembers. So now and then
-        // somebody is met who was drawn or met before; each second time while hardly anybody is known.
+        // somebody is met who was drawn or met before; each second time while hardly anybody is
+        // known.
         let is_small = self.public.entries().len() * 2 < self.public.capacity();
         let elsewhere = self.random.one_in(if is_small { 2 } else { ELSEWHERE_ONE_IN });
         let oldest = view::oldest(&self.public);
@@ -175,7 +176,8 @@ impl<N: Notary> Gossip<N> {
         }
     }
 
-    /// What is given to somebody: of both views, and this host itself where it must be known at all.
+    /// What is given to somebody: of both views, and this host itself where it must be known at
+    /// all.
     pub(super) fn give(&mut self, to: HostId, with_own: bool) -> Vec<Arc<Descriptor>> {
         // This host itself goes along as `from`.
         let count = self.tuning.swap.saturating_sub(usize::from(with_own));

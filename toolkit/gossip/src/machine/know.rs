@@ -39,8 +39,8 @@ impl<N: Notary> Gossip<N> {
         }
     }
 
-    /// Whether a descriptor is an admitted host's word of late. If so, everybody who draws or counts
-    /// hosts is told of it; only views are left to the caller.
+    /// Whether a descriptor is an admitted host's word of late. If so, everybody who draws or
+    /// counts hosts is told of it; only views are left to the caller.
     pub(super) fn believe(&mut self, who: &Arc<Descriptor>, effects: &mut Vec<Effect>) -> bool {
         if who.host == self.own.host || self.banned.contains_key(&who.host) {
             return false;

@@ -132,8 +132,8 @@ impl<N: Notary> Gossip<N> {
         }
     }
 
-    /// How many hosts there may be, to tell names that are made up. By those who stand for all, since
-    /// they outlive an epoch that was spoilt; nothing as long as these are few.
+    /// How many hosts there may be, to tell names that are made up. By those who stand for all,
+    /// since they outlive an epoch that was spoilt; nothing as long as these are few.
     fn hosts_at_most(&self) -> Option<f64> {
         let (witnessed, error) = self.witnesses.estimate();
         let before = self.estimate.as_ref().map_or(0.0, |it| it.hosts);

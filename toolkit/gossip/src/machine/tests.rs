@@ -252,7 +252,8 @@ fn an_exchange_is_small() {
     world.run(90);
     let (bytes, messages) = (world.bytes, world.messages);
     let each = bytes / messages;
-    // Half of all messages are requests. Each host sends one of each kind a cycle, and gets as many.
+    // Half of all messages are requests. Each host sends one of each kind a cycle, and gets as
+    // many.
     let per_second = (4.0 * each as f64 + 4.0 * 80.0) / CYCLE.as_secs_f64();
     let now = world.now;
     assert!(each < 2_300, "{each} bytes a message");
