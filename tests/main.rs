@@ -11,6 +11,7 @@ mod big;
 mod browser;
 mod checkpoints;
 mod clocks;
+mod cloud;
 mod crashes;
 mod dev;
 mod exits;

@@ -31,6 +31,8 @@ pub(crate) struct HostPlan {
     pub(crate) no_cgroups: bool,
     /// How often it keeps checkpoints, if not as usual.
     pub(crate) save_every: Option<&'static str>,
+    /// How often it meets another, if not as usual.
+    pub(crate) gossip_cycle: Option<&'static str>,
     /// Whether its ticket allows nothing but to join.
     pub(crate) join_only: bool,
     /// Text instead of the policy that always allows everything.
@@ -49,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) home: PathBuf,
     pub(crate) child: Child,
+    /// As it was planned: all hosts of a world must agree, also after a restart.
+    gossip_cycle: Option<&'static str>,
 }
 
 /// Names and values.
@@ -163,7 +167,7 @@ impl World {
 
     /// Ends a host's agent, lets somebody do something at its home, and starts it again.
     pub(crate) fn between_runs(&mut self, host: usize, so: impl FnOnce(&Path)) {
-        let Host { name, home, child } = &mut self.hosts[host];
+        let Host { name, home, child, gossip_cycle } = &mut self.hosts[host];
         let _ = child.kill();
         child.wait().expect("it can be waited for");
         so(home);
@@ -171,6 +175,9 @@ impl World {
         command.args(["join", "--json", "--name", name, "--in-front-in-test-world"]);
         command.arg("--home").arg(&*home);
         command.arg("--sensors-file").arg(home.join("sensors.toml"));
+        if let Some(time) = gossip_cycle {
+            command.args(["--gossip-cycle", time]);
+        }
         let log = self.folder.path().join(format!("{name}.log"));
         let log = File::options().append(true).open(log).unwrap();
         *child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -230,6 +237,9 @@ impl World {
         if let Some(time) = plan.save_every {
             command.args(["--save-every", time]);
         }
+        if let Some(time) = plan.gossip_cycle {
+            command.args(["--gossip-cycle", time]);
+        }
         if plan.relay_only {
             command.arg("--relay-only");
         }
@@ -237,7 +247,8 @@ impl World {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let line = first_line(&mut child);
         assert!(line.contains("host"), "{name} did not start: {}", self.log(&name));
-        self.hosts.push(Host { name, home, child });
+        let gossip_cycle = plan.gossip_cycle;
+        self.hosts.push(Host { name, home, child, gossip_cycle });
         self.hosts.len() - 1
     }
 

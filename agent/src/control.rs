@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::cloud::CloudStatus;
 use crate::core::Core;
 use crate::follow::PolicyStatus;
 pub use crate::keeper::KeeperStatus;
@@ -48,6 +49,8 @@ pub enum Order {
     Policy(String),
     /// Give everything back and end.
     Stop,
+    /// Say what is known of all other hosts. Answered by a [`CloudStatus`].
+    Cloud,
 }
 
 /// How an agent stands.
@@ -101,6 +104,18 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`].
 pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
+    talk(home, order).await
+}
+
+/// Asks the agent that runs in `home` what it knows of all other hosts.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn ask_cloud(home: &Path) -> Result<CloudStatus, AskError> {
+    talk(home, Order::Cloud).await
+}
+
+async fn talk<A: serde::de::DeserializeOwned>(home: &Path, order: Order) -> Result<A, AskError> {
     let talk = async {
         let Ok(mut stream) = UnixStream::connect(home.join(SOCKET)).await else {
             return Err(AskError::NotRunning { home: home.display().to_string() });
@@ -149,8 +164,12 @@ async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io
     let mut line = String::new();
     BufReader::new(reader.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
     let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
+    if order == Order::Cloud {
+        writer.write_all(&serde_json::to_vec(&shared.cloud.status())?).await?;
+        return writer.shutdown().await;
+    }
     match &order {
-        Order::Status => {}
+        Order::Status | Order::Cloud => {}
         Order::Pause(span) => {
             let until = span.map(|span| clock::now() + span);
             obey(core, shared, Said::Paused { until }).await;
@@ -172,7 +191,7 @@ async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io
             let paused = |reason: &String| reason.starts_with("you paused");
             status.owner == Said::Auto && !status.offer.reasons.iter().any(paused)
         }
-        Order::Status | Order::Policy(_) | Order::Stop => true,
+        Order::Status | Order::Policy(_) | Order::Stop | Order::Cloud => true,
     };
     for _ in 0..OBEYED_LOOKS {
         if obeyed(&status) {

@@ -22,6 +22,8 @@ enum Message {
     Status(oneshot::Sender<AgentStatus>),
     Weigh,
     Owner(Said),
+    /// For the complex, past the machine: nothing is decided by it.
+    Say(SessionId, ToComplex),
 }
 
 /// A handle of the core.
@@ -84,6 +86,11 @@ impl Core {
     /// Gives a fact to the machine.
     pub(crate) async fn input(&self, input: Input) {
         let _ = self.messages.send(Message::Input(input)).await;
+    }
+
+    /// Says something to the complex, if the session still is.
+    pub(crate) async fn say(&self, session: SessionId, frame: ToComplex) {
+        let _ = self.messages.send(Message::Say(session, frame)).await;
     }
 
     /// Has the machine told what its chambers take.
@@ -169,6 +176,12 @@ impl Task {
                         self.machine.step(clock::now(), Input::Weighed { chambers }, &mut effects);
                     }
                     Message::Owner(said) => _ = self.core.owner.send(said),
+                    Message::Say(session, frame) => {
+                        if let Some(outbox) = self.sessions.get(&session) {
+                            self.shared.traffic.sent(&frame);
+                            let _ = outbox.send(frame);
+                        }
+                    }
                 }
             }
             let now = clock::now();

@@ -17,6 +17,7 @@ mod upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::price::StoragePrice;
 use isos_base::storage::{KEEPER_ADDRESSES_MAX, LeaseNews, ShelfOffer, ShelfReport};
@@ -25,12 +26,12 @@ use isos_disk::packs::{Lease, PackError, PackSettings};
 use isos_disk::{Home, Packs, ShelfLimits};
 use isos_kernel::host::{Input, SessionId};
 use isos_kernel::policy::{DISK_FREE_LEAST, Keeping};
-use isos_net::Endpoint;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::clock;
 use crate::core::Core;
+use crate::door::Door;
 use crate::traffic::Traffic;
 use leases::{Leases, Remembered};
 
@@ -65,7 +66,7 @@ pub(crate) struct Keeper {
     home: Arc<Home>,
     key: SecretKey,
     complex: PublicKey,
-    endpoint: Endpoint,
+    door: Arc<Door>,
     traffic: Arc<Traffic>,
     packs: OnceLock<Packs>,
     leases: Mutex<Leases>,
@@ -143,16 +144,15 @@ impl Keeper {
         home: Arc<Home>,
         key: SecretKey,
         complex: PublicKey,
-        endpoint: Endpoint,
+        door: Arc<Door>,
         traffic: Arc<Traffic>,
     ) -> Self {
         let (news, inbox) = mpsc::channel(NEWS_MAX);
-        endpoint.set_open(false);
         Self {
             home,
             key,
             complex,
-            endpoint,
+            door,
             traffic,
             packs: OnceLock::new(),
             leases: Mutex::default(),
@@ -176,7 +176,7 @@ impl Keeper {
             let new = Allowed { keeping, floor, closing: allowed.closing };
             std::mem::replace(allowed, new) != new
         });
-        self.endpoint.set_open(keeping.serves && self.packs.get().is_some());
+        self.door.set_open(FRAGMENT_ALPN, keeping.serves && self.packs.get().is_some());
         if !keeping.serves {
             self.peers.send_away();
         }
@@ -247,13 +247,13 @@ impl Keeper {
             return (None, false);
         }
         let room = keeping.room;
-        let mut addresses = self.endpoint.addresses();
+        let mut addresses = self.door.endpoint().addresses();
         addresses.truncate(KEEPER_ADDRESSES_MAX);
         let offer = ShelfOffer {
             bytes: Bytes(room.0 - room.0 / SPARE_PART),
             price_min: keeping.price_min,
             addresses,
-            relay: self.endpoint.relay(),
+            relay: self.door.endpoint().relay(),
         };
         let leases = lock(&self.leases);
         let is_of_use = keeping.limit > Bytes::ZERO || leases.good(clock::now()).0 > 0;

@@ -3,12 +3,15 @@
 //!
 //! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
 //! report; the modules here do it. The agent calls out, and takes its owner's words on a socket in
-//! its own folder; it lets others call only where its owner offers them room on the disk.
+//! its own folder; it lets others call for gossip, and for fragments where its owner offers them
+//! room on the disk.
 
 mod chamber;
 mod clock;
+mod cloud;
 pub mod control;
 mod core;
+mod door;
 mod follow;
 mod keeper;
 mod key;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::host::{HostSpec, Offer};
 use isos_base::key::{PublicKey, SecretKey};
+use isos_base::notary::Keys;
 use isos_base::rate::Rate;
 use isos_base::ticket::Ticket;
 use isos_base::wire::Refusal;
@@ -42,7 +46,8 @@ use servers::Servers;
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub use control::{AgentStatus, KeeperStatus, Order, ask};
+pub use cloud::CloudStatus;
+pub use control::{AgentStatus, KeeperStatus, Order, ask, ask_cloud};
 pub use follow::PolicyStatus;
 pub use key::KeyChange;
 pub use resting::{Resting, resting};
@@ -72,6 +77,9 @@ pub struct AgentConfig {
     pub groups: bool,
     /// How often checkpoints of a task are kept and handed over.
     pub save_every: isos_base::Span,
+    /// How often this host meets another one: all hosts of a complex must agree, so it differs from
+    /// the usual in test worlds alone.
+    pub gossip_cycle: isos_base::Span,
     /// Whether work runs beside all else on the machine, and not in the time that nobody wants: who
     /// started the world waits for it. Joins nothing but a test world.
     pub in_front_in_test_world: bool,
@@ -99,6 +107,7 @@ impl AgentConfig {
             direct: true,
             groups: true,
             save_every: isos_base::Span::secs(60),
+            gossip_cycle: isos_gossip::Tuning::default().cycle,
             in_front_in_test_world: false,
             alter_results_in_test_world: false,
         }
@@ -188,6 +197,7 @@ pub(crate) struct Shared {
     pub(crate) policy_trouble: follow::Trouble,
     pub(crate) traffic: Arc<traffic::Traffic>,
     pub(crate) keeper: Arc<keeper::Keeper>,
+    pub(crate) cloud: cloud::Cloud,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
     /// Whether work runs beside all else.
@@ -221,7 +231,10 @@ impl Agent {
         let home = Arc::new(Home::open(&config.home)?);
         control::check_path(home.dir())?;
         let ticket = remembered_ticket(&home, config.ticket)?;
-        let played = config.alter_results_in_test_world || config.in_front_in_test_world;
+        let usual = isos_gossip::Tuning::default().cycle;
+        let played = config.alter_results_in_test_world
+            || config.in_front_in_test_world
+            || config.gossip_cycle != usual;
         if played && !ticket.test_world {
             return Err(AgentError::NotATestWorld);
         }
@@ -249,7 +262,7 @@ impl Agent {
         let endpoint = Endpoint::bind(EndpointConfig {
             relay,
             direct: config.direct,
-            alpns: vec![FRAGMENT_ALPN.to_vec()],
+            alpns: vec![FRAGMENT_ALPN.to_vec(), isos_gossip::wire::ALPN.to_vec()],
             handshakes: HANDSHAKES,
             ..EndpointConfig::new(key.clone())
         })
@@ -284,13 +297,13 @@ impl Agent {
         let spec = owner::at_best(&spec, &policy, &caps);
         let saves = saves::Saves::open(&home, &shelf);
         let traffic = Arc::new(traffic::Traffic::remembered(home.clone(), policy.network()));
-        let keeper = keeper::Keeper::new(
-            home.clone(),
-            key,
-            ticket.complex,
-            endpoint.clone(),
-            traffic.clone(),
-        );
+        let door = door::Door::new(endpoint.clone());
+        let keys = Keys::new(key.clone(), vec![ticket.complex]);
+        let host = isos_base::HostId(key.public());
+        let (cloud, means) = cloud::Cloud::new(host, keys, config.gossip_cycle, spec.cpus);
+        let keeper =
+            keeper::Keeper::new(home.clone(), key, ticket.complex, door.clone(), traffic.clone());
+        let gossip = cloud::run(means, home.clone(), door.clone(), traffic.clone());
         let shared = Arc::new(Shared {
             shelf,
             sandbox,
@@ -300,6 +313,7 @@ impl Agent {
             endpoint,
             traffic,
             keeper: Arc::new(keeper),
+            cloud,
             home,
             policy: watch::channel(policy).0,
             policy_file: config.policy_file.clone(),
@@ -314,6 +328,8 @@ impl Agent {
         let machine = Host::new(spec.clone(), Some(ticket.token), seed);
         let (core, end) = core::Core::start(machine, shared.clone(), said);
         tokio::spawn(keeper::run(shared.keeper.clone(), core.clone()));
+        tokio::spawn(gossip);
+        tokio::spawn(door.run());
         let followed = config.policy_file.map(follow::Followed::new);
         owner::watch(core.clone(), shared.clone(), (probe, caps), spec, followed);
         control::listen(core.clone(), shared.clone()).map_err(io("listen for the owner"))?;

@@ -40,10 +40,23 @@ async fn connected(
     let why = tokio::select! {
         why = listen(shared, core, session, &peer, stream.receiver) => why,
         why = talk(stream.sender, outbox) => why,
+        () = describe(shared, core, session) => "the agent stops".into(),
     };
     shared.objects.session_ended(session);
     connection.close(code::DONE, "bye");
     Ok(why)
+}
+
+/// Lets the complex hear how this host describes itself, whenever that is worth it.
+async fn describe(shared: &Shared, core: &Core, session: SessionId) {
+    let mut described = shared.cloud.described();
+    while described.changed().await.is_ok() {
+        let own = described.borrow_and_update().clone();
+        if let Some(own) = own {
+            let frame = ToComplex::Described(Box::new((*own).clone()));
+            core.say(session, frame).await;
+        }
+    }
 }
 
 async fn listen(
@@ -68,6 +81,13 @@ async fn listen(
                     // Objects are for members, and where the session is.
                     ToHost::Welcome { .. } => {
                         shared.objects.session_began(session, peer.clone());
+                        if let Some(own) = shared.cloud.describe().await {
+                            core.say(session, ToComplex::Described(Box::new(own))).await;
+                        }
+                    }
+                    ToHost::Introduced(introduction) => {
+                        shared.cloud.introduced(*introduction).await;
+                        continue;
                     }
                     _ => {}
                 }

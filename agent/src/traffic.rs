@@ -116,6 +116,14 @@ impl Traffic {
         self.written_ahead(&mut state, bytes);
     }
 
+    /// Counts what gossip has moved: little, always, and not held.
+    pub(crate) fn gossiped(&self, bytes: usize) {
+        let (mut state, bytes) = (self.state(), Bytes(bytes as u64));
+        let clock = state.clock;
+        state.meter.add(clock::now(), clock, bytes);
+        self.written_ahead(&mut state, bytes);
+    }
+
     /// At most this size, and no more than could ever be set aside.
     pub(crate) fn most(&self, size: Bytes) -> Bytes {
         let most = self.state().limits.most().map_or(size, |most| Bytes(most.0 - most.0 / 16));

@@ -9,9 +9,11 @@ pub mod audit;
 #[cfg(feature = "capability")]
 pub mod capability;
 pub mod causes;
+pub mod certificate;
 pub mod checkpoint;
 pub mod clock;
 pub mod codec;
+pub mod descriptor;
 pub mod fragment;
 pub mod guid;
 pub mod host;
@@ -22,6 +24,7 @@ pub mod keyring;
 pub mod limits;
 pub mod machine;
 pub mod market;
+pub mod notary;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod price;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Resume, Saved};
 use crate::fragment::{Proof, ProofAsked};
+use crate::descriptor::{Descriptor, Introduction};
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};
@@ -50,6 +51,9 @@ pub enum ToComplex {
     Proved(Box<Proof>),
     /// What came of [`ToHost::Mend`].
     Mended(MendReport),
+    /// How others reach this host, and what it is like, under its signature: answered by
+    /// [`ToHost::Introduced`]. Nothing is decided by it.
+    Described(Box<Descriptor>),
 }
 
 /// Who calls.
@@ -144,6 +148,8 @@ pub enum ToHost {
     Prove(ProofAsked),
     /// Make anew what hosts that are gone have had of what is kept here. Only keepers are told.
     Mend(Box<MendOrder>),
+    /// By what others take this host in, and some of them: to a host that has described itself.
+    Introduced(Box<Introduction>),
 }
 
 /// Why an agent is turned away.

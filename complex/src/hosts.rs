@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isos_base::capability::{Holder, Right};
+use isos_base::descriptor::{Descriptor, Introduction};
 use isos_base::fragment::{SignedGrant, StorageGrant};
 use isos_base::key::PublicKey;
 use isos_base::rate::Origin;
@@ -18,7 +19,7 @@ use isos_base::{AccountId, Bytes, HostId, Span};
 use isos_disk::Shelf;
 use isos_kernel::complex::{Complex, Input, SessionId, TOKEN_REVOKED};
 use isos_net::{Connection, Endpoint, FrameReceiver, FrameSender, Incoming, code};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::auth::Checked;
 use crate::clock;
@@ -50,6 +51,8 @@ const AGAIN_AFTER_MIN: Span = Span::secs(1);
 const STOPPING_FOR: Span = Span::secs(2);
 /// When no server leads, one soon will.
 const NO_LEADER_YET: Span = Span::secs(2);
+/// Introductions that wait to be written: who describes itself more often hears of fewer.
+const INTRODUCTIONS_MAX: usize = 2;
 /// A host has this long to take the last frame before the connection is dropped.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
@@ -234,13 +237,14 @@ async fn host(shared: Arc<Shared>, connection: Connection, by: PublicKey) {
     });
     let came = Input::HostCame { host, session, address, hello, admission, ticket, made };
     shared.core.input(came).await;
+    let (introduced, introductions) = mpsc::channel(INTRODUCTIONS_MAX);
     let (members, servers) = (shared.admitted.clone(), shared.servers.clone());
     let signer = shared.clone();
     let sign = Box::new(move |grant| signer.tokens.sign_grant(grant));
-    let desk = Desk { sign, members, servers, by };
+    let desk = Desk { sign, members, servers, by, introductions };
     let talk = tokio::spawn(talk(desk, stream.sender, outlet, connection.clone()));
-    let frames = shared.door.frames(account);
-    listen(&shared, session, frames, stream.receiver, &connection).await;
+    let ears = Ears { session, account, frames: shared.door.frames(account), introduced };
+    listen(&shared, ears, stream.receiver, &connection).await;
     shared.core.close_session(session);
     shared.core.input(Input::HostWent { session }).await;
     let _ = talk.await;
@@ -312,18 +316,41 @@ async fn say_last(mut sender: FrameSender, frames: &[ToHost]) {
     let _ = tokio::time::timeout(LAST_FRAME, said).await;
 }
 
-/// Reads frames until the host goes, errs, or is closed.
-async fn listen(
-    shared: &Shared,
+/// What a host's frames are read with.
+struct Ears {
     session: SessionId,
+    account: Option<AccountId>,
     frames: Frames,
-    mut receiver: FrameReceiver,
-    connection: &Connection,
-) {
+    introduced: mpsc::Sender<Introduction>,
+}
+
+/// Tells a host of others.
+async fn introduce(shared: &Shared, ears: &Ears, from: &Connection, described: Descriptor) {
+    let host = HostId(from.remote());
+    let owner = match ears.account {
+        Some(account) => Some(account),
+        None => {
+            let look = move |complex: &mut Complex, _| complex.account_of(host);
+            shared.core.query(look).await.ok().flatten()
+        }
+    };
+    let Some(owner) = owner else { return };
+    let who = (host, owner);
+    let met = shared.meeting.introduce(clock::now(), who, from.remote_address(), described);
+    match met {
+        // Where earlier ones wait, the host has enough to read.
+        Some(introduction) => drop(ears.introduced.try_send(introduction)),
+        None => tracing::debug!(host = %host.short(), "it does not describe itself"),
+    }
+}
+
+/// Reads frames until the host goes, errs, or is closed.
+async fn listen(shared: &Shared, ears: Ears, mut receiver: FrameReceiver, connection: &Connection) {
+    let session = ears.session;
     loop {
         match receiver.recv::<ToComplex>().await {
             Ok(Some(mut frame)) => {
-                shared.door.frame(&frames).await;
+                shared.door.frame(&ears.frames).await;
                 shared.metrics.frame();
                 if let ToComplex::Traced(trace) = frame {
                     if trace.steps.len() > HOST_STEPS_MAX {
@@ -331,6 +358,10 @@ async fn listen(
                         return;
                     }
                     shared.traces.told(clock::now(), HostId(connection.remote()), trace);
+                    continue;
+                }
+                if let ToComplex::Described(described) = frame {
+                    introduce(shared, &ears, connection, *described).await;
                     continue;
                 }
                 if let ToComplex::Saved(saved) = &mut frame {
@@ -380,6 +411,8 @@ struct Desk {
     servers: watch::Receiver<Vec<ServerAddr>>,
     /// By which key of the server the host called it.
     by: PublicKey,
+    /// Others, for a host that has described itself.
+    introductions: mpsc::Receiver<Introduction>,
 }
 
 /// Writes frames until the machine closes the session, or the host does not read them.
@@ -391,6 +424,9 @@ async fn talk(mut desk: Desk, mut sender: FrameSender, mut outlet: Outlet, conne
         // A change is seen together with the next frames, unless it comes while there are none.
         tokio::select! {
             count = outlet.frames.recv_many(&mut frames, 64) => if count == 0 { break },
+            Some(introduction) = desk.introductions.recv(), if member.is_some() => {
+                frames.push(ToHost::Introduced(Box::new(introduction)));
+            }
             Ok(()) = desk.servers.changed(), if member.is_some() => {
                 frames.push(ToHost::Servers(desk.servers.borrow_and_update().clone()));
             }

@@ -19,6 +19,7 @@ mod http;
 mod invariants;
 mod journal;
 mod limits;
+mod meeting;
 mod member;
 mod metrics;
 mod objects;

@@ -264,7 +264,8 @@ impl Metrics {
                     | ToComplex::Saved(_)
                     | ToComplex::Shelf(_)
                     | ToComplex::Proved(_)
-                    | ToComplex::Mended(_),
+                    | ToComplex::Mended(_)
+                    | ToComplex::Described(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -390,7 +391,8 @@ impl Metrics {
             | ToHost::Ack { .. }
             | ToHost::Servers(_)
             | ToHost::Resume(_)
-            | ToHost::Storage(_) => {}
+            | ToHost::Storage(_)
+            | ToHost::Introduced(_) => {}
         }
     }
 

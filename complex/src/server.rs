@@ -27,6 +27,7 @@ use crate::hosts::{self, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
 use crate::limits::Limits;
+use crate::meeting::Meeting;
 use crate::member::read_servers;
 use crate::metrics::Metrics;
 use crate::objects::{Members, Store};
@@ -228,6 +229,7 @@ pub(crate) struct Shared {
     pub(crate) looks: http::Looks,
     pub(crate) reads: http::Reads,
     pub(crate) traces: Traces,
+    pub(crate) meeting: Meeting,
     pub(crate) key: PublicKey,
     pub(crate) started: Time,
     pub(crate) http: SocketAddr,
@@ -392,6 +394,7 @@ impl Server {
             looks: http::Looks::default(),
             reads: http::Reads::default(),
             traces,
+            meeting: Meeting::new(place.complex.clone()),
             started,
             http,
             servers: known,

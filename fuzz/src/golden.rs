@@ -8,6 +8,7 @@ use isos_base::audit::{Actor, AuditHead, AuditRecord, Deed, GENESIS, SignedAudit
 use isos_base::capability::{self, Right, Terms};
 use isos_base::checkpoint::{Checkpoint, Resume, Saved};
 use isos_base::codec::{encode, put_frame};
+use isos_base::descriptor::{Access, Admission, Descriptor, Introduction};
 use isos_base::fragment::wire::{Found, FragmentAnswer, FragmentRefusal, FragmentRequest};
 use isos_base::fragment::{
     Groups, Piece, Proof, ProofAsked, Receipt, SignedGrant, SignedReceipt, StorageClass, StorageGrant,
@@ -70,6 +71,8 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         }
         "route_ask" => route_asks().iter().map(Ask::encode).collect(),
         "route_answer" => route_answers().iter().map(Answer::encode).collect(),
+        "gossip_request" => vec![gossip().0.encode()],
+        "gossip_answer" => vec![gossip().1.encode(), isos_gossip::wire::Answer::Busy.encode()],
         "backup_tree" | "backup_list" => crate::backup::inputs(target),
         "manifest" | "store_text" | "store_answer" | "head" => crate::store::inputs(target),
         "to_complex" => to_complex().iter().flat_map(both).collect(),
@@ -401,6 +404,7 @@ fn to_complex() -> Vec<ToComplex> {
                 bytes: vec![7; 3],
             }),
         })),
+        ToComplex::Described(Box::new(described(1))),
     ]
 }
 
@@ -448,6 +452,11 @@ fn to_host() -> Vec<ToHost> {
             length: 300,
             drawn: 7,
         }),
+        ToHost::Introduced(Box::new(Introduction {
+            certificate: router(1).certificate().clone(),
+            direct: true,
+            peers: vec![described(2)],
+        })),
     ]
 }
 
@@ -482,6 +491,38 @@ fn router(n: u8) -> Arc<Contact> {
     let certificate = Certificate::issue(&SecretKey::from_bytes(&[9; 32]), admitted);
     let relay = Some("https://relay.example:3340".into());
     Arc::new(Contact::new(certificate, relay, vec![address]).expect("within the limits"))
+}
+
+/// A host as it describes itself.
+fn described(n: u8) -> Descriptor {
+    let own = router(n);
+    let described = Descriptor {
+        addresses: own.addresses().to_vec(),
+        relay: own.relay().map(Into::into),
+        admission: Some(Admission::from(own.certificate())),
+        ..Descriptor::unsigned(own.host(), Access::Public, Time(10_000_000))
+    };
+    described.signed(&mut Keys::new(SecretKey::from_bytes(&[n; 32]), Vec::new()))
+}
+
+/// Both sides of an exchange.
+fn gossip() -> (isos_gossip::wire::Request, isos_gossip::wire::Answer) {
+    use isos_gossip::average::Sums;
+    use isos_gossip::wire::{Answer, Averaged, Exchange, Exchanged, Offered, Request};
+    let sums = |name| Sums::begin(name, &[4.0, 1e9, 1e10, 0.5, 1.0, 3_600.0, 0.25]);
+    let (from, offers) = (Arc::new(described(1)), vec![Arc::new(described(2))]);
+    let (witnesses, accused) = (offers.clone(), vec![described(2).host]);
+    let average = Some(Offered { epoch: 5, seq: 300, sums: sums(7).average(&sums(9)) });
+    let ask = Exchange {
+        from: from.clone(),
+        offers: offers.clone(),
+        witnesses: witnesses.clone(),
+        accused: accused.clone(),
+        average,
+    };
+    let (average, public) = (Averaged::Done(Box::new(sums(7))), Some(0.25));
+    let answer = Exchanged { from, offers, witnesses, accused, average, public };
+    (Request::Exchange(Box::new(ask)), Answer::Exchanged(Box::new(answer)))
 }
 
 fn route_pointer() -> Pointer {

@@ -55,7 +55,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub static TARGETS: [Target; 33] = [
+pub static TARGETS: [Target; 35] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -83,6 +83,8 @@ pub static TARGETS: [Target; 33] = [
     Target { name: "storage_grant", run: storage_grant },
     Target { name: "route_ask", run: route_ask },
     Target { name: "route_answer", run: route_answer },
+    Target { name: "gossip_request", run: gossip_request },
+    Target { name: "gossip_answer", run: gossip_answer },
     Target { name: "manifest", run: store::manifest },
     Target { name: "store_text", run: store::store_text },
     Target { name: "store_answer", run: store::store_answer },
@@ -333,7 +335,7 @@ pub fn route_ask(bytes: &[u8]) {
     if let Ok(ask) = Ask::decode(bytes) {
         assert_eq!(Ask::decode(&ask.encode()).as_ref(), Ok(&ask));
         if let Some(contact) = &ask.from {
-            assert_eq!(contact.position(), contact.certificate().position());
+            assert_eq!(contact.position(), contact.certificate().place().into());
         }
     }
 }
@@ -343,6 +345,51 @@ pub fn route_answer(bytes: &[u8]) {
     if let Ok(answer) = Answer::decode(bytes) {
         assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
     }
+}
+
+/// What a host asks another in gossip. What can be read can be averaged, and is still possible
+/// then.
+pub fn gossip_request(bytes: &[u8]) {
+    if let Ok(request) = isos_gossip::wire::Request::decode(bytes) {
+        same_again(&request.encode(), &isos_gossip::wire::Request::decode(&request.encode()));
+        let isos_gossip::wire::Request::Exchange(exchange) = &request;
+        if let Some(offered) = &exchange.average {
+            possible(&offered.sums);
+        }
+    }
+}
+
+/// What a host answers in gossip.
+pub fn gossip_answer(bytes: &[u8]) {
+    use isos_gossip::wire::{Answer, Averaged};
+    if let Ok(answer) = Answer::decode(bytes) {
+        same_again(&answer.encode(), &Answer::decode(&answer.encode()));
+        if let Answer::Exchanged(exchanged) = &answer
+            && let Averaged::Done(sums) = &exchanged.average
+        {
+            possible(sums);
+        }
+    }
+}
+
+/// Numbers that are none differ from themselves, so bytes are compared.
+fn same_again<M: Serialize + Debug>(
+    bytes: &[u8],
+    again: &Result<M, isos_gossip::wire::WireError>,
+) {
+    let again = again.as_ref().expect("what was written can be read");
+    assert_eq!(codec::encode(again), bytes);
+}
+
+/// What a host can have stays so when two are averaged.
+fn possible(sums: &isos_gossip::average::Sums) {
+    let told = isos_gossip::Attribute::ALL.map(isos_gossip::Attribute::most);
+    let own = isos_gossip::average::Sums::begin(7, &told);
+    if sums.is_possible() {
+        assert!(sums.average(&own).is_possible(), "{sums:?}");
+        assert!(own.average(sums).is_possible(), "{sums:?}");
+    }
+    let _ = own.agrees(sums, 20);
 }
 
 /// A specification is checked before anything believes it.

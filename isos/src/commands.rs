@@ -7,6 +7,7 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bank;
+pub(crate) mod cloud;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod explain;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Get(objects::get::Args),
     /// Tell whether all is well
     Status(status::Args),
+    /// Tell what this machine knows of all hosts by itself, without a server
+    Cloud(cloud::Args),
     /// List objects, or the files of one
     Ls(objects::list::Args),
     /// Give objects up
@@ -126,6 +129,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Resume(args) => context.interruptible(owner::resume(args, context)).await,
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
+        Command::Cloud(args) => context.interruptible(cloud::run(args, context)).await,
         Command::Put(args) => context.interruptible(objects::put::run(args, context)).await,
         Command::Get(args) => context.interruptible(objects::get::run(args, context)).await,
         Command::Ls(args) => context.interruptible(objects::list::run(args, context)).await,

@@ -9,7 +9,10 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Objects", &["ls", "rm", "stat", "share", "verify", "backup", "quota"]),
     ("This machine", &["pause", "resume", "policy"]),
     ("Money", &["account", "market", "bank"]),
-    ("A complex", &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host"]),
+    (
+        "A complex",
+        &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host", "cloud"],
+    ),
     ("This program", &["config", "completions", "man", "help"]),
 ];
 

@@ -5,6 +5,7 @@ mod agent;
 mod audit;
 mod backup;
 mod bank;
+mod cloud;
 mod explain;
 mod export;
 mod host;
@@ -34,6 +35,7 @@ pub(crate) use backup::{
 pub(crate) use bank::{
     DepositAddresses, PayoutList, PayoutReport, ProposalReport, Proposals, RailList,
 };
+pub(crate) use cloud::CloudReport;
 pub(crate) use explain::ExplainReport;
 pub(crate) use export::{Exported, LedgerHead, Verified};
 pub(crate) use host::{HostKeyRotated, HostList, HostReport};

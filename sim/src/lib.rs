@@ -8,9 +8,11 @@
 mod checks;
 mod database;
 mod figures;
+pub mod gossip;
 mod host;
 mod luck;
 pub mod market;
+mod network;
 mod plan;
 mod plot;
 pub mod promise;

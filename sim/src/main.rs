@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isos_base::random::Random;
-use isos_sim::{Flaw, Plan, Report, every_effect, market, promise, route, run_with, store, verify};
+use isos_sim::{
+    Flaw, Plan, Report, every_effect, gossip, market, promise, route, run_with, store, verify,
+};
 
 /// Simulates complexes: servers that are killed, stopped and cut off, a database that goes away, a
 /// thousand hosts with churn, lost frames and liars.
@@ -106,6 +108,95 @@ enum Command {
     Route(Route),
     /// Measures what is lost and what repair moves, over years of hosts that come and go.
     Store(Store),
+    /// Measures what hosts know of all without a server: sums, views, slices, distances; and the
+    /// machine as it ships, with loss, churn, crashes and liars.
+    Gossip(Gossip),
+}
+
+#[derive(Debug, clap::Args)]
+struct Gossip {
+    /// What to measure.
+    #[arg(value_enum)]
+    study: GossipStudy,
+    /// Hosts; of several numbers, what is not about size takes the first.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    hosts: Vec<u32>,
+    /// Where the luck comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also writes all figures into this file, as comma-separated values.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Also draws a picture into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum GossipStudy {
+    /// How fast averages come together, and how well they count.
+    Sums,
+    /// Who is known by how many, and how soon the dead are forgotten.
+    Views,
+    /// How many hosts find the part of all to which they belong.
+    Slices,
+    /// How well coordinates tell round trips.
+    Distances,
+    /// How soon a tenth of all stands in a ring, and does again when a part of it dies.
+    Rings,
+    /// The machine as it ships; up to some ten thousand hosts.
+    Machine,
+}
+
+/// Prints line by line with what each took of this machine, since some take minutes; then writes
+/// the files.
+fn whisper(args: &Gossip) -> ExitCode {
+    let (study, hosts_max) = match args.study {
+        GossipStudy::Sums => (gossip::Study::Sums, 4_000_000),
+        GossipStudy::Views => (gossip::Study::Views, 4_000_000),
+        GossipStudy::Slices => (gossip::Study::Slices, 4_000_000),
+        GossipStudy::Distances => (gossip::Study::Distances, 4_000_000),
+        GossipStudy::Rings => (gossip::Study::Rings, 4_000_000),
+        GossipStudy::Machine => (gossip::Study::Machine, 20_000),
+    };
+    let hosts: Vec<u32> = args.hosts.iter().map(|&hosts| hosts.clamp(50, hosts_max)).collect();
+    let table = study.table();
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{}", table.head()).and_then(|()| out.flush());
+    let mut rows = Vec::new();
+    let mut before = used().0;
+    study.run(args.seed, &hosts, |row| {
+        let (now, memory) = used();
+        let _ = writeln!(out, "{}   {:.1} CPU-s, {memory} MB", table.line(&row), now - before)
+            .and_then(|()| out.flush());
+        before = now;
+        rows.push(row);
+    });
+    let _ = write!(out, "\n{}", table.legend);
+    let csv = args.csv.as_ref().map(|path| (path, table.csv(&rows)));
+    let svg = args.svg.as_ref().map(|path| (path, table.chart(&rows)));
+    for (path, text) in csv.into_iter().chain(svg) {
+        if let Err(error) = write_file(path, &text) {
+            let _ = writeln!(out, "cannot write {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Processor time of this process in seconds, and the memory that it has in megabytes; 0 where the
+/// system does not say.
+#[expect(clippy::disallowed_methods, reason = "a program that says what it costs")]
+fn used() -> (f64, u64) {
+    /// Of the kernel's clock, wherever Linux runs on the machines that we know.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    const PAGE_BYTES: u64 = 4_096;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may have spaces.
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |at: usize| fields.get(at).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    ((field(11) + field(12)) as f64 / TICKS_PER_SECOND, field(21) * PAGE_BYTES / 1_000_000)
 }
 
 #[derive(Debug, clap::Args)]
@@ -372,6 +463,7 @@ fn main() -> ExitCode {
         Some(Command::Market(market)) => return trade(market),
         Some(Command::Route(route)) => return walk(route),
         Some(Command::Store(store)) => return keep(store),
+        Some(Command::Gossip(gossip)) => return whisper(gossip),
         None => {}
     }
     let mut out = std::io::stdout().lock();

@@ -8,7 +8,6 @@
 mod chart;
 pub mod lean;
 mod liar;
-mod network;
 mod office;
 mod study;
 mod tally;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use isos_base::fragment::wire::{FRAGMENT_ALPN, FragmentRefusal};
+use isos_base::fragment::wire::FragmentRefusal;
 use isos_base::fragment::{HeadSet, Piece, SignedGrant, SignedHead, SignedReceipt};
 use isos_base::key::PublicKey;
 use isos_base::{Bytes, Guid, LeaseId, Span, Time};
 use isos_net::{Connection, FragmentBudget, FragmentStore, Incoming, code, serve_fragments};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Keeper, lock};
@@ -186,13 +187,13 @@ impl FragmentStore for OfPeer {
     }
 }
 
-/// Lets peers in until the endpoint is closed.
-pub(crate) async fn accept(keeper: Arc<Keeper>) {
+/// Takes peers from the door until the endpoint is closed.
+pub(super) async fn accept(keeper: Arc<Keeper>, mut callers: mpsc::Receiver<Incoming>) {
     let bytes = budget_bytes(&keeper.traffic);
     let mut budget = (bytes, FragmentBudget::new(bytes));
-    while let Some(incoming) = keeper.endpoint.accept().await {
+    while let Some(incoming) = callers.recv().await {
         let is_open = keeper.allowed.borrow().keeping.serves && keeper.packs.get().is_some();
-        if incoming.alpn() != FRAGMENT_ALPN || !is_open {
+        if !is_open {
             incoming.refuse(code::BUSY, "nothing is kept for others here now");
             continue;
         }

@@ -8,8 +8,8 @@ use isos_base::fragment::{StorageClass, StorageGrant};
 use isos_base::{AccountId, Guid, LeaseId, Span};
 use isos_kernel::policy::NetworkLimits;
 use isos_net::{
-    Connection, EndpointConfig, Got, PeerAddr, Wanted, get_fragments, present_grant, put_fragments,
-    remove_fragments,
+    Connection, Endpoint, EndpointConfig, Got, PeerAddr, Wanted, get_fragments, present_grant,
+    put_fragments, remove_fragments,
 };
 
 use super::*;
@@ -23,7 +23,7 @@ fn key(seed: u8) -> SecretKey {
 async fn endpoint(seed: u8) -> Endpoint {
     let config = EndpointConfig {
         bind: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        alpns: vec![isos_base::fragment::wire::FRAGMENT_ALPN.to_vec()],
+        alpns: vec![FRAGMENT_ALPN.to_vec()],
         ..EndpointConfig::new(key(seed))
     };
     Endpoint::bind(config).await.unwrap()
@@ -51,7 +51,9 @@ impl Rig {
         let home = Arc::new(Home::open(folder.path()).unwrap());
         let traffic = Arc::new(Traffic::remembered(home.clone(), limits));
         let complex = key(9).public();
-        let keeper = Keeper::new(home, key(2), complex, endpoint(2).await, traffic);
+        let door = Door::new(endpoint(2).await);
+        tokio::spawn(door.clone().run());
+        let keeper = Keeper::new(home, key(2), complex, door, traffic);
         let keeper = Arc::new(keeper);
         let (core, inputs) = Core::heard();
         tokio::spawn(run(keeper.clone(), core));
@@ -74,10 +76,10 @@ impl Rig {
     }
 
     async fn call(&self) -> Connection {
-        let endpoint = &self.keeper.endpoint;
+        let endpoint = self.keeper.door.endpoint();
         let addresses = endpoint.addresses();
         let peer = PeerAddr { key: endpoint.public(), addresses, relay: None };
-        let alpn = isos_base::fragment::wire::FRAGMENT_ALPN;
+        let alpn = FRAGMENT_ALPN;
         self.client.connect(&peer, alpn).await.unwrap()
     }
 
@@ -85,7 +87,7 @@ impl Rig {
     async fn again(self) -> Self {
         let Self { folder, keeper, inputs, client } = self;
         keeper.allowed.send_modify(|allowed| allowed.closing = true);
-        keeper.endpoint.close().await;
+        keeper.door.endpoint().close().await;
         drop((inputs, client));
         while Arc::strong_count(&keeper) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -173,7 +175,7 @@ async fn nothing_is_there_until_the_owner_offers_something() {
     let (report, stays) = rig.told().await;
     assert!(stays && report.heard == Time(0));
     assert_eq!((report.offer.bytes, report.offer.price_min), (Bytes::mib(60), StoragePrice(5)));
-    assert_eq!(report.offer.addresses, rig.keeper.endpoint.addresses());
+    assert_eq!(report.offer.addresses, rig.keeper.door.endpoint().addresses());
     // The owner takes it all back: that is told too, and nobody need call for it.
     rig.allow(Keeping { limit: Bytes::ZERO, room: Bytes::ZERO, ..allowed(0) });
     let (report, stays) = rig.told().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::{Bytes, causes};
 use isos_disk::Packs;
 use isos_disk::packs::{Upkept, Why};
@@ -29,7 +30,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// Looks after what is kept, for as long as the agent lives.
 pub(crate) async fn run(keeper: Arc<Keeper>, core: Core) {
     let Some(mut inbox) = lock(&keeper.inbox).take() else { return };
-    tokio::spawn(serve::accept(keeper.clone()));
+    let callers = keeper.door.callers(FRAGMENT_ALPN);
+    tokio::spawn(serve::accept(keeper.clone(), callers));
     let mut changes = keeper.allowed.subscribe();
     let mut stuck = None;
     let mut busy_looks = 0;
@@ -82,7 +84,7 @@ impl Keeper {
             let is_open = trouble.is_none();
             *lock(&self.trouble) = trouble;
             // What is allowed may have changed meanwhile; who changes it looks at the packs.
-            self.endpoint.set_open(is_open && self.allowed.borrow().keeping.serves);
+            self.door.set_open(FRAGMENT_ALPN, is_open && self.allowed.borrow().keeping.serves);
             *busy_looks = BUSY_LOOKS;
             return Some(if is_open { Duration::ZERO } else { TRY_AGAIN });
         };

@@ -3,13 +3,15 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::certificate::{Admitted, Blocks, Certificate};
 use crate::checkpoint::Checkpoint;
 use crate::codec::{decode, encode};
+use crate::descriptor::{Access, Admission, Coordinate};
 use crate::fragment::{Groups, Piece, StorageClass};
 use crate::host::Accept;
 use crate::ids::HostId;
 use crate::job::Verify;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, SecretKey};
 use crate::price::StoragePrice;
 use crate::storage::{KeeperAddress, ShelfOffer};
 use crate::task::{Exit, OutputAt};
@@ -110,6 +112,36 @@ fn hello_and_offer() {
         missing: 4,
     };
     golden(&ToComplex::Mended(report), expect!["08ac020102ac020304"]);
+    golden(&ToComplex::Described(Box::new(described(None))), expect!["0907070707070707070707070707070707070707070707070707070707070707070001007f0000019f37010172ac020201d80400ac02ff01020304050607000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"]);
+}
+
+/// A host as it describes itself, under a seal of zeros.
+fn described(admission: Option<&Certificate>) -> Descriptor {
+    let host = HostId(PublicKey([7; 32]));
+    Descriptor {
+        addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+        relay: Some("r".into()),
+        coordinate: Coordinate { at: [1, -1, 300, 0], height: 300, error: 255 },
+        marks: [1, 2, 3, 4, 5, 6, 7, 0],
+        admission: admission.map(Admission::from),
+        ..Descriptor::unsigned(host, Access::Public, Time(300))
+    }
+}
+
+#[test]
+fn introduction() {
+    let blocks = Blocks::of(&["127.0.0.1".parse().unwrap()]);
+    let admitted = Admitted {
+        host: HostId(PublicKey([7; 32])),
+        owner: AccountId(9),
+        blocks,
+        epoch: 2,
+        expires: Time(300),
+    };
+    let certificate = Certificate::issue(&SecretKey::from_bytes(&[1; 32]), admitted);
+    let peers = vec![described(Some(&certificate))];
+    let introduction = Introduction { certificate, direct: true, peers };
+    golden(&ToHost::Introduced(Box::new(introduction)), expect!["0c070707070707070707070707070707070707070707070707070707070707070709017f00000002bd7d3c0d91cabd9f6e73e2bec97ea2acac0247b877611995bace0fc915197c05f41bebd4867b9404735896a77ffabbdaf4ad8f10f3c1464849d9e5c68993e3491453e1408b29a7399744fd055bf5e52b8405010107070707070707070707070707070707070707070707070707070707070707070001007f0000019f37010172ac020201d80400ac02ff01020304050607000109017f00000002bd7d3c0d91cabd9f6e73e2bec97ea2acac0247b877611995bace0fc915197c05f41bebd4867b9404735896a77ffabbdaf4ad8f10f3c1464849d9e5c68993e3491453e1408b29a7399744fd055bf5e52b840500000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"]);
 }
 
 #[test]

@@ -35,9 +35,10 @@ async fn a_host_that_does_not_read_loses_its_connection() {
     let members = Arc::new(Members::default());
     let sender = sender_of(&pair.far).await;
     let by = PublicKey([0; 32]);
+    let introductions = mpsc::channel(1).1;
     let servers = watch::channel(Vec::new()).1;
     let sign = Box::new(|_| panic!("nothing is to be signed"));
-    let desk = Desk { sign, members, servers, by };
+    let desk = Desk { sign, members, servers, by, introductions };
     let talk = tokio::spawn(talk(desk, sender, outlet, pair.far.clone()));
     for _ in 0..8 {
         frames.send(long_frame()).await.unwrap();
@@ -56,9 +57,10 @@ async fn a_session_that_is_cut_closes_though_a_frame_is_being_sent() {
     let members = Arc::new(Members::default());
     let sender = sender_of(&pair.far).await;
     let by = PublicKey([0; 32]);
+    let introductions = mpsc::channel(1).1;
     let servers = watch::channel(Vec::new()).1;
     let sign = Box::new(|_| panic!("nothing is to be signed"));
-    let desk = Desk { sign, members, servers, by };
+    let desk = Desk { sign, members, servers, by, introductions };
     let talk = tokio::spawn(talk(desk, sender, outlet, pair.far.clone()));
     for _ in 0..8 {
         frames.send(long_frame()).await.unwrap();

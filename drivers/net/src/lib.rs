@@ -1,5 +1,5 @@
-//! The transport driver: connections between keys, frames on streams, objects, fragments, and a
-//! relay of our own.
+//! The transport driver: connections between keys, frames on streams, objects, fragments, short
+//! questions, and a relay of our own.
 //!
 //! A peer is dialled by its public key over QUIC (iroh), straight where the network allows, else
 //! through a relay that some complex runs; both ends are authenticated before a byte of ours moves.
@@ -10,6 +10,7 @@
 //! Nothing outside this crate names the transport library.
 
 mod accept;
+mod brief;
 mod connection;
 mod endpoint;
 mod fragment;
@@ -22,6 +23,7 @@ mod stream;
 mod transport;
 
 pub use accept::Incoming;
+pub use brief::{BriefAnswer, BriefAsker, BriefError, answer_briefly};
 pub use connection::{Closed, Connection, OpenError, code};
 pub use endpoint::{
     BindError, ConnectError, Endpoint, EndpointConfig, OnlineError, PeerAddr, RelayAddr, RelayError,

@@ -96,6 +96,17 @@ pub const FRAGMENT_BYTES_OF_PEER: u64 = 16 << 20;
 /// A stream of fragments on which nothing is asked for this long is ended.
 pub const FRAGMENT_IDLE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 120 });
 
+/// Connections that whoever asks many peers keeps: each costs a ping in [`KEEP_ALIVE`].
+pub const BRIEF_CONNECTIONS_MAX: usize = 5;
+/// For so long without use.
+pub const BRIEF_KEPT: Duration = Duration::from_secs(45);
+/// A short question, or its answer.
+pub const BRIEF_BYTES_MAX: usize = 16 << 10;
+/// How long a question and its answer may take on a connection that is there.
+pub const BRIEF_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+/// A peer that asks nothing for so long is left, and calls again.
+pub const BRIEF_IDLE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
+
 /// First size of a receiver's buffer; idle sessions hold no more.
 pub const BUFFER_BYTES_FIRST: usize = 4 << 10;
 /// Size that a buffer keeps after a long frame.

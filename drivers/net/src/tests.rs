@@ -1,5 +1,6 @@
 //! Real sockets on loopback.
 
+mod briefs;
 mod fragments;
 mod frames;
 mod objects;

@@ -338,6 +338,71 @@ fn quotas() {
 }
 
 #[test]
+fn cloud() {
+    use isos_gossip::estimate::{Doubt, Spread};
+    use isos_gossip::{Attribute, Estimate};
+    let spread = |attribute: Attribute| {
+        let gib = Bytes::gib(1).0 as f64;
+        let unit = match attribute {
+            Attribute::MemoryFree | Attribute::DiskFree => gib,
+            Attribute::Uptime => 3_600.0,
+            Attribute::Busy => 0.125,
+            _ => 1.0,
+        };
+        Spread {
+            name: attribute.name().into(),
+            sum: 64.0 * unit,
+            mean: 4.0 * unit,
+            deviation: unit,
+            least: unit,
+            most: 8.0 * unit,
+            quantiles: [1.5, 2.0, 4.0, 6.0, 7.5].map(|it| it * unit),
+            rank: 0.25,
+            sampled: None,
+        }
+    };
+    let estimate = Estimate {
+        epoch: 7,
+        began: before(300),
+        ended: before(3),
+        exchanges: 58,
+        hosts: 15.98,
+        hosts_between: (15.9, 16.2),
+        counts: 16,
+        hosts_witnessed: (16.0, 0.0),
+        public: Some(0.75),
+        attributes: Attribute::ALL.map(spread).to_vec(),
+        doubts: Vec::new(),
+    };
+    let cloud = isos_agent::CloudStatus {
+        host: HostId(PublicKey([7; 32])),
+        now: NOW,
+        public: true,
+        admitted_until: Some(NOW),
+        allowed: true,
+        known_public: 11,
+        known_private: 4,
+        cycle: Span::secs(10),
+        epoch: Span::secs(300),
+        estimate: Some(estimate.clone()),
+        begun: 60,
+        answered: 58,
+        served: 72,
+        disbelieved: 0,
+        dialled: 40,
+    };
+    let silent = || Err("the complex does not answer".to_owned());
+    check("cloud", &CloudReport { cloud: cloud.clone(), complex: silent() });
+    let doubts = vec![Doubt::Count { witnessed: 900 }];
+    let hosts_witnessed = (900.0, 0.18);
+    let spoilt = Estimate { doubts, hosts_witnessed, public: None, ..estimate };
+    let doubtful = isos_agent::CloudStatus { estimate: Some(spoilt), ..cloud.clone() };
+    check("cloud_doubtful", &CloudReport { cloud: doubtful, complex: silent() });
+    let young = isos_agent::CloudStatus { estimate: None, public: false, ..cloud };
+    check("cloud_young", &CloudReport { cloud: young, complex: silent() });
+}
+
+#[test]
 fn settings() {
     let env = |name: &str| match name {
         "ISOS_HOME" => Some("/h".to_owned()),

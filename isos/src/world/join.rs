@@ -44,6 +44,9 @@ pub(crate) struct JoinArgs {
     /// How often checkpoints of a task are kept and handed over.
     #[arg(long, hide = true, value_name = "TIME", default_value = "60s")]
     pub(crate) save_every: isos_base::Span,
+    /// How often this host meets another. Joins nothing but a test world if it is not the usual.
+    #[arg(long, hide = true, value_name = "TIME", default_value = "10s")]
+    pub(crate) gossip_cycle: isos_base::Span,
     /// Run work beside all else on this machine. Joins nothing but a test world.
     #[arg(long, hide = true)]
     pub(crate) in_front_in_test_world: bool,
@@ -54,6 +57,9 @@ pub(crate) struct JoinArgs {
     #[arg(long, hide = true)]
     pub(crate) alter_results_in_test_world: bool,
 }
+
+/// A shorter cycle would leave no time for an answer.
+const GOSSIP_CYCLE_MIN: isos_base::Span = isos_base::Span::millis(200);
 
 /// Runs an agent until it is asked to end.
 pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End> {
@@ -75,6 +81,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         direct: !args.relay_only,
         groups: !args.no_cgroups,
         save_every: args.save_every,
+        gossip_cycle: args.gossip_cycle.max(GOSSIP_CYCLE_MIN),
         in_front_in_test_world: args.in_front_in_test_world,
         alter_results_in_test_world: args.alter_results_in_test_world,
         ..AgentConfig::new(paths.agent_home(), ticket, super::child()?)

@@ -144,6 +144,8 @@ impl World {
             .arg("--sensors-file")
             .arg(home.join("sensors.toml"))
             .arg("--with-parent")
+            // A minute is long in a small world: what all have is known after less.
+            .args(["--gossip-cycle", "1s"])
             .env_remove("ISOS_HOME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

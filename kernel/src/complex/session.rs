@@ -384,8 +384,8 @@ impl Complex {
             }
             ToComplex::Report(report) => self.report(id, session, report, effects),
             ToComplex::Saved(saved) => self.task_saved(id, *saved, effects),
-            // For those who watch; nothing follows from it.
-            ToComplex::Traced(_) => {}
+            // For those who watch, and for other hosts; nothing follows from it.
+            ToComplex::Traced(_) | ToComplex::Described(_) => {}
             ToComplex::Shelf(report) => self.shelf_told(id, *report, effects),
             ToComplex::Mended(report) => self.host_mended(id, &report, effects),
             ToComplex::Proved(proof) => self.host_proved(id, &proof, effects),

@@ -143,6 +143,7 @@ impl World {
                         ToHost::Storage(news) => host.news.extend(news),
                         ToHost::Prove(asked) => host.asked.push(asked),
                         ToHost::Mend(order) => host.orders.push(*order),
+                        ToHost::Introduced(_) => panic!("the machine introduces nobody"),
                         ToHost::Resume(resumes) => host.resumes.extend(resumes),
                     }
                 }

@@ -358,6 +358,8 @@ impl Host {
             ToHost::Storage(news) => self.storage_told(news, effects),
             ToHost::Mend(order) => self.mend_ordered(order, effects),
             ToHost::Prove(asked) => self.proof_asked(asked, effects),
+            // The shell keeps it from here: who else there is decides nothing.
+            ToHost::Introduced(_) => {}
         }
     }
 

@@ -358,6 +358,7 @@ fn describe(effect: &Effect) -> String {
             }
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
+            ToComplex::Described(_) => "send a description".into(),
             ToComplex::Shelf(report) => {
                 format!("send shelf: {} offered, heard {}", report.offer.bytes, report.heard.0)
             }

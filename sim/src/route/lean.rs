@@ -24,8 +24,8 @@ use isos_route::{Contact, Position, Tuning};
 
 use super::Setting;
 use super::liar::Lie;
-use super::network::Spot;
 use super::tally::{Outcome, Tally};
+use crate::network::Spot;
 
 /// Routers by place.
 struct Keyspace {
@@ -60,7 +60,7 @@ impl Keyspace {
     fn new(setting: &Setting) -> Self {
         let mut random = Random::new(setting.seed);
         let mut sorted: Vec<(Position, u32)> =
-            (0..setting.hosts).map(|n| (certificate(setting.seed, n).position(), n)).collect();
+            (0..setting.hosts).map(|n| (certificate(setting.seed, n).place().into(), n)).collect();
         sorted.sort_unstable();
         let spots = (0..setting.hosts).map(|_| Spot::anywhere(&mut random)).collect();
         let bad: Vec<bool> = (0..setting.hosts).map(|_| random.unit() < setting.bad).collect();

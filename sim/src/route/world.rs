@@ -23,9 +23,9 @@ use isos_route::{Contact, Effect, Input, Route, Tuning};
 
 use super::Setting;
 use super::liar::{Places, Reply, reply};
-use super::network::{HANDSHAKE_BYTES, KEPT, OVERHEAD_BYTES, Spot};
 use super::office::{Desk, Office, admit};
 use super::tally::{Outcome, Tally, Traffic};
+use crate::network::{HANDSHAKE_BYTES, KEPT, OVERHEAD_BYTES, Spot};
 use searches::Searches;
 
 /// Clients that hold what is searched for.

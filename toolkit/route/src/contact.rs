@@ -69,7 +69,7 @@ impl Contact {
         if let Some(address) = addresses.iter().find(|it| !certificate.blocks.has(it)) {
             return Err(BadContact::Elsewhere(*address));
         }
-        let position = certificate.position();
+        let position = certificate.place().into();
         Ok(Self { certificate, relay, addresses, position })
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let contact = testing::contact(1);
         let again: Contact = decode(&encode(&contact)).unwrap();
         assert_eq!(again, contact);
-        assert_eq!(again.position(), again.certificate().position());
+        assert_eq!(again.position(), again.certificate().place().into());
     }
 
     #[test]

@@ -9,10 +9,11 @@
 //! rests on it alone: a pointer is signed by who holds the object, a host's place by the complex
 //! that has admitted it. The complex itself is not asked for anything here.
 //!
+//! What the complex has signed, from which a host's place follows, and who checks signatures, are
+//! in base ([`Certificate`], [`Notary`]): gossip rests on them as well.
+//!
 //! * [`position`]: places, and how far they are from each other
-//! * [`certificate`]: what the complex has signed, from which a host's place follows
 //! * [`contact`]: what is needed to reach a host
-//! * [`notary`]: who checks signatures, and signs
 //! * [`rtt`]: how long to wait for an answer
 //! * [`table`]: the hosts that one knows, by distance
 //! * [`lookup`]: one walk towards a place
@@ -21,11 +22,9 @@
 //! * [`tuning`]: the numbers, and why
 //! * [`machine`]: all of it together, between inputs and effects
 
-pub mod certificate;
 pub mod contact;
 pub mod lookup;
 pub mod machine;
-pub mod notary;
 pub mod pointer;
 pub mod position;
 pub mod rtt;
@@ -36,10 +35,10 @@ pub mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use certificate::Certificate;
 pub use contact::Contact;
+pub use isos_base::certificate::{self, Certificate};
+pub use isos_base::notary::{self, Keys, Notary};
 pub use machine::{Effect, Input, Route};
-pub use notary::{Keys, Notary};
 pub use pointer::Pointer;
 pub use position::{Distance, Position};
 pub use tuning::Tuning;

@@ -32,9 +32,10 @@ const fn room(package: &'static str, may: &'static [&'static str]) -> Room {
     Room { package, may: May::Only(may), pure: false }
 }
 
-const AGENT: [&str; 7] = [
+const AGENT: [&str; 8] = [
     "isos-base",
     "isos-disk",
+    "isos-gossip",
     "isos-kernel",
     "isos-net",
     "isos-probe",
@@ -42,11 +43,12 @@ const AGENT: [&str; 7] = [
     "isos-store",
 ];
 
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 18] = [
     pure("isos-base", &[]),
     pure("isos-kernel", &["isos-base"]),
+    pure("isos-gossip", &["isos-base"]),
     pure("isos-route", &["isos-base"]),
-    pure("isos-sim", &["isos-base", "isos-kernel", "isos-route", "isos-store"]),
+    pure("isos-sim", &["isos-base", "isos-gossip", "isos-kernel", "isos-route", "isos-store"]),
     pure("isos-store", &["isos-base"]),
     room("isos-backup", &["isos-base", "isos-store"]),
     room("isos-db", &["isos-base"]),

@@ -1,14 +1,13 @@
-//! Who checks signatures, and signs: apart from the machine, since a host keeps its secret and its
+//! Who checks signatures, and signs: apart from machines, since a host keeps its secret and its
 //! memory of what it has checked, and the simulator one such memory for all of its hosts.
 
 use std::collections::BTreeSet;
 
-use isos_base::Guid;
-use isos_base::codec;
-use isos_base::key::{PublicKey, SecretKey};
-use isos_base::time::Time;
-
 use crate::certificate::{Certificate, Seal};
+use crate::codec;
+use crate::guid::Guid;
+use crate::key::{PublicKey, SecretKey};
+use crate::time::Time;
 
 /// Certificates that are remembered as good: each saves two scalar multiplications.
 const REMEMBERED_MAX: usize = 8_192;
@@ -84,27 +83,43 @@ impl Notary for Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::certificate::{Admitted, Blocks};
+    use crate::ids::{AccountId, HostId};
+
+    fn complex() -> SecretKey {
+        SecretKey::from_bytes(&[42; 32])
+    }
+
+    fn keys() -> Keys {
+        Keys::new(SecretKey::from_bytes(&[1; 32]), vec![complex().public()])
+    }
+
+    fn certificate() -> Certificate {
+        let host = HostId(SecretKey::from_bytes(&[2; 32]).public());
+        let (blocks, expires) = (Blocks::default(), Time(1 << 50));
+        let admitted = Admitted { host, owner: AccountId(2), blocks, epoch: 1, expires };
+        Certificate::issue(&complex(), admitted)
+    }
 
     #[test]
     fn a_certificate_is_good_forged_or_over() {
-        let mut keys = testing::keys(1);
-        let good = testing::certificate(2);
+        let mut own = keys();
+        let good = certificate();
         for _ in 0..2 {
-            assert_eq!(keys.judge(&good, Time(0)), Verdict::Good);
-            assert_eq!(keys.judge(&good, Time(u64::MAX)), Verdict::Over);
+            assert_eq!(own.judge(&good, Time(0)), Verdict::Good);
+            assert_eq!(own.judge(&good, Time(u64::MAX)), Verdict::Over);
         }
         let forged = Certificate { epoch: 99, ..good };
         for _ in 0..2 {
-            assert_eq!(keys.judge(&forged, Time(0)), Verdict::Forged);
+            assert_eq!(own.judge(&forged, Time(0)), Verdict::Forged);
         }
     }
 
     #[test]
     fn memory_of_certificates_is_bounded() {
-        let mut keys = testing::keys(1);
-        keys.good = (0..REMEMBERED_MAX as u64).map(|n| Guid::of(&n.to_le_bytes())).collect();
-        assert_eq!(keys.judge(&testing::certificate(2), Time(0)), Verdict::Good);
-        assert_eq!(keys.good.len(), REMEMBERED_MAX);
+        let mut own = keys();
+        own.good = (0..REMEMBERED_MAX as u64).map(|n| Guid::of(&n.to_le_bytes())).collect();
+        assert_eq!(own.judge(&certificate(), Time(0)), Verdict::Good);
+        assert_eq!(own.good.len(), REMEMBERED_MAX);
     }
 }

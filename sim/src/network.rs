@@ -16,15 +16,15 @@ const LINE_MICROS: f64 = 5_000.0;
 /// Jitter, as a part of the way.
 const JITTER: f64 = 0.2;
 /// UDP, IP and QUIC around a message.
-pub(super) const OVERHEAD_BYTES: u64 = 80;
+pub(crate) const OVERHEAD_BYTES: u64 = 80;
 /// What a handshake costs: both flights padded, keys and their signatures.
-pub(super) const HANDSHAKE_BYTES: u64 = 3_600;
+pub(crate) const HANDSHAKE_BYTES: u64 = 3_600;
 /// A connection is kept for so long without use.
-pub(super) const KEPT: Span = Span::secs(60);
+pub(crate) const KEPT: Span = Span::secs(60);
 
 /// Where a host is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spot {
+pub(crate) struct Spot {
     x: f64,
     y: f64,
     line: f64,
@@ -32,13 +32,13 @@ pub(super) struct Spot {
 
 impl Spot {
     /// Anywhere.
-    pub(super) fn anywhere(random: &mut Random) -> Self {
+    pub(crate) fn anywhere(random: &mut Random) -> Self {
         let line = -LINE_MICROS * (1.0 - random.unit()).ln();
         Self { x: random.unit(), y: random.unit(), line }
     }
 
     /// The round trip between two, without jitter.
-    pub(super) fn round_trip(&self, other: &Self) -> Span {
+    pub(crate) fn round_trip(&self, other: &Self) -> Span {
         Span((2.0 * self.micros(other)) as u64)
     }
 
@@ -48,7 +48,7 @@ impl Spot {
     }
 
     /// One way, this time.
-    pub(super) fn way(&self, other: &Self, random: &mut Random) -> Span {
+    pub(crate) fn way(&self, other: &Self, random: &mut Random) -> Span {
         Span((self.micros(other) * (1.0 + JITTER * random.unit())) as u64)
     }
 }

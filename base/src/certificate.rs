@@ -9,13 +9,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use isos_base::codec;
-use isos_base::key::{PublicKey, SecretKey, Signature};
-use isos_base::time::{Span, Time};
-use isos_base::{AccountId, HostId};
 use serde::{Deserialize, Serialize};
 
-use crate::position::Position;
+use crate::codec;
+use crate::ids::{AccountId, HostId};
+use crate::key::{PublicKey, SecretKey, Signature};
+use crate::time::{Span, Time};
 
 /// What is signed is tagged with this.
 const TAG: &[u8] = b"isos-route-certificate-1";
@@ -173,16 +172,17 @@ impl Certificate {
         self.expires + CLOCK_SLACK <= now
     }
 
-    /// The host's place.
+    /// The host's place in the keyspace of routing, and what it is called by where hosts are drawn by
+    /// lot: nobody can choose it.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub fn place(&self) -> [u8; 32] {
         let mut bytes = [0; 21 + 4 + 16 + 32];
         let (tag, rest) = bytes.split_at_mut(PLACE_TAG.len());
         tag.copy_from_slice(PLACE_TAG);
         rest[..4].copy_from_slice(&self.epoch.to_le_bytes());
         rest[4..20].copy_from_slice(&self.salt);
         rest[20..].copy_from_slice(&self.host.0.0);
-        Position::from(*blake3::hash(&bytes).as_bytes())
+        *blake3::hash(&bytes).as_bytes()
     }
 }
 
@@ -223,14 +223,14 @@ mod tests {
 
     #[test]
     fn a_place_is_kept_for_an_epoch_wherever_the_host_lives() {
-        let place = |admitted| Certificate::issue(&complex(), admitted).position();
+        let place = |admitted| Certificate::issue(&complex(), admitted).place();
         let here = place(admitted());
         let moved = Admitted { blocks: Blocks::default(), owner: AccountId(1), ..admitted() };
         assert_eq!(place(Admitted { expires: Time(5), ..moved }), here);
         assert_ne!(place(Admitted { epoch: 4, ..admitted() }), here);
         assert_ne!(place(Admitted { host: HostId(PublicKey([8; 32])), ..admitted() }), here);
         let elsewhere = Certificate::issue(&SecretKey::from_bytes(&[2; 32]), admitted());
-        assert_ne!(elsewhere.position(), here, "the salt is the complex's secret");
+        assert_ne!(elsewhere.place(), here, "the salt is the complex's secret");
     }
 
     #[test]

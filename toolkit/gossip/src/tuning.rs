@@ -1,0 +1,50 @@
+//! The numbers of gossip, and why they are what they are. What they lead to among a thousand to a
+//! million hosts is measured in docs/internals/gossip.md.
+
+use isos_base::time::Span;
+
+/// What can be chosen for one complex. All of its hosts must agree on `cycle` and `gamma`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Each host begins one exchange a cycle. 10 s keeps an idle host below 1.5 KB/s.
+    pub cycle: Span,
+    /// Cycles of an epoch, after which sums begin anew with what hosts tell then. 30: the variance
+    /// falls to a third in each, and lost messages have cost little yet.
+    pub gamma: u32,
+    /// Hosts that can be called and are known; as many again that cannot. 20: half of all can die
+    /// at once, and one in a million of the others knows nobody alive.
+    pub view: usize,
+    /// Entries that are given in an exchange. Some 210 bytes each.
+    pub swap: usize,
+    /// Draws of hosts that nobody can lead.
+    pub samplers: usize,
+    /// Hosts whose marks are remembered, against liars: 256 are right to 3 % of rank.
+    pub window: usize,
+    /// Who was not heard of for so many cycles is not told of any more.
+    pub forgotten_after: u64,
+    /// Observers that must have found a host gone before it is believed.
+    pub observers: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            cycle: Span::secs(10),
+            gamma: 30,
+            view: 20,
+            swap: 4,
+            samplers: 24,
+            window: 256,
+            forgotten_after: 90,
+            observers: 3,
+        }
+    }
+}
+
+impl Tuning {
+    /// How long an epoch is.
+    #[must_use]
+    pub fn epoch(&self) -> Span {
+        Span(self.cycle.0.saturating_mul(u64::from(self.gamma)).max(1))
+    }
+}
