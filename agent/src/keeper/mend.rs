@@ -182,7 +182,7 @@ impl Keeper {
         }
         let KeeperAddress { addresses, relay, .. } = round.addresses.get(&host)?.clone();
         let peer = PeerAddr { key: host.0, addresses, relay };
-        let connection = timeout(ASK, self.endpoint.connect(&peer, FRAGMENT_ALPN)).await;
+        let connection = timeout(ASK, self.door.endpoint().connect(&peer, FRAGMENT_ALPN)).await;
         let mut connection = connection.ok().and_then(Result::ok);
         if let (Some(to), Some(place)) = (&connection, round.places.get(&host)) {
             let shown = timeout(ASK, present_grant(to, &place.grant)).await;
