@@ -269,9 +269,8 @@ fn hosts_make_anew_what_others_took_with_them_and_the_first_ones_can_go() {
     let to = world.folder().join("copy");
     good(&world.run(&["get", "thesis", "--to", to.to_str().unwrap()]));
     assert_same(&folder, &to);
-    let told = world.run(&["audit", "list"]);
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert_eq!(told.matches("which is gone, replaced by lease").count(), 2, "{told}");
+    let told = world.json(&["audit"]).to_string();
+    assert_eq!(told.matches("storage_replaced").count(), 2, "{told}");
 }
 
 #[test]
@@ -295,9 +294,11 @@ fn a_host_that_lost_what_it_is_paid_for_loses_the_lease_when_the_complex_asks_it
     let before = world.json(&["quota"])["leases"].as_u64().unwrap();
     let verified = world.run(&["--json", "verify", "thesis"]);
     let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(verified["data"][0]["good"], false, "{verified}");
     let failed = verified["data"][0]["proved"]["failed"].as_array().unwrap().clone();
     if failed.is_empty() {
-        // Its own check was quicker: then it does not say that it has them.
+        // Its own check was quicker: then it does not say that it has them, and they are missed.
+        assert_eq!(verified["data"][0]["whole"], 0, "{verified}");
         return;
     }
     assert!(failed[0]["lease"].is_u64(), "{verified}");

@@ -3,8 +3,8 @@
 //!
 //! The owner's policy decides how much, at what price and whether now; the complex's signature who.
 //! `leases` knows whose a lease is, `store` does what peers ask for, `serve` lets them in, `upkeep`
-//! is everything that nobody asks for, `mend` what the complex asks for when others are gone. Nothing of it exists while the owner offers nothing and
-//! nothing is kept.
+//! is everything that nobody asks for, `mend` what the complex asks for when others are gone.
+//! Nothing of it exists while the owner offers nothing and nothing is kept.
 
 mod leases;
 mod mend;

@@ -322,8 +322,8 @@ pub enum Deed {
         /// When it may go without loss.
         leaves: Time,
     },
-    /// A storage lease is over: its host could not prove that it has what it was asked for. What was
-    /// left of its credits came back.
+    /// A storage lease is over: its host could not prove that it has what it was asked for. What
+    /// was left of its credits came back.
     StorageUnproven {
         /// Which lease.
         lease: LeaseId,

@@ -517,8 +517,8 @@ async fn operator_token(
 fn settings(config: &ServerConfig) -> String {
     let kernel = &config.kernel;
     format!(
-        "price {} micro-credits per G, storage {} for a GiB and month, fee {} and demurrage {} basis \
-         points, welcome {}, recovery after {}, keepers given up \
+        "price {} micro-credits per G, storage {} for a GiB and month, fee {} and demurrage {} \
+         basis points, welcome {}, recovery after {}, keepers given up \
          after {}, at most {} jobs and {} hosts an account, {} of work \
          assumed bad, pay held for {} checks or {}",
         kernel.price.0,

@@ -11,7 +11,8 @@ use isos_base::codec::{encode, put_frame};
 use isos_base::descriptor::{Access, Admission, Descriptor, Introduction};
 use isos_base::fragment::wire::{Found, FragmentAnswer, FragmentRefusal, FragmentRequest};
 use isos_base::fragment::{
-    Groups, Piece, Proof, ProofAsked, Receipt, SignedGrant, SignedReceipt, StorageClass, StorageGrant,
+    Groups, Piece, Proof, ProofAsked, Receipt, SignedGrant, SignedReceipt, StorageClass,
+    StorageGrant,
 };
 use isos_base::guid::Guid;
 use isos_base::host::{Accept, HostSpec, Offer};

@@ -1,4 +1,5 @@
-//! Figures of outcomes: a column each, in the table for people and in the values for other programs.
+//! Figures of outcomes: a column each, in the table for people and in the values for other
+//! programs.
 
 use std::fmt::Write;
 

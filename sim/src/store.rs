@@ -1,6 +1,6 @@
 //! How well objects survive: years of hosts that come, sleep, return and go for good, singly and
-//! together; what is lost, beside what the formulas say; what repair moves, beside repair that waits
-//! for nothing and an oracle that knows who will return.
+//! together; what is lost, beside what the formulas say; what repair moves, beside repair that
+//! waits for nothing and an oracle that knows who will return.
 //!
 //! What decides is what ships: `isos_store::class` chooses codes, `spread` hosts, `repair` when;
 //! `durability` says what is to be expected. Here is what they cannot know: who really has what

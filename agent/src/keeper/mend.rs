@@ -1,10 +1,10 @@
 //! Making anew what hosts that are gone have had, for owners who need not be there.
 //!
-//! Manifests lie here among the fragments, under the hashes of their bytes; what is no fragment of a
-//! manifest decodes as one. A manifest names all fragments of an object and opens nothing, so all of
-//! this is done on ciphertext: who else has which, m of them fetched, all made again, and those that
-//! nobody has any more put where the complex has leased room for them. Names are hashes: a host that
-//! serves something else is found out, and one segment is in memory at a time.
+//! Manifests lie here among the fragments, under the hashes of their bytes; what is no fragment of
+//! a manifest decodes as one. A manifest names all fragments of an object and opens nothing, so all
+//! of this is done on ciphertext: who else has which, m of them fetched, all made again, and those
+//! that nobody has any more put where the complex has leased room for them. Names are hashes: a
+//! host that serves something else is found out, and one segment is in memory at a time.
 //!
 //! The owner's rate and caps hold for it as for all else, and a pause of the owner ends it.
 

@@ -69,8 +69,8 @@ impl Keeper {
         if holder == Some(from) { Ok(()) } else { Err(FragmentRefusal::Lease) }
     }
 
-    /// Whether something that has come may be kept under a lease, as far as the owner and the lease's
-    /// holder decide it; waits for the owner's rate.
+    /// Whether something that has come may be kept under a lease, as far as the owner and the
+    /// lease's holder decide it; waits for the owner's rate.
     async fn admit(
         &self,
         from: PublicKey,

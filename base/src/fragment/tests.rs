@@ -390,8 +390,8 @@ fn a_proof_is_the_part_that_was_drawn_of_the_fragment_that_was_named() {
     assert_eq!(nothing.group(), 0);
 }
 
-/// Twelve groups of sixteen, and the inner nodes of the last four as if they were two groups: the root
-/// is the same. Asked for the length that is known, that is of no use.
+/// Twelve groups of sixteen, and the inner nodes of the last four as if they were two groups: the
+/// root is the same. Asked for the length that is known, that is of no use.
 #[test]
 fn who_calls_another_length_its_own_proves_nothing() {
     let fragment: Vec<u8> = (0..16 * GROUP_BYTES).map(|at| (at / 5) as u8).collect();

@@ -290,8 +290,8 @@ impl Packs {
         Ok(!self.0.copies(id)?.is_empty())
     }
 
-    /// Some names of what is kept under a lease, in their order, from one on; and where to go on, if
-    /// that were not all. The index is brought up to date for it.
+    /// Some names of what is kept under a lease, in their order, from one on; and where to go on,
+    /// if that were not all. The index is brought up to date for it.
     ///
     /// # Errors
     /// The disk refuses.

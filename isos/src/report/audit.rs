@@ -100,14 +100,14 @@ fn what(deed: &Deed) -> String {
             "{leases} storage leases given up, from {first} on; {held} credits held for storage"
         ),
         Deed::StorageUnproven { lease, host, fragment, why, held } => format!(
-            "storage lease {lease} ended: host {} did not prove that it has {}: {why}; {held} credits \
-             held for storage",
+            "storage lease {lease} ended: host {} did not prove that it has {}: {why}; {held} \
+             credits held for storage",
             host.short(),
             fragment.short()
         ),
         Deed::StorageReplaced { old, from, new, to, held } => format!(
-            "storage lease {old} on host {}, which is gone, replaced by lease {new} on host {}; {held} \
-             credits held for storage",
+            "storage lease {old} on host {}, which is gone, replaced by lease {new} on host {}; \
+             {held} credits held for storage",
             from.short(),
             to.short()
         ),

@@ -546,7 +546,8 @@ impl Report for VerifyReport {
         let one = |it: &Checked| {
             let proved = it.proved.as_ref().map(|it| {
                 let failed = it.failed.iter().map(|it| {
-                    json!({ "host": it.host, "fragment": it.fragment, "why": it.why, "lease": it.lease })
+                    let (host, fragment) = (it.host, it.fragment);
+                    json!({ "host": host, "fragment": fragment, "why": it.why, "lease": it.lease })
                 });
                 let failed: Vec<Value> = failed.collect();
                 json!({ "passed": it.passed, "silent": it.silent, "failed": failed })

@@ -98,8 +98,8 @@ pub(crate) struct ServerArgs {
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
-    /// A host that keeps what others store, and was not heard of for so long, is given up: its leases
-    /// go to others, and what lay there is made anew.
+    /// A host that keeps what others store, and was not heard of for so long, is given up: its
+    /// leases go to others, and what lay there is made anew.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().mend_after)]
     pub(crate) mend_after: Span,
     /// A host that is away for so long is replaced in its slices.

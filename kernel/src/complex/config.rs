@@ -63,8 +63,8 @@ pub struct Config {
     /// What one account may lease of all disks together.
     #[serde(default = "account_storage_max")]
     pub account_storage_max: Bytes,
-    /// A keeper that was not heard of for so long is given up: its leases go to others, and what lay
-    /// there is made anew.
+    /// A keeper that was not heard of for so long is given up: its leases go to others, and what
+    /// lay there is made anew.
     #[serde(default = "mend_after")]
     pub mend_after: Span,
     /// A host that is away for so long is replaced in its slices, and what is pinned to it given

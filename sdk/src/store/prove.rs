@@ -1,8 +1,9 @@
 //! Proofs: hosts that say that they have something show a part of it, drawn by chance.
 //!
-//! That a host has what it says it has, any reader finds out in the end. Here it is found out before,
-//! for 16 KiB a host. Who cannot show it to us is asked by the complex once more, if the account pays
-//! a lease there: what follows from that is the complex's to decide, and no word of ours is believed.
+//! That a host has what it says it has, any reader finds out in the end. Here it is found out
+//! before, for 16 KiB a host. Who cannot show it to us is asked by the complex once more, if the
+//! account pays a lease there: what follows from that is the complex's to decide, and no word of
+//! ours is believed.
 
 use std::collections::BTreeMap;
 

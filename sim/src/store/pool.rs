@@ -1,10 +1,10 @@
 //! Hosts: how they live, and with whom they go.
 //!
-//! Lives are exponential, as published means have it. A sleeper is off every night; the others seldom
-//! and for hours; and now and then one of either is away for days, which nobody can tell from a
-//! departure before it ends. What fails together is fixed by the place in the pool, so that it stays
-//! the same however many hosts come and go: of three places one is of an owner with many, and
-//! neighbours share an address block.
+//! Lives are exponential, as published means have it. A sleeper is off every night; the others
+//! seldom and for hours; and now and then one of either is away for days, which nobody can tell
+//! from a departure before it ends. What fails together is fixed by the place in the pool, so that
+//! it stays the same however many hosts come and go: of three places one is of an owner with many,
+//! and neighbours share an address block.
 
 use isos_base::key::PublicKey;
 use isos_base::random::Random;

@@ -170,10 +170,10 @@ pub fn line((name, _, outcome): &Row) -> String {
 /// What the columns are.
 pub const LEGEND: &str = "\n\
 m-of-n, repaired at r. lost: segments; model: as many the formulas expect, with the delay that was \
-measured;\nnines: a year, of that. delay: from the threshold to the end of the repair, 0 where repair \
-came before. moved:\nbytes of repair in 30 days for each byte of data. repairs: of a segment in a \
-year; failed: too few holders\nwere there. wrongly: of hosts believed to be gone, those that were \
-not. unread: of reads, those that found\ntoo few hosts there; model: at the threshold.\n";
+measured;\nnines: a year, of that. delay: from the threshold to the end of the repair, 0 where \
+repair came before. moved:\nbytes of repair in 30 days for each byte of data. repairs: of a segment \
+in a year; failed: too few holders\nwere there. wrongly: of hosts believed to be gone, those that \
+were not. unread: of reads, those that found\ntoo few hosts there; model: at the threshold.\n";
 
 /// All figures, for other programs.
 #[must_use]

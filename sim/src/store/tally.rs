@@ -15,7 +15,8 @@ pub(super) struct Tally {
     pub(super) repairs: u64,
     pub(super) failed: u64,
     pub(super) moved: u64,
-    /// From when a segment has really come to its threshold to the end of its repair, of all repairs.
+    /// From when a segment has really come to its threshold to the end of its repair, of all
+    /// repairs.
     pub(super) late: f64,
     pub(super) departed: u64,
     /// Of these, those that were not gone.

@@ -1,5 +1,5 @@
-//! What objects cost: put, got, read with hosts gone, small files; and backups beside restic and borg
-//! on the same tree. Every host is a process of the real program, on loopback.
+//! What objects cost: put, got, read with hosts gone, small files; and backups beside restic and
+//! borg on the same tree. Every host is a process of the real program, on loopback.
 
 mod backup;
 mod tree;

@@ -1,11 +1,11 @@
 //! Proofs: whoever pays for a lease has the complex ask its host for a part of a fragment.
 //!
 //! The complex judges by the fragment's name alone, and asks over the host's own session: nobody's
-//! word about another counts. A lease for which its host has nothing to show ends there and then, paid
-//! up to that moment, as if its payer had given it up, and that is why nobody can be framed by it:
-//! who asks for what the host never had, or removed on demand, only ends its own lease, which it may
-//! at any time. A host that shows *wrong* bytes is another matter: the fragment's name convicts it by
-//! itself, and no lease of it is paid until it has proved something.
+//! word about another counts. A lease for which its host has nothing to show ends there and then,
+//! paid up to that moment, as if its payer had given it up, and that is why nobody can be framed by
+//! it: who asks for what the host never had, or removed on demand, only ends its own lease, which
+//! it may at any time. A host that shows *wrong* bytes is another matter: the fragment's name
+//! convicts it by itself, and no lease of it is paid until it has proved something.
 //!
 //! Questions are not kept: a server that starts again has forgotten them, and who cares asks again.
 
@@ -27,7 +27,8 @@ const OF_HOST_MAX: usize = 64;
 const MAX: usize = 16_384;
 /// A host that is connected answers within so long: it may be busy, or its disk asleep.
 const ANSWER_WITHIN: Span = Span::secs(600);
-/// One that is not is asked when it comes, if that is within so long; it is paid for nothing meanwhile.
+/// One that is not is asked when it comes, if that is within so long; it is paid for nothing
+/// meanwhile.
 const WAITS_MAX: Span = Span::secs(2 * 86_400);
 /// Who hangs up whenever it is asked has nothing to show.
 const TIMES_MAX: u8 = 3;

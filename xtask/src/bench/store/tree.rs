@@ -1,4 +1,5 @@
-//! A tree of files as people have them: many small texts, some that do not compress, all from a seed.
+//! A tree of files as people have them: many small texts, some that do not compress, all from a
+//! seed.
 
 use std::fs::{self, File};
 use std::io::Write;

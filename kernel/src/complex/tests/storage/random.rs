@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::prove::flip;
 use super::*;
 
 #[derive(Debug, Clone)]

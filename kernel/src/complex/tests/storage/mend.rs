@@ -1,0 +1,122 @@
+//! Stories of hosts that are gone: what takes the place of their leases, and who mends.
+
+use isos_base::storage::MendReport;
+
+use super::*;
+
+#[test]
+fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_mend_it() {
+    let mut world = World::new();
+    (1..=8).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=6).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    let leases = world.rent(wish).unwrap();
+    let of = |n| leases.iter().find(|it| it.record.host == host_id(n)).unwrap().record.clone();
+    let held = world.quota().held;
+    (1..=2).for_each(|n| world.leave(n));
+    world.pass(Span::secs(80_000));
+    assert!(world.hosts.values().all(|host| host.orders.is_empty()), "most come back");
+    world.pass(Span::secs(20_000));
+    let menders: Vec<u8> =
+        world.hosts.iter().filter(|(_, host)| !host.orders.is_empty()).map(|(n, _)| *n).collect();
+    let [mender] = menders[..] else { panic!("one mends: {menders:?}") };
+    let order = world.hosts[&mender].orders[0].clone();
+    assert_eq!(order.lease, of(mender).id);
+    let new: BTreeSet<HostId> = order.places.iter().map(|place| place.keeper.host).collect();
+    assert_eq!(new, [host_id(7), host_id(8)].into(), "those that have nothing of it");
+    assert_eq!(order.hosts.len(), 3, "and three others may have fragments");
+    for place in &order.places {
+        let grant = &place.grant.grant;
+        assert_eq!((grant.holder, grant.until), (host_id(mender).0, of(1).until));
+        let row = &world.tables.storage[&grant.lease];
+        assert_eq!((row.holder, row.bytes, row.first), (of(1).holder, of(1).bytes, of(1).first));
+    }
+    assert_eq!((world.quota().leases, world.quota().away), (6, 0));
+    assert!(world.quota().held <= held, "nobody pays more for it");
+    assert_eq!(world.tables.storage[&of(1).id].state, StorageState::Released);
+    let replaced = world.tables.audit.values();
+    let replaced = replaced.filter(|it| matches!(it.deed, Deed::StorageReplaced { .. })).count();
+    assert_eq!(replaced, 2);
+    let report = MendReport { number: order.number, ..MendReport::default() };
+    let session = world.hosts[&mender].session.unwrap();
+    world.step(Input::HostSaid { session, frame: ToComplex::Mended(report) });
+    world.days(10);
+    assert!(world.hosts.values().all(|host| host.orders.len() <= 1), "once is enough");
+}
+
+#[test]
+fn few_that_are_gone_are_not_worth_it_before_a_week() {
+    let mut world = World::new();
+    (1..=11).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=10).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    let orders = |world: &World| {
+        let orders = world.hosts.values().flat_map(|host| &host.orders);
+        orders.map(|order| order.number).collect::<BTreeSet<u64>>()
+    };
+    world.days(6);
+    assert_eq!(orders(&world), BTreeSet::new());
+    world.days(2);
+    assert_eq!(orders(&world).len(), 1);
+}
+
+#[test]
+fn a_complex_that_was_down_for_days_gives_nobody_up_at_its_start() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.restart();
+    world.now += Span(DAY.0 * 5);
+    for n in 1..=3 {
+        world.join(n);
+        world.shelf(n, |_| {});
+    }
+    let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+    assert!(open.iter().any(|lease| lease.record.host == host_id(4)), "it may be on its way");
+}
+
+#[test]
+fn where_nobody_has_the_room_a_lease_stays_and_is_tried_again() {
+    let mut world = World::new();
+    (1..=3).for_each(|n| world.keeper(n, 10));
+    let leases = world.rent(world.wish(3, 1, Span(MONTH.0 * 2))).unwrap();
+    world.leave(1);
+    world.days(3);
+    let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+    assert_eq!(open.len(), leases.len(), "nothing is given up for nothing");
+    world.keeper(4, 10);
+    world.days(1);
+    let on = |world: &World, n| {
+        let open = world.complex.storage_leases(world.now, world.buyer(), LeaseId(0), 9).0;
+        open.iter().any(|lease| lease.record.host == host_id(n))
+    };
+    assert!(on(&world, 4) && !on(&world, 1));
+}
+
+#[test]
+fn an_order_of_a_mender_that_goes_too_is_given_to_another() {
+    let mut world = World::new();
+    (1..=6).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let mender = |world: &World| {
+        let with = world.hosts.iter().filter(|(_, host)| !host.orders.is_empty());
+        with.map(|(n, _)| *n).collect::<Vec<u8>>()
+    };
+    let first = mender(&world)[0];
+    world.hosts.get_mut(&first).unwrap().orders.clear();
+    world.leave(first);
+    world.pass(Span::secs(10_000));
+    let second = mender(&world)[0];
+    assert_ne!(first, second);
+    let order = &world.hosts[&second].orders[0];
+    assert_eq!(order.places[0].grant.grant.holder, host_id(second).0);
+    assert!(order.hosts.iter().all(|it| it.host != host_id(first) && it.host != host_id(second)));
+}
