@@ -8,6 +8,7 @@ mod bank;
 mod market;
 
 mod keys;
+mod slice;
 mod storage;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use market::{
 pub use self::keys::{
     AddKeyRequest, KeyView, KeyringView, LabelRequest, LoginReply, LoginRequest, RecoveryReply,
 };
+pub use self::slice::{SliceChange, SliceRequest, SliceView, SliverView};
 pub use self::storage::{
     ClassQuota, KeeperView, KeepersView, LeaseChange, QuotaView, ReleaseRequest, RenewRequest,
     Standing, StorageLeaseView, StorageLeases, StorageRequest,

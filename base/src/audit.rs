@@ -11,11 +11,12 @@ use thiserror::Error;
 
 use crate::codec;
 use crate::guid::Guid;
-use crate::ids::{AccountId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
+use crate::ids::{AccountId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId};
 use crate::key::{PublicKey, SecretKey};
 use crate::price::Price;
 use crate::record::{ProposalState, Proposed};
 use crate::right::{Holder, Right};
+use crate::slice::SliceState;
 use crate::time::Time;
 use crate::units::{Bytes, MicroCredits};
 
@@ -320,6 +321,50 @@ pub enum Deed {
         host: HostId,
         /// When it may go without loss.
         leaves: Time,
+    },
+    /// Hosts were put together in a slice.
+    SliceMade {
+        /// Which slice.
+        slice: SliceId,
+        /// Its name.
+        name: String,
+        /// How many hosts.
+        hosts: u32,
+        /// Until when.
+        until: Time,
+    },
+    /// A slice has more or fewer hosts now, or another end.
+    SliceChanged {
+        /// Which slice.
+        slice: SliceId,
+        /// Its name.
+        name: String,
+        /// How many hosts it has.
+        hosts: u32,
+        /// Until when.
+        until: Time,
+    },
+    /// A host of a slice was replaced by another, which has its rank now.
+    SliverMoved {
+        /// Which slice.
+        slice: SliceId,
+        /// Which rank.
+        rank: u32,
+        /// The host that had it.
+        from: HostId,
+        /// The host that has it.
+        to: HostId,
+        /// Why.
+        why: String,
+    },
+    /// A slice ended: it was given up, or its time came.
+    SliceEnded {
+        /// Which slice.
+        slice: SliceId,
+        /// Its name.
+        name: String,
+        /// How.
+        state: SliceState,
     },
 }
 

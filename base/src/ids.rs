@@ -80,6 +80,11 @@ number_id!(
     ReservationId,
     "a reservation number, such as 3"
 );
+number_id!(
+    /// Hosts that one account holds together by a name; counts up from 1 over the whole complex.
+    SliceId,
+    "a slice number, such as 3"
+);
 
 /// One task of a job, written `42@7`: task 7 of job 42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

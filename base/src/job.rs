@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::guid::Guid;
 use crate::limits;
 use crate::ranges::TaskRange;
+use crate::slice::{SLICE_HOSTS_MAX, SLICE_NAME, is_slice_name};
 use crate::time::Span;
 use crate::units::{Bytes, Fuel, MicroCredits};
 
@@ -41,7 +42,8 @@ pub struct JobSpec {
     pub program_size: Bytes,
     /// Arguments after the program's name; `{task}`, `{tasks}` and `{file}` are replaced.
     pub args: Vec<String>,
-    /// Environment, besides `ISOS_TASK` and `ISOS_TASKS`.
+    /// Environment, besides `ISOS_TASK` and `ISOS_TASKS`, and on a slice `ISOS_RANK` and
+    /// `ISOS_SIZE`.
     pub env: Vec<(String, String)>,
     /// Number of tasks, at least 1.
     pub count: u32,
@@ -73,6 +75,10 @@ pub struct JobSpec {
     pub attempts_max: u8,
     /// The most that the whole job may cost; without it, what the limits above add up to.
     pub price_max: Option<MicroCredits>,
+    /// The name of a slice of the account: task n runs on its host of rank n and on no other, so
+    /// that there are as many tasks as hosts, and each host's own answer is taken.
+    #[serde(default)]
+    pub slice: Option<String>,
 }
 
 /// The files of an `--each` job, in task order: an object of its own, fetched by hosts.
@@ -138,8 +144,9 @@ pub enum JobError {
     },
 }
 
-/// Variables that tell each task its number and how many there are.
-const RESERVED: [&str; 2] = ["ISOS_TASK", "ISOS_TASKS"];
+/// Variables that tell each task its number and how many there are, and on a slice its host's rank
+/// and how many hosts there are.
+pub const RESERVED: [&str; 4] = ["ISOS_TASK", "ISOS_TASKS", "ISOS_RANK", "ISOS_SIZE"];
 
 /// Whether `path` is relative, plain and cannot leave the folder it is put under.
 #[must_use]
@@ -217,6 +224,7 @@ impl JobSpec {
             verify: Verify::default(),
             attempts_max: 5,
             price_max: None,
+            slice: None,
         }
     }
 
@@ -320,7 +328,26 @@ impl JobSpec {
             format!("at most {}", limits::JOB_INPUTS_MAX),
         )?;
         self.verify.check()?;
+        self.check_slice()?;
         self.check_paths()
+    }
+
+    fn check_slice(&self) -> Result<(), JobError> {
+        let Some(name) = &self.slice else { return Ok(()) };
+        let wrong =
+            |field, value: String, wanted: String| Err(JobError::Range { field, value, wanted });
+        if !is_slice_name(name) {
+            return wrong("slice", format!("{name:?}"), SLICE_NAME.into());
+        }
+        if self.count as usize > SLICE_HOSTS_MAX {
+            let wanted = format!("at most {SLICE_HOSTS_MAX} on a slice, a task for each host");
+            return wrong("count", self.count.to_string(), wanted);
+        }
+        if self.verify != Verify::Trusted {
+            let wanted = "trusted on a slice, where each host's own answer is wanted";
+            return wrong("verify", self.verify.to_string(), wanted.into());
+        }
+        Ok(())
     }
 
     fn check_tasks(&self) -> Result<(), JobError> {

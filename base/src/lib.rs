@@ -32,6 +32,7 @@ pub mod record;
 pub mod right;
 pub mod rotation;
 pub mod sensors;
+pub mod slice;
 pub mod statement;
 pub mod storage;
 pub mod task;
@@ -43,8 +44,8 @@ pub mod wire;
 
 pub use guid::Guid;
 pub use ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TaskId,
-    TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TaskId, TransferId,
 };
 pub use machine::Machine;
 pub use ranges::{TaskRange, TaskSet};

@@ -8,7 +8,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::guid::Guid;
-use crate::ids::{AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
+use crate::ids::{
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+};
 use crate::key::PublicKey;
 use crate::price::{Price, StoragePrice};
 use crate::time::{Span, Time};
@@ -47,6 +49,7 @@ schemas! {
     AccountId = unsigned("An account of this complex; the first few are the complex's own");
     BillId = unsigned("What one job owes one account for some leases; counts up from 1");
     ReservationId = unsigned("A firm reservation of this complex; counts up from 1");
+    SliceId = unsigned("A slice of this complex; counts up from 1");
     LeaseId = unsigned("A right to one host's resources for a time; counts up from 1");
     PayoutId = unsigned("An order to pay out; counts up from 1");
     ProposalId = unsigned("Something that operators have to agree on; counts up from 1");

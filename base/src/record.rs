@@ -20,7 +20,8 @@ pub use crate::audit::AuditRecord;
 use crate::guid::Guid;
 use crate::host::HostSpec;
 use crate::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use crate::job::JobSpec;
 use crate::key::PublicKey;
@@ -28,6 +29,7 @@ pub use crate::keyring::{KeyRecord, KeyringRecord};
 use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use crate::price::Price;
 use crate::ranges::TaskRange;
+pub use crate::slice::{Pinned, SliceRecord};
 pub use crate::storage::{KeeperRecord, StorageRecord};
 use crate::task::TaskResult;
 use crate::time::Time;
@@ -93,6 +95,8 @@ pub enum Change {
     Bond(Box<BondRecord>),
     /// Insert or replace what an account earned in a month.
     Earned(EarnedRecord),
+    /// Insert or replace a slice.
+    Slice(Box<SliceRecord>),
 }
 
 /// Where a job stands.
@@ -157,6 +161,9 @@ pub struct JobRecord {
     /// Why the tasks that were still open when the job ended were given up, all at once: they have
     /// no results of their own.
     pub why: Option<String>,
+    /// Which task runs on which host and on no other, if the job runs on a slice.
+    #[serde(default)]
+    pub pinned: Option<Pinned>,
 }
 
 /// The states of tasks `chunk * CHUNK_TASKS ..`, two bits each, the first in the lowest bits.
@@ -468,8 +475,8 @@ pub struct IdempotencyRecord {
     pub key: String,
     /// Hash of the request: the same key with another request is an error.
     pub request: Guid,
-    /// The job that the request made, or the number of the first storage lease; 0 of a request that
-    /// made neither.
+    /// The job that the request made, or the number of the first storage lease or of the slice; 0
+    /// of a request that made none.
     pub job: JobId,
     /// When it may be forgotten.
     pub expires: Time,
@@ -568,4 +575,10 @@ pub struct Snapshot {
     /// All keepers.
     #[serde(default)]
     pub keepers: Vec<KeeperRecord>,
+    /// Slices that are not over.
+    #[serde(default)]
+    pub slices: Vec<SliceRecord>,
+    /// See [`Snapshot::last_job`].
+    #[serde(default)]
+    pub last_slice: SliceId,
 }

@@ -17,6 +17,7 @@ mod reads;
 mod redone;
 mod results;
 mod serve;
+mod slices;
 mod steady;
 mod storage;
 mod tickets;
@@ -81,6 +82,8 @@ fn router(shared: App) -> Router {
         .route("/v1/market/barter", get(market::barter))
         .route("/v1/market/reservations", get(market::reservations).post(market::reserve))
         .route("/v1/market/reservations/{id}", delete(market::unreserve))
+        .route("/v1/slices", get(slices::list).post(slices::make))
+        .route("/v1/slices/{name}", get(slices::show).put(slices::change).delete(slices::remove))
         .route("/v1/storage/hosts", get(storage::keepers))
         .route("/v1/storage/leases", get(storage::list).post(storage::lease))
         .route("/v1/storage/leases/renew", post(storage::renew))

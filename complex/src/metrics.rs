@@ -350,7 +350,8 @@ impl Metrics {
             | Change::Keeper(_)
             | Change::Firm(_)
             | Change::Bond(_)
-            | Change::Earned(_) => {}
+            | Change::Earned(_)
+            | Change::Slice(_) => {}
         }
     }
 

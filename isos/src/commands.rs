@@ -19,6 +19,7 @@ pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod replay;
+pub(crate) mod slice;
 pub(crate) mod status;
 pub(crate) mod ticket;
 pub(crate) mod token;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
+    /// Slices, hosts held together by a name: create, list, show, run, grow, shrink, renew, drop
+    #[command(subcommand)]
+    Slice(slice::Command),
     /// Tell why a job, task, host, account or price is as it is, and what to do
     Explain(explain::Args),
     /// Let this machine stand still, for a time or until `resume`
@@ -134,6 +138,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Backup(command) => context.interruptible(backup::run(command, context)).await,
         Command::Quota(args) => context.interruptible(quota::run(args, context)).await,
         Command::Job(command) => context.interruptible(job::run(command, context)).await,
+        Command::Slice(command) => context.interruptible(slice::run(command, context)).await,
         Command::Explain(args) => context.interruptible(explain::run(args, context)).await,
         // It waits for answers on a terminal, where an interrupt ends it as it does any program.
         Command::Policy(command) => policy::run(command, context).await,

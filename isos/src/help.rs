@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Commands by what they are for. Each command is in exactly one group, in this order.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Every day", &["join", "submit", "put", "get", "status"]),
-    ("Work", &["job", "explain"]),
+    ("Work", &["job", "slice", "explain"]),
     ("Objects", &["ls", "rm", "stat", "share", "verify", "backup", "quota"]),
     ("This machine", &["pause", "resume", "policy"]),
     ("Money", &["account", "market", "bank"]),

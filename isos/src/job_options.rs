@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use isos_base::job::Verify;
+use isos_base::job::{RESERVED, Verify};
 use isos_base::price::Price;
 use isos_base::{Bytes, Fuel, MicroCredits, Span, TaskRange};
 use isos_sdk::{Input, Submission, Tasks};
@@ -211,9 +211,9 @@ fn below(folder: &Path, text: &str) -> String {
 }
 
 /// `K=V`.
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name @ ("ISOS_TASK" | "ISOS_TASKS"), _)) => {
+        Some((name, _)) if RESERVED.contains(&name) => {
             Err(format!("isos sets {name} for each task: give the variable another name"))
         }
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),

@@ -32,6 +32,7 @@ mod same;
 mod segment;
 mod session;
 mod settle;
+mod slice;
 mod storage;
 mod stretch;
 mod submit;
@@ -47,6 +48,7 @@ pub use config::Config;
 pub use keys::{KeyCall, NewKey, Once, TOKEN_REVOKED};
 pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
+pub use slice::SliceCall;
 pub use storage::{Leased, StorageCall, StorageReply};
 pub use view::TasksOut;
 
@@ -75,6 +77,7 @@ use self::names::Names;
 use self::place::Sweep;
 use self::revoke::{CameBy, Revoked};
 use self::session::{Block, Owners, Pass, Session};
+use self::slice::Slices;
 use self::storage::Storage;
 use self::trust::Over;
 use crate::constraint::{ClassId, Classes};
@@ -244,6 +247,7 @@ pub struct Complex {
     forgets: Time,
     keys: Keys,
     storage: Storage,
+    slices: Slices,
     book: Book,
     last_job: JobId,
     last_lease: LeaseId,
@@ -282,7 +286,8 @@ impl Machine for Complex {
         let market = self.market.deadline();
         let recovery = self.keys.next();
         let storage = self.storage.next();
-        let all = [sweep, held, self.recheck, expiry, proposal, market, recovery, storage];
+        let slices = self.slices.next();
+        let all = [sweep, held, self.recheck, expiry, proposal, market, recovery, storage, slices];
         [self.due.next(), lost, look, bill].into_iter().chain(all).flatten().min()
     }
 
@@ -290,6 +295,7 @@ impl Machine for Complex {
         self.ledger.check_invariants();
         self.check_bank();
         self.check_storage();
+        self.check_slices();
         for (id, job) in &self.jobs {
             job.check_invariants();
             let out: i64 = self.leases_of(job).map(|lease| lease.reserved.0).sum();
@@ -400,6 +406,7 @@ impl Complex {
             came_by: CameBy::default(),
             keys: Keys::default(),
             storage: Storage::default(),
+            slices: Slices::default(),
             book: Book::new(None, Vec::new()),
             last_job: JobId(0),
             last_lease: LeaseId(0),
@@ -506,6 +513,7 @@ impl Complex {
         self.clear_market(effects);
         self.recover_due(effects);
         self.storage_due(effects);
+        self.slices_due(effects);
         let mut changes = Vec::new();
         self.ledger.expire(self.now, &mut changes);
         self.expire_proposals(effects);

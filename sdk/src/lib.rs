@@ -22,6 +22,7 @@ mod pack;
 mod rerun;
 mod results;
 mod save;
+mod slices;
 mod sse;
 mod storage;
 pub mod store;

@@ -62,6 +62,8 @@ pub struct Submission {
     /// Tasks whose lives are traced, in order and apart; the first one if empty. A range may end
     /// behind the last task.
     pub trace: Vec<TaskRange>,
+    /// The slice on which it runs, a task on each host.
+    pub slice: Option<String>,
 }
 
 /// A job ready to go: what to ask for, and the objects it needs.
@@ -153,6 +155,7 @@ impl Submission {
             price_max: None,
             bid: None,
             trace: Vec::new(),
+            slice: None,
         }
     }
 
@@ -196,6 +199,7 @@ impl Submission {
             verify: self.verify.unwrap_or(defaults.verify),
             attempts_max: self.attempts_max.unwrap_or(defaults.attempts_max),
             price_max: self.price_max,
+            slice: self.slice.clone(),
             trace: self.trace.iter().map(|it| it.intersect(&TaskRange::new(0, count))).collect(),
             ..defaults
         };

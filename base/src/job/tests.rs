@@ -36,6 +36,22 @@ fn a_job_outside_the_limits_is_refused_with_the_range() {
 }
 
 #[test]
+fn a_job_on_a_slice_takes_each_hosts_word_and_sets_no_rank_itself() {
+    let on = |name: &str| JobSpec { slice: Some(name.into()), verify: Verify::Trusted, ..job() };
+    assert_eq!(on("lab-1").check(), Ok(()));
+    let said = |spec: JobSpec| spec.check().unwrap_err().to_string();
+    expect_test::expect![[r#"slice is "a b", but must be a name of 1 to 64 letters, digits, '-', '_' or '.', of which the first is a letter or digit"#]]
+        .assert_eq(&said(on("a b")));
+    expect_test::expect!["verify is credibility=1e-2, but must be trusted on a slice, where each host's own answer is wanted"]
+        .assert_eq(&said(JobSpec { verify: Verify::default(), ..on("lab") }));
+    expect_test::expect!["count is 257, but must be at most 256 on a slice, a task for each host"]
+        .assert_eq(&said(JobSpec { count: 257, ..on("lab") }));
+    let env = vec![("ISOS_RANK".into(), "7".into())];
+    expect_test::expect!["isos sets ISOS_RANK for each task: give the variable another name"]
+        .assert_eq(&said(JobSpec { env, ..on("lab") }));
+}
+
+#[test]
 fn a_job_of_some_tasks_counts_and_knows_them() {
     let range = TaskRange::new;
     let some = |tasks: &[TaskRange]| JobSpec { count: 10, tasks: tasks.to_vec(), ..job() };

@@ -7,13 +7,15 @@ use super::{
     Accepted, AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord, LeaseState,
     PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch, SavedRecord,
-    Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
+    SliceRecord, Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
 use crate::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use crate::key::PublicKey;
 use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState};
+use crate::slice::SliceState;
 use crate::time::Time;
 use crate::units::MicroCredits;
 
@@ -72,6 +74,8 @@ pub struct Tables {
     pub storage: BTreeMap<LeaseId, StorageRecord>,
     /// Keepers.
     pub keepers: BTreeMap<HostId, KeeperRecord>,
+    /// Slices, those that are over too.
+    pub slices: BTreeMap<SliceId, SliceRecord>,
 }
 
 impl Tables {
@@ -117,6 +121,7 @@ impl Tables {
             Change::Keyring(keyring) => _ = self.keyrings.insert(keyring.account, *keyring),
             Change::Storage(lease) => _ = self.storage.insert(lease.id, *lease),
             Change::Keeper(keeper) => _ = self.keepers.insert(keeper.host, *keeper),
+            Change::Slice(slice) => _ = self.slices.insert(slice.id, *slice),
             Change::Narrowed(token, until, account) => {
                 self.revocations.insert(token.clone(), until);
                 self.narrowed.insert(token, account);
@@ -199,6 +204,11 @@ impl Tables {
             keyrings: self.keyrings.values().cloned().collect(),
             storage: self.storage.values().filter(|it| it.is_of_use()).cloned().collect(),
             keepers: self.keepers.values().cloned().collect(),
+            slices: {
+                let open = self.slices.values().filter(|it| it.state == SliceState::Open);
+                open.cloned().collect()
+            },
+            last_slice: self.slices.keys().last().copied().unwrap_or_default(),
         }
     }
 

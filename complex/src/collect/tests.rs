@@ -59,6 +59,7 @@ fn job(id: u64, program: Guid, ended: Option<Time>) -> JobRecord {
         redone: Vec::new(),
         unchecked: 0,
         why: None,
+        pinned: None,
     }
 }
 

@@ -14,8 +14,8 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::{
-    Failure, audit, bank, jobs, keys, market, objects, others, pages, ranges, results, storage,
-    tickets, trace,
+    Failure, audit, bank, jobs, keys, market, objects, others, pages, ranges, results, slices,
+    storage, tickets, trace,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -34,6 +34,7 @@ use super::{
         (name = "accounts", description = "Credits, statements, tickets"),
         (name = "bank", description = "Money out and in, and what operators agree on"),
         (name = "market", description = "Prices, bids, reservations"),
+        (name = "slices", description = "Hosts that an account holds together by a name"),
         (name = "storage", description = "Leases of hosts' disks, for fragments of objects"),
         (name = "pages", description = "For operators, without a token")
     ),
@@ -60,6 +61,11 @@ use super::{
         market::reservations,
         market::reserve,
         market::unreserve,
+        slices::list,
+        slices::make,
+        slices::show,
+        slices::change,
+        slices::remove,
         storage::keepers,
         storage::list,
         storage::lease,

@@ -43,6 +43,7 @@ fn job(id: u64, trace: TaskRange) -> JobRecord {
         failed: 0,
         given_up: 0,
         why: None,
+        pinned: None,
         redone: Vec::new(),
         unchecked: 0,
     }

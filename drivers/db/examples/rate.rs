@@ -294,6 +294,7 @@ async fn load(url: &str) -> Result<[Rate; 3], Box<dyn Error>> {
         redone: Vec::new(),
         unchecked: 0,
         why: None,
+        pinned: None,
     };
     let mut changes = vec![Change::Job(Box::new(job))];
     changes.extend((0..LARGE.div_ceil(CHUNK_TASKS)).map(chunk).map(Change::States));

@@ -272,6 +272,14 @@ impl<'r> Reader<'r> {
         self.unpack(bytes)
     }
 
+    /// A value that may have been written by a program whose shape ended earlier: `rest` is what
+    /// stands for the fields behind that.
+    pub(crate) fn packed_grown<T: DeserializeOwned>(&mut self, rest: &[u8]) -> Result<T, BadRow> {
+        let bytes: &[u8] = self.get()?;
+        // A value is never the beginning of another: what is whole is not taken for half of one.
+        self.unpack(bytes).or_else(|error| self.unpack(&[bytes, rest].concat()).map_err(|_| error))
+    }
+
     pub(crate) fn maybe_packed<T: DeserializeOwned>(&mut self) -> Result<Option<T>, BadRow> {
         let bytes: Option<&[u8]> = self.get()?;
         bytes.map(|bytes| self.unpack(bytes)).transpose()

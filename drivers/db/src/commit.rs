@@ -85,6 +85,7 @@ async fn write(
         keyrings,
         storage,
         keepers,
+        slices,
         results_dropped,
         forget,
     } = group;
@@ -133,6 +134,7 @@ async fn write(
     to.put(keyrings.values()).await?;
     to.put(storage.values()).await?;
     to.put(keepers.values()).await?;
+    to.put(slices.values()).await?;
     for job in results_dropped {
         to.delete("DELETE FROM results WHERE job = $1", job.0).await?;
     }

@@ -9,14 +9,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use isos_base::key::PublicKey;
 use isos_base::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord};
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord,
-    PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, StateChunk, StorageRecord,
+    PayoutRecord, ProposalRecord, ResultBatch, SavedRecord, SliceRecord, StateChunk, StorageRecord,
     TransferRecord, VoteBatch,
 };
 use isos_base::time::Time;
@@ -55,6 +56,7 @@ pub(crate) struct Group {
     pub(crate) keyrings: BTreeMap<AccountId, KeyringRecord>,
     pub(crate) storage: BTreeMap<LeaseId, StorageRecord>,
     pub(crate) keepers: BTreeMap<HostId, KeeperRecord>,
+    pub(crate) slices: BTreeMap<SliceId, SliceRecord>,
     /// Jobs that are over, whose results are deleted.
     pub(crate) results_dropped: BTreeSet<JobId>,
     /// What has expired by then is deleted, last of all.
@@ -117,6 +119,7 @@ impl Group {
             Change::Keyring(keyring) => drop(self.keyrings.insert(keyring.account, *keyring)),
             Change::Storage(lease) => drop(self.storage.insert(lease.id, *lease)),
             Change::Keeper(keeper) => drop(self.keepers.insert(keeper.host, *keeper)),
+            Change::Slice(slice) => drop(self.slices.insert(slice.id, *slice)),
         }
         Ok(())
     }
@@ -150,6 +153,7 @@ impl Group {
             keyrings,
             storage,
             keepers,
+            slices,
             results_dropped,
             forget,
         } = self;
@@ -179,6 +183,7 @@ impl Group {
             && keyrings.is_empty()
             && storage.is_empty()
             && keepers.is_empty()
+            && slices.is_empty()
             && results_dropped.is_empty()
             && forget.is_none()
     }

@@ -1,10 +1,12 @@
 //! What a complex starts from, read in one go as of one moment.
 
-use isos_base::ids::{AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId, ReservationId};
+use isos_base::ids::{
+    AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+};
 use isos_base::market::ReservationRecord;
 use isos_base::record::{
-    AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, Snapshot,
-    StorageRecord,
+    AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, SliceRecord,
+    Snapshot, StorageRecord,
 };
 use isos_base::time::Time;
 use isos_base::units::MicroCredits;
@@ -123,6 +125,8 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         keyrings: from.all("ORDER BY account").await?,
         storage: from.all("WHERE state = 'open' OR NOT told ORDER BY id").await?,
         keepers: from.all("ORDER BY host").await?,
+        slices: from.all("WHERE state = 'open' ORDER BY id").await?,
+        last_slice: SliceId(last(&mut from, SliceRecord::TABLE).await?),
     };
     let ended = transaction.end().await;
     ended.map_err(|error| ReadError::sql(place, error))?;

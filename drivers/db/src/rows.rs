@@ -6,6 +6,7 @@ mod bank;
 mod market;
 mod reason;
 mod saved;
+mod slice;
 mod storage;
 
 mod rights;
@@ -185,6 +186,7 @@ impl Record for JobRecord {
             "spec",
             "redone",
             "unchecked",
+            "pinned",
         ],
         key: 1,
         again: Again::Replace,
@@ -209,6 +211,7 @@ impl Record for JobRecord {
         to.packed(&self.spec);
         to.maybe_packed((!self.redone.is_empty()).then_some(&self.redone));
         to.number(self.unchecked.into());
+        to.maybe_packed(self.pinned.as_ref());
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadRow> {
@@ -236,9 +239,11 @@ impl Record for JobRecord {
             failed: from.number()?,
             given_up: from.number()?,
             why: from.maybe_text()?,
-            spec: from.packed()?,
+            // Without a slice, as specifications were written before there were any.
+            spec: from.packed_grown(&[0])?,
             redone: from.maybe_packed()?.unwrap_or_default(),
             unchecked: from.number()?,
+            pinned: from.maybe_packed()?,
         })
     }
 }

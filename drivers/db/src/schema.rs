@@ -20,7 +20,7 @@ struct Migration {
 }
 
 /// In order of their versions.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     Migration {
         version: 1,
         name: "first",
@@ -92,6 +92,12 @@ const MIGRATIONS: [Migration; 12] = [
         name: "complex",
         text: include_str!("../migrations/0012_complex.sql"),
         only: Some(Engine::Sqlite),
+    },
+    Migration {
+        version: 13,
+        name: "slices",
+        text: include_str!("../migrations/0013_slices.sql"),
+        only: None,
     },
 ];
 

@@ -203,6 +203,10 @@ impl Job {
             ("ISOS_TASK".into(), order.task.to_string()),
             ("ISOS_TASKS".into(), spec.count.to_string()),
         ];
+        if spec.slice.is_some() {
+            env.push(("ISOS_RANK".into(), order.task.to_string()));
+            env.push(("ISOS_SIZE".into(), spec.count.to_string()));
+        }
         env.extend(spec.env.iter().cloned());
         let quota = quota_of(&self.setup);
         let memory = match &mut from {

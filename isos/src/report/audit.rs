@@ -4,6 +4,7 @@ use isos_base::audit::{Actor, AuditRecord, Deed, SignedAudit};
 use isos_base::key::PublicKey;
 use isos_base::record::Proposed;
 use isos_base::right::Right;
+use isos_base::slice::SliceState;
 use serde_json::{Value, json};
 
 use crate::output::{Page, Report, Table, Tone, clean, credits, plural, stamp_deep};
@@ -103,6 +104,21 @@ fn what(deed: &Deed) -> String {
         }
         Deed::FirmEnded { host, leaves } => {
             format!("host {} stands behind no more reservations, and may go {leaves}", host.short())
+        }
+        Deed::SliceMade { slice, name, hosts, until } => {
+            format!("slice {slice} ({name}) made of {hosts} hosts, until {until}")
+        }
+        Deed::SliceChanged { slice, name, hosts, until } => {
+            format!("slice {slice} ({name}) has {hosts} hosts now, until {until}")
+        }
+        Deed::SliverMoved { slice, rank, from, to, why } => format!(
+            "slice {slice}: host {} took rank {rank} from {}: {why}",
+            to.short(),
+            from.short()
+        ),
+        Deed::SliceEnded { slice, name, state } => {
+            let how = if *state == SliceState::Dropped { "given up" } else { "over" };
+            format!("slice {slice} ({name}) {how}")
         }
         Deed::ProposalMoved { proposal, what, agreed, needed, state } => {
             let what = match what {

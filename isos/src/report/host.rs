@@ -16,6 +16,7 @@ pub(crate) struct HostReport(pub(crate) HostView);
 #[derive(Debug)]
 pub(crate) struct HostList(pub(crate) Vec<HostView>);
 
+/// The word for how a host takes part.
 pub(super) fn word(state: HostState) -> &'static str {
     match state {
         HostState::Working => "working",
@@ -27,7 +28,8 @@ pub(super) fn word(state: HostState) -> &'static str {
     }
 }
 
-fn tone(state: HostState) -> Tone {
+/// The colour of that.
+pub(super) fn tone(state: HostState) -> Tone {
     match state {
         HostState::Working => Tone::Good,
         HostState::Idle => Tone::Plain,

@@ -189,6 +189,9 @@ impl JobDetails {
         if let Some(constraint) = &spec.constraint {
             page.field("where", one_line(constraint));
         }
+        if let Some(slice) = &spec.slice {
+            page.field("slice", format!("{}: each task on the host of its rank", clean(slice)));
+        }
     }
 }
 

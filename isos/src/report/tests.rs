@@ -3,8 +3,8 @@
 use expect_test::expect_file;
 use isos_base::api::{
     AccountView, Assured, BilledWork, ClassQuota, ComplexStatus, Explanation, HostCounts,
-    HostEarnings, HostState, HostView, JobView, Plan, QuotaView, ReasonView, Statement,
-    StatementLine, TaskCounts, TaskView, TicketReply,
+    HostEarnings, HostState, HostView, JobView, Plan, QuotaView, ReasonView, SliceView, SliverView,
+    Statement, StatementLine, TaskCounts, TaskView, TicketReply,
 };
 use isos_base::fragment::StorageClass;
 use isos_base::host::{Accept, HostSpec, Offer};
@@ -13,10 +13,11 @@ use isos_base::key::PublicKey;
 use isos_base::price::{Price, StoragePrice};
 use isos_base::record::{JobState, TaskState};
 use isos_base::sensors::{Power, Reading, Sensors};
+use isos_base::slice::{Replaced, SliceState};
 use isos_base::task::{Exit, Trap};
 use isos_base::trace::{Step, TaskTrace, TraceStep, TraceTry, TryEnd};
 use isos_base::{
-    AccountId, BillId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, Span, Time,
+    AccountId, BillId, Bytes, Fuel, Guid, HostId, JobId, LeaseId, MicroCredits, SliceId, Span, Time,
 };
 use isos_kernel::policy::{MachineCaps, Override, Policy, Standing};
 use isos_sdk::Saved;
@@ -434,4 +435,54 @@ fn the_life_of_a_task() {
         steps: vec![step(Step::Waits, 0, Some(5_000))],
     };
     expect_file!["golden/trace.txt"].assert_eq(&three_forms(&TraceReport(trace)));
+}
+
+#[test]
+fn slices() {
+    let sliver = |rank: u32, state, away: Option<Time>| SliverView {
+        rank,
+        host: HostId(PublicKey([rank as u8 + 1; 32])),
+        name: format!("host-{rank}"),
+        owner: AccountId(100),
+        country: Some("FI".into()),
+        state,
+        since: before(3_600),
+        away,
+        why: away.map(|at| format!("away since {at}; replaced at {} if it does not come", NOW)),
+    };
+    let slice = SliceView {
+        id: SliceId(3),
+        name: "lab".into(),
+        account: AccountId(100),
+        constraint: Some("host.cpus >= 4".into()),
+        made: before(7_200),
+        until: NOW + Span::secs(6 * 86_400),
+        state: SliceState::Open,
+        ended: None,
+        slivers: vec![
+            sliver(0, HostState::Working, None),
+            sliver(1, HostState::Asleep, Some(before(90))),
+        ],
+        replaced: vec![Replaced {
+            rank: 0,
+            host: HostId(PublicKey([9; 32])),
+            at: before(3_600),
+            why: "away since yesterday\x1b[2J".into(),
+        }],
+    };
+    check("slice", &SliceReport(slice.clone()));
+    let ended = Some(before(5));
+    check(
+        "slice_dropped",
+        &SliceReport(SliceView { state: SliceState::Dropped, ended, ..slice.clone() }),
+    );
+    check("slice_list", &SliceList(vec![slice]));
+    check("slice_list_empty", &SliceList(Vec::new()));
+    let mut failed = outcome(1, b"");
+    failed.accepted.result = Err("host abc was replaced in slice lab: away since".into());
+    let ranks = vec![
+        RankReport::of("host-0".into(), &outcome(0, b"rank 0 of 2\n")),
+        RankReport::of("host-1".into(), &failed),
+    ];
+    check("slice_run", &SliceRunReport { slice: "lab".into(), job: JobId(42), ranks });
 }

@@ -98,6 +98,9 @@ pub(crate) struct ServerArgs {
     /// A host that vanishes with tasks may come back within this time.
     #[arg(long, value_name = "TIME", default_value_t = Config::default().lost_after)]
     pub(crate) lost_after: Span,
+    /// A host that is away for so long is replaced in its slices.
+    #[arg(long, value_name = "TIME", default_value_t = Config::default().slice_away)]
+    pub(crate) slice_away: Span,
     /// Idle hosts that keep their connection; all others sleep and poll.
     #[arg(long, value_name = "N", default_value_t = Config::default().held_hosts_max)]
     pub(crate) held_hosts: usize,
@@ -233,6 +236,7 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
             max => max,
         },
         recovery_delay: args.recovery_delay,
+        slice_away: args.slice_away,
         storage_price: StoragePrice(args.storage_price),
         account_storage_max: match args.limits.account_storage {
             Bytes(0) => Bytes(u64::MAX),

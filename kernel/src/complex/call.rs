@@ -1,6 +1,6 @@
 //! What can be asked of a complex, and what it answers.
 
-use isos_base::api::{AccountView, JobView};
+use isos_base::api::{AccountView, JobView, SliceView};
 use isos_base::audit::Actor;
 use isos_base::job::JobSpec;
 use isos_base::key::PublicKey;
@@ -10,7 +10,7 @@ use isos_base::right::Holder;
 use isos_base::{AccountId, HostId, JobId, MicroCredits, ReservationId, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{BankCall, BankReply, KeyCall, StorageCall, StorageReply, Wish};
+use super::{BankCall, BankReply, KeyCall, SliceCall, StorageCall, StorageReply, Wish};
 
 /// What can be asked for. Which right it needs is known to the shell, which has asked for it; that
 /// it was not taken back since is seen to by [`Call::As`].
@@ -143,6 +143,8 @@ pub enum Call {
         /// Which host.
         host: HostId,
     },
+    /// About slices: hosts that an account holds together.
+    Slice(SliceCall),
 }
 
 impl Call {
@@ -184,4 +186,6 @@ pub enum Reply {
     Storage(StorageReply),
     /// How a host stands behind reservations.
     Firm(FirmRecord),
+    /// The slice, as it is now.
+    Slice(Box<SliceView>),
 }

@@ -63,6 +63,13 @@ pub struct Config {
     /// What one account may lease of all disks together.
     #[serde(default = "account_storage_max")]
     pub account_storage_max: Bytes,
+    /// A host that is away for so long is replaced in its slices, and what is pinned to it given
+    /// up.
+    #[serde(default = "slice_away")]
+    pub slice_away: Span,
+    /// What is pinned to a host that is there and does not take it waits for so long.
+    #[serde(default = "slice_wait")]
+    pub slice_wait: Span,
 }
 
 /// Long enough to come back from a journey of two days.
@@ -77,6 +84,15 @@ fn storage_price() -> StoragePrice {
 
 fn account_storage_max() -> Bytes {
     Bytes::gib(256 << 10)
+}
+
+/// Longer than a restart of a machine or of its network.
+fn slice_away() -> Span {
+    Span::secs(600)
+}
+
+fn slice_wait() -> Span {
+    Span::secs(3_600)
 }
 
 impl Default for Config {
@@ -104,6 +120,8 @@ impl Default for Config {
             recovery_delay: recovery_delay(),
             storage_price: storage_price(),
             account_storage_max: account_storage_max(),
+            slice_away: slice_away(),
+            slice_wait: slice_wait(),
         }
     }
 }

@@ -52,7 +52,7 @@ enum Presence {
 
 impl Host {
     /// Why it gets no work, wherever it is and whatever it offers.
-    fn kept_out(&self) -> Option<String> {
+    pub(super) fn kept_out(&self) -> Option<String> {
         if self.record.successor.is_some() {
             return Some(REPLACED.to_owned());
         }
@@ -337,9 +337,12 @@ impl Complex {
         let by_name = job.constraint.as_ref().is_some_and(Constraint::names_hosts);
         let avoided = job.avoid.iter().filter(|(_, avoided)| avoided.until > self.now);
         let avoided = avoided.filter_map(|(id, _)| self.hosts.get(id));
-        let alone: Vec<&Host> = match by_name {
-            true => self.hosts.values().take(HOSTS_LOOKED_AT_MAX).collect(),
-            false => avoided.take(HOSTS_LOOKED_AT_MAX).collect(),
+        let pinned = job.record.pinned.as_ref();
+        let alone: Vec<&Host> = match (pinned, by_name) {
+            // The others do not matter.
+            (Some(pinned), _) => pinned.hosts.iter().filter_map(|id| self.hosts.get(id)).collect(),
+            (None, true) => self.hosts.values().take(HOSTS_LOOKED_AT_MAX).collect(),
+            (None, false) => avoided.take(HOSTS_LOOKED_AT_MAX).collect(),
         };
         let mut apart: BTreeMap<Arc<Kind>, (Group, BTreeMap<Place, u32>)> = BTreeMap::new();
         let mut looks = Vec::new();
@@ -358,7 +361,7 @@ impl Complex {
                 of: Of::One(counted.place),
             });
         }
-        let groups = self.crowd.groups.iter().filter(|_| !by_name);
+        let groups = self.crowd.groups.iter().filter(|_| !by_name && pinned.is_none());
         for (kind, group) in groups.take(KINDS_LOOKED_AT_MAX) {
             let (fewer, places) = apart.remove(kind).unwrap_or_default();
             if fewer.hosts == group.hosts {
@@ -382,7 +385,8 @@ impl Complex {
             });
         }
         let seen: u32 = looks.iter().map(|look| look.hosts).sum();
-        let unseen = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX).saturating_sub(seen);
+        let all = if pinned.is_some() { 0 } else { self.hosts.len() };
+        let unseen = u32::try_from(all).unwrap_or(u32::MAX).saturating_sub(seen);
         Looks { looks, unseen, by_name }
     }
 

@@ -39,6 +39,7 @@ impl Complex {
         let tasks = view.tasks;
         let looks = self.looks(&job);
         if job.waiting() > 0 {
+            reasons.extend(self.pinned_reasons(&job));
             reasons.extend(self.obstacles(&mut job, &looks));
             reasons.extend(self.budget(&job));
             reasons.extend(self.turn(&job));
@@ -78,6 +79,13 @@ impl Complex {
                 counted(view.hosts.into(), "host"),
                 tasks.waiting
             )
+        } else if fit == 0 && job.record.pinned.is_some() {
+            match job.waiting() {
+                1 => "waiting for 1 host of its slice, which cannot run it now".into(),
+                hosts => {
+                    format!("waiting for {hosts} hosts of its slice, of which none can run it now")
+                }
+            }
         } else if fit == 0 {
             match self.hosts.len() {
                 0 => "waiting: there are no hosts".into(),
@@ -160,6 +168,7 @@ impl Complex {
     ) -> impl Iterator<Item = &'l Look<'l>> {
         looks.looks.iter().filter(move |look| {
             look.kept_out.is_none()
+                && look.seen.id.is_none_or(|id| job.waits_for(id))
                 && unfits(job, &look.seen, &self.market, self.now, true).is_empty()
         })
     }
@@ -241,6 +250,9 @@ impl Complex {
             return None;
         }
         let mut reasons = Vec::new();
+        if job.is_waiting(id.task) {
+            reasons.extend(self.pinned_reason(job, id.task));
+        }
         let holders = self.leases_of(job).filter(|lease| lease.out.contains(id.task));
         for lease in holders {
             let (lease, about) = (&lease.record, format!("host {}", lease.record.host.short()));
@@ -276,6 +288,9 @@ impl Complex {
         }
         let verdict = match job.state(id.task) {
             TaskState::Open if reasons.is_empty() => "waiting for a host".to_owned(),
+            TaskState::Open if job.record.pinned.is_some() && job.is_waiting(id.task) => {
+                "waiting for its host".to_owned()
+            }
             TaskState::Open => "running or being checked".to_owned(),
             TaskState::Done => "done".to_owned(),
             TaskState::Failed => "the program failed".to_owned(),
@@ -298,9 +313,14 @@ fn unchecked(view: &JobView) -> Option<ReasonView> {
     })
 }
 
-fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> ReasonView {
+/// A reason in words, and what to do about it.
+pub(super) fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> ReasonView {
     let spec = &job.record.spec;
     let (why, remedy) = match reason {
+        Unfit::Elsewhere => {
+            let slice = spec.slice.as_deref().unwrap_or_default();
+            (format!("it is not of slice {slice}, on which the job runs"), None)
+        }
         Unfit::Offline => {
             ("not connected".to_owned(), Some("`isos host list` shows when it was seen".to_owned()))
         }

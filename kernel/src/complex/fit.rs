@@ -14,14 +14,26 @@ const FITS_KEPT_MAX: usize = 4_096;
 /// Why a host cannot run a job now.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unfit {
+    /// It is not of the slice on which the job runs.
+    Elsewhere,
     Offline,
     Asleep,
     Quiet(Vec<String>),
     Constraint,
-    MemoryNever { has: u64 },
-    MemoryNow { has: u64 },
-    Price { wants: u32, pays: u32, until: Option<String> },
-    Bid { price: u32 },
+    MemoryNever {
+        has: u64,
+    },
+    MemoryNow {
+        has: u64,
+    },
+    Price {
+        wants: u32,
+        pays: u32,
+        until: Option<String>,
+    },
+    Bid {
+        price: u32,
+    },
     Program,
     KeepsFailing(String),
 }
@@ -86,6 +98,9 @@ pub(super) fn unfits(
         reasons.push(reason);
         first_only
     };
+    if !job.may_be_on(host.id) && add(Unfit::Elsewhere) {
+        return reasons;
+    }
     match host.offer {
         None => {
             if add(if host.asleep { Unfit::Asleep } else { Unfit::Offline }) {

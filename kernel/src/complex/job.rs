@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::api::TaskCounts;
 use isos_base::price::Price;
 use isos_base::record::{
-    Accepted, CHUNK_TASKS, Change, JobRecord, ResultBatch, StateChunk, TaskState, states,
+    Accepted, CHUNK_TASKS, Change, JobRecord, Pinned, ResultBatch, StateChunk, TaskState, states,
 };
 use isos_base::task::TaskResult;
 use isos_base::{
-    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, limits,
+    AccountId, BillId, HostId, LeaseId, MicroCredits, Span, TaskRange, TaskSet, Time, limits,
 };
 
 use super::ask::{Avoided, Survey};
@@ -83,6 +83,15 @@ pub(super) struct Job {
     next_batch: u64,
     /// What its tasks have saved.
     pub(super) chains: Chains,
+    /// Which task each host runs, if each is pinned to one.
+    ranks: Option<BTreeMap<HostId, u32>>,
+    /// Since when pinned ones have waited, as far as that was noticed. Not kept across restarts.
+    pub(super) pinned_since: BTreeMap<u32, Time>,
+}
+
+/// Which task each host runs.
+fn ranks_of(pinned: &Pinned) -> BTreeMap<HostId, u32> {
+    pinned.hosts.iter().copied().zip(0..).collect()
 }
 
 impl Job {
@@ -130,6 +139,8 @@ impl Job {
             accepted: Vec::new(),
             next_batch: 0,
             chains: Chains::default(),
+            ranks: record.pinned.as_ref().map(ranks_of),
+            pinned_since: BTreeMap::new(),
             record,
         };
         for range in ranges {
@@ -277,6 +288,9 @@ impl Job {
         may_answer: impl Fn(&[HostId]) -> bool,
     ) -> Vec<TaskRange> {
         const POOLS_LOOKED_AT_MAX: usize = 256;
+        if self.ranks.is_some() {
+            return self.take_pinned(host);
+        }
         let Some(rule) = self.rule() else {
             return self.take_from(&Vec::new(), tasks, limits::LEASE_RANGES_MAX);
         };
@@ -329,6 +343,43 @@ impl Job {
         }
         taken.sort_unstable();
         taken
+    }
+
+    /// The task that is pinned to this host, if it waits.
+    fn take_pinned(&mut self, host: HostId) -> Vec<TaskRange> {
+        let Some(rank) = self.rank_of(host) else { return Vec::new() };
+        let own = TaskRange::new(rank, rank + 1);
+        if self.take_out(&Vec::new(), own) == 0 { Vec::new() } else { vec![own] }
+    }
+
+    /// Which task is pinned to this host.
+    fn rank_of(&self, host: HostId) -> Option<u32> {
+        self.ranks.as_ref().and_then(|ranks| ranks.get(&host).copied())
+    }
+
+    /// Whether some of its tasks may run on this host, whether or not they wait.
+    pub(super) fn may_be_on(&self, host: Option<HostId>) -> bool {
+        let ranks = self.ranks.as_ref();
+        ranks.is_none_or(|ranks| host.is_some_and(|host| ranks.contains_key(&host)))
+    }
+
+    /// Whether the task waits that is pinned to this host, if tasks are pinned.
+    pub(super) fn waits_for(&self, host: HostId) -> bool {
+        self.ranks.is_none() || self.rank_of(host).is_some_and(|rank| self.is_waiting(rank))
+    }
+
+    /// Tasks for which nobody was asked and that wait.
+    pub(super) fn waiting_tasks(&self) -> TaskSet {
+        self.pools.get(&Vec::new()).cloned().unwrap_or_default()
+    }
+
+    /// A host to which a task may be pinned has another key.
+    pub(super) fn move_pinned(&mut self, old: HostId, new: HostId) -> bool {
+        let Some(pinned) = &mut self.record.pinned else { return false };
+        let Some(place) = pinned.hosts.iter_mut().find(|host| **host == old) else { return false };
+        *place = new;
+        self.ranks = Some(ranks_of(pinned));
+        true
     }
 
     fn take_from(&mut self, asked: &Asked, tasks: u32, ranges_max: usize) -> Vec<TaskRange> {
@@ -467,6 +518,8 @@ impl Job {
         let hosts: BTreeSet<HostId> = faults.iter().copied().collect();
         // The host is avoided before its own attempts can become many more than this.
         faults.truncate(FAULTS_KEPT_MAX);
+        // Nobody else may try what is pinned to a host.
+        let connected = if self.ranks.is_some() { 1 } else { connected };
         let enough = usize::from(self.record.spec.attempts_max);
         let tried = hosts.len() >= enough || (faults.len() >= enough && hosts.len() >= connected);
         tried.then_some(faults.len())
@@ -575,6 +628,10 @@ impl Job {
         assert_eq!(self.counts.iter().sum::<u32>(), self.total);
         assert_eq!(self.open, self.counts[0]);
         self.lone.check_invariants();
+        assert!(
+            self.ranks.is_none() || self.rule().is_none(),
+            "pinned is what one host's word decides"
+        );
         assert!(self.pools.values().all(|pool| !pool.is_empty()));
         for (asked, pool) in &self.pools {
             for range in pool.iter() {

@@ -16,6 +16,7 @@ use isos_base::{
 pub(super) use super::fit::LOOKED_AT;
 pub(super) use super::fit::{Seen, Unfit, could_ever, looked_at, meets, unfit, unfits};
 use super::job::Job;
+use super::slice::SLICES_SEEN_AFTER;
 use super::{Complex, Effect, Host};
 use crate::lease::Lease;
 use crate::schedule::BatchSize;
@@ -111,7 +112,8 @@ impl Complex {
             self.hungry.remove(&id);
         }
         let idle = self.hosts[&id].leases.is_empty();
-        if idle && self.idle_connected() > self.config.held_hosts_max {
+        let is_extra = idle && !self.slices.has(id);
+        if is_extra && self.idle_connected() > self.config.held_hosts_max {
             let span = self.sleep_span();
             effects.push(Effect::Send(session_id, ToHost::Sleep(span)));
             if let Some(host) = self.hosts.get_mut(&id) {
@@ -294,6 +296,7 @@ impl Complex {
         let declined = session.declined.get(&job_id).is_some_and(|&(until, _)| until > self.now);
         if session.offer.cores == 0
             || declined
+            || !job.waits_for(id)
             || unfit(job, host, &self.market, self.now).is_some()
         {
             return None;
@@ -449,6 +452,9 @@ impl Complex {
         };
         if std::mem::take(&mut job.fresh) {
             self.news.insert(id);
+            if job.record.pinned.is_some() {
+                self.slices.look_at(self.now + SLICES_SEEN_AFTER);
+            }
         }
         if job.waiting() > 0 {
             self.share.enter(job.record.account, id);

@@ -524,6 +524,7 @@ impl Complex {
         self.end_session(id, effects);
         self.lost.retain(|&(_, host)| host != id);
         self.drop_leases(id, effects);
+        self.sliver_left(id);
         // What is left of its leases are undecided votes: take them back one by one.
         let leases = self.hosts[&id].leases.clone();
         let mut jobs: Vec<JobId> =

@@ -111,6 +111,7 @@ impl Complex {
             job.restore_states(&states, next_batch.get(&id).copied().unwrap_or(0));
             complex.jobs.insert(id, job);
         }
+        complex.restore_slices(snapshot.slices, snapshot.last_slice)?;
         let mut moved: BTreeMap<LeaseId, BTreeSet<u32>> = BTreeMap::new();
         for run in snapshot.saved {
             if run.referee.is_none() && !run.kept.is_empty() {

@@ -198,5 +198,6 @@ impl Complex {
         self.end_session(id, effects);
         self.lost.retain(|&(_, host)| host != id);
         self.drop_leases(id, effects);
+        self.sliver_left(id);
     }
 }

@@ -63,6 +63,7 @@ impl Complex {
         self.came_by.leave(old, &ticket);
         self.came_by.enter(new, &ticket);
         self.move_firm(old, new, effects);
+        self.move_slivers(old, new, effects);
         self.dirty_hosts.extend([old, new]);
         self.book.by = Actor::Host { host: old };
         self.audit(Some(account), Deed::HostKeyRotated { old, new }, effects);

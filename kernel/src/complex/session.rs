@@ -420,6 +420,7 @@ impl Complex {
         if self.hosts.get(&id).is_some_and(|host| host.session.is_some()) {
             self.note_seen(id);
             self.keeper_leaves(id);
+            self.sliver_left(id);
         }
         let Some(host) = self.hosts.get_mut(&id) else {
             return;

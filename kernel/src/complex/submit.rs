@@ -60,6 +60,7 @@ impl Complex {
             Call::Bank(call) => self.bank_call(call, effects),
             Call::Keys(call) => self.about_keys(call, effects),
             Call::Storage(call) => self.storage_call(call, effects),
+            Call::Slice(call) => self.slice_call(call, effects),
         }
     }
 
@@ -93,6 +94,7 @@ impl Complex {
         self.room_for_key(account, key.as_deref())?;
         let price = self.bid_for(account, &spec, bid)?;
         let (constraint, hold) = self.check_job(account, &spec, price)?;
+        let pinned = self.pin(account, &spec)?;
         let id = JobId(self.last_job.0 + 1);
         let posting = (hold > MicroCredits::ZERO).then(|| Posting::Hold {
             id: job_hold(id),
@@ -124,10 +126,12 @@ impl Complex {
             redone: Vec::new(),
             unchecked: 0,
             why: None,
+            pinned,
         };
         effects.push(Effect::Keep(Change::Job(Box::new(record.clone()))));
         self.audit(Some(account), Deed::JobSubmitted { job: id, held: hold }, effects);
         self.jobs.insert(id, Job::new(record, constraint, &self.config));
+        self.note_pinned(id);
         self.queue_or_leave(id);
         self.dirty_jobs.insert(id);
         self.remember(account, key, request, id, effects);
@@ -294,6 +298,7 @@ impl Complex {
     ) -> Result<Plan, Problem> {
         let price = self.bid_for(account, spec, bid)?;
         let (constraint, hold) = self.check_job(account, spec, price)?;
+        let pinned = self.pin(account, spec)?;
         let record = JobRecord {
             id: JobId(0),
             account,
@@ -310,6 +315,7 @@ impl Complex {
             redone: Vec::new(),
             unchecked: 0,
             why: None,
+            pinned,
         };
         let mut job = Job::new(record, constraint, &self.config);
         let looks = self.looks(&job);

@@ -31,6 +31,7 @@ mod market;
 mod parts;
 mod rights;
 mod segment;
+mod slice;
 mod storage;
 mod trust;
 

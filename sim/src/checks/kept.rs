@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use isos_base::Guid;
 use isos_base::Time;
 use isos_base::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use isos_base::job::Verify;
 use isos_base::key::PublicKey;
@@ -16,6 +17,7 @@ use isos_base::record::{
     Change, Held, JobRecord, LeaseRecord, LeaseState, PayoutState, ProposalState, Reason,
     StateChunk, Tables, TaskState, TransferRecord,
 };
+use isos_base::slice::SliceState;
 use isos_base::storage::StorageState;
 use isos_kernel::ledger::{GENESIS, verify_chain};
 
@@ -50,6 +52,7 @@ enum Row {
     Keyring(AccountId),
     Storage(LeaseId),
     Keeper(HostId),
+    Slice(SliceId),
 }
 
 impl Row {
@@ -81,6 +84,7 @@ impl Row {
             Change::Keyring(keyring) => Self::Keyring(keyring.account),
             Change::Storage(lease) => Self::Storage(lease.id),
             Change::Keeper(keeper) => Self::Keeper(keeper.host),
+            Change::Slice(slice) => Self::Slice(slice.id),
         }
     }
 }
@@ -232,6 +236,9 @@ impl Kept {
                     let host = tables.hosts.get(&new.host);
                     let bid = self.bid_max.get(&new.job).copied().unwrap_or_default();
                     check(new.price <= bid, || format!("no more than {bid:?} is bid: {new:?}"))?;
+                    check(is_where_pinned(tables.jobs.get(&new.job), new), || {
+                        format!("a task of a slice is granted to another host: {new:?}")
+                    })?;
                     let may = host.is_some_and(|host| host.barred.is_none() && !host.suspended);
                     return check(may || new.state != LeaseState::Open, || {
                         format!("a lease is granted to {host:?}: {new:?}")
@@ -332,6 +339,15 @@ impl Kept {
                     old.is_none_or(|old| old.since == new.since && old.present <= new.present);
                 check(goes_on, || format!("a keeper is changed: {old:?} to {new:?}"))
             }
+            Change::Slice(new) => {
+                let old = tables.slices.get(&new.id);
+                let goes_on = old.is_none_or(|old| {
+                    let same =
+                        (old.account, &old.name, old.made) == (new.account, &new.name, new.made);
+                    same && (old.state == SliceState::Open || **new == *old)
+                });
+                check(goes_on, || format!("a slice is changed: {old:?} to {new:?}"))
+            }
             Change::DropVotes(_)
             | Change::Saved(_)
             | Change::Revocation(..)
@@ -400,6 +416,13 @@ impl Kept {
 fn only_paid(old: &JobRecord, new: &JobRecord) -> bool {
     let why = old.why.is_none() || old.why == new.why;
     why && JobRecord { spent: old.spent, why: old.why.clone(), ..new.clone() } == *old
+}
+
+/// Whether a lease has no task that is pinned to another host.
+fn is_where_pinned(job: Option<&JobRecord>, lease: &LeaseRecord) -> bool {
+    let Some(pinned) = job.and_then(|job| job.pinned.as_ref()) else { return true };
+    let mut tasks = lease.ranges.iter().flat_map(|range| range.start..range.end);
+    tasks.all(|task| pinned.hosts.get(task as usize) == Some(&lease.host))
 }
 
 /// Whether the result of a task was taken back because its host was caught, which only some rules

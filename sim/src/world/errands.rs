@@ -2,8 +2,8 @@
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::job::{JobSpec, Verify};
-use isos_base::{JobId, PayoutId, ProposalId, Span};
-use isos_kernel::complex::{BankCall, BankReply, Call, Input, Reply, RequestId};
+use isos_base::{JobId, PayoutId, ProposalId, SliceId, Span};
+use isos_kernel::complex::{BankCall, BankReply, Call, Input, Reply, RequestId, SliceCall};
 
 use super::network::End;
 use super::{Event, World};
@@ -29,6 +29,7 @@ pub(crate) enum Made {
     Job(JobId),
     Payout(PayoutId),
     Proposal(ProposalId),
+    Slice(SliceId),
 }
 
 impl Made {
@@ -130,12 +131,20 @@ impl World {
     pub(super) fn reply(&mut self, errand: usize, answer: Result<Reply, Problem>) {
         let of_job = matches!(self.errands[errand].call, Call::Cancel { .. } | Call::Bid { .. });
         let again = self.errands[errand].about.is_some();
+        let of_hosts = matches!(&self.errands[errand].call, Call::Slice(SliceCall::Make { .. }));
         let replied = match answer {
             Ok(_) if of_job => Replied::Done(Made::Nothing),
             Ok(Reply::Job(view)) => Replied::Done(Made::Job(view.id)),
             Ok(Reply::Ended(job)) => Replied::Done(Made::Job(job)),
             Ok(Reply::Bank(BankReply::Payout(payout))) => Replied::Done(Made::Payout(payout)),
             Ok(Reply::Bank(BankReply::Proposal(it))) => Replied::Done(Made::Proposal(it.id)),
+            Ok(Reply::Slice(slice)) => Replied::Done(Made::Slice(slice.id)),
+            // A clock that was ahead has ended it since the first answer, which was lost.
+            Err(problem) if problem.code == ProblemCode::NotFound && of_hosts => {
+                Replied::Done(Made::Nothing)
+            }
+            // Too few hosts are there now; more will come.
+            Err(problem) if problem.code == ProblemCode::Refused && of_hosts => Replied::Busy,
             // The same once more, after others have agreed.
             Ok(Reply::Done | Reply::Bank(BankReply::Done)) => Replied::Done(Made::Nothing),
             Ok(other) => Replied::Refused(format!("{other:?} is no answer")),

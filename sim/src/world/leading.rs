@@ -32,6 +32,9 @@ const MATURE_AFTER: Span = Span::secs(240);
 /// Prices, where hosts ask and jobs bid.
 const BAND: Band = Band { floor: Price(10), ceiling: Price(1_000) };
 
+/// Hosts that crash come back sooner than this, or later.
+const SLICE_AWAY: Span = Span::secs(20);
+
 /// The settings of all servers. What they assume of hosts is true of these.
 pub(super) fn config(plan: &Plan, hosts: &[SimHost]) -> Config {
     let default = Config::default();
@@ -39,6 +42,7 @@ pub(super) fn config(plan: &Plan, hosts: &[SimHost]) -> Config {
         held_hosts_max: plan.held_hosts_max,
         bad_share: checks::bad_share(hosts).clamp(default.bad_share, 0.5),
         mature_after: MATURE_AFTER,
+        slice_away: SLICE_AWAY,
         pricing: if plan.market { Pricing::Market(BAND) } else { Pricing::Fixed },
         check_secret: Guid::of(&plan.seed.to_le_bytes()),
         bank: BankConfig {

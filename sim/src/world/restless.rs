@@ -3,6 +3,7 @@
 use isos_base::TaskId;
 use isos_base::api::Explanation;
 use isos_base::record::{JobState, LeaseState};
+use isos_base::slice::SliceState;
 
 use super::World;
 use crate::checks::bad_share;
@@ -17,6 +18,10 @@ impl World {
         let active = |state: JobState| state == JobState::Active;
         if let Some(job) = self.database.tables.jobs.values().find(|job| active(job.state)) {
             return Some(format!("job {} is not over", job.id));
+        }
+        let mut slices = self.database.tables.slices.values();
+        if let Some(slice) = slices.find(|it| it.state == SliceState::Open) {
+            return Some(format!("slice {} is not over", slice.id));
         }
         if let Some(payout) = self.payout_waits() {
             return Some(format!("payout {payout} waits"));

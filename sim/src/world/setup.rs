@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use isos_base::api::SliceRequest;
 use isos_base::job::{JobSpec, Verify};
 use isos_base::price::Price;
 use isos_base::record::Snapshot;
+use isos_base::slice::SLICE_TERM_MAX;
 use isos_base::{AccountId, Bytes, Fuel, Guid, Machine, MicroCredits, Span};
-use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId};
+use isos_kernel::complex::{Call, Complex, Effect, Input, Reply, RequestId, SliceCall};
 
-use super::errands::Errand;
+use super::errands::{Errand, Made};
 use super::{Event, START, World};
 use crate::checks::Asked;
 use crate::database::{Answer, Ask};
@@ -17,6 +19,13 @@ use crate::server::{Act, Leader, Part};
 
 /// An error rate at which the word of two strangers who agree is as provisional as that of one.
 const STRICT_PPM: u32 = 1_000;
+
+/// One in so many worlds has slices, those whose seeds leave this.
+const SLICES_ONE_IN: u64 = 4;
+const SLICES_AT: u64 = 2;
+/// Of so many hosts; and the one that is not dropped ends so long after the last fault.
+const SLICE_HOSTS: u32 = 3;
+const SLICE_OUTLIVES: Span = Span::secs(900);
 
 /// What jobs bid where there is a market, and later.
 const BID: Price = Price(300);
@@ -52,6 +61,7 @@ impl World {
             self.accounts.push(account);
         }
         self.plan_jobs()?;
+        self.plan_slices()?;
         self.plan_edge()?;
         self.at_server(START, 0, Act::Send);
         if self.plan.servers > 1 {
@@ -159,6 +169,33 @@ impl World {
         Ok(())
     }
 
+    /// In some worlds, two slices: one has a job, and ends by itself; the other is dropped.
+    fn plan_slices(&mut self) -> Result<(), String> {
+        if self.plan.seed % SLICES_ONE_IN != SLICES_AT || self.plan.hosts < 2 * SLICE_HOSTS {
+            return Ok(());
+        }
+        let account = self.open_account("slicer".into(), MicroCredits::credits(1_000))?;
+        let within = self.plan.submitted_within;
+        let end = START + self.plan.faults_until;
+        let make = |name: &str, until| {
+            let (name, key) = (name.to_owned(), Some(format!("slice {name}")));
+            let hosts = SLICE_HOSTS;
+            let request = Box::new(SliceRequest { name, hosts, constraint: None, until, key });
+            Call::Slice(SliceCall::Make { account, request })
+        };
+        let made = self.errand(make("lab", end + SLICE_OUTLIVES), None, within);
+        // It may lose a host, and what was pinned to that is given up.
+        let mut spec = JobSpec::new(odd_program(), Bytes(1), SLICE_HOSTS);
+        spec.fuel = Fuel(10_000_000_000);
+        (spec.verify, spec.slice) = (Verify::Trusted, Some("lab".into()));
+        let job = self.submit(account, spec, BID);
+        self.errands[job].about = Some(made);
+        let made = self.errand(make("shed", end + Span(SLICE_TERM_MAX.0 / 4)), None, within);
+        let drop = Call::Slice(SliceCall::Drop { account, name: "shed".into() });
+        self.errand(drop, Some(made), self.plan.faults_until);
+        Ok(())
+    }
+
     /// Submits a job, which bids this where there is a market.
     fn submit(&mut self, account: AccountId, spec: JobSpec, bid: Price) -> usize {
         let (key, spec) = (Some(format!("errand {}", self.errands.len())), Box::new(spec));
@@ -184,7 +221,10 @@ impl World {
         let submits =
             |errand: &&Errand| matches!(errand.call, Call::Submit { .. } | Call::SubmitBid { .. });
         let submitted = self.errands.iter().filter(submits);
-        let asked = submitted.clone().count();
+        // What was to run on a slice that a clock which was ahead had ended is no job.
+        let no_job =
+            |errand: &&Errand| errand.about.is_some() && errand.answer == Some(Made::Nothing);
+        let asked = submitted.clone().filter(|errand| !no_job(errand)).count();
         let answered: BTreeSet<_> = submitted.filter_map(|errand| errand.answer?.job()).collect();
         let kept: BTreeSet<_> = self.database.tables.jobs.keys().copied().collect();
         if answered == kept && kept.len() == asked {

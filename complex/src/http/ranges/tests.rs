@@ -28,6 +28,7 @@ fn job(id: u64, tasks: Vec<TaskRange>) -> Change {
         redone: Vec::new(),
         unchecked: 0,
         why: Some("cancelled".into()),
+        pinned: None,
     }))
 }
 

@@ -43,6 +43,7 @@ fn job() -> JobRecord {
         redone: Vec::new(),
         unchecked: 0,
         why: None,
+        pinned: None,
     }
 }
 

@@ -134,12 +134,12 @@ async fn a_database_of_another_program_or_version_is_refused() {
     home.open().await.close().await.unwrap();
     tamper(&home, "INSERT INTO schema_versions VALUES (999, 'later', 'x')").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 12: use the program that wrote it, or a later one"]
+    expect_test::expect!["HOME/complex.db has version 999 of the schema, this program knows versions up to 13: use the program that wrote it, or a later one"]
         .assert_eq(&told(&home, &error));
 
     tamper(&home, "UPDATE schema_versions SET version = version - 1000").await;
     let error = Db::open(&home.url()).await.unwrap_err();
-    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-996, "bank"), (-995, "unchecked"), (-994, "saved"), (-993, "market"), (-992, "rights"), (-991, "narrowed"), (-990, "storage"), (-989, "bonds"), (-988, "complex"), (-1, "later")]"#]]
+    expect_test::expect![[r#"HOME/complex.db has a schema that no version of this program wrote: its versions are [(-999, "first"), (-997, "trust"), (-996, "bank"), (-995, "unchecked"), (-994, "saved"), (-993, "market"), (-992, "rights"), (-991, "narrowed"), (-990, "storage"), (-989, "bonds"), (-988, "complex"), (-987, "slices"), (-1, "later")]"#]]
         .assert_eq(&told(&home, &error));
     tamper(&home, "DELETE FROM schema_versions").await;
     assert!(matches!(Db::open(&home.url()).await.unwrap_err(), OpenError::Schema { .. }));
@@ -165,6 +165,21 @@ async fn a_file_belongs_to_the_complex_that_opened_it_first() {
     std::fs::write(home.url(), "").unwrap();
     assert!(Db::is_missing(&home.url()), "an empty one is none");
     assert!(!Db::is_missing("sqlite::memory:"));
+}
+
+/// Specifications had no slice once: what was written then is read as of none.
+#[tokio::test]
+async fn a_job_of_an_earlier_program_is_on_no_slice() {
+    let home = Home::new();
+    let mut job = sample::job(&mut isos_base::random::Random::new(1));
+    (job.state, job.spec.slice) = (isos_base::record::JobState::Active, None);
+    let db = home.open().await;
+    db.commit(&[Change::Job(Box::new(job.clone()))]).await.unwrap();
+    db.close().await.unwrap();
+    tamper(&home, "UPDATE jobs SET spec = substr(spec, 1, length(spec) - 1)").await;
+    let db = home.open().await;
+    assert_eq!(db.job(job.id).await.unwrap(), Some(job));
+    db.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use isos_base::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use isos_base::key::PublicKey;
 use isos_base::market::{
@@ -13,8 +14,9 @@ use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, JobState, KeeperRecord, KeyRecord, KeyringRecord, LeaseRecord,
     LeaseState, PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, ResultBatch,
-    SavedRecord, Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
+    SavedRecord, SliceRecord, Snapshot, StateChunk, StorageRecord, TransferRecord, VoteBatch,
 };
+use isos_base::slice::SliceState;
 use isos_base::time::Time;
 use isos_base::units::MicroCredits;
 
@@ -49,6 +51,7 @@ pub(super) struct Model {
     keyrings: BTreeMap<AccountId, KeyringRecord>,
     storage: BTreeMap<LeaseId, StorageRecord>,
     keepers: BTreeMap<HostId, KeeperRecord>,
+    slices: BTreeMap<SliceId, SliceRecord>,
 }
 
 impl Model {
@@ -88,6 +91,7 @@ impl Model {
             Change::Keyring(it) => drop(self.keyrings.insert(it.account, *it)),
             Change::Storage(it) => drop(self.storage.insert(it.id, *it)),
             Change::Keeper(it) => drop(self.keepers.insert(it.host, *it)),
+            Change::Slice(it) => drop(self.slices.insert(it.id, *it)),
         }
     }
 
@@ -184,6 +188,11 @@ impl Model {
             keyrings: self.keyrings.values().cloned().collect(),
             storage: self.storage.values().filter(|it| it.is_of_use()).cloned().collect(),
             keepers: self.keepers.values().cloned().collect(),
+            slices: {
+                let open = self.slices.values().filter(|it| it.state == SliceState::Open);
+                open.cloned().collect()
+            },
+            last_slice: self.slices.keys().last().copied().unwrap_or_default(),
         }
     }
 
@@ -223,6 +232,7 @@ impl Model {
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keyring));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Storage));
         changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Keeper));
+        changes.extend(from.all("").await.unwrap().into_iter().map(Box::new).map(Change::Slice));
         changes.iter().for_each(|change| model.apply(change));
         model
     }

@@ -5,7 +5,8 @@ use isos_base::fragment::StorageClass;
 use isos_base::guid::Guid;
 use isos_base::host::HostSpec;
 use isos_base::ids::{
-    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, TransferId,
+    AccountId, BillId, HostId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
+    TransferId,
 };
 use isos_base::job::{JobSpec, Mount, Verify};
 use isos_base::key::PublicKey;
@@ -20,18 +21,19 @@ use isos_base::ranges::TaskRange;
 use isos_base::record::{
     Accepted, AccountRecord, BillRecord, Change, EarnedRecord, Held, HoldRecord, HostRecord,
     IdempotencyRecord, JobRecord, JobState, KeeperRecord, KeptCheckpoint, LeaseRecord, LeaseState,
-    PayoutRecord, PayoutState, ProposalRecord, ProposalState, Proposed, Reason, Referee,
-    ResultBatch, Resumed, SavedRecord, StateChunk, StorageRecord, TransferKind, TransferRecord,
-    Trust, VoteBatch,
+    PayoutRecord, PayoutState, Pinned, ProposalRecord, ProposalState, Proposed, Reason, Referee,
+    ResultBatch, Resumed, SavedRecord, SliceRecord, StateChunk, StorageRecord, TransferKind,
+    TransferRecord, Trust, VoteBatch,
 };
 use isos_base::right::Right;
+use isos_base::slice::{Replaced, SliceState, Sliver};
 use isos_base::storage::{ShelfOffer, StorageState};
 use isos_base::task::{Exit, OutputAt, TaskResult, Trap};
 use isos_base::time::{Span, Time};
 use isos_base::units::{Bytes, Fuel, MicroCredits};
 
 /// Kinds of change.
-pub(super) const KINDS: u64 = 27;
+pub(super) const KINDS: u64 = 28;
 
 /// A change of the given kind. What is appended follows from its key, so that the same key never
 /// has two contents; everything else differs each time.
@@ -87,6 +89,7 @@ pub(super) fn change(kind: u64, random: &mut Random) -> Change {
             month: random.below(9) as u32,
             amount: money(random),
         }),
+        26 => Change::Slice(Box::new(slice(random))),
         _ => Change::Revocation(vec![random.below(5) as u8; 7], Time(random.below(100))),
     }
 }
@@ -219,6 +222,7 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
         ],
     );
     spec.price_max = random.one_in(2).then(|| money(random));
+    spec.slice = random.one_in(2).then(|| "lab".into());
     JobRecord {
         id: JobId(1 + random.below(4)),
         account: AccountId(100 + random.below(3)),
@@ -245,6 +249,32 @@ pub(super) fn job(random: &mut Random) -> JobRecord {
         why: Some("cancelled".into()),
         redone: (0..random.below(3) as u32).map(|n| TaskRange::new(n * 9, n * 9 + 4)).collect(),
         unchecked: random.below(1_000) as u32,
+        pinned: random.one_in(2).then(|| Pinned {
+            slice: SliceId(random.below(9)),
+            hosts: (0..random.below(3)).map(|_| host_id(random.below(9))).collect(),
+        }),
+    }
+}
+
+fn slice(random: &mut Random) -> SliceRecord {
+    let sliver = |random: &mut Random| Sliver { host: host_id(random.below(9)), since: Time(7) };
+    let replaced = |random: &mut Random| Replaced {
+        rank: random.below(9) as u32,
+        host: host_id(random.below(9)),
+        at: Time(random.below(1 << 60)),
+        why: "ä away".into(),
+    };
+    SliceRecord {
+        id: SliceId(1 + random.below(9)),
+        account: AccountId(100 + random.below(3)),
+        name: format!("lab-{}", random.below(3)),
+        constraint: random.one_in(2).then(|| "host.cpus > 1".into()),
+        made: Time(random.below(1 << 60)),
+        until: Time(random.below(1 << 60)),
+        state: pick(random, &[SliceState::Open, SliceState::Dropped, SliceState::Over]),
+        ended: maybe_time(random),
+        slivers: (0..random.below(4)).map(|_| sliver(random)).collect(),
+        replaced: (0..random.below(3)).map(|_| replaced(random)).collect(),
     }
 }
 

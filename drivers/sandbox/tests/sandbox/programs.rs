@@ -78,6 +78,10 @@ fn arguments() {
     });
     let done = show.orders(vec![order(3)]).remove(0);
     assert_eq!(stdout(&done.output), "program\0--at=3/9\0\0ISOS_TASK=3\0ISOS_TASKS=9\0LANG=fi\0");
+    let on_slice = show.with(|spec| spec.slice = Some("lab".into()));
+    let done = on_slice.orders(vec![order(3)]).remove(0);
+    let env = "ISOS_TASK=3\0ISOS_TASKS=9\0ISOS_RANK=3\0ISOS_SIZE=9\0LANG=fi\0";
+    assert_eq!(stdout(&done.output), format!("program\0--at=3/9\0\0{env}"));
 }
 
 fn out_of_fuel() {

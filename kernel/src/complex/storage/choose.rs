@@ -161,7 +161,12 @@ impl Complex {
 
     /// So many of them, as different from each other, and from those beside which they are, as can
     /// be.
-    fn spread(&self, fit: &[HostId], beside: &[HostId], count: usize) -> Vec<HostId> {
+    pub(in crate::complex) fn spread(
+        &self,
+        fit: &[HostId],
+        beside: &[HostId],
+        count: usize,
+    ) -> Vec<HostId> {
         let mut owners: BTreeMap<AccountId, usize> = BTreeMap::new();
         let mut blocks: BTreeMap<Block, usize> = BTreeMap::new();
         let place = |host: &HostId| {
