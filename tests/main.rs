@@ -25,4 +25,5 @@ mod owner;
 mod rights;
 mod sensors;
 mod servers;
+mod slices;
 mod world;
