@@ -26,4 +26,5 @@ mod owner;
 mod rights;
 mod sensors;
 mod servers;
+mod slices;
 mod world;

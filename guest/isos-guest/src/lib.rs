@@ -1,6 +1,7 @@
 //! What a program that runs *on* ISOS links: which task it is, its files, seeded randomness.
 //!
-//! A host gives a program its arguments, the variables `ISOS_TASK` and `ISOS_TASKS`, a read-only
+//! A host gives a program its arguments, the variables `ISOS_TASK` and `ISOS_TASKS` (on a slice also
+//! `ISOS_RANK` and `ISOS_SIZE`), a read-only
 //! folder `/in`, a collected folder `/out` and scratch space in `/tmp`; there is no network, the
 //! clock stands still, and two hosts must produce the same bytes. Nothing here is needed to run
 //! on ISOS: any WASI command will do. The crate only saves its users from writing these pages
@@ -17,4 +18,4 @@ mod task;
 pub use error::{Failure, finish};
 pub use files::{IN, OUT, TMP, read_bytes, read_text, write};
 pub use rng::Rng;
-pub use task::{Task, task, tasks};
+pub use task::{Task, rank, task, tasks};

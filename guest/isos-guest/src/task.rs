@@ -68,6 +68,12 @@ pub fn tasks() -> Result<u64, Failure> {
     Task::from_env().map(Task::count)
 }
 
+/// Which host of how many this run is on, where it runs on a slice: the host's rank, as `ISOS_RANK`
+/// and `ISOS_SIZE` say; alone (0 of 1) elsewhere.
+pub fn rank() -> Result<Task, Failure> {
+    Task::new(variable("ISOS_RANK", 0)?, variable("ISOS_SIZE", 1)?)
+}
+
 fn variable(name: &str, absent: u64) -> Result<u64, Failure> {
     let Some(value) = env::var_os(name) else {
         return Ok(absent);
