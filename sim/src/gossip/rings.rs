@@ -66,7 +66,6 @@ impl World {
                 continue;
             }
             let Some(mut ring) = self.rings[n as usize].take() else { continue };
-            ring.forget_before(self.now - FORGOTTEN_AFTER);
             for link in self.flat.known(n) {
                 // Whether somebody belongs, its descriptor says, and when it was made.
                 if self.rings[link.host as usize].is_some() {
@@ -75,6 +74,8 @@ impl World {
                     ring.learn(Member { place, who, heard });
                 }
             }
+            // Also those that are in a view still, though they are dead.
+            ring.forget_before(self.now - FORGOTTEN_AFTER);
             self.rings[n as usize] = Some(ring);
             self.meet(n);
         }

@@ -59,9 +59,9 @@ fn coordinates_tell_round_trips() {
 fn a_part_of_all_stands_in_a_ring_and_does_again_after_a_crash() {
     let rows = rows(Study::Rings, 3_000);
     let of = |name: &str, column| value(Study::Rings, &rows, name, column);
-    assert!(of("3000", "c20") < 0.5);
-    assert!(of("3000, 30 % die", "+2") > of("3000, 30 % die", "+20"));
-    assert!(of("3000, 30 % die", "+20") < 0.5);
+    assert!(of("3000", "c20") < 0.5, "{rows:?}");
+    assert!(of("3000, 30 % die", "+2") > of("3000, 30 % die", "+20"), "{rows:?}");
+    assert!(of("3000, 30 % die", "+20") < 0.5, "{rows:?}");
 }
 
 #[test]

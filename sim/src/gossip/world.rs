@@ -163,7 +163,8 @@ impl World {
         for _ in 0..setting.hosts {
             world.born();
         }
-        // Now that all are there, each is introduced.
+        // In the cycle of its start nobody describes itself; then all are introduced.
+        world.run(begin + Span(2 * tuning.cycle.0));
         for n in world.living.clone() {
             world.introduce(n);
         }
