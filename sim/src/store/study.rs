@@ -124,7 +124,7 @@ fn shortened(setting: Setting) -> Setting {
 }
 
 /// Room for the name of a line.
-const NAME: usize = 30;
+const NAME: usize = 33;
 
 /// All figures, in the order of both.
 const FIGURES: [Figure<Outcome>; 16] = {
