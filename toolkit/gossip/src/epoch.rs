@@ -15,6 +15,9 @@ use crate::attribute::Told;
 use crate::average::{Instances, Sums};
 use crate::wire::{Averaged, Offered};
 
+/// Cycles of an epoch in which this host offers what it has. Variance has fallen to a billionth then,
+/// and what would still come closer is not worth a kilobyte a cycle; who offers later is answered.
+const OFFERED_CYCLES: u32 = 20;
 /// Answers that are remembered, should they have to be given again.
 const ANSWERS_MAX: usize = 16;
 
@@ -112,6 +115,9 @@ impl Epochs {
     pub fn offer(&mut self) -> Option<Offered> {
         let sums = self.sums.clone()?;
         self.cycles += 1;
+        if self.cycles > OFFERED_CYCLES {
+            return None;
+        }
         self.last_seq += 1;
         self.open = Some(self.last_seq);
         Some(Offered { epoch: self.number, seq: self.last_seq, sums })

@@ -73,28 +73,36 @@ impl Sketch {
     }
 }
 
-/// From the first bucket that has hosts to the last.
+/// Which buckets have hosts, the first in the lowest bit, and the shares of these.
 #[derive(Serialize, Deserialize)]
-struct Cells(u8, Vec<f32>);
+struct Cells(u32, Vec<f32>);
+
+const _: () = assert!(BUCKETS <= 32, "each bucket has a bit");
 
 impl Serialize for Sketch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let counts = |share: &f32| *share >= LEAST_SHARE;
-        let first = self.0.iter().position(counts).unwrap_or(0);
-        let last = self.0.iter().rposition(counts).unwrap_or(0);
-        Cells(first as u8, self.0[first..=last].to_vec()).serialize(serializer)
+        let (mut which, mut cells) = (0, Vec::new());
+        for (at, share) in self.0.iter().enumerate() {
+            if *share >= LEAST_SHARE {
+                which |= 1_u32 << at;
+                cells.push(*share);
+            }
+        }
+        Cells(which, cells).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Sketch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Cells(first, cells) = Cells::deserialize(deserializer)?;
+        let Cells(which, cells) = Cells::deserialize(deserializer)?;
+        if which.count_ones() as usize != cells.len() {
+            return Err(serde::de::Error::custom("a sketch with other buckets than it says"));
+        }
         let mut shares = [0.0; BUCKETS];
-        let first = usize::from(first);
-        let Some(here) = shares.get_mut(first..first.saturating_add(cells.len())) else {
-            return Err(serde::de::Error::custom("a sketch with more buckets than there are"));
-        };
-        here.copy_from_slice(&cells);
+        let with_hosts = shares.iter_mut().enumerate().filter(|(at, _)| which >> at & 1 == 1);
+        for ((_, share), cell) in with_hosts.zip(cells) {
+            *share = cell;
+        }
         Ok(Self(shares))
     }
 }
@@ -133,12 +141,12 @@ mod tests {
     #[test]
     fn a_sketch_is_read_as_it_was_written_and_takes_no_more_than_it_has() {
         let one = Sketch::of(Attribute::Cores, 4.0);
-        assert_eq!(encode(&one).len(), 6);
+        assert_eq!(encode(&one).len(), 7);
         let two = one.average(&Sketch::of(Attribute::Cores, 16.0));
         assert_eq!(decode(&encode(&two)), Ok(two));
         assert!(two.is_whole());
-        assert!(decode::<Sketch>(&encode(&Cells(31, vec![0.5, 0.5]))).is_err());
-        assert!(decode::<Sketch>(&encode(&Cells(255, vec![0.5, 0.5]))).is_err());
+        assert!(decode::<Sketch>(&encode(&Cells(1 << 31, vec![0.5, 0.5]))).is_err());
+        assert!(decode::<Sketch>(&encode(&Cells(u32::MAX, vec![0.5, 0.5]))).is_err());
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub struct Tuning {
     /// Hosts that can be called and are known; as many again that cannot. 20: half of all can die
     /// at once, and one in a million of the others knows nobody alive.
     pub view: usize,
-    /// Entries that are given in an exchange. Some 210 bytes each.
+    /// Entries that are given in an exchange, this host itself included. Some 230 bytes each, and the
+    /// budget of 1.5 KB/s is not for more.
     pub swap: usize,
     /// Draws of hosts that nobody can lead.
     pub samplers: usize,
@@ -32,7 +33,7 @@ impl Default for Tuning {
             cycle: Span::secs(10),
             gamma: 30,
             view: 20,
-            swap: 4,
+            swap: 3,
             samplers: 24,
             window: 256,
             forgotten_after: 90,
