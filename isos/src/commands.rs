@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Jobs: submit, list, show, wait, logs, results, trace, retry, cancel
     #[command(subcommand)]
     Job(job::Command),
-    /// Slices, hosts held together by a name: create, list, show, run, grow, shrink, renew, drop
+    /// Slices (hosts under a name): create, list, show, run, grow, shrink, renew, drop
     #[command(subcommand)]
     Slice(slice::Command),
     /// Tell why a job, task, host, account or price is as it is, and what to do
