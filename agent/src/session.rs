@@ -5,7 +5,7 @@ use std::sync::Arc;
 use isos_base::wire::{HOST_ALPN, ToComplex, ToHost};
 use isos_kernel::host::{Input, SessionId};
 use isos_net::{FrameReceiver, FrameSender, PeerAddr, code};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::Shared;
 use crate::core::Core;
@@ -37,19 +37,23 @@ async fn connected(
     let (peer, connection) = connect.map_err(|error| error.to_string())?;
     let stream = connection.open().await.map_err(|error| error.to_string())?;
     core.input(Input::Connected { session }).await;
+    let welcomed = Notify::new();
     let why = tokio::select! {
-        why = listen(shared, core, session, &peer, stream.receiver) => why,
+        why = listen(shared, core, session, (&peer, &welcomed), stream.receiver) => why,
         why = talk(stream.sender, outbox) => why,
-        () = describe(shared, core, session) => "the agent stops".into(),
+        () = describe(shared, core, session, &welcomed) => "the agent stops".into(),
     };
     shared.objects.session_ended(session);
     connection.close(code::DONE, "bye");
     Ok(why)
 }
 
-/// Lets the complex hear how this host describes itself, whenever that is worth it.
-async fn describe(shared: &Shared, core: &Core, session: SessionId) {
+/// Lets the complex hear how this host describes itself, whenever that is worth it after it has
+/// heard so once. Whoever says so before the welcome is hung up on.
+async fn describe(shared: &Shared, core: &Core, session: SessionId, welcomed: &Notify) {
+    welcomed.notified().await;
     let mut described = shared.cloud.described();
+    described.mark_unchanged();
     while described.changed().await.is_ok() {
         let own = described.borrow_and_update().clone();
         if let Some(own) = own {
@@ -63,7 +67,7 @@ async fn listen(
     shared: &Shared,
     core: &Core,
     session: SessionId,
-    peer: &PeerAddr,
+    (peer, welcomed): (&PeerAddr, &Notify),
     mut receiver: FrameReceiver,
 ) -> String {
     loop {
@@ -84,6 +88,7 @@ async fn listen(
                         if let Some(own) = shared.cloud.describe().await {
                             core.say(session, ToComplex::Described(Box::new(own))).await;
                         }
+                        welcomed.notify_one();
                     }
                     ToHost::Introduced(introduction) => {
                         shared.cloud.introduced(*introduction).await;

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Resume, Saved};
-use crate::fragment::{Proof, ProofAsked};
 use crate::descriptor::{Descriptor, Introduction};
+use crate::fragment::{Proof, ProofAsked};
 use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// The account that hosts earn for and jobs are paid from; made if there is none
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<String>,
-    /// What it allows: join, submit, read, manage
+    /// What it allows: join, submit, read, manage, operate
     #[arg(long, value_name = "RIGHT,...", value_delimiter = ',', default_value = "join,submit")]
     pub(crate) rights: Vec<String>,
     /// For how long
@@ -38,7 +38,7 @@ enum Command {
 }
 
 /// Rights that a ticket can carry.
-const RIGHTS: [&str; 4] = ["join", "submit", "read", "manage"];
+const RIGHTS: [&str; 5] = ["join", "submit", "read", "manage", "operate"];
 
 /// Asks and tells.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {

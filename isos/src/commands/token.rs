@@ -27,7 +27,7 @@ pub(crate) enum Command {
         /// The account that it is for; made if there is none [default: one's own]
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
-        /// What it allows: join, submit, read, manage
+        /// What it allows: join, submit, read, manage, operate
         #[arg(long, value_name = "RIGHT,...", value_delimiter = ',', default_value = "submit")]
         rights: Vec<String>,
         /// For how long
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Attenuate {
         #[command(flatten)]
         which: Which,
-        /// Only these rights: join, submit, read, manage
+        /// Only these rights: join, submit, read, manage, operate
         #[arg(long, value_name = "RIGHT,...", value_delimiter = ',')]
         rights: Option<Vec<Right>>,
         /// Only for so long
