@@ -129,6 +129,7 @@ fn battery_heat_and_a_metered_network_suspend_work_with_the_reason_and_it_goes_o
 }
 
 /// Two offsets from UTC at which it is another day of the same month now, the earlier first.
+#[expect(clippy::disallowed_methods, reason = "what day it is decides where a day ends soon")]
 fn two_days_of_a_month() -> Option<[String; 2]> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let day = |hours: i64| Time((now + hours * 3_600) as u64 * 1_000_000).to_rfc3339();

@@ -152,7 +152,7 @@ fn firm_figures(setting: &Setting) -> Vec<Figure> {
     add("windows kept where one in 50 has a storm", storms.kept_share(), Target::None);
     add("core-ticks there of those wanted, with storms", storms.there(), Target::None);
     add("paid of what was owed for the others", storms.covered(), AtLeast(0.99));
-    add("of that, from bonds", storms.from_bonds(), Target::None);
+    add("of that, from bonds", storms.bonds_share(), Target::None);
     add("there, or its price paid", storms.made_good(), AtLeast(0.999));
     add("left of premiums for the complex", storms.left(), AtLeast(0.0));
     // A firm owner against one that is not, which neither gets nor loses anything.

@@ -169,7 +169,10 @@ impl Keeper {
             debug_assert!(names.len() <= FRAGMENTS_NAMED_MAX);
             match timeout(ASK, has_fragments(&connection, &names)).await {
                 Ok(Ok(Ok(has))) => note(host, has),
-                _ => _ = round.peers.insert(host, None),
+                said => {
+                    tracing::debug!(%host, ?said, "a host does not say what it has");
+                    round.peers.insert(host, None);
+                }
             }
         }
         all
@@ -183,7 +186,13 @@ impl Keeper {
         let KeeperAddress { addresses, relay, .. } = round.addresses.get(&host)?.clone();
         let peer = PeerAddr { key: host.0, addresses, relay };
         let connection = timeout(ASK, self.door.endpoint().connect(&peer, FRAGMENT_ALPN)).await;
-        let mut connection = connection.ok().and_then(Result::ok);
+        let mut connection = match connection {
+            Ok(Ok(connection)) => Some(connection),
+            why => {
+                tracing::debug!(%host, ?why, "a host cannot be reached");
+                None
+            }
+        };
         if let (Some(to), Some(place)) = (&connection, round.places.get(&host)) {
             let shown = timeout(ASK, present_grant(to, &place.grant)).await;
             if !matches!(shown, Ok(Ok(Ok(_)))) {

@@ -57,7 +57,7 @@ struct Hosts {
 
 impl Hosts {
     fn new(seed: u64, count: u32, way: Way) -> Self {
-        let mut random = Random::new(seed ^ 0x511c_e5);
+        let mut random = Random::new(seed ^ 0x0051_1ce5);
         // Pareto with an infinite variance, from two minutes upwards.
         let draw = |random: &mut Random| 120.0 / (1.0 - random.unit()).powf(1.0 / 1.5);
         let values: Vec<f64> = (0..count).map(|_| ATTRIBUTE.clamp(draw(&mut random))).collect();

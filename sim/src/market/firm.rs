@@ -100,7 +100,7 @@ impl Outcome {
     }
 
     /// What came from bonds of what was paid back.
-    pub(super) fn from_bonds(&self) -> f64 {
+    pub(super) fn bonds_share(&self) -> f64 {
         self.forfeited as f64 / self.paid_back.max(1) as f64
     }
 
@@ -159,7 +159,7 @@ struct Promise {
 pub(super) fn live(setting: &Setting, season: &Season) -> Outcome {
     let mut random = Random::new(setting.seed ^ 0x6669_726d);
     // Its own luck, so that what somebody does changes nothing but what follows from it.
-    let mut storms = Random::new(setting.seed ^ 0x7374_6f72_6d);
+    let mut storms = Random::new(setting.seed ^ 0x0073_746f_726d);
     let mut hosts: Vec<Host> = (0..setting.hosts.max(20))
         .map(|n| {
             let firm = n == 0 || random.below(100) < season.firm;
