@@ -84,27 +84,28 @@ fn credits_are_made_when_two_operators_agree_and_no_sooner() {
     };
     let before = balance(&world);
     world.json(&["account", "credit", "operator", "1000", "--why", "grant 17"]);
+    // The first is that of the start: so many must agree.
     assert_eq!(balance(&world), before, "it is a proposal");
-    let (code, error) = world.refused(&["bank", "mint", "approve", "1"]);
+    let (code, error) = world.refused(&["bank", "mint", "approve", "2"]);
     assert_eq!((code, error.contains("another")), (6, true), "{error}");
-    assert_eq!(ada(&["bank", "mint", "approve", "1"]).0, 0);
+    assert_eq!(ada(&["bank", "mint", "approve", "2"]).0, 0);
     assert_eq!(balance(&world), before + 1_000_000_000);
-    let again = ada(&["bank", "mint", "approve", "1"]);
+    let again = ada(&["bank", "mint", "approve", "2"]);
     assert_ne!(again.0, 0, "once");
     let statement = world.json(&["account", "statement"]).to_string();
     assert!(statement.contains("grant 17"), "{statement}");
 
     // What is refused is never made, and a start with a lower number lowers nothing.
     world.json(&["account", "credit", "operator", "5"]);
-    assert_eq!(ada(&["bank", "mint", "refuse", "2"]).0, 0);
+    assert_eq!(ada(&["bank", "mint", "refuse", "3"]).0, 0);
     world.json(&["bank", "mint", "approvals", "2"]);
-    assert_eq!(ada(&["bank", "mint", "approve", "3"]).0, 0);
+    assert_eq!(ada(&["bank", "mint", "approve", "4"]).0, 0);
     world.restart_server_with(&["--mint-approvals", "1"]);
     world.json(&["account", "credit", "operator", "7"]);
     assert_eq!(balance(&world), before + 1_000_000_000);
     let proposals = world.json(&["bank", "mint", "list"]);
     let states: Vec<_> = proposals.as_array().unwrap().iter().map(|it| &it["state"]).collect();
-    assert_eq!(states.len(), 4, "{proposals}");
+    assert_eq!(states.len(), 5, "{proposals}");
     assert_eq!((states[0], states[2]), (&"open".into(), &"refused".into()), "{proposals}");
     world.assert_money_adds_up();
 }

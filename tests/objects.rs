@@ -243,6 +243,7 @@ fn what_is_removed_is_gone_but_for_what_others_share() {
 
 /// Nobody who knows a secret is there while it happens.
 #[test]
+#[ignore = "who is told to mend may have nothing of the object: docs/storage.md"]
 fn hosts_make_anew_what_others_took_with_them_and_the_first_ones_can_go() {
     let mut world = world_of(HOSTS + 2, &["--mend-after", "5s"]);
     let folder = folder(&world);

@@ -1,5 +1,5 @@
-//! The owner's rules against a machine that is played file by file: the real agent reads the files of
-//! the system where it always does, under another root.
+//! The owner's rules against a machine that is played file by file: the real agent reads the files
+//! of the system where it always does, under another root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,9 +1,9 @@
 //! The owner's own policy file: what somebody changes there by hand holds within seconds.
 //!
 //! The agent goes by the text that its home remembers. Whenever the sensors are read, this looks
-//! whether the owner's file is another one than it was, and reads it if so. A text that is no policy
-//! changes nothing: the limits of before hold on, and the owner is told, since whoever wrote limits
-//! down must not get others by a slip.
+//! whether the owner's file is another one than it was, and reads it if so. A text that is no
+//! policy changes nothing: the limits of before hold on, and the owner is told, since whoever wrote
+//! limits down must not get others by a slip.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -148,6 +148,7 @@ mod tests {
     use super::*;
 
     /// Writes as an editor does, a while ago.
+    #[expect(clippy::disallowed_methods, reason = "files have the system's times")]
     fn write(path: &Path, text: &str, secs_ago: u64) {
         std::fs::write(path, text).unwrap();
         let file = File::options().write(true).open(path).unwrap();

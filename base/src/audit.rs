@@ -6,8 +6,9 @@
 //! names the last transfer of the ledger, so that the two books hold each other in place. What is
 //! made offline by whoever has the complex's key is not in it: nobody is told of that.
 
+mod error;
+
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::codec;
 use crate::guid::Guid;
@@ -19,6 +20,8 @@ use crate::right::{Holder, Right};
 use crate::slice::SliceState;
 use crate::time::Time;
 use crate::units::{Bytes, MicroCredits};
+
+pub use error::AuditError;
 
 /// Domains of the hashes; BLAKE3's key derivation keeps them apart from every other use.
 const CHAIN_CONTEXT: &str = "isos 2026 audit chain 1";
@@ -493,50 +496,6 @@ pub struct SignedAudit {
     pub signed: SignedAuditHead,
     /// All of them, from the first on.
     pub records: Vec<AuditRecord>,
-}
-
-/// What is wrong with a log.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum AuditError {
-    /// Signed by another key.
-    #[error("it is signed by {found}, not by {expected}")]
-    OtherComplex {
-        /// The key that was expected.
-        expected: PublicKey,
-        /// The key in it.
-        found: PublicKey,
-    },
-    /// The signature does not belong to it.
-    #[error("the signature of the complex does not fit: what was signed said something else")]
-    Signature,
-    /// A record is missing, or out of order.
-    #[error("record {seq} does not come after record {before}")]
-    Order {
-        /// Its position.
-        seq: u64,
-        /// The position of the one before it.
-        before: u64,
-    },
-    /// A record is of another account.
-    #[error("record {0} is not of the account whose log this is")]
-    OtherAccount(u64),
-    /// A record was changed, or one before it.
-    #[error("the chain breaks at record {0}: it, or one before it, was changed or removed")]
-    Chain(u64),
-    /// The records end elsewhere than what was signed.
-    #[error("the records end at {found}, signed is {signed}")]
-    End {
-        /// Position of the last record.
-        found: u64,
-        /// Position in the head.
-        signed: u64,
-    },
-    /// An earlier log is not the beginning of this one.
-    #[error(
-        "the earlier log is not the beginning of this one: at record {0} they part. Keep both: \
-         signed by one complex, they prove that it changed what was"
-    )]
-    Rewritten(u64),
 }
 
 impl AuditHead {

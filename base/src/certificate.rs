@@ -172,8 +172,8 @@ impl Certificate {
         self.expires + CLOCK_SLACK <= now
     }
 
-    /// The host's place in the keyspace of routing, and what it is called by where hosts are drawn by
-    /// lot: nobody can choose it.
+    /// The host's place in the keyspace of routing, and what it is called by where hosts are drawn
+    /// by lot: nobody can choose it.
     #[must_use]
     pub fn place(&self) -> [u8; 32] {
         let mut bytes = [0; 21 + 4 + 16 + 32];

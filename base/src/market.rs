@@ -205,7 +205,8 @@ pub struct BondRecord {
 
 impl ReservationRecord {
     /// What it has brought the complex, once it is over: its premium, less what was paid for its
-    /// breach but for what came from bonds. Parts of the premium that are for hosts are still in it.
+    /// breach but for what came from bonds. Parts of the premium that are for hosts are still in
+    /// it.
     #[must_use]
     pub fn brought(&self) -> i128 {
         let paid = i128::from(self.compensated.0) - i128::from(self.forfeited.0);

@@ -223,8 +223,8 @@ impl Policy {
         self.disk_floor.of(disk).max(DISK_FREE_LEAST).min(disk)
     }
 
-    /// The most that this policy ever lends of a machine: in the best hour of its week, while nobody
-    /// uses it and nothing else runs there.
+    /// The most that this policy ever lends of a machine: in the best hour of its week, while
+    /// nobody uses it and nothing else runs there.
     #[must_use]
     pub fn at_best(&self, machine: &MachineCaps) -> MachineCaps {
         let open = self.windows.iter().filter(|window| window.allow).map(Some);

@@ -1,3 +1,5 @@
+//! Bytes and seals of what hosts say of themselves.
+
 use super::*;
 use crate::certificate::Admitted;
 use crate::codec::{DecodeError, decode, encode};

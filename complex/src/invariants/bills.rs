@@ -69,7 +69,8 @@ async fn settle(seed: u64, bank: &mut Bank) {
         let settlement = Settlement { bill: id, hold, earner, charge, earning, fee };
         settlement.postings(&mut postings).expect("it is priced as the complex does");
         let death = random.below(5);
-        // Nobody was answered, so all of it is done again: at death before the commit, or behind it.
+        // Nobody was answered, so all of it is done again: at death before the commit, or behind
+        // it.
         for again in [false, true] {
             let mut changes = vec![Change::Bill(Box::new(bill.clone()))];
             bank.ledger.post(now, &postings, &mut changes).expect("the hold pays for it");

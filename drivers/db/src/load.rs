@@ -38,8 +38,8 @@ const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FRO
 const BONDS_OF_USE: &str = "WHERE reservation IN (SELECT id FROM reservations \
      WHERE state IN ('booked', 'active')) ORDER BY reservation, nth";
 
-/// What reservations have brought: as `ReservationRecord::brought` has it. In two halves, so that no
-/// sum of theirs can leave an integer of the database.
+/// What reservations have brought: as `ReservationRecord::brought` has it. In two halves, so that
+/// no sum of theirs can leave an integer of the database.
 const PROMISES: &str = "SELECT \
      CAST(COALESCE(SUM(paid / 1048576 - compensated / 1048576 + forfeited / 1048576), 0) AS BIGINT), \
      CAST(COALESCE(SUM(paid % 1048576 - compensated % 1048576 + forfeited % 1048576), 0) AS BIGINT) \

@@ -1,5 +1,8 @@
 //! A job as the complex holds it: two bits a task, ranges that wait, ballots of what is in flight.
 
+mod check;
+mod pinned;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use isos_base::api::TaskCounts;
@@ -345,43 +348,6 @@ impl Job {
         taken
     }
 
-    /// The task that is pinned to this host, if it waits.
-    fn take_pinned(&mut self, host: HostId) -> Vec<TaskRange> {
-        let Some(rank) = self.rank_of(host) else { return Vec::new() };
-        let own = TaskRange::new(rank, rank + 1);
-        if self.take_out(&Vec::new(), own) == 0 { Vec::new() } else { vec![own] }
-    }
-
-    /// Which task is pinned to this host.
-    fn rank_of(&self, host: HostId) -> Option<u32> {
-        self.ranks.as_ref().and_then(|ranks| ranks.get(&host).copied())
-    }
-
-    /// Whether some of its tasks may run on this host, whether or not they wait.
-    pub(super) fn may_be_on(&self, host: Option<HostId>) -> bool {
-        let ranks = self.ranks.as_ref();
-        ranks.is_none_or(|ranks| host.is_some_and(|host| ranks.contains_key(&host)))
-    }
-
-    /// Whether the task waits that is pinned to this host, if tasks are pinned.
-    pub(super) fn waits_for(&self, host: HostId) -> bool {
-        self.ranks.is_none() || self.rank_of(host).is_some_and(|rank| self.is_waiting(rank))
-    }
-
-    /// Tasks for which nobody was asked and that wait.
-    pub(super) fn waiting_tasks(&self) -> TaskSet {
-        self.pools.get(&Vec::new()).cloned().unwrap_or_default()
-    }
-
-    /// A host to which a task may be pinned has another key.
-    pub(super) fn move_pinned(&mut self, old: HostId, new: HostId) -> bool {
-        let Some(pinned) = &mut self.record.pinned else { return false };
-        let Some(place) = pinned.hosts.iter_mut().find(|host| **host == old) else { return false };
-        *place = new;
-        self.ranks = Some(ranks_of(pinned));
-        true
-    }
-
     fn take_from(&mut self, asked: &Asked, tasks: u32, ranges_max: usize) -> Vec<TaskRange> {
         let Some(pool) = self.pools.get_mut(asked) else {
             return Vec::new();
@@ -614,39 +580,6 @@ impl Job {
             let batch = ResultBatch { job: self.record.id, batch: self.next_batch, results };
             self.next_batch += 1;
             effects.push(Effect::Keep(Change::Results(batch)));
-        }
-    }
-
-    pub(super) fn check_invariants(&self) {
-        self.chains.check_invariants();
-        assert!(self.chains.tasks().all(|task| self.is_open(task)), "decided, and still held");
-        let waiting: u32 = self.pools.values().map(TaskSet::count).sum();
-        assert_eq!(waiting, self.waiting);
-        let owed =
-            self.pools.iter().map(|(asked, pool)| self.need(asked) * u64::from(pool.count()));
-        assert_eq!(owed.sum::<u64>(), self.owed);
-        assert_eq!(self.counts.iter().sum::<u32>(), self.total);
-        assert_eq!(self.open, self.counts[0]);
-        self.lone.check_invariants();
-        assert!(
-            self.ranks.is_none() || self.rule().is_none(),
-            "pinned is what one host's word decides"
-        );
-        assert!(self.pools.values().all(|pool| !pool.is_empty()));
-        for (asked, pool) in &self.pools {
-            for range in pool.iter() {
-                let open = states::are_all(&self.states, range, TaskState::Open);
-                assert!(open && range.end <= self.record.spec.count, "{range} waits, is it open?");
-                let ballots = self.ballots.range(range.start..range.end);
-                assert!(ballots.clone().all(|(_, ballot)| &ballot.asked == asked));
-                // Without a ballot, nobody was asked.
-                let count = ballots.count();
-                assert!(count == if asked.is_empty() { 0 } else { range.len() as usize });
-            }
-        }
-        for (task, ballot) in &self.ballots {
-            assert!(self.is_open(*task));
-            assert!(ballot.votes.iter().all(|vote| ballot.asked.contains(&vote.host)));
         }
     }
 }

@@ -430,8 +430,8 @@ impl Look<'_> {
         given
     }
 
-    /// What is to stay free, as far as that can be seen: who said to do without a floor does so where
-    /// nobody can tell what is free.
+    /// What is to stay free, as far as that can be seen: who said to do without a floor does so
+    /// where nobody can tell what is free.
     fn disk_floor(&self, disk: Bytes) -> Bytes {
         match self.sensors.disk_free {
             Reading::Known(_) => self.policy.disk_floor(disk),

@@ -1,13 +1,13 @@
 //! Firm hosts and their bonds: whether promises are kept while owners come and go, who pays where
 //! they are not, and what it brings to be clever about it.
 //!
-//! The rules are those of `kernel::complex::market::bond`, on the parts of `kernel::market`: in each
-//! tick of a window firm hosts are called until as many stand as are reckoned with; a bond loses
-//! for a tick in which its host is not there and the buyer is short; and those that stood share
-//! their part of the premium. As in the complex, any host of the class serves the promise first,
-//! firm or not. So nothing is short unless most of the class is gone at once: now and then there is
-//! a *storm*, in which nearly all owners come back to their machines in the same minute. What is owed
-//! is paid from bonds, then from what the promises themselves have brought.
+//! The rules are those of `kernel::complex::market::bond`, on the parts of `kernel::market`: in
+//! each tick of a window firm hosts are called until as many stand as are reckoned with; a bond
+//! loses for a tick in which its host is not there and the buyer is short; and those that stood
+//! share their part of the premium. As in the complex, any host of the class serves the promise
+//! first, firm or not. So nothing is short unless most of the class is gone at once: now and then
+//! there is a *storm*, in which nearly all owners come back to their machines in the same minute.
+//! What is owed is paid from bonds, then from what the promises themselves have brought.
 
 use isos_base::price::Price;
 use isos_base::random::Random;
@@ -278,8 +278,8 @@ fn window(
     outcome.first += first;
 }
 
-/// Owners come and go. Whoever breaks what it was called to is away until the window ends, and comes
-/// back like all others.
+/// Owners come and go. Whoever breaks what it was called to is away until the window ends, and
+/// comes back like all others.
 fn pass(hosts: &mut [Host], called: &[usize], storm: bool, random: &mut Random) {
     for host in hosts.iter_mut() {
         // As much luck is drawn for each, whatever it does.

@@ -15,8 +15,9 @@ use crate::attribute::Told;
 use crate::average::{Instances, Sums};
 use crate::wire::{Averaged, Offered};
 
-/// Cycles of an epoch in which this host offers what it has. Variance has fallen to a billionth then,
-/// and what would still come closer is not worth a kilobyte a cycle; who offers later is answered.
+/// Cycles of an epoch in which this host offers what it has. Variance has fallen to a billionth
+/// then, and what would still come closer is not worth a kilobyte a cycle; who offers later is
+/// answered.
 const OFFERED_CYCLES: u32 = 20;
 /// Answers that are remembered, should they have to be given again.
 const ANSWERS_MAX: usize = 16;

@@ -14,8 +14,8 @@ pub struct Tuning {
     /// Hosts that can be called and are known; as many again that cannot. 20: half of all can die
     /// at once, and one in a million of the others knows nobody alive.
     pub view: usize,
-    /// Entries that are given in an exchange, this host itself included. Some 230 bytes each, and the
-    /// budget of 1.5 KB/s is not for more.
+    /// Entries that are given in an exchange, this host itself included. Some 230 bytes each, and
+    /// the budget of 1.5 KB/s is not for more.
     pub swap: usize,
     /// Draws of hosts that nobody can lead.
     pub samplers: usize,

@@ -4,8 +4,9 @@
 //! In the window the account's jobs are served first, at the reserved price, until they have had so
 //! many cores. Nothing stands idle for them: leases end within seconds. So what a reservation costs
 //! is the promise alone: for each core and tick that was not short, the forward price less the
-//! price of the work. Breaches are paid from the bonds of hosts that stood behind them (`bond`), and
-//! then from what the complex has of premiums; hosts that lend what is idle never pay for leaving.
+//! price of the work. Breaches are paid from the bonds of hosts that stood behind them (`bond`),
+//! and then from what the complex has of premiums; hosts that lend what is idle never pay for
+//! leaving.
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::audit::Deed;

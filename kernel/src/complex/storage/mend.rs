@@ -5,9 +5,9 @@
 //! since it vanished, and one on another host takes its place, with the same holder, end, and no
 //! higher price; so it costs nobody more than what was set aside. One of the hosts that are left,
 //! the *mender*, is told to make anew what was lost: it keeps manifests, which tell the names of
-//! all fragments and open nothing, so it works on ciphertext. It writes by a grant that names it in the
-//! holder's stead; what it writes is named by its hash, so it can do no harm but to fill the new
-//! lease with something else.
+//! all fragments and open nothing, so it works on ciphertext. It writes by a grant that names it in
+//! the holder's stead; what it writes is named by its hash, so it can do no harm but to fill the
+//! new lease with something else.
 //!
 //! Patience and laziness are Total Recall's and Carbonite's; the sums behind them are in
 //! `isos_store::durability`, which this crate does not see. Orders are not kept: a server that

@@ -354,7 +354,8 @@ proptest! {
         let window = plain.window(now, sensors.clock);
         let times = window.filter(|window| window.allow).map_or(1, |window| window.times);
         prop_assert_eq!(price_min.0, 7 * times);
-        // What is said of the machine at its best is never too little, if it has what it is said to.
+        // What is said of the machine at its best is never too little, if it has what it is said
+        // to.
         let best = policy.at_best(&machine);
         prop_assert!(cores <= best.cpus);
         let fits = |free: &Reading<Bytes>, ours: Bytes, all: Bytes| {

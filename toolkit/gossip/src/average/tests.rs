@@ -1,3 +1,5 @@
+//! Averages by two, in small.
+
 use isos_base::codec::{decode, encode};
 use isos_base::random::Random;
 use proptest::prelude::*;

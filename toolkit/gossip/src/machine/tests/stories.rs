@@ -1,3 +1,5 @@
+//! Stories of hosts that gossip.
+
 use std::collections::BTreeMap;
 
 use super::net::Net;
