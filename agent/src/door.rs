@@ -78,5 +78,7 @@ impl Door {
                 caller.refuse(code::BUSY, "too many callers");
             }
         }
+        // Nobody calls any more: whoever takes callers hears that.
+        self.rooms().clear();
     }
 }

@@ -227,13 +227,13 @@ async fn an_older_schema_is_brought_to_the_newest_version() {
     let database = home.database.as_ref().unwrap();
     database.run(
         "DROP TABLE leader, servers, payouts, proposals, saved, markets, reservations, audit, keys,
-             keyrings, storage, keepers, firm, bonds, earned;
+             keyrings, storage, keepers, firm, bonds, earned, slices;
          DROP INDEX bills_by_account;
          ALTER TABLE hosts DROP COLUMN passed, DROP COLUMN results, DROP COLUMN ticket,
              DROP COLUMN no_work, DROP COLUMN successor;
          ALTER TABLE revocations DROP COLUMN account;
          ALTER TABLE leases DROP COLUMN held_passed, DROP COLUMN held_until, DROP COLUMN price;
-         ALTER TABLE jobs DROP COLUMN redone, DROP COLUMN unchecked;
+         ALTER TABLE jobs DROP COLUMN redone, DROP COLUMN unchecked, DROP COLUMN pinned;
          DELETE FROM schema_versions WHERE version > 1",
     );
     let db = leads(&home, "b").await;
