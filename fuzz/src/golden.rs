@@ -18,12 +18,14 @@ use isos_base::guid::Guid;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
 use isos_base::job::{FileList, JobSpec, Mount, Verify};
-use isos_base::key::SecretKey;
+use isos_base::key::{PublicKey, SecretKey};
 use isos_base::keyring::{Claim, SignedClaim, Want};
 use isos_base::price::{Price, StoragePrice};
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord, Trust};
-use isos_base::storage::{LeaseNews, ShelfOffer, ShelfReport};
+use isos_base::storage::{
+    KeeperAddress, LeaseNews, MendOrder, MendReport, ShelfOffer, ShelfReport,
+};
 use isos_base::task::{Execution, Exit, Fault, Output, OutputAt, OutputFile, TaskResult};
 use isos_base::ticket::{ServerAddr, Ticket};
 use isos_base::time::{Span, Time};

@@ -373,10 +373,7 @@ pub fn gossip_answer(bytes: &[u8]) {
 }
 
 /// Numbers that are none differ from themselves, so bytes are compared.
-fn same_again<M: Serialize + Debug>(
-    bytes: &[u8],
-    again: &Result<M, isos_gossip::wire::WireError>,
-) {
+fn same_again<M: Serialize + Debug>(bytes: &[u8], again: &Result<M, isos_gossip::wire::WireError>) {
     let again = again.as_ref().expect("what was written can be read");
     assert_eq!(codec::encode(again), bytes);
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use isos_base::codec;
-use isos_base::fragment::{HEAD_BODY_BYTES_MAX, SignedHead};
+use isos_base::fragment::{Groups, HEAD_BODY_BYTES_MAX, Piece, Proof, ProofAsked, SignedHead};
+use isos_base::ids::LeaseId;
 use isos_base::time::Time;
 use isos_base::{Guid, HostId};
 use isos_store::capability::{Capability, ReadCapability, WriteCapability};
 use isos_store::class::Class;
 use isos_store::code::{Code, Coder};
-use isos_store::fragment::{Answer, Challenge, answer, check};
 use isos_store::head::{Version, newest};
 use isos_store::key::{SealSecret, Secret, StorageSecret};
 use isos_store::manifest::Manifest;
@@ -19,7 +19,17 @@ use isos_store::seal::{Cipher, LEVEL_DEFAULT, Sealer};
 
 /// A fragment that everybody knows: three groups and a bit.
 static FRAGMENT: [u8; 50_000] = [7; 50_000];
-const CHALLENGE: Challenge = Challenge { group: 2, nonce: [9; 16] };
+const GROUP: usize = 16 << 10;
+
+/// Its third group, and the question that it answers.
+fn proof() -> (ProofAsked, Proof) {
+    let (fragment, groups) = Groups::of(&FRAGMENT);
+    let bytes = FRAGMENT[2 * GROUP..3 * GROUP].to_vec();
+    let (lease, length) = (LeaseId(7), FRAGMENT.len() as u32);
+    let asked = ProofAsked { lease, fragment, length, drawn: 2 };
+    let piece = Some(Piece { length, groups, first: 2, bytes });
+    (asked, Proof { lease, fragment, piece })
+}
 
 /// A manifest from whoever answered first; and what is sealed, from whoever stored it.
 pub fn manifest(bytes: &[u8]) {
@@ -55,17 +65,12 @@ pub fn store_text(bytes: &[u8]) {
     }
 }
 
-/// What a host answers to a challenge, and what it signs.
+/// What a host answers to who asks for a proof.
 pub fn store_answer(bytes: &[u8]) {
-    let name = Guid::of(&FRAGMENT);
-    if let Ok(given) = codec::decode::<Answer>(bytes) {
-        let true_answer = answer(&FRAGMENT, &CHALLENGE).expect("the fragment has that group");
-        let is_right = check(&name, FRAGMENT.len(), &CHALLENGE, &given).is_ok();
-        assert_eq!(is_right, given == true_answer, "one answer is right");
-    }
-    if let Ok(challenge) = codec::decode::<Challenge>(bytes) {
-        let answered = answer(&FRAGMENT, &challenge);
-        assert!(answered.is_err() || check(&name, 50_000, &challenge, &answered.unwrap()).is_ok());
+    let (asked, right) = proof();
+    if let Ok(given) = codec::decode::<Proof>(bytes) {
+        let is_right = asked.check(&given).is_ok();
+        assert_eq!(is_right, given.piece == right.piece, "one answer is right");
     }
 }
 
@@ -132,8 +137,9 @@ pub(crate) fn inputs(target: &str) -> Vec<Vec<u8>> {
             vec![signed.to_bytes(), [&[5], signed.head.body.as_slice()].concat()]
         }
         _ => {
-            let answered = answer(&FRAGMENT, &CHALLENGE).expect("the fragment has that group");
-            vec![codec::encode(&answered), codec::encode(&CHALLENGE)]
+            let answered = proof().1;
+            let nothing = Proof { piece: None, ..answered.clone() };
+            vec![codec::encode(&answered), codec::encode(&nothing)]
         }
     }
 }
