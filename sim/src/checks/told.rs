@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use isos_base::api::{Problem, ProblemCode};
 use isos_base::record::{LeaseState, ProposalState, Tables, TaskState};
+use isos_base::slice::SliceState;
 use isos_base::wire::{Report, ToHost};
 use isos_base::{HostId, JobId, LeaseId};
 use isos_kernel::complex::{BankReply, Reply};
@@ -112,6 +113,9 @@ pub(crate) fn answered(
             Some(Made::Job(job)) => over(&job),
             Some(Made::Proposal(it)) => {
                 tables.proposals.get(&it).is_some_and(|it| it.state == ProposalState::Done)
+            }
+            Some(Made::Slice(it)) => {
+                tables.slices.get(&it).is_none_or(|it| it.state != SliceState::Open)
             }
             _ => false,
         },

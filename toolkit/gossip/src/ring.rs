@@ -136,10 +136,10 @@ mod tests {
         let mut random = Random::new(1);
         let mut places: Vec<u64> = (0..500).map(|_| random.next_u64()).collect();
         let mut rings: Vec<Ring<usize>> = places.iter().map(|place| Ring::new(*place, 8)).collect();
-        for n in 0..500 {
+        for ring in &mut rings {
             for _ in 0..4 {
                 let who = random.below(500) as usize;
-                rings[n].learn(Member { place: places[who], who, heard: 0 });
+                ring.learn(Member { place: places[who], who, heard: 0 });
             }
         }
         for _ in 0..15 {
@@ -148,7 +148,11 @@ mod tests {
                 let at = random.below(near) as usize;
                 // Of both ends in turn.
                 let known = rings[n].known();
-                let to = if at % 2 == 0 { known[at / 2] } else { known[known.len() - 1 - at / 2] };
+                let to = if at.is_multiple_of(2) {
+                    known[at / 2]
+                } else {
+                    known[known.len() - 1 - at / 2]
+                };
                 let ours = rings[n].give(to.place, (n, 1), 10);
                 let theirs = rings[to.who].give(places[n], (to.who, 1), 10);
                 ours.into_iter().for_each(|it| rings[to.who].learn(it));

@@ -116,7 +116,7 @@ impl Net {
             match effect {
                 Effect::Ask { request, to, ask } => {
                     self.count(ask.encode().len());
-                    let input = self.deliver(from, to.host, request, ask);
+                    let input = self.deliver(from, to.host, request, &ask);
                     let effects = self.step(from, input);
                     self.carry_out(from, effects);
                 }
@@ -126,13 +126,7 @@ impl Net {
         }
     }
 
-    fn deliver(
-        &mut self,
-        from: HostId,
-        to: HostId,
-        request: RequestId,
-        ask: Box<Request>,
-    ) -> Input {
+    fn deliver(&mut self, from: HostId, to: HostId, request: RequestId, ask: &Request) -> Input {
         if self.dead.contains(&to) || self.private.contains(&to) || self.is_lost() {
             return Input::Failed { request, sent: false };
         }
