@@ -149,7 +149,7 @@ fn a_slice_has_a_name_a_size_and_an_end_within_bounds() {
         .assert_eq(&said(&mut world, &|it| it.name = "a b".into()));
     expect_test::expect!["a slice has 1 to 256 hosts, not 0"]
         .assert_eq(&said(&mut world, &|it| it.hosts = 0));
-    let long = said(&mut world, &|it| it.until = it.until + Span(24 * 28 * HOUR.0));
+    let long = said(&mut world, &|it| it.until += Span(24 * 28 * HOUR.0));
     assert!(long.contains("28d"), "{long}");
     for n in 1..32 {
         world.make(SliceRequest { name: format!("lab{n}"), ..wish.clone() }).unwrap();
