@@ -174,10 +174,10 @@ impl ResultsFolder {
         Ok(Self { path: folder.into(), known, given_up, summary })
     }
 
-    /// Whether this very result has been saved, and is there as it was. Blocks while it reads.
+    /// Whether the very result of this line has been saved, and is there as it was. Blocks while it
+    /// reads.
     #[must_use]
-    pub fn has(&self, outcome: &Outcome) -> bool {
-        let line = ResultLine::of(outcome);
+    pub fn has(&self, line: &ResultLine, outcome: &Outcome) -> bool {
         let place = self.path.join(line.task.to_string());
         let same = |known: &ResultLine| (known.digest, &known.why) == (line.digest, &line.why);
         self.known.get(&line.task).is_some_and(same)
@@ -293,7 +293,7 @@ impl Client {
             let work = move || {
                 let mut folder = lock(&folder);
                 let line = ResultLine::of(&outcome);
-                if folder.has(&outcome) {
+                if folder.has(&line, &outcome) {
                     Ok((line, false))
                 } else {
                     Ok((folder.save(&outcome)?, true))
