@@ -92,10 +92,9 @@ fn remember(
             hosts.retain(|_, (_, it)| it.issued + FRESH > now);
         }
         // The oldest makes room: of the account's own where it has its part, else of all.
-        let of_owner = hosts.values().filter(|(account, _)| *account == owner).count();
-        let is_full = hosts.len() >= MET_MAX;
-        let is_greedy = is_full && of_owner >= MET_MAX / OF_ACCOUNT_PART;
-        if is_full {
+        if hosts.len() >= MET_MAX {
+            let of_owner = hosts.values().filter(|(account, _)| *account == owner).count();
+            let is_greedy = of_owner >= MET_MAX / OF_ACCOUNT_PART;
             let candidates =
                 hosts.iter().filter(|(_, (account, _))| !is_greedy || *account == owner);
             let oldest = candidates.min_by_key(|(_, (_, it))| it.issued).map(|(host, _)| *host);

@@ -266,7 +266,7 @@ impl<N: Notary> Gossip<N> {
     pub fn new(now: Time, host: HostId, notary: N, tuning: Tuning, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let samplers = Samplers::new(tuning.samplers, &mut random);
-        let started = Time(now.0 / tuning.cycle.0.max(1) * tuning.cycle.0.max(1));
+        let started = tuning.slot(now);
         let next_cycle = started + tuning.cycle + Span(random.below(tuning.cycle.0));
         let memory = Span(tuning.cycle.0.saturating_mul(MEMORY_CYCLES));
         Self {

@@ -1,7 +1,7 @@
 //! The numbers of gossip, and why they are what they are. What they lead to among a thousand to a
 //! million hosts is measured in docs/internals/gossip.md.
 
-use isos_base::time::Span;
+use isos_base::time::{Span, Time};
 
 /// What can be chosen for one complex. All of its hosts must agree on `cycle` and `gamma`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,13 @@ impl Default for Tuning {
 }
 
 impl Tuning {
+    /// When the cycle of the clock began that is now: one descriptor is signed in each.
+    #[must_use]
+    pub fn slot(&self, now: Time) -> Time {
+        let cycle = self.cycle.0.max(1);
+        Time(now.0 / cycle * cycle)
+    }
+
     /// How long an epoch is.
     #[must_use]
     pub fn epoch(&self) -> Span {

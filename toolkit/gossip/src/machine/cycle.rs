@@ -30,8 +30,7 @@ const REMEMBER_EVERY: u64 = 30;
 impl<N: Notary> Gossip<N> {
     /// The beginning of the cycle of the clock.
     fn slot(&self) -> Time {
-        let cycle = self.tuning.cycle.0.max(1);
-        Time(self.now.0 / cycle * cycle)
+        self.tuning.slot(self.now)
     }
 
     /// This host as it is now, for the slot that is now: once in a slot, if it is admitted.
