@@ -82,6 +82,13 @@ impl Buyer {
         self.client.lease_storage(&request).await.unwrap()
     }
 
+    /// Whether a keeper answers.
+    async fn is_let_in(&self, peer: &PeerAddr) -> bool {
+        let Ok(near) = self.endpoint.connect(peer, FRAGMENT_ALPN).await else { return false };
+        let nothing = [Wanted::whole(Guid::of(b"nothing"))];
+        get_fragments(&near, &nothing, |_, _| ()).await.is_ok()
+    }
+
     async fn call(&self, peers: &[PeerAddr], host: HostId) -> Connection {
         let peer = peers.iter().find(|peer| peer.key == host.0).expect("a keeper that is known");
         self.endpoint.connect(peer, FRAGMENT_ALPN).await.unwrap()
@@ -153,7 +160,9 @@ fn what_is_kept_by_others_survives_kill_9_and_their_owners_have_the_last_word() 
     world.between_runs(0, |_| {});
     let back = || keepers(Bytes::mib(64)).into_iter().find(|peer| peer.key == id.0);
     let before = peers.iter().find(|peer| peer.key == id.0).cloned();
-    world.wait("the killed keeper", || back().is_some() && back() != before);
+    // Others are told where it is before it has looked through what it holds and lets them in.
+    let lets_in = |peer: &PeerAddr| runtime.block_on(buyer.is_let_in(peer));
+    world.wait("the killed keeper", || back() != before && back().is_some_and(|it| lets_in(&it)));
     runtime.block_on(async {
         let near = buyer.call(&buyer.keepers(Bytes::mib(64)).await, id).await;
         assert!(holds(&get(&near, guid).await, &bytes), "it is lost");

@@ -391,9 +391,13 @@ impl Endpoint {
         relays.iter().find(|relay| relay.is_connected()).map(|relay| relay.url().to_string())
     }
 
-    /// Closes all connections and tells the peers; takes at most a few seconds.
+    /// Closes all connections and tells the peers; takes at most [`limits::CLOSE_TIMEOUT`].
     pub async fn close(&self) {
-        self.inner.iroh.close().await;
+        // No handshake may begin while the transport counts those that have to end.
+        self.inner.acceptor.abort();
+        if timeout(limits::CLOSE_TIMEOUT, self.inner.iroh.close()).await.is_err() {
+            tracing::warn!("connections did not end in time; they are given up");
+        }
     }
 }
 

@@ -10,6 +10,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const NEXT_PEER_AFTER: Duration = Duration::from_millis(750);
 /// An incoming handshake that takes longer is given up: it holds one of few places.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
+/// Connections that end are waited for this long; then they are given up.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// A held connection sends something at least this often, so that a dead peer shows. Two may be
 /// lost before [`IDLE_TIMEOUT`] strikes.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(3);
