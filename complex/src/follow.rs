@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::core::cut_off;
 use crate::door::Door;
-use crate::front::Front;
+use crate::front::{Front, Kept};
 use crate::hosts::{self, Places};
 use crate::http::{self, Caller, Failure, PASSED_KEY, PASSED_ON, PROXIED, RELAYED, Visit};
 use crate::limits::Limits;
@@ -112,14 +112,16 @@ impl Following {
 
     /// Stops answering.
     pub(crate) async fn stop(self) {
+        self.leave().await.close().await;
+    }
+
+    /// Stops answering, and gives back where it was called.
+    pub(crate) async fn leave(self) -> Kept {
         let _ = self.stop.send(true);
-        self.endpoint.close().await;
-        if let Some(earlier) = self.earlier {
-            earlier.close().await;
-        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }
+        Kept { endpoint: self.endpoint, earlier: self.earlier }
     }
 }
 
@@ -129,9 +131,9 @@ async fn accept(
     shared: Arc<Shared>,
     router: Router,
     door: Arc<Door>,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
-    while let Some(incoming) = endpoint.accept().await {
+    while let Some(incoming) = hosts::next_caller(&endpoint, &mut stopping).await {
         let is_api = incoming.alpn() == API_ALPN;
         if !is_api && incoming.alpn() != HOST_ALPN {
             incoming.refuse(code::REFUSED, "another server leads");

@@ -91,6 +91,25 @@ fn read_key(path: &Path) -> Result<SecretKey, ServerError> {
     Ok(SecretKey::from_bytes(&bytes))
 }
 
+/// What stays open when a server goes over from leading to following or back: the transport waits
+/// for its connections to end before it gives a port back, and by a clock that was stopped that
+/// takes minutes.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) earlier: Option<Endpoint>,
+}
+
+impl Kept {
+    /// Closes all connections.
+    pub(crate) async fn close(self) {
+        self.endpoint.close().await;
+        if let Some(earlier) = self.earlier {
+            earlier.close().await;
+        }
+    }
+}
+
 /// The sockets of a server.
 pub(crate) struct Front {
     pub(crate) endpoint: Endpoint,
@@ -109,6 +128,7 @@ impl Front {
     pub(crate) async fn bind(
         config: &ServerConfig,
         place: &ServerPlace,
+        kept: Option<&Kept>,
     ) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Http { address: config.http, source };
         let listener = TcpListener::bind(config.http).await.map_err(failed)?;
@@ -129,12 +149,18 @@ impl Front {
             handshakes: rate(config.limits.address_handshakes),
             ..EndpointConfig::new(key.clone())
         };
-        let endpoint = Endpoint::bind(as_key(&place.server, config.listen)).await?;
-        let earlier = match (&place.earlier, &config.earlier) {
-            (Some(key), Some(EarlierKey { listen, .. })) => {
-                Some(Endpoint::bind(as_key(key, *listen)).await?)
+        let Kept { endpoint, earlier } = match kept {
+            Some(kept) => kept.clone(),
+            None => {
+                let endpoint = Endpoint::bind(as_key(&place.server, config.listen)).await?;
+                let earlier = match (&place.earlier, &config.earlier) {
+                    (Some(key), Some(EarlierKey { listen, .. })) => {
+                        Some(Endpoint::bind(as_key(key, *listen)).await?)
+                    }
+                    _ => None,
+                };
+                Kept { endpoint, earlier }
             }
-            _ => None,
         };
         let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
         addresses.extend(endpoint.addresses());

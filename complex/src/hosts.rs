@@ -128,10 +128,11 @@ pub(crate) fn let_in(
     None
 }
 
-/// Accepts connections until the endpoint closes.
+/// Accepts connections until the server stops or the endpoint closes.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
     let by = endpoint.public();
-    while let Some(incoming) = endpoint.accept().await {
+    let mut stopping = shared.stopping.clone();
+    while let Some(incoming) = next_caller(&endpoint, &mut stopping).await {
         let Some((incoming, place)) = let_in(&shared.places, &shared.door, incoming) else {
             continue;
         };
@@ -143,10 +144,42 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
     }
 }
 
+/// The next who calls; nobody once the server stops.
+pub(crate) async fn next_caller(
+    endpoint: &Endpoint,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<Incoming> {
+    tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stop| *stop) => None,
+        incoming = endpoint.accept() => incoming,
+    }
+}
+
+/// Serves a caller until it goes or the server stops, which outlives neither.
+async fn until_stopped(
+    mut stopping: watch::Receiver<bool>,
+    connection: Connection,
+    served: impl Future<Output = ()>,
+) {
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        () = &mut served => return,
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+    connection.close(code::DONE, "the server is stopping");
+    served.await;
+}
+
 /// `by` is the server's key that was called: the one that it has, or the one before.
 async fn serve(shared: Arc<Shared>, incoming: Incoming, by: PublicKey) {
     match incoming.alpn().to_vec().as_slice() {
-        HOST_ALPN => host(shared, incoming.accept(), by).await,
+        HOST_ALPN => {
+            let connection = incoming.accept();
+            let stopping = shared.stopping.clone();
+            let served = host(shared, connection.clone(), by);
+            until_stopped(stopping, connection, served).await;
+        }
         OBJECT_ALPN => objects(shared, incoming).await,
         API_ALPN => http::serve_quic(shared, incoming.accept()).await,
         _ => incoming.refuse(code::BAD_FRAME, "no such protocol"),
@@ -160,8 +193,12 @@ async fn objects(shared: Arc<Shared>, incoming: Incoming) {
         Err(why) => return incoming.refuse(code::REFUSED, why),
     };
     let connection = incoming.accept();
+    let mut stopping = shared.stopping.clone();
     tokio::select! {
         _ = isos_net::serve_objects(connection.clone(), shared.store.clone()) => {}
+        _ = stopping.wait_for(|stop| *stop) => {
+            connection.close(code::DONE, "the server is stopping");
+        }
         // Not an answer to what it asked: the host comes back with its next session.
         () = pass.ended() => connection.close(code::REFUSED, "the session has ended"),
     }

@@ -34,7 +34,7 @@ mod testing;
 mod trace;
 
 pub use auth::MintError;
-pub use front::EarlierKey;
+pub use front::{EarlierKey, Kept};
 pub use journal::{Difference, JournalConfig, JournalError, ReplayError, Replayed, replay};
 pub use limits::Limits;
 pub use member::{Follows, Member, Part, Turned};

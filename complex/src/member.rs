@@ -1,8 +1,7 @@
 //! A server as one of many over one database: it leads, or follows the one that leads, and changes
 //! from one to the other whenever the database says so.
 //!
-//! Sockets are opened anew at each change, on the same ports: whoever was connected spoke with
-//! another part, and comes back to the new one.
+//! Whoever was connected spoke with another part, and comes back to the new one, on the same ports.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::core::report;
 use crate::follow::{Following, Servers};
-use crate::front::{Front, ServerPlace};
+use crate::front::{Front, Kept, ServerPlace};
 use crate::server::{Server, ServerConfig, ServerError, Stopped};
 
 /// A server that has led and lost its database asks again so often.
@@ -36,6 +35,8 @@ pub struct Member {
     has_served: bool,
     /// The sockets of the first part.
     front: Option<Front>,
+    /// Where the part before was called.
+    kept: Option<Kept>,
     /// What the database said last.
     standing: Option<Standing>,
 }
@@ -67,7 +68,7 @@ impl Member {
     pub async fn open(mut config: ServerConfig) -> Result<Self, ServerError> {
         let place = ServerPlace::open(&config).await?;
         // The ports stay as they are from now on: others are told of them.
-        let front = Front::bind(&config, &place).await?;
+        let front = Front::bind(&config, &place, None).await?;
         front.settle(&mut config);
         let candidate = candidate(&place, &front.addr);
         let standing = Db::stand(&place.database, &candidate).await?;
@@ -76,7 +77,16 @@ impl Member {
             Standing::Follows(_) => true,
         };
         let (front, standing) = (Some(front), Some(standing));
-        Ok(Self { config, place, candidate, is_shared, has_served: false, front, standing })
+        Ok(Self {
+            config,
+            place,
+            candidate,
+            is_shared,
+            has_served: false,
+            front,
+            kept: None,
+            standing,
+        })
     }
 
     /// Takes up the part that falls to this server now; it answers when this returns.
@@ -133,7 +143,7 @@ impl Member {
     async fn bind_again(&self) -> Result<Front, ServerError> {
         let until = Instant::now() + FREE_WITHIN;
         loop {
-            match Front::bind(&self.config, &self.place).await {
+            match Front::bind(&self.config, &self.place, self.kept.as_ref()).await {
                 Ok(front) => return Ok(front),
                 Err(error) if Instant::now() > until => return Err(error),
                 Err(error) => tracing::debug!("not free yet: {}", report(&error)),
@@ -148,10 +158,12 @@ impl Member {
     ///
     /// # Errors
     /// The reason.
-    pub async fn after(&mut self, stopped: Stopped) -> Result<(), Stopped> {
+    pub async fn after(&mut self, stopped: Stopped, kept: Kept) -> Result<(), Stopped> {
         if !self.is_shared {
+            kept.close().await;
             return Err(stopped);
         }
+        self.kept = Some(kept);
         tracing::warn!("this server does not lead any more: {stopped}");
         loop {
             // Also at first: a fault that lasts must not go round at once.
@@ -167,7 +179,8 @@ impl Member {
     }
 
     /// After a follower's turn has come: what it is now.
-    pub fn turned(&mut self, Turned(db): Turned) {
+    pub fn turned(&mut self, Turned(db): Turned, kept: Kept) {
+        self.kept = Some(kept);
         self.standing = Some(Standing::Leads(db));
     }
 }
@@ -223,6 +236,11 @@ impl Follows {
     /// Stops answering.
     pub async fn stop(self) {
         self.following.stop().await;
+    }
+
+    /// Stops answering, and gives back where it was called, for its next part.
+    pub async fn leave(self) -> Kept {
+        self.following.leave().await
     }
 }
 

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::collect;
 use crate::core::{Books, Core, report};
 use crate::door::Door;
-use crate::front::{EarlierKey, Front, ServerPlace};
+use crate::front::{EarlierKey, Front, Kept, ServerPlace};
 use crate::hosts::{self, Places};
 use crate::http;
 use crate::journal::{Journal, JournalConfig, JournalError};
@@ -322,7 +322,7 @@ impl Server {
         let place = ServerPlace::open(&config).await?;
         let complex = place.complex.public().to_string();
         let db = Db::open_of(&place.database, &complex).await?;
-        let front = Front::bind(&config, &place).await?;
+        let front = Front::bind(&config, &place, None).await?;
         Self::lead(&config, &place, db, front).await
     }
 
@@ -456,17 +456,19 @@ impl Server {
 
     /// Stops: connections are closed, what was acknowledged is on the disk.
     pub async fn stop(self) {
+        self.leave().await.close().await;
+    }
+
+    /// Stops, and gives back where it was called, for its next part.
+    pub async fn leave(self) -> Kept {
         let _ = self.stop.send(true);
-        self.shared.endpoint.close().await;
-        if let Some(earlier) = self.earlier {
-            earlier.close().await;
-        }
         if let Some(relay) = self.relay {
             relay.close().await;
         }
         if let Err(error) = self.shared.db.close().await {
             tracing::error!("closing the database: {}", report(&error));
         }
+        Kept { endpoint: self.shared.endpoint.clone(), earlier: self.earlier }
     }
 }
 

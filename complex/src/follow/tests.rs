@@ -22,7 +22,7 @@ impl Follower {
         let home = tempfile::tempdir().unwrap();
         let config = ServerConfig::local(home.path().to_owned());
         let place = ServerPlace::open(&config).await.unwrap();
-        let front = Front::bind(&config, &place).await.unwrap();
+        let front = Front::bind(&config, &place, None).await.unwrap();
         let addr = front.addr.clone();
         let servers = Servers { leader: leader.cloned(), others: vec![addr.clone()] };
         let (servers, watched) = watch::channel(servers);

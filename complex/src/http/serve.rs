@@ -39,6 +39,8 @@ pub(crate) const STREAMS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// A request's head has this long to arrive, and so has the next one on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+/// Answers that are under way when the server stops have this long.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A QUIC connection without a request for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 /// After an accept that failed for want of something, for instance of file descriptors.
@@ -150,6 +152,7 @@ pub(crate) async fn serve_streams(
     connection: &Connection,
     stopping: watch::Receiver<bool>,
 ) {
+    let mut stop = stopping.clone();
     let mut streams = JoinSet::new();
     loop {
         let (idle, room) = (streams.is_empty(), streams.len() < STREAMS_MAX);
@@ -165,6 +168,12 @@ pub(crate) async fn serve_streams(
                 });
             }
             Some(_) = streams.join_next() => {}
+            () = async { _ = stop.wait_for(|stop| *stop).await } => {
+                let all = async { while streams.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
+                connection.close(code::DONE, "the server is stopping");
+                return;
+            }
             () = tokio::time::sleep(IDLE_TIMEOUT), if idle => {
                 connection.close(code::DONE, "idle");
                 return;

@@ -10,7 +10,7 @@ use isos_base::price::{Price, StoragePrice};
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_complex::rail::RailSpec;
 use isos_complex::{
-    EarlierKey, Follows, JournalConfig, Member, Part, Server, ServerConfig, Stopped, Turned,
+    EarlierKey, Follows, JournalConfig, Kept, Member, Part, Server, ServerConfig, Stopped, Turned,
 };
 use isos_kernel::complex::{APPROVALS_MAX, BankConfig, Config, Pricing};
 use isos_kernel::market::Band;
@@ -293,9 +293,9 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
         };
         match end {
             Ended::Asked => return Ok(End::Ok),
-            Ended::Turn(db) => member.turned(db),
-            Ended::Stopped(why) => tokio::select! {
-                after = member.after(why) => after?,
+            Ended::Turn(db, kept) => member.turned(db, kept),
+            Ended::Stopped(why, kept) => tokio::select! {
+                after = member.after(why, kept) => after?,
                 asked = &mut asked => return asked.map(|()| End::Ok).map_err(Into::into),
             },
         }
@@ -310,9 +310,9 @@ enum Ended {
     /// Somebody wants the process to end.
     Asked,
     /// It was a follower and leads from now on.
-    Turn(Turned),
+    Turn(Turned, Kept),
     /// It led, and the database is another's or away.
-    Stopped(Stopped),
+    Stopped(Stopped, Kept),
 }
 
 /// Leads until that ends.
@@ -329,8 +329,8 @@ async fn lead<F: Future<Output = std::io::Result<()>>>(
     let ticket = match server.ticket("operator", &rights, TICKET_FOR).await {
         Ok(ticket) => ticket,
         Err(problem) => {
-            server.stop().await;
-            return Ok(Ended::Stopped(problem.into()));
+            let kept = server.leave().await;
+            return Ok(Ended::Stopped(problem.into(), kept));
         }
     };
     let ready = Ready {
@@ -365,11 +365,17 @@ async fn lead<F: Future<Output = std::io::Result<()>>>(
             );
         }
     }
-    let end = tokio::select! {
-        asked = asked => asked.map(|()| Ended::Asked).map_err(Into::into),
-        stopped = server.failed() => Ok(Ended::Stopped(stopped)),
+    let stopped = tokio::select! {
+        asked = asked => Err(asked),
+        stopped = server.failed() => Ok(stopped),
     };
-    server.stop().await;
+    let end = match stopped {
+        Ok(stopped) => Ok(Ended::Stopped(stopped, server.leave().await)),
+        Err(asked) => {
+            server.stop().await;
+            asked.map(|()| Ended::Asked).map_err(Into::into)
+        }
+    };
     note.remove(&note_file)?;
     end
 }
@@ -391,12 +397,15 @@ async fn follow<F: Future<Output = std::io::Result<()>>>(
             following.api,
         );
     }
-    let end = tokio::select! {
-        asked = asked => asked.map(|()| Ended::Asked).map_err(Into::into),
-        turn = follows.turn() => turn.map(Ended::Turn).map_err(Into::into),
+    let turn = tokio::select! {
+        asked = asked => {
+            follows.stop().await;
+            return asked.map(|()| Ended::Asked).map_err(Into::into);
+        }
+        turn = follows.turn() => turn,
     };
-    follows.stop().await;
-    end
+    let kept = follows.leave().await;
+    turn.map(|turn| Ended::Turn(turn, kept)).map_err(Into::into)
 }
 
 #[cfg(test)]
