@@ -15,18 +15,14 @@ const SPARE: usize = 4;
 
 /// A world whose hosts keep fragments.
 pub(crate) fn world() -> World {
-    world_of(HOSTS, &[])
+    world_with(&[])
 }
 
-/// With so many of them, though no more than six are used for an object, and these arguments of its
-/// server.
-fn world_of(hosts: usize, server: &[&str]) -> World {
+/// With these arguments of its server.
+fn world_with(server: &[&str]) -> World {
     let mut world = World::start(server);
-    for _ in 0..hosts {
-        let policy = Some(format!("{ALWAYS}[storage]\nroom = \"1GB\"\n"));
-        world.add_host(HostPlan { policy, ..HostPlan::default() });
-    }
-    world.wait_for_hosts(hosts);
+    (0..HOSTS).for_each(|_| keeper(&mut world));
+    world.wait_for_hosts(HOSTS);
     world.wait("room on all hosts", || {
         let planned = world.run(&["--json", "put", "--plan", "/etc/hostname"]);
         let text = String::from_utf8_lossy(&planned.stdout);
@@ -34,6 +30,12 @@ fn world_of(hosts: usize, server: &[&str]) -> World {
         planned["data"]["plan"]["code"]["n"] == HOSTS
     });
     world
+}
+
+/// Adds a host that keeps fragments.
+fn keeper(world: &mut World) {
+    let policy = Some(format!("{ALWAYS}[storage]\nroom = \"1GB\"\n"));
+    world.add_host(HostPlan { policy, ..HostPlan::default() });
 }
 
 /// Fragments that the worst segment of an object has.
@@ -243,30 +245,18 @@ fn what_is_removed_is_gone_but_for_what_others_share() {
 
 /// Nobody who knows a secret is there while it happens.
 #[test]
-#[ignore = "who is told to mend may have nothing of the object: docs/storage.md"]
 fn hosts_make_anew_what_others_took_with_them_and_the_first_ones_can_go() {
-    let mut world = world_of(HOSTS + 2, &["--mend-after", "5s"]);
+    let mut world = world_with(&["--mend-after", "5s"]);
     let folder = folder(&world);
     let put = world.json(&["put", folder.to_str().unwrap()]);
     assert_eq!(put["missing"], 0, "{put}");
-    let stat = world.json(&["stat", "thesis"]);
-    let keys: Vec<&str> =
-        stat["hosts"].as_array().unwrap().iter().map(|it| it["host"].as_str().unwrap()).collect();
-    let key = |host: &crate::world::Host| {
-        let output = isos().args(["status", "--json", "--home"]).arg(&host.home).output().unwrap();
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        status["data"]["agent"]["host"].as_str().unwrap().to_owned()
-    };
-    let first: Vec<usize> =
-        (0..HOSTS + 2).filter(|host| keys.contains(&key(&world.hosts[*host]).as_str())).collect();
-    assert_eq!(first.len(), HOSTS, "{keys:?}");
-    for host in &first[..2] {
-        kill(&mut world, *host);
-    }
+    (0..2).for_each(|_| keeper(&mut world));
+    world.wait_for_hosts(HOSTS + 2);
+    (0..2).for_each(|host| kill(&mut world, host));
     world.wait("what two hosts took with them is there again", || found(&world, "thesis") == 6);
-    for host in &first[2..] {
-        kill(&mut world, *host);
-    }
+    // Also what is on its way to the name.
+    world.wait("all of it is seen to", || world.log("server").matches("has mended").count() >= 4);
+    (2..HOSTS).for_each(|host| kill(&mut world, host));
     let to = world.folder().join("copy");
     good(&world.run(&["get", "thesis", "--to", to.to_str().unwrap()]));
     assert_same(&folder, &to);

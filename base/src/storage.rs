@@ -100,7 +100,7 @@ pub struct MendPlace {
 }
 
 /// A host that keeps a part of what somebody stores is to make anew what others have lost of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MendOrder {
     /// Its number, for the report.
     pub number: u64,
@@ -110,6 +110,9 @@ pub struct MendOrder {
     pub places: Vec<MendPlace>,
     /// Who may have others; at most [`STORAGE_HOSTS_MAX`].
     pub hosts: Vec<KeeperAddress>,
+    /// The first so many of `hosts` have mended all objects of which they have something; what two
+    /// of them have seen to need not be done again.
+    pub mended: u16,
 }
 
 /// What came of a [`MendOrder`].
@@ -127,6 +130,8 @@ pub struct MendReport {
     pub lost: u32,
     /// Fragments for which no place took them.
     pub missing: u64,
+    /// Whether all objects of the lease were looked at.
+    pub is_whole: bool,
 }
 
 /// Where a storage lease stands.

@@ -57,8 +57,7 @@ impl Servers {
 
 /// A running server that follows.
 pub(crate) struct Following {
-    endpoint: Endpoint,
-    earlier: Option<Endpoint>,
+    kept: Kept,
     relay: Option<Relay>,
     http: SocketAddr,
     stop: watch::Sender<bool>,
@@ -89,20 +88,20 @@ struct Way {
 impl Following {
     /// Answers for the leader on these sockets.
     pub(crate) fn start(front: Front, limits: &Limits, servers: watch::Receiver<Servers>) -> Self {
-        let Front { endpoint, earlier, listener, http, relay, .. } = front;
+        let Front { kept, listener, http, relay, .. } = front;
         let (stop, stopping) = watch::channel(false);
         let upstream = Mutex::default();
-        let shared = Arc::new(Shared { endpoint: endpoint.clone(), servers, upstream });
+        let shared = Arc::new(Shared { endpoint: kept.endpoint.clone(), servers, upstream });
         let door = Arc::new(Door::new(limits.clone()));
         let places = Arc::new(Places::default());
         let router = router(shared.clone(), door.clone(), places.clone());
         tokio::spawn(http::listen(router.clone(), door.clone(), listener, stopping.clone()));
-        for endpoint in earlier.iter().chain([&endpoint]) {
+        for endpoint in kept.all() {
             let (shared, router, door) = (shared.clone(), router.clone(), door.clone());
             let (endpoint, places) = (endpoint.clone(), places.clone());
             tokio::spawn(accept(endpoint, places, shared, router, door, stopping.clone()));
         }
-        Self { endpoint, earlier, relay, http, stop }
+        Self { kept, relay, http, stop }
     }
 
     /// Base of its HTTP API.
@@ -121,7 +120,7 @@ impl Following {
         if let Some(relay) = self.relay {
             relay.close().await;
         }
-        Kept { endpoint: self.endpoint, earlier: self.earlier }
+        self.kept
     }
 }
 

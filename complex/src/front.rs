@@ -10,7 +10,7 @@ use isos_base::ticket::ServerAddr;
 use isos_base::wire::{API_ALPN, HOST_ALPN, OBJECT_ALPN};
 use isos_db::Db;
 use isos_disk::Home;
-use isos_net::{Endpoint, EndpointConfig, Relay};
+use isos_net::{Endpoint, EndpointConfig, Relay, RelayAddr};
 use tokio::net::TcpListener;
 
 use crate::doorman::Doorman;
@@ -97,10 +97,38 @@ fn read_key(path: &Path) -> Result<SecretKey, ServerError> {
 #[derive(Debug, Clone)]
 pub struct Kept {
     pub(crate) endpoint: Endpoint,
-    pub(crate) earlier: Option<Endpoint>,
+    /// Where its key before is answered for.
+    earlier: Option<Endpoint>,
 }
 
 impl Kept {
+    async fn bind(
+        config: &ServerConfig,
+        place: &ServerPlace,
+        relay: Option<&str>,
+    ) -> Result<Self, ServerError> {
+        let as_key = |key: &SecretKey, listen| EndpointConfig {
+            bind: Some(listen),
+            alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
+            relay: relay.map(|url| RelayAddr { url: url.to_owned(), token: None }),
+            handshakes: rate(config.limits.address_handshakes),
+            ..EndpointConfig::new(key.clone())
+        };
+        let endpoint = Endpoint::bind(as_key(&place.server, config.listen)).await?;
+        let earlier = match (&place.earlier, &config.earlier) {
+            (Some(key), Some(EarlierKey { listen, .. })) => {
+                Some(Endpoint::bind(as_key(key, *listen)).await?)
+            }
+            _ => None,
+        };
+        Ok(Self { endpoint, earlier })
+    }
+
+    /// All that it can be called by.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        self.earlier.iter().chain([&self.endpoint])
+    }
+
     /// Closes all connections.
     pub(crate) async fn close(self) {
         self.endpoint.close().await;
@@ -112,9 +140,7 @@ impl Kept {
 
 /// The sockets of a server.
 pub(crate) struct Front {
-    pub(crate) endpoint: Endpoint,
-    /// Where its key before is answered for.
-    pub(crate) earlier: Option<Endpoint>,
+    pub(crate) kept: Kept,
     pub(crate) listener: TcpListener,
     pub(crate) http: SocketAddr,
     pub(crate) relay: Option<Relay>,
@@ -142,36 +168,20 @@ impl Front {
             Some(public) => relay.url_at(public.ip()),
             None => relay.url(),
         });
-        let as_key = |key: &SecretKey, listen| EndpointConfig {
-            bind: Some(listen),
-            alpns: vec![HOST_ALPN.into(), OBJECT_ALPN.into(), API_ALPN.into()],
-            relay: relay_url.clone().map(|url| isos_net::RelayAddr { url, token: None }),
-            handshakes: rate(config.limits.address_handshakes),
-            ..EndpointConfig::new(key.clone())
-        };
-        let Kept { endpoint, earlier } = match kept {
+        let kept = match kept {
             Some(kept) => kept.clone(),
-            None => {
-                let endpoint = Endpoint::bind(as_key(&place.server, config.listen)).await?;
-                let earlier = match (&place.earlier, &config.earlier) {
-                    (Some(key), Some(EarlierKey { listen, .. })) => {
-                        Some(Endpoint::bind(as_key(key, *listen)).await?)
-                    }
-                    _ => None,
-                };
-                Kept { endpoint, earlier }
-            }
+            None => Kept::bind(config, place, relay_url.as_deref()).await?,
         };
         let mut addresses: Vec<SocketAddr> = config.public_address.into_iter().collect();
-        addresses.extend(endpoint.addresses());
+        addresses.extend(kept.endpoint.addresses());
         let addr = ServerAddr { key: place.server.public(), addresses, relay: relay_url };
-        Ok(Self { endpoint, earlier, listener, http, relay, doorman, addr })
+        Ok(Self { kept, listener, http, relay, doorman, addr })
     }
 
     /// The same sockets for another time: free ports become those that were found.
     pub(crate) fn settle(&self, config: &mut ServerConfig) {
         config.http = self.http;
-        if let Some(bound) = self.endpoint.bound().first() {
+        if let Some(bound) = self.kept.endpoint.bound().first() {
             config.listen.set_port(bound.port());
         }
         if let (Some(relay), Some(address)) = (&self.relay, &mut config.relay) {

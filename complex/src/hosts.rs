@@ -167,8 +167,13 @@ async fn until_stopped(
         () = &mut served => return,
         _ = stopping.wait_for(|stop| *stop) => {}
     }
-    connection.close(code::DONE, "the server is stopping");
+    say_goodbye(&connection);
     served.await;
+}
+
+/// The server stops: whoever called may call again.
+pub(crate) fn say_goodbye(connection: &Connection) {
+    connection.close(code::DONE, "the server is stopping");
 }
 
 /// `by` is the server's key that was called: the one that it has, or the one before.
@@ -196,9 +201,7 @@ async fn objects(shared: Arc<Shared>, incoming: Incoming) {
     let mut stopping = shared.stopping.clone();
     tokio::select! {
         _ = isos_net::serve_objects(connection.clone(), shared.store.clone()) => {}
-        _ = stopping.wait_for(|stop| *stop) => {
-            connection.close(code::DONE, "the server is stopping");
-        }
+        _ = stopping.wait_for(|stop| *stop) => say_goodbye(&connection),
         // Not an answer to what it asked: the host comes back with its next session.
         () = pass.ended() => connection.close(code::REFUSED, "the session has ended"),
     }

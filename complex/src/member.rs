@@ -35,7 +35,7 @@ pub struct Member {
     has_served: bool,
     /// The sockets of the first part.
     front: Option<Front>,
-    /// Where the part before was called.
+    /// Where the part before was called, and the next one will be.
     kept: Option<Kept>,
     /// What the database said last.
     standing: Option<Standing>,
@@ -182,6 +182,15 @@ impl Member {
     pub fn turned(&mut self, Turned(db): Turned, kept: Kept) {
         self.kept = Some(kept);
         self.standing = Some(Standing::Leads(db));
+    }
+}
+
+impl Member {
+    /// Closes what is open between two parts.
+    pub async fn close(self) {
+        if let Some(kept) = self.kept {
+            kept.close().await;
+        }
     }
 }
 

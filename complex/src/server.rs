@@ -13,7 +13,7 @@ use isos_base::{Bytes, Guid, MicroCredits, Span, Time};
 use isos_db::Db;
 use isos_disk::{Durability, Home, HomeError, Shelf, ShelfError, ShelfLimits};
 use isos_kernel::complex::{BankConfig, Call, Complex, Config, KeyCall, Once, Reply, RestoreError};
-use isos_net::{Endpoint, Relay};
+use isos_net::Relay;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -219,7 +219,6 @@ pub(crate) struct Shared {
     pub(crate) door: Arc<Door>,
     /// Places for objects on their way in.
     pub(crate) uploads: Semaphore,
-    pub(crate) endpoint: Endpoint,
     pub(crate) tokens: Tokens,
     pub(crate) heads: Heads,
     /// Whether the ledger was found as it was written.
@@ -273,7 +272,7 @@ impl Shared {
 /// A running server.
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
-    earlier: Option<Endpoint>,
+    kept: Kept,
     relay: Option<Relay>,
     operator_token: Vec<u8>,
     failed: mpsc::Receiver<String>,
@@ -354,7 +353,7 @@ impl Server {
         };
         let traces = Traces::after(snapshot.last_lease, &snapshot.jobs);
         let machine = Complex::restore(kernel, started, snapshot, &mut effects)?;
-        let Front { endpoint, earlier, listener, http, relay, doorman, addr } = front;
+        let Front { kept, listener, http, relay, doorman, addr } = front;
         let admitted = Arc::new(Members::default());
         let (failure, failed) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
@@ -384,7 +383,6 @@ impl Server {
             places: Places::default(),
             door: Arc::new(Door::new(config.limits.clone())),
             uploads: Semaphore::new(http::UPLOADS_MAX),
-            endpoint,
             key: place.complex.public(),
             tokens: Tokens::new(place.complex.clone()),
             heads: Heads::default(),
@@ -412,15 +410,14 @@ impl Server {
         tokio::spawn(async move {
             let _ = also.send(report(&*stopped.await)).await;
         });
-        tokio::spawn(hosts::accept(shared.clone(), shared.endpoint.clone()));
-        if let Some(earlier) = &earlier {
-            tokio::spawn(hosts::accept(shared.clone(), earlier.clone()));
+        for endpoint in kept.all() {
+            tokio::spawn(hosts::accept(shared.clone(), endpoint.clone()));
         }
         tokio::spawn(http::serve_tcp(shared.clone(), listener));
         tokio::spawn(collect::run(shared.clone()));
         tokio::spawn(recount::run(shared.clone(), begun));
         outbox::start(&shared);
-        Ok(Self { shared, earlier, relay, operator_token, failed, stop, _home: place.home.clone() })
+        Ok(Self { shared, kept, relay, operator_token, failed, stop, _home: place.home.clone() })
     }
 
     /// Its addresses, and the operator's token.
@@ -468,7 +465,7 @@ impl Server {
         if let Err(error) = self.shared.db.close().await {
             tracing::error!("closing the database: {}", report(&error));
         }
-        Kept { endpoint: self.shared.endpoint.clone(), earlier: self.earlier }
+        self.kept
     }
 }
 

@@ -396,6 +396,7 @@ fn to_complex() -> Vec<ToComplex> {
             moved: Bytes(300),
             lost: 3,
             missing: 4,
+            is_whole: true,
         }),
         ToComplex::Proved(Box::new(Proof {
             lease: LeaseId(300),
@@ -448,6 +449,7 @@ fn to_host() -> Vec<ToHost> {
                 addresses: vec!["127.0.0.1:7071".parse().expect("an address")],
                 relay: None,
             }],
+            mended: 1,
         })),
         ToHost::Prove(ProofAsked {
             lease: LeaseId(300),

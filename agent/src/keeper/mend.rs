@@ -4,7 +4,9 @@
 //! a manifest decodes as one. A manifest names all fragments of an object and opens nothing, so all
 //! of this is done on ciphertext: who else has which, m of them fetched, all made again, and those
 //! that nobody has any more put where the complex has leased room for them. Names are hashes: a
-//! host that serves something else is found out, and one segment is in memory at a time.
+//! host that serves something else is found out, and one segment is in memory at a time. What two
+//! hosts that were told to mend before have a manifest of is left alone: they have seen to it, and
+//! one liar among them does no harm.
 //!
 //! The owner's rate and caps hold for it as for all else, and a pause of the owner ends it.
 
@@ -33,12 +35,17 @@ const MOVE: Duration = Duration::from_secs(120);
 /// Objects of one order: with each its manifest is in memory, one after the other.
 const OBJECTS_MAX: usize = 100_000;
 
+/// An object is left alone when so many others have seen to it.
+const SEEN_TO_BY: u8 = 2;
+
 /// Why mending stops before its end.
 enum Stop {
     /// The owner needs the line, or its cap is used up.
     Owner,
     /// What is kept here cannot be read.
     Disk,
+    /// There are more objects than [`OBJECTS_MAX`].
+    Many,
 }
 
 /// Who takes part, and what came of it so far.
@@ -48,13 +55,15 @@ struct Round {
     addresses: BTreeMap<HostId, KeeperAddress>,
     /// New places, by host.
     places: BTreeMap<HostId, MendPlace>,
+    /// Who has mended before.
+    mended: Vec<HostId>,
     report: MendReport,
 }
 
 impl Keeper {
     /// Does it, as far as it can be done.
     pub(crate) async fn mend(self: &Arc<Self>, order: MendOrder) -> MendReport {
-        let MendOrder { number, lease, places, hosts } = order;
+        let MendOrder { number, lease, places, hosts, mended } = order;
         let own = self.host();
         let new = places.iter().map(|place| &place.keeper);
         let addresses = hosts.iter().chain(new).filter(|it| it.host != own);
@@ -62,12 +71,17 @@ impl Keeper {
             peers: BTreeMap::new(),
             addresses: addresses.map(|it| (it.host, it.clone())).collect(),
             places: places.into_iter().map(|place| (place.keeper.host, place)).collect(),
+            mended: hosts.iter().take(mended.into()).map(|it| it.host).collect(),
             report: MendReport { number, ..MendReport::default() },
         };
         let why = match self.mend_all(lease, &mut round).await {
-            Ok(()) => "",
+            Ok(()) => {
+                round.report.is_whole = true;
+                ""
+            }
             Err(Stop::Owner) => "; not all of it: the owner needs the line",
             Err(Stop::Disk) => "; not all of it: what is kept here cannot be read",
+            Err(Stop::Many) => "; not all of it: too many objects",
         };
         let MendReport { objects, fragments, moved, lost, missing, .. } = round.report;
         tracing::info!(
@@ -83,9 +97,15 @@ impl Keeper {
         loop {
             let found = self.with_packs(move |packs| packs.names(lease, from)).await;
             let (names, next) = found.map_err(|_| Stop::Disk)?;
+            let mut roots = Vec::new();
             for name in names {
+                if self.may_be_root(name).await {
+                    roots.push(name);
+                }
+            }
+            for name in self.not_mended(roots, round).await {
                 if round.report.objects as usize >= OBJECTS_MAX {
-                    return Ok(());
+                    return Err(Stop::Many);
                 }
                 if let Some(manifest) = self.manifest(name).await {
                     round.report.objects += 1;
@@ -99,12 +119,45 @@ impl Keeper {
         }
     }
 
+    async fn may_be_root(self: &Arc<Self>, name: Guid) -> bool {
+        let first = self.with_packs(move |packs| packs.read(&name, 0, 1)).await;
+        first.is_ok_and(|it| Root::may_begin(&it.bytes))
+    }
+
+    /// Those of these manifests that not enough hosts which have mended before keep.
+    async fn not_mended(self: &Arc<Self>, names: Vec<Guid>, round: &mut Round) -> Vec<Guid> {
+        let mut left: Vec<(Guid, u8)> = names.into_iter().map(|name| (name, 0)).collect();
+        for host in round.mended.clone() {
+            for some in left.chunks_mut(FRAGMENTS_NAMED_MAX) {
+                let names: Vec<Guid> = some.iter().map(|(name, _)| *name).collect();
+                // It may have gone since: better twice than never.
+                let has = self.ask_what_it_has(host, &names, round).await.unwrap_or_default();
+                some.iter_mut().zip(has).for_each(|((_, seen), has)| *seen += u8::from(has));
+            }
+            left.retain(|(_, seen)| *seen < SEEN_TO_BY);
+        }
+        left.into_iter().map(|(name, _)| name).collect()
+    }
+
+    async fn ask_what_it_has(
+        &self,
+        host: HostId,
+        names: &[Guid],
+        round: &mut Round,
+    ) -> Option<Vec<bool>> {
+        let connection = self.peer(host, round).await?;
+        match timeout(ASK, has_fragments(&connection, names)).await {
+            Ok(Ok(Ok(has))) => Some(has),
+            said => {
+                tracing::debug!(%host, ?said, "a host does not say what it has");
+                round.peers.insert(host, None);
+                None
+            }
+        }
+    }
+
     /// What lies under this name here, if it is a manifest.
     async fn manifest(self: &Arc<Self>, name: Guid) -> Option<Manifest> {
-        let first = self.with_packs(move |packs| packs.read(&name, 0, 1)).await.ok()?;
-        if !Root::may_begin(&first.bytes) {
-            return None;
-        }
         let root = self.kept(name).await?;
         match Root::decode_as(&root, &name).ok()? {
             Root::Manifest(manifest) => Some(manifest),
@@ -165,14 +218,9 @@ impl Keeper {
         note(self.host(), own);
         let hosts: Vec<HostId> = round.addresses.keys().copied().collect();
         for host in hosts {
-            let Some(connection) = self.peer(host, round).await else { continue };
             debug_assert!(names.len() <= FRAGMENTS_NAMED_MAX);
-            match timeout(ASK, has_fragments(&connection, &names)).await {
-                Ok(Ok(Ok(has))) => note(host, has),
-                said => {
-                    tracing::debug!(%host, ?said, "a host does not say what it has");
-                    round.peers.insert(host, None);
-                }
+            if let Some(has) = self.ask_what_it_has(host, &names, round).await {
+                note(host, has);
             }
         }
         all

@@ -110,8 +110,9 @@ fn hello_and_offer() {
         moved: Bytes(300),
         lost: 3,
         missing: 4,
+        is_whole: true,
     };
-    golden(&ToComplex::Mended(report), expect!["08ac020102ac020304"]);
+    golden(&ToComplex::Mended(report), expect!["08ac020102ac02030401"]);
     golden(
         &ToComplex::Described(Box::new(described(None))),
         expect![
@@ -240,12 +241,13 @@ fn orders_to_hosts() {
         addresses: vec!["127.0.0.1:7071".parse().unwrap()],
         relay: None,
     };
-    let order =
-        MendOrder { number: 300, lease: LeaseId(7), places: Vec::new(), hosts: vec![keeper] };
+    let hosts = vec![keeper];
+    let (lease, places) = (LeaseId(7), Vec::new());
+    let order = MendOrder { number: 300, lease, places, hosts, mended: 1 };
     golden(
         &ToHost::Mend(Box::new(order)),
         expect![
-            "0bac02070001010101010101010101010101010101010101010101010101010101010101010101007f0000019f3700"
+            "0bac02070001010101010101010101010101010101010101010101010101010101010101010101007f0000019f370001"
         ],
     );
 }

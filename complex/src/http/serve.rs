@@ -23,6 +23,7 @@ use super::steady::Steady;
 use super::visit::{Caller, receive};
 use super::{App, retry_after, router};
 use crate::door::Door;
+use crate::hosts::say_goodbye;
 
 /// TCP connections at once; further callers are refused politely.
 const TCP_CONNECTIONS_MAX: usize = if cfg!(test) { 128 } else { 1_024 };
@@ -171,7 +172,7 @@ pub(crate) async fn serve_streams(
             () = async { _ = stop.wait_for(|stop| *stop).await } => {
                 let all = async { while streams.join_next().await.is_some() {} };
                 let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
-                connection.close(code::DONE, "the server is stopping");
+                say_goodbye(connection);
                 return;
             }
             () = tokio::time::sleep(IDLE_TIMEOUT), if idle => {

@@ -393,8 +393,6 @@ impl Endpoint {
 
     /// Closes all connections and tells the peers; takes at most [`limits::CLOSE_TIMEOUT`].
     pub async fn close(&self) {
-        // No handshake may begin while the transport counts those that have to end.
-        self.inner.acceptor.abort();
         if timeout(limits::CLOSE_TIMEOUT, self.inner.iroh.close()).await.is_err() {
             tracing::warn!("connections did not end in time; they are given up");
         }

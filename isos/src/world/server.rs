@@ -282,10 +282,10 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
     let mut member = Member::open(config).await.context("the server did not start")?;
     // Heard from now on without a gap, whatever is done meanwhile.
     let mut asked = pin!(super::asked_to_end(args.with_parent));
-    loop {
+    let asked_between = loop {
         let part = tokio::select! {
             part = member.take_part() => part.context("the server did not start")?,
-            asked = &mut asked => return asked.map(|()| End::Ok).map_err(Into::into),
+            asked = &mut asked => break asked,
         };
         let end = match part {
             Part::Leads(server) => lead(*server, &home, context, asked.as_mut()).await?,
@@ -296,10 +296,12 @@ pub(crate) async fn run(args: ServerArgs, context: &Context) -> anyhow::Result<E
             Ended::Turn(db, kept) => member.turned(db, kept),
             Ended::Stopped(why, kept) => tokio::select! {
                 after = member.after(why, kept) => after?,
-                asked = &mut asked => return asked.map(|()| End::Ok).map_err(Into::into),
+                asked = &mut asked => break asked,
             },
         }
-    }
+    };
+    member.close().await;
+    asked_between.map(|()| End::Ok).map_err(Into::into)
 }
 
 /// Resolves when somebody wants the process to end.

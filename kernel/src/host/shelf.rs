@@ -122,7 +122,9 @@ impl Host {
     pub(super) fn mend_ordered(&mut self, order: Box<MendOrder>, effects: &mut Vec<Effect>) {
         let session = self.session.current();
         let shelf = &mut self.session.shelf;
-        let fits = order.places.len() <= MEND_PLACES_MAX && order.hosts.len() <= STORAGE_HOSTS_MAX;
+        let fits = order.places.len() <= MEND_PLACES_MAX
+            && order.hosts.len() <= STORAGE_HOSTS_MAX
+            && usize::from(order.mended) <= order.hosts.len();
         if shelf.stands.is_none() || !fits || shelf.mending {
             let what = format!("order {} to mend: it is too large, or too much", order.number);
             effects.push(Effect::Say(HostEvent::Ignored(what)));

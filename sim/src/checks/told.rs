@@ -114,6 +114,8 @@ pub(crate) fn answered(
             Some(Made::Proposal(it)) => {
                 tables.proposals.get(&it).is_some_and(|it| it.state == ProposalState::Done)
             }
+            // That was refused.
+            Some(Made::Nothing) => true,
             Some(Made::Slice(it)) => {
                 tables.slices.get(&it).is_none_or(|it| it.state != SliceState::Open)
             }

@@ -143,6 +143,10 @@ impl World {
             Err(problem) if problem.code == ProblemCode::NotFound && of_hosts => {
                 Replied::Done(Made::Nothing)
             }
+            // By a clock that is ahead, or of a server that was away for long, its end is past.
+            Err(problem) if problem.code == ProblemCode::Usage && of_hosts => {
+                Replied::Done(Made::Nothing)
+            }
             // Too few hosts are there now; more will come.
             Err(problem) if problem.code == ProblemCode::Refused && of_hosts => Replied::Busy,
             // The same once more, after others have agreed.

@@ -20,10 +20,9 @@ use crate::server::{Act, Leader, Part};
 /// An error rate at which the word of two strangers who agree is as provisional as that of one.
 const STRICT_PPM: u32 = 1_000;
 
-/// One in so many worlds has slices, those whose seeds leave this: hardly any, until more of them
-/// were run than have been.
-const SLICES_ONE_IN: u64 = 1 << 20;
-const SLICES_AT: u64 = 1_000_002;
+/// One in so many worlds has slices, those whose seeds leave this.
+const SLICES_ONE_IN: u64 = 4;
+const SLICES_AT: u64 = 2;
 /// Of so many hosts; and the one that is not dropped ends so long after the last fault.
 const SLICE_HOSTS: u32 = 3;
 const SLICE_OUTLIVES: Span = Span::secs(900);

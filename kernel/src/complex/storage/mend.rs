@@ -3,11 +3,15 @@
 //! A keeper that was not heard of for long enough is given up, but only when that is worth it: for
 //! a quarter of what somebody has leased, or when it has waited long. Each lease on it ends, unpaid
 //! since it vanished, and one on another host takes its place, with the same holder, end, and no
-//! higher price; so it costs nobody more than what was set aside. One of the hosts that are left,
-//! the *mender*, is told to make anew what was lost: it keeps manifests, which tell the names of
-//! all fragments and open nothing, so it works on ciphertext. It writes by a grant that names it in
-//! the holder's stead; what it writes is named by its hash, so it can do no harm but to fill the
-//! new lease with something else.
+//! higher price; so it costs nobody more than what was set aside. A host that is left, the *mender*,
+//! is told to make anew what was lost: it keeps manifests, which tell the names of all fragments and
+//! open nothing, so it works on ciphertext. It writes by a grant that names it in the holder's
+//! stead; what it writes is named by its hash, so it can do no harm but to fill the new lease with
+//! something else.
+//!
+//! No host has something of every object, so the order goes from one holder to the next, the
+//! steadiest first: each mends what two of those before it have not seen to. That is one at a time,
+//! so that no two make the same, and what is left for the later ones is little.
 //!
 //! Patience and laziness are Total Recall's and Carbonite's; the sums behind them are in
 //! `isos_store::durability`, which this crate does not see. Orders are not kept: a server that
@@ -40,10 +44,10 @@ const PART: usize = 4;
 const LONG_TIMES: u64 = 7;
 /// Orders of one look; the others follow with the next.
 const ORDERS_MAX: usize = 64;
-/// A mender that has not reported within so long is given up,
+/// A mender that has not reported within so long is given up; others go on.
 const REPORT_WITHIN: Span = Span::secs(6 * 3_600);
-/// and so many others are asked in its stead.
-const MENDERS_MAX: u8 = 3;
+/// When so many were given up, the order is.
+const FAILED_MAX: usize = 3;
 
 /// Whose leases belong together: objects of one holder and class are spread over them.
 type Owner = (AccountId, PublicKey, StorageClass);
@@ -56,7 +60,9 @@ pub(super) struct Mending {
     session: SessionId,
     order: MendOrder,
     since: Time,
-    menders: u8,
+    /// Who has mended all that it could, and who was given up.
+    done: BTreeSet<HostId>,
+    failed: BTreeSet<HostId>,
 }
 
 impl Complex {
@@ -126,13 +132,19 @@ impl Complex {
         if !is_worth_it || self.storage.mending.values().any(|it| it.owner == owner) {
             return;
         }
-        let Some((mender, session)) = self.mender(&here, &BTreeSet::new()) else { return };
+        // Nothing is given up for nothing.
+        let Some(mender) = here.iter().copied().find(|host| self.may_mend_now(*host)) else {
+            return;
+        };
         lost.truncate(MEND_PLACES_MAX);
-        let mut beside = here.clone();
+        let mut beside = here;
         beside.truncate(STORAGE_HOSTS_MAX - MEND_PLACES_MAX);
+        // Not on another that is gone: with little patience it may seem to be asleep.
+        let gone: Vec<HostId> =
+            self.storage.keepers.keys().filter(|host| self.is_given_up(**host)).copied().collect();
         let mut places = Vec::new();
         for old in lost {
-            let Some(new) = self.replace(old, &mut beside, effects) else { break };
+            let Some(new) = self.replace(old, &mut beside, &gone, effects) else { break };
             let keeper = self.keeper_address(new.host);
             places.push(MendPlace { keeper, grant: deputy(&new, mender) });
         }
@@ -140,25 +152,65 @@ impl Complex {
             return;
         }
         self.storage.mendings += 1;
-        let Some(lease) = self.lease_at(&owner, mender) else { return };
-        let hosts = here.into_iter().filter(|host| *host != mender).take(STORAGE_HOSTS_MAX);
-        let hosts = hosts.map(|host| self.keeper_address(host)).collect();
-        let order = MendOrder { number: self.storage.mendings, lease, places, hosts };
-        let text =
-            format!("host {} mends {} leases of {}", mender.short(), order.places.len(), owner.0);
-        effects.push(Effect::Say(text));
-        effects.push(Effect::Send(session, ToHost::Mend(Box::new(order.clone()))));
-        let (since, menders) = (self.now, 1);
-        let mending = Mending { owner, mender, session, order, since, menders };
-        self.storage.mending.insert(mending.order.number, mending);
+        let mending = Mending {
+            owner,
+            mender,
+            session: SessionId(0),
+            order: MendOrder { number: self.storage.mendings, places, ..MendOrder::default() },
+            since: self.now,
+            done: BTreeSet::new(),
+            failed: BTreeSet::new(),
+        };
+        self.order(mending, effects);
     }
 
-    /// Who of these mends: the steadiest that has told of its shelf in its session.
-    fn mender(&self, here: &[HostId], but: &BTreeSet<HostId>) -> Option<(HostId, SessionId)> {
-        here.iter().filter(|host| !but.contains(host)).find_map(|host| {
-            self.storage.keepers.get(host)?.told?;
-            Some((*host, self.hosts.get(host)?.session.as_ref()?.id))
-        })
+    /// Tells the next holder to mend; nobody is left when all have, or too many were given up.
+    fn order(&mut self, mut mending: Mending, effects: &mut Vec<Effect>) {
+        let number = mending.order.number;
+        if mending.failed.len() >= FAILED_MAX {
+            effects.push(Effect::Say(format!("nobody has mended {number}: it is given up")));
+            return;
+        }
+        let here = self.holders(&mending.owner);
+        let new: BTreeSet<HostId> =
+            mending.order.places.iter().map(|place| place.keeper.host).collect();
+        let old: Vec<HostId> = here.into_iter().filter(|host| !new.contains(host)).collect();
+        let mut left = old.iter().filter(|host| {
+            let was = mending.done.contains(host) || mending.failed.contains(host);
+            !was && self.may_mend_now(**host)
+        });
+        let next = left.find_map(|host| {
+            let session = self.hosts.get(host)?.session.as_ref()?.id;
+            Some((*host, session, self.lease_at(&mending.owner, *host)?))
+        });
+        let Some((mender, session, lease)) = next else { return };
+        // Those that have mended come first, so that none of them is left out.
+        let (done, other): (Vec<HostId>, Vec<HostId>) = old
+            .into_iter()
+            .filter(|host| *host != mender)
+            .partition(|it| mending.done.contains(it));
+        let others = other.into_iter().map(|host| self.keeper_address(host));
+        mending.order.hosts =
+            done.iter().map(|host| self.keeper_address(*host)).chain(others).collect();
+        mending.order.hosts.truncate(STORAGE_HOSTS_MAX);
+        mending.order.mended = done.len().min(STORAGE_HOSTS_MAX) as u16;
+        mending.order.lease = lease;
+        for place in &mut mending.order.places {
+            place.grant.grant.holder = mender.0;
+        }
+        (mending.mender, mending.session, mending.since) = (mender, session, self.now);
+        let (places, account) = (mending.order.places.len(), mending.owner.0);
+        let text = format!("host {} mends {places} leases of {account}", mender.short());
+        effects.push(Effect::Say(text));
+        let order = Box::new(mending.order.clone());
+        effects.push(Effect::Send(session, ToHost::Mend(order)));
+        self.storage.mending.insert(number, mending);
+    }
+
+    /// It is here, and has told of its shelf in this session.
+    fn may_mend_now(&self, host: HostId) -> bool {
+        let has_told = self.storage.keepers.get(&host).is_some_and(|it| it.told.is_some());
+        has_told && self.is_here(host)
     }
 
     fn lease_at(&self, owner: &Owner, host: HostId) -> Option<LeaseId> {
@@ -174,11 +226,12 @@ impl Complex {
     }
 
     /// Another lease in place of one on a host that is gone, beside these hosts; nothing if nobody
-    /// has the room at that price.
+    /// else has the room at that price.
     fn replace(
         &mut self,
         id: LeaseId,
         beside: &mut Vec<HostId>,
+        gone: &[HostId],
         effects: &mut Vec<Effect>,
     ) -> Option<StorageRecord> {
         let old = self.storage.leases.get(&id)?.clone();
@@ -189,7 +242,7 @@ impl Complex {
             hosts: 1,
             on: Vec::new(),
             beside: beside.clone(),
-            avoid: vec![old.host],
+            avoid: gone.to_vec(),
             until: old.until,
             holder: old.holder,
             price_max: Some(old.price),
@@ -229,32 +282,8 @@ impl Complex {
             self.storage.mending.values().filter(is_idle).map(|it| it.order.number).collect();
         for number in idle {
             let Some(mut mending) = self.storage.mending.remove(&number) else { continue };
-            if mending.menders == MENDERS_MAX {
-                effects.push(Effect::Say(format!("nobody has mended {number}: it is given up")));
-                continue;
-            }
-            let here = self.holders(&mending.owner);
-            let mut but: BTreeSet<HostId> =
-                mending.order.places.iter().map(|place| place.keeper.host).collect();
-            but.insert(mending.mender);
-            let next = self.mender(&here, &but);
-            let lease = next.and_then(|(host, _)| self.lease_at(&mending.owner, host));
-            let Some(((mender, session), lease)) = next.zip(lease) else { continue };
-            mending.order.lease = lease;
-            for place in &mut mending.order.places {
-                place.grant.grant.holder = mender.0;
-            }
-            mending.order.hosts = here
-                .into_iter()
-                .filter(|host| *host != mender && !but.contains(host))
-                .take(STORAGE_HOSTS_MAX)
-                .map(|host| self.keeper_address(host))
-                .collect();
-            (mending.mender, mending.session, mending.since) = (mender, session, self.now);
-            mending.menders += 1;
-            let order = Box::new(mending.order.clone());
-            effects.push(Effect::Send(session, ToHost::Mend(order)));
-            self.storage.mending.insert(number, mending);
+            mending.failed.insert(mending.mender);
+            self.order(mending, effects);
         }
     }
 
@@ -265,16 +294,21 @@ impl Complex {
         report: &MendReport,
         effects: &mut Vec<Effect>,
     ) {
-        let MendReport { number, objects, fragments, moved, lost, missing } = *report;
+        let MendReport { number, objects, fragments, moved, lost, missing, is_whole } = *report;
         if self.storage.mending.get(&number).is_none_or(|mending| mending.mender != host) {
             return;
         }
-        self.storage.mending.remove(&number);
+        let Some(mut mending) = self.storage.mending.remove(&number) else { return };
+        let rest = if is_whole { "" } else { "; it could not do all" };
         effects.push(Effect::Say(format!(
             "host {} has mended {objects} objects: {fragments} fragments, {moved} moved; {lost} \
-             segments are lost, {missing} fragments have no place",
+             segments are lost, {missing} fragments have no place{rest}",
             host.short()
         )));
+        // What it has not come to is left for the others, who have most of it too.
+        let which = if is_whole { &mut mending.done } else { &mut mending.failed };
+        which.insert(host);
+        self.order(mending, effects);
     }
 }
 

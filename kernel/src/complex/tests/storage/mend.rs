@@ -1,8 +1,21 @@
 //! Stories of hosts that are gone: what takes the place of their leases, and who mends.
 
-use isos_base::storage::MendReport;
+use isos_base::storage::{MendOrder, MendReport};
 
 use super::*;
+
+impl World {
+    /// The order that a host was given and has not looked at.
+    fn take_order(&mut self) -> Option<(u8, MendOrder)> {
+        self.hosts.iter_mut().find_map(|(n, host)| Some((*n, host.orders.pop()?)))
+    }
+
+    fn mended(&mut self, mender: u8, order: &MendOrder, is_whole: bool) {
+        let report = MendReport { number: order.number, is_whole, ..MendReport::default() };
+        let session = self.hosts[&mender].session.unwrap();
+        self.step(Input::HostSaid { session, frame: ToComplex::Mended(report) });
+    }
+}
 
 #[test]
 fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_mend_it() {
@@ -37,11 +50,53 @@ fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_m
     let replaced = world.tables.audit.values();
     let replaced = replaced.filter(|it| matches!(it.deed, Deed::StorageReplaced { .. })).count();
     assert_eq!(replaced, 2);
-    let report = MendReport { number: order.number, ..MendReport::default() };
-    let session = world.hosts[&mender].session.unwrap();
-    world.step(Input::HostSaid { session, frame: ToComplex::Mended(report) });
+    world.mended(mender, &order, true);
     world.days(10);
-    assert!(world.hosts.values().all(|host| host.orders.len() <= 1), "once is enough");
+    assert!(world.hosts.values().all(|host| host.orders.len() <= 1), "once each is enough");
+}
+
+#[test]
+fn each_holder_mends_what_those_before_it_had_nothing_of() {
+    let mut world = World::new();
+    (1..=5).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let mut mended = BTreeSet::new();
+    for before in 0..3 {
+        let (mender, order) = world.take_order().expect("a holder is left");
+        assert_ne!(mender, 5, "a new place has nothing to mend from");
+        assert_eq!(usize::from(order.mended), before);
+        let told: BTreeSet<HostId> = order.hosts[..before].iter().map(|it| it.host).collect();
+        assert_eq!(told, mended);
+        assert_eq!(order.hosts.len(), 2, "the others may have fragments");
+        assert_eq!(order.places[0].grant.grant.holder, host_id(mender).0);
+        world.mended(mender, &order, true);
+        mended.insert(host_id(mender));
+    }
+    assert!(world.take_order().is_none(), "all have");
+    world.days(10);
+    assert!(world.take_order().is_none());
+}
+
+#[test]
+fn what_a_mender_could_not_do_is_left_for_the_others() {
+    let mut world = World::new();
+    (1..=5).for_each(|n| world.keeper(n, 10));
+    let on: Vec<HostId> = (1..=4).map(host_id).collect();
+    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+    world.rent(wish).unwrap();
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let mut menders = BTreeSet::new();
+    while let Some((mender, order)) = world.take_order() {
+        assert_eq!(order.mended, 0);
+        assert!(menders.insert(mender), "nobody is asked twice");
+        world.mended(mender, &order, false);
+    }
+    assert_eq!(menders, [2, 3, 4].into());
 }
 
 #[test]
