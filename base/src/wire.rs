@@ -72,7 +72,7 @@ pub struct Hello {
 }
 
 /// How much work a host has at hand, so that the complex can keep it busy but not swamped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// Cores without work.
     pub cores_idle: u16,
@@ -80,6 +80,17 @@ pub struct Room {
     pub tasks: u32,
     /// Time in which they will be done, as far as the host can tell from earlier ones.
     pub backlog: Span,
+    /// The last lease that the host had heard of when it counted: what was granted later comes on
+    /// top.
+    pub seen: LeaseId,
+}
+
+impl Default for Room {
+    /// No work, whatever was granted.
+    fn default() -> Self {
+        let (cores_idle, tasks, backlog) = (0, 0, Span::ZERO);
+        Self { cores_idle, tasks, backlog, seen: LeaseId(u64::MAX) }
+    }
 }
 
 /// A batch of news about leases.

@@ -346,7 +346,7 @@ fn to_complex() -> Vec<ToComplex> {
         accept: Accept::Except(vec![Guid([9; 32])]),
         reasons: vec!["idle".into()],
     };
-    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0) };
+    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0), seen: LeaseId(300) };
     let hello = Hello {
         spec: host(),
         offer: offer.clone(),

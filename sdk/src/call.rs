@@ -89,7 +89,7 @@ pub(crate) struct Line {
     authorization: Option<HeaderValue>,
     transport: Transport,
     idle: Mutex<Vec<Lane>>,
-    /// Whether the complex ever answered.
+    /// Whether the complex was ever there: it has answered, or somebody had one of its keys.
     reached: AtomicBool,
 }
 
@@ -188,6 +188,9 @@ impl Line {
             lasting: false,
             after: None,
         })?;
+        if let Transport::Quic(_) = self.transport {
+            self.reached.store(true, Ordering::Relaxed);
+        }
         self.attempt_on(lane, call).await
     }
 

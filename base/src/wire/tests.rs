@@ -51,13 +51,13 @@ fn hello_and_offer() {
         country: Some("FI".into()),
         engine: "wasmtime-48".into(),
     };
-    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0) };
+    let room = Room { cores_idle: 2, tasks: 0, backlog: Span(0), seen: LeaseId(5) };
     let hello =
         Hello { spec, offer: offer(), token: Some(vec![1, 2]), holding: vec![LeaseId(300)], room };
     golden(
         &ToComplex::Hello(Box::new(hello)),
         expect![
-            "00016805302e312e30056c696e7578067838365f36340280088010010246490b7761736d74696d652d343802800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c650102010201ac02020000"
+            "00016805302e312e30056c696e7578067838365f36340280088010010246490b7761736d74696d652d343802800880100502010909090909090909090909090909090909090909090909090909090909090909010469646c650102010201ac0202000005"
         ],
     );
     golden(
@@ -175,11 +175,11 @@ fn report() {
         returned: vec![TaskRange::new(10, 20)],
         busy: Span::millis(40),
     };
-    let room = Room { cores_idle: 0, tasks: 3, backlog: Span::millis(5) };
+    let room = Room { cores_idle: 0, tasks: 3, backlog: Span::millis(5), seen: LeaseId(300) };
     golden(
         &ToComplex::Report(Report { seq: 1, leases: vec![lease], room }),
         expect![
-            "020101ac0202070000c0843d00030000000702c0843d0103030303030303030303030303030303030303030303030303030303030303038827010900010a14c0b80200038827"
+            "020101ac0202070000c0843d00030000000702c0843d0103030303030303030303030303030303030303030303030303030303030303038827010900010a14c0b80200038827ac02"
         ],
     );
 }

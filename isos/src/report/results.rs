@@ -99,9 +99,9 @@ impl Report for SavedReport {
 
     fn text(&self, page: &mut Page) {
         let saved = &self.saved;
-        let all = saved.done + saved.failed + saved.given_up;
-        let mut text =
-            format!("{} of job {} in {}", plural(all, "result"), self.job, saved.folder.display());
+        // What was given up has none.
+        let results = plural(saved.done + saved.failed, "result");
+        let mut text = format!("{results} of job {} in {}", self.job, saved.folder.display());
         for (count, word) in
             [(saved.failed, "failed"), (saved.given_up, "given up"), (saved.kept, "there before")]
         {

@@ -16,6 +16,7 @@ use isos_base::{
 pub(super) use super::fit::LOOKED_AT;
 pub(super) use super::fit::{Seen, Unfit, could_ever, looked_at, meets, unfit, unfits};
 use super::job::Job;
+use super::session::UnderWay;
 use super::slice::SLICES_SEEN_AFTER;
 use super::{Complex, Effect, Host};
 use crate::lease::Lease;
@@ -380,10 +381,7 @@ impl Complex {
         job.leases.insert(lease);
         host.leases.insert(lease);
         session.worked_on = Some(job_id);
-        session.room.tasks += count;
-        session.room.backlog = session.room.backlog + work;
-        let used = u16::try_from(count).unwrap_or(u16::MAX);
-        session.room.cores_idle = session.room.cores_idle.saturating_sub(used);
+        session.grants(UnderWay { lease, tasks: count, backlog: work });
         if session.jobs_sent.insert(job_id, deal.price) != Some(deal.price) {
             offers.push(ToHost::Job(Box::new(JobOffer {
                 job: job_id,

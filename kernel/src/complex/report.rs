@@ -9,7 +9,6 @@ use isos_base::{HostId, JobId, LeaseId, Span, TaskRange, limits};
 
 use super::job::Job;
 use super::place::{HOST_FAULTS_MAX, charge_max_at};
-use super::session::believable;
 use super::trust::Standing;
 use super::{Complex, Effect, SessionId};
 use crate::verify::{Ballot, Rule, Verdict};
@@ -46,7 +45,7 @@ impl Complex {
             return;
         };
         let was_busy = entry.room.cores_idle == 0;
-        entry.room = believable(report.room, &entry.offer);
+        entry.heard_of_room(report.room);
         if was_busy && entry.room.cores_idle > 0 {
             entry.left_to_look = self.share.len();
         }

@@ -1,11 +1,11 @@
 //! Hosts come, say what they offer, vanish and come back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use isos_base::host::{Accept, Offer};
 use isos_base::key::PublicKey;
-use isos_base::limits;
+use isos_base::limits::{self, HOST_LEASES_MAX};
 use isos_base::price::Price;
 use isos_base::record::{HostRecord, Trust};
 use isos_base::wire::{Hello, Refusal, Room, ToComplex, ToHost};
@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) offer: Offer,
     pub(super) room: Room,
+    /// What was granted that the host may not have heard of when it told of its room.
+    pub(super) under_way: VecDeque<UnderWay>,
     /// Jobs whose offer was sent, with the price that it told.
     pub(super) jobs_sent: BTreeMap<JobId, Price>,
     /// Earned since the session began, as told to the host.
@@ -54,7 +56,37 @@ pub(super) struct Session {
     pub(super) look: Option<Time>,
 }
 
+/// A grant on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UnderWay {
+    pub(super) lease: LeaseId,
+    pub(super) tasks: u32,
+    pub(super) backlog: Span,
+}
+
 impl Session {
+    /// Takes up a host's word about its room.
+    pub(super) fn heard_of_room(&mut self, room: Room) {
+        self.room = believable(room, &self.offer);
+        self.under_way.retain(|it| it.lease > room.seen);
+        for grant in std::mem::take(&mut self.under_way) {
+            self.grants(grant);
+        }
+    }
+
+    /// A grant leaves for the host.
+    pub(super) fn grants(&mut self, grant: UnderWay) {
+        let used = u16::try_from(grant.tasks).unwrap_or(u16::MAX);
+        self.room.tasks = self.room.tasks.saturating_add(grant.tasks);
+        self.room.backlog = self.room.backlog + grant.backlog;
+        self.room.cores_idle = self.room.cores_idle.saturating_sub(used);
+        // A host that never says what it has heard of is known by the others.
+        if self.under_way.len() == HOST_LEASES_MAX {
+            self.under_way.pop_front();
+        }
+        self.under_way.push_back(grant);
+    }
+
     pub(super) fn cores(&self) -> u32 {
         u32::from(self.offer.cores)
     }
@@ -76,13 +108,14 @@ fn block_of(address: IpAddr) -> Option<Block> {
 }
 
 /// A host's word about its work, within what any host can have: deadlines are reckoned from it.
-pub(super) fn believable(room: Room, offer: &Offer) -> Room {
+fn believable(room: Room, offer: &Offer) -> Room {
     const BACKLOG_MAX: Span = Span::secs(86_400);
     const TASKS_MAX: u32 = 1 << 20;
     Room {
         cores_idle: room.cores_idle.min(offer.cores),
         tasks: room.tasks.min(TASKS_MAX),
         backlog: room.backlog.min(BACKLOG_MAX),
+        seen: room.seen,
     }
 }
 
@@ -276,6 +309,7 @@ impl Complex {
         let entry = Session {
             id: session,
             room: believable(hello.room, &offer),
+            under_way: VecDeque::new(),
             offer,
             jobs_sent: BTreeMap::new(),
             earned: MicroCredits::ZERO,

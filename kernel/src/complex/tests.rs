@@ -260,7 +260,7 @@ impl World {
         host.grants.retain(|grant| !grant.ranges.is_empty());
         host.seq += 1;
         let tasks: u32 = host.grants.iter().flat_map(|g| &g.ranges).map(TaskRange::len).sum();
-        let room = Room { cores_idle: if tasks == 0 { 2 } else { 0 }, tasks, backlog: Span::ZERO };
+        let room = Room { cores_idle: if tasks == 0 { 2 } else { 0 }, tasks, ..Room::default() };
         let report = Report { seq: host.seq, leases, room };
         self.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
         tasks_max - left
@@ -646,7 +646,12 @@ fn garbage_from_hosts_changes_nothing() {
             returned: vec![TaskRange::new(9, 2), TaskRange::new(0, u32::MAX)],
             busy: Span(u64::MAX),
         }];
-        let room = Room { cores_idle: u16::MAX, tasks: u32::MAX, backlog: Span(u64::MAX) };
+        let room = Room {
+            cores_idle: u16::MAX,
+            tasks: u32::MAX,
+            backlog: Span(u64::MAX),
+            ..Room::default()
+        };
         let report = Report { seq: u64::MAX, leases, room };
         world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }

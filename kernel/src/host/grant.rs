@@ -71,6 +71,7 @@ impl Host {
         let mut unknown = false;
         for grant in grants {
             let (id, job) = (grant.lease, grant.job);
+            self.work.last_granted = self.work.last_granted.max(id);
             let deadline = self.session.local(grant.deadline);
             let verdict = self.judge(&grant, deadline);
             unknown |= matches!(verdict, Err(TurnDown::UnknownJob));
@@ -123,8 +124,11 @@ impl Host {
         if deadline <= self.now {
             return Err(TurnDown::TooLate);
         }
-        let full = self.work.leases.len() >= LEASES_MAX
-            || self.work.tasks.saturating_add(tasks.count()) > TASKS_MAX;
+        let work = &self.work;
+        // What is done is no burden, but for the room that it takes until it is acknowledged.
+        let full = work.held().saturating_add(tasks.count()) > TASKS_MAX
+            || work.tasks.saturating_add(tasks.count()) > 2 * TASKS_MAX
+            || work.leases.len() >= LEASES_MAX && work.leases_with_work() >= LEASES_MAX;
         if full { Err(TurnDown::Full) } else { Ok(tasks) }
     }
 

@@ -105,5 +105,6 @@ impl Host {
         assert!(kept <= LEASES_MAX, "too many leases with work");
         let held: u32 = work.jobs.values().map(super::work::Job::held).sum();
         assert!(held <= TASKS_MAX, "too many tasks");
+        assert!(held <= work.tasks, "more tasks to do than at hand");
     }
 }

@@ -120,6 +120,7 @@ impl Work {
             cores_idle: offer.cores.saturating_sub(planned),
             tasks: self.held(),
             backlog: Span(work / u64::from(planned.max(1))),
+            seen: self.last_granted,
         }
     }
 }

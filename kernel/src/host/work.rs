@@ -29,6 +29,8 @@ pub(super) struct Work {
     pub(super) last_chamber: u64,
     /// Tasks of all leases that the complex has not acknowledged news about.
     pub(super) tasks: u32,
+    /// The last lease that was granted: their numbers only grow.
+    pub(super) last_granted: LeaseId,
     /// What tasks have saved.
     pub(super) chains: Chains,
 }
@@ -375,6 +377,10 @@ impl Work {
             self.expiry.remove(&(lease.deadline, id));
             self.turned_down.retain(|&(_, other)| other != id);
         }
+    }
+
+    pub(super) fn leases_with_work(&self) -> usize {
+        self.leases.values().filter(|lease| !lease.queued.is_empty() || lease.fed > 0).count()
     }
 
     /// Tasks that wait.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use isos_base::api::{JobView, SubmitRequest};
 use isos_base::record::TaskState;
 use isos_base::{MicroCredits, TaskRange};
-use isos_sdk::{Rerun, Wanted};
+use isos_sdk::Wanted;
 
 use super::results::{Format, Place};
 use super::wait;
@@ -76,52 +76,73 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let job = args.job.resolve(client).await?;
     let old = client.job(job).await?;
     let part = args.tasks.map_or(TaskRange::new(0, u32::MAX), |TaskPart(part)| part);
-    let rerun = client.rerun(&old, args.only.states(), part).await?;
-    let mut spec = match (rerun.spec, rerun.rest) {
-        (Some(spec), None) => spec,
-        (spec, rest) => return Err(refusal(&old, part, &Rerun { spec, rest }).into()),
-    };
-    if args.max_price.is_some() {
-        spec.price_max = args.max_price;
-    }
     let key = args.key.map_or_else(fresh_key, Ok)?;
-    let new = client.submit(&SubmitRequest { spec, key: Some(key), bid: None }).await?;
-    let (id, tasks) = (new.id, plural(new.tasks.total, "task"));
-    if !args.wait && place.is_none() {
-        context.out.show(&JobReport(new))?;
-        context.out.note(&format!("{tasks} of job {job} again; next: isos job wait {id}"));
-        return Ok(End::Ok);
+    let first = client.rerun(&old, args.only.states(), part).await?;
+    if first.spec.is_none() && first.rest.is_none() {
+        return Err(no_such_tasks(&old).into());
     }
-    context.out.note(&format!("job {id} submitted: {tasks} of job {job} again"));
-    let place = place.or_else(|| wait::usual_place(context, id));
-    if let Some(place) = &place {
-        place.warn(context, &new, Wanted::All);
+    if let (Some(rest), Some(_)) = (first.rest, &place) {
+        return Err(many_results(&old, rest).into());
     }
-    wait::until_over(context, id, place.as_ref()).await
+    let mut rerun = first;
+    let mut new = Vec::new();
+    loop {
+        if let Some(mut spec) = rerun.spec {
+            if args.max_price.is_some() {
+                spec.price_max = args.max_price;
+            }
+            let key = Some(key_of(&key, new.len()));
+            new.push(client.submit(&SubmitRequest { spec, key, bid: None }).await?);
+        }
+        let Some(rest) = rerun.rest else { break };
+        let part = TaskRange::new(rest, part.end);
+        rerun = client.rerun(&old, args.only.states(), part).await?;
+    }
+    let mut end = End::Ok;
+    for new in new {
+        let (id, tasks) = (new.id, plural(new.tasks.total, "task"));
+        if !args.wait && place.is_none() {
+            context.out.show(&JobReport(new))?;
+            context.out.note(&format!("{tasks} of job {job} again; next: isos job wait {id}"));
+            continue;
+        }
+        context.out.note(&format!("job {id} submitted: {tasks} of job {job} again"));
+        let usual = wait::usual_place(context, id);
+        let place = place.as_ref().or(usual.as_ref());
+        if let Some(place) = place {
+            place.warn(context, &new, Wanted::All);
+        }
+        let ended = wait::until_over(context, id, place).await?;
+        end = if end == End::Ok { ended } else { end };
+    }
+    Ok(end)
 }
 
-/// Why there is no job to be made of it.
-fn refusal(old: &JobView, part: TaskRange, rerun: &Rerun) -> Refusal {
-    let id = old.id;
-    let Some(rest) = rerun.rest else {
-        let tasks = old.tasks;
-        let (done, failed, given_up) = (tasks.done, tasks.failed, tasks.given_up);
-        let why = format!(
-            "job {id} has no such tasks: {done} of {} done, {failed} failed, {given_up} given up",
-            tasks.total
-        );
-        return Refusal::not_found(why);
-    };
+/// A key for each of several jobs, the same ones each time.
+fn key_of(key: &str, n: usize) -> String {
+    if n == 0 { key.to_owned() } else { format!("{key} {}", n + 1) }
+}
+
+fn no_such_tasks(old: &JobView) -> Refusal {
+    let tasks = old.tasks;
+    let (done, failed, given_up) = (tasks.done, tasks.failed, tasks.given_up);
+    Refusal::not_found(format!(
+        "job {} has no such tasks: {done} of {} done, {failed} failed, {given_up} given up",
+        old.id, tasks.total
+    ))
+}
+
+/// One job takes so many ranges; what several bring home does not fit into one place.
+fn many_results(old: &JobView, rest: u32) -> Refusal {
     let most = isos_base::limits::JOB_RANGES_MAX;
-    let (from, end) = (part.start, part.end);
-    let end = if end == u32::MAX { String::new() } else { end.to_string() };
     let mut refusal = Refusal::usage(format!(
-        "the tasks of job {id} to be run again lie in more than {most} ranges, one job takes no \
-         more: run them as several"
+        "the tasks of job {} to be run again lie in more than {most} ranges and make several jobs: \
+         their results have no one place",
+        old.id
     ));
     refusal.hints = vec![
-        format!("isos job retry {id} --tasks {from}..{rest}"),
-        format!("isos job retry {id} --tasks {rest}..{end}"),
+        "leave --results out, and fetch each job's with isos job results".to_owned(),
+        format!("or run a part: --tasks ..{rest}"),
     ];
     refusal
 }
@@ -134,18 +155,16 @@ mod tests {
     use crate::report::tests::job;
 
     #[test]
-    fn what_is_too_much_for_one_job_comes_with_the_commands_for_several() {
+    fn what_is_too_much_for_one_job_makes_several_that_are_the_same_each_time() {
         let old = job(42, JobState::Failed);
-        let part = TaskRange::new(100, u32::MAX);
-        let many = refusal(&old, part, &Rerun { spec: None, rest: Some(8_300) });
+        assert_eq!([0, 1, 2].map(|n| key_of("k", n)), ["k", "k 2", "k 3"]);
+        let many = many_results(&old, 8_300);
         expect_test::expect![
-            "the tasks of job 42 to be run again lie in more than 4096 ranges, one job takes no more: run them as several"
+            "the tasks of job 42 to be run again lie in more than 4096 ranges and make several jobs: their results have no one place"
         ]
         .assert_eq(&many.message);
-        let wanted = ["isos job retry 42 --tasks 100..8300", "isos job retry 42 --tasks 8300.."];
-        assert_eq!(many.hints, wanted);
-        let none = refusal(&old, part, &Rerun { spec: None, rest: None });
+        assert_eq!(many.hints[1], "or run a part: --tasks ..8300");
         expect_test::expect!["job 42 has no such tasks: 198 of 200 done, 1 failed, 1 given up"]
-            .assert_eq(&none.message);
+            .assert_eq(&no_such_tasks(&old).message);
     }
 }

@@ -488,7 +488,8 @@ fn a_host_is_not_granted_more_than_it_holds() {
         let tasks: u32 =
             world.hosts[&1].grants.iter().flat_map(|g| &g.ranges).map(TaskRange::len).sum();
         assert!(tasks <= isos_base::limits::HOST_TASKS_MAX, "{tasks}");
-        let room = Room { cores_idle: 0, tasks, backlog: Span(u64::from(tasks) / 64) };
+        let backlog = Span(u64::from(tasks) / 64);
+        let room = Room { tasks, backlog, ..Room::default() };
         let report = Report { seq: 1, leases: Vec::new(), room };
         world.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
     }
@@ -512,6 +513,29 @@ fn a_job_on_which_all_hosts_fail_ends_in_the_end() {
     }
     assert_eq!(world.state(id), JobState::Failed);
     assert_eq!(world.tables.jobs[&id].given_up, 30);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_host_counts_as_its_work() {
+    let mut world = World::new();
+    world.task = Span::millis(100);
+    world.join(1);
+    world.submit(job(1_000_000));
+    let report = |world: &mut World, seen: LeaseId| {
+        let session = world.hosts[&1].session.unwrap();
+        let room = Room { cores_idle: 2, seen, ..Room::default() };
+        let frame = ToComplex::Report(Report { seq: 1, leases: Vec::new(), room });
+        world.step(Input::HostSaid { session, frame });
+        world.hosts[&1].grants.len()
+    };
+    let granted = world.hosts[&1].grants.len();
+    assert!(granted > 0);
+    // It crossed the grants on its way: the host will have enough.
+    assert_eq!(report(&mut world, LeaseId(0)), granted);
+    assert_eq!(report(&mut world, LeaseId(0)), granted);
+    // It has heard of them, and is idle nevertheless.
+    let seen = world.hosts[&1].grants.last().unwrap().lease;
+    assert!(report(&mut world, seen) > granted);
 }
 
 #[test]

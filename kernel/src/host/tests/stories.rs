@@ -501,3 +501,26 @@ fn short_tasks_get_another_chamber_when_there_are_more_cores() {
     rig.prepared(2);
     assert_eq!(rig.tasks_in(2).len(), 100);
 }
+
+#[test]
+fn a_host_that_has_done_all_takes_more_before_that_is_acknowledged() {
+    use isos_base::limits::{HOST_TASKS_MAX, LEASE_TASKS_MAX};
+    let mut rig = Rig::online(4);
+    rig.frame(job(1, 2 * HOST_TASKS_MAX));
+    let each = LEASE_TASKS_MAX.min(HOST_TASKS_MAX);
+    let leases = HOST_TASKS_MAX / each;
+    for lease in 0..leases {
+        let said = rig.grant(u64::from(lease) + 1, 1, lease * each, (lease + 1) * each);
+        assert!(!said.contains("there is enough to do"), "{said}");
+    }
+    let said = rig.grant(1_000, 1, HOST_TASKS_MAX, HOST_TASKS_MAX + 1);
+    assert!(said.contains("there is enough to do"), "{said}");
+    // Done, and told in a report that nobody has acknowledged.
+    rig.prepared(1);
+    let inside: Vec<u32> = rig.tasks_in(1).to_vec();
+    rig.end(1, &inside, Span::micros(20));
+    assert!(!inside.is_empty());
+    let (from, to) = (HOST_TASKS_MAX + 1, HOST_TASKS_MAX + 1 + inside.len() as u32);
+    let said = rig.grant(1_001, 1, from, to);
+    assert!(!said.contains("there is enough to do"), "{said}");
+}
