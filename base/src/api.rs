@@ -321,6 +321,8 @@ pub struct Plan {
     pub hold: MicroCredits,
     /// What the account has.
     pub available: MicroCredits,
+    /// Whether enough of these hosts are independent to agree on its results.
+    pub can_agree: bool,
     /// Hosts that cannot run it, and why.
     pub obstacles: Vec<ReasonView>,
     /// How its results would be made sure of, and what that costs.

@@ -27,9 +27,12 @@ pub enum TokenError {
     /// Not a token, or not signed by this complex.
     #[error("the token is not one of this complex")]
     Foreign,
-    /// Its time is over, or a check of an attenuation fails, or it never had the right.
-    #[error("the token does not allow {0:?} (any more)")]
-    NotAllowed(&'static str),
+    /// Its time is over, or a check of an attenuation fails.
+    #[error(
+        "the token allows nothing now: its time is over, or it was made for others; `isos token \
+         inspect` shows its terms, whoever gave it makes another"
+    )]
+    NotAllowed,
     /// It could not be made.
     #[error("the token could not be made: {0}")]
     Make(String),
@@ -94,7 +97,7 @@ pub fn check(root: &PublicKey, token: &[u8], now: Time) -> Result<Holder, TokenE
             said = Said::of(&mut authorizer);
         }
     }
-    let said = said.ok_or(TokenError::NotAllowed("anything"))?;
+    let said = said.ok_or(TokenError::NotAllowed)?;
     said.holder(&token, rights)
 }
 

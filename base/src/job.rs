@@ -124,6 +124,9 @@ pub enum JobError {
         /// Its name.
         name: String,
     },
+    /// A task's file is named where no task has one.
+    #[error("{{file}} in the arguments stands for a task's own file: give the files with --each")]
+    NoFile,
     /// A path that is not relative and plain.
     #[error("input path {path:?} must be relative, without '..' or empty parts")]
     Path {
@@ -313,6 +316,9 @@ impl JobSpec {
         )?;
         if let Some((name, _)) = self.env.iter().find(|(name, _)| RESERVED.contains(&&**name)) {
             return Err(JobError::Reserved { name: name.clone() });
+        }
+        if self.each.is_none() && self.args.iter().any(|arg| arg.contains("{file}")) {
+            return Err(JobError::NoFile);
         }
         let constraint_chars = self.constraint.as_ref().map_or(0, |text| text.chars().count());
         range(

@@ -60,7 +60,7 @@ impl std::fmt::Display for Exit {
             Self::Trap(Trap::StackOverflow) => f.write_str("trap: stack overflow"),
             Self::Trap(Trap::Other) => f.write_str("trap"),
             Self::OutOfFuel => f.write_str("out of fuel (raise --fuel)"),
-            Self::OutputTooLarge => f.write_str("output larger than allowed"),
+            Self::OutputTooLarge => f.write_str("output larger than allowed (raise --output)"),
         }
     }
 }

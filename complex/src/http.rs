@@ -287,6 +287,11 @@ impl Who {
         if self.0.may(right) { Ok(()) } else { Err(Failure(lacks(right))) }
     }
 
+    /// Whether it may see what the account pays for: whoever submits must see what comes of it.
+    fn may_look(&self) -> Answer<()> {
+        if self.0.may(Right::Submit) { Ok(()) } else { self.needs(Right::Read) }
+    }
+
     /// Its turn to read much of the database.
     async fn scan(&self, shared: &App) -> Answer<Scan> {
         shared.door.scan(self.0.account).await.map_err(|refused| Failure(refused.into()))

@@ -67,6 +67,11 @@ struct Look {
     status: ComplexStatus,
 }
 
+/// For people: nobody wants to know the microsecond.
+const fn whole_secs(span: Span) -> Span {
+    Span::secs(span.0 / 1_000_000)
+}
+
 /// The totals, not older than `old` if they are cheap. Those who ask at once wait for one answer.
 pub(super) async fn look(shared: &App, old: Duration) -> Answer<ComplexStatus> {
     let (key, started) = (shared.key, shared.started);
@@ -74,15 +79,17 @@ pub(super) async fn look(shared: &App, old: Duration) -> Answer<ComplexStatus> {
     if let Some(look) = &*last
         && look.at.elapsed() < old.max(look.took * LOOK_TIMES)
     {
-        let up = crate::clock::now().since(started);
+        let up = whole_secs(crate::clock::now().since(started));
         let ledger_wrong = shared.recount.wrong().map(str::to_owned);
         return Ok(ComplexStatus { up, ledger_wrong, ..look.status.clone() });
     }
     let version = env!("CARGO_PKG_VERSION");
     let reckon = move |complex: &mut isos_kernel::complex::Complex, now: isos_base::Time| {
         let begun = Instant::now();
-        let status =
-            ComplexStatus { up: now.since(started), ..complex.status(key, version, started) };
+        let status = ComplexStatus {
+            up: whole_secs(now.since(started)),
+            ..complex.status(key, version, started)
+        };
         (status, begun.elapsed())
     };
     let (mut status, took) = shared.core.query(reckon).await?;

@@ -15,7 +15,8 @@ use crate::report::{Revoked, TicketReport};
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The account that hosts earn for and jobs are paid from; made if there is none
+    /// The account that hosts earn for and jobs are paid from; made if there is none [default: your
+    /// own]
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<String>,
     /// What it allows: join, submit, read, manage, operate

@@ -155,7 +155,7 @@ impl Report for AgentReport {
         let status = &agent.host_status;
         page.field("host", format!("{}, version {}", agent.host.short(), clean(&agent.version)));
         let seen = match status.last_seen {
-            Some(at) => format!("the complex was heard {}", ago(agent.now, at)),
+            Some(at) => format!("the complex spoke {}", ago(agent.now, at)),
             None => "the complex was not heard yet".into(),
         };
         page.field("complex", seen);

@@ -22,7 +22,7 @@ pub(crate) struct TicketReport(pub(crate) TicketReply);
 impl PlanReport {
     /// Whether it could start now.
     pub(crate) fn can_run(&self) -> bool {
-        self.plan.hosts > 0 && self.is_affordable()
+        self.plan.hosts > 0 && self.plan.can_agree && self.is_affordable()
     }
 
     fn is_affordable(&self) -> bool {
@@ -40,6 +40,9 @@ impl Report for PlanReport {
         let verdict = match (plan.hosts, self.is_affordable()) {
             (0, _) => page.paint(Tone::Bad, "no host can run it now"),
             (_, false) => page.paint(Tone::Bad, "the account cannot pay for it"),
+            _ if !plan.can_agree => {
+                page.paint(Tone::Bad, "too few hosts can agree on its results now")
+            }
             _ => page.paint(Tone::Good, "it can run now"),
         };
         page.line(format!("{}: {verdict}; nothing was submitted", plural(self.tasks, "task")));

@@ -243,12 +243,15 @@ fn explanations_and_plans() {
         price: Price(100),
         hold: MicroCredits(2_000_000),
         available: MicroCredits(98_000_000),
+        can_agree: true,
         obstacles: Vec::new(),
         assured: Assured { now: 200, later: 104, why: assured.into() },
     };
     check("plan", &PlanReport { plan: plan.clone(), tasks: 200 });
-    let stuck = Plan { hosts: 0, cores: 0, obstacles, ..plan };
+    let stuck = Plan { hosts: 0, cores: 0, obstacles, ..plan.clone() };
     check("plan_stuck", &PlanReport { plan: stuck, tasks: 1 });
+    let alone = Plan { can_agree: false, hosts: 1, cores: 2, ..plan };
+    check("plan_alone", &PlanReport { plan: alone, tasks: 1 });
 }
 
 #[test]

@@ -5,11 +5,14 @@ use std::pin::pin;
 
 use anyhow::Context as _;
 use isos_agent::{Agent, AgentConfig};
+use isos_base::capability;
+use isos_base::right::Right;
 use isos_base::ticket::Ticket;
 use isos_base::wire::Refusal as Turned;
 use isos_kernel::policy::Policy;
 use isos_probe::{Probe, ProbeConfig};
 
+use crate::clock;
 use crate::context::Context;
 use crate::exit::{Code, End, Refusal};
 use crate::output::{Mode, clean};
@@ -68,6 +71,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     let bad = |error: isos_base::ticket::TicketError| Refusal::usage(error.to_string());
     let ticket: Option<Ticket> =
         args.ticket.as_deref().map(|text| text.parse().map_err(bad)).transpose()?;
+    ticket.iter().try_for_each(lets_join)?;
     let policy = text_of(args.policy.as_deref(), paths)?;
     std::fs::create_dir_all(&paths.state)
         .with_context(|| format!("cannot make {}", paths.state.display()))?;
@@ -110,6 +114,20 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
         isos_agent::End::Stopped => Ok(End::Ok),
         isos_agent::End::Refused(refusal) => Err(turned_away(&refusal).into()),
     }
+}
+
+/// A ticket for something else is not kept. What it allows is in it; whether it still does, the
+/// complex says.
+fn lets_join(ticket: &Ticket) -> Result<(), Refusal> {
+    let holder = match capability::check(&ticket.complex, &ticket.token, clock::now()) {
+        Ok(holder) if !holder.may(Right::Join) => holder,
+        _ => return Ok(()),
+    };
+    let rights: Vec<&str> = holder.rights.iter().map(|right| right.name()).collect();
+    Err(Refusal::usage(format!(
+        "this ticket lets no machine join: it allows {}; ask for one with `isos ticket --rights join`",
+        rights.join(", ")
+    )))
 }
 
 /// Says why nothing happens, if the policy allows nothing now; then waits for the agent's end.

@@ -476,9 +476,17 @@ impl Job {
     }
 
     /// Notes that an attempt at a task failed on `host`. Gives the number of attempts once there
-    /// were enough: on as many hosts as the job allows, or on all that are connected. One host
-    /// alone cannot use up what the others have a right to.
-    pub(super) fn failed_on(&mut self, task: u32, host: HostId, connected: usize) -> Option<usize> {
+    /// were enough: on as many hosts as the job allows, or on all that are connected, fewer if
+    /// nobody among these is to be asked again soon. One host alone cannot use up what the others
+    /// have a right to.
+    pub(super) fn failed_on(
+        &mut self,
+        task: u32,
+        host: HostId,
+        connected: usize,
+        now: Time,
+    ) -> Option<usize> {
+        let avoided = self.avoid.values().filter(|it| it.until > now).count();
         let faults = self.faults.entry(task).or_default();
         faults.push(host);
         let hosts: BTreeSet<HostId> = faults.iter().copied().collect();
@@ -487,7 +495,9 @@ impl Job {
         // Nobody else may try what is pinned to a host.
         let connected = if self.ranks.is_some() { 1 } else { connected };
         let enough = usize::from(self.record.spec.attempts_max);
-        let tried = hosts.len() >= enough || (faults.len() >= enough && hosts.len() >= connected);
+        let all = hosts.len() >= connected;
+        let nobody_soon = self.ranks.is_none() && avoided >= connected && connected > 1;
+        let tried = hosts.len() >= enough || all && (faults.len() >= enough || nobody_soon);
         tried.then_some(faults.len())
     }
 

@@ -442,7 +442,9 @@ impl Complex {
         fault: Fault,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(entry) = self.hosts.get_mut(&host) {
+        // A program that runs nowhere is its buyer's fault.
+        let is_hosts = !matches!(fault, Fault::BadProgram(_));
+        if let Some(entry) = self.hosts.get_mut(&host).filter(|_| is_hosts) {
             entry.record.lost += 1;
             self.dirty_hosts.insert(host);
         }
@@ -473,7 +475,7 @@ impl Complex {
             self.look_at(host, until);
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-        if let Some(attempts) = job.failed_on(task, host, self.sessions.len()) {
+        if let Some(attempts) = job.failed_on(task, host, self.sessions.len(), self.now) {
             job.was_lone(task, host);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             self.give_up(job_id, task, why, effects);

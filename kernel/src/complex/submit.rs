@@ -320,7 +320,9 @@ impl Complex {
         let mut job = Job::new(record, constraint, &self.config);
         let looks = self.looks(&job);
         let mut obstacles = self.obstacles(&mut job, &looks);
-        obstacles.extend(self.lacking_voters(&mut job, &looks));
+        let lacking = self.lacking_voters(&mut job, &looks);
+        let can_agree = lacking.is_none();
+        obstacles.extend(lacking);
         let (mut hosts, mut cores) = (0, 0);
         for look in self.fitting(&mut job, &looks) {
             (hosts, cores) = (hosts + look.hosts, cores + look.cores);
@@ -328,7 +330,7 @@ impl Complex {
         let available =
             self.ledger.account_view(account).map_or(MicroCredits::ZERO, |view| view.available);
         let assured = self.assured(&mut job);
-        Ok(Plan { hosts, cores, price, hold, available, obstacles, assured })
+        Ok(Plan { hosts, cores, price, hold, available, can_agree, obstacles, assured })
     }
 
     fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Result<Reply, Problem> {

@@ -116,6 +116,8 @@ pub(crate) fn answered(
             }
             // That was refused.
             Some(Made::Nothing) => true,
+            // A slice that is over is not made once more.
+            None => tables.slices.values().any(|it| it.state != SliceState::Open),
             Some(Made::Slice(it)) => {
                 tables.slices.get(&it).is_none_or(|it| it.state != SliceState::Open)
             }

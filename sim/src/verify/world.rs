@@ -285,7 +285,8 @@ impl World {
         host.grants = grants;
         let answered = !leases.is_empty();
         let backlog = Span(u64::from(tasks) * 62_500);
-        let room = Room { cores_idle: if tasks == 0 { 4 } else { 0 }, tasks, backlog };
+        let room =
+            Room { cores_idle: if tasks == 0 { 4 } else { 0 }, tasks, backlog, ..Room::default() };
         let report = Report { seq: host.seq, leases, room };
         self.step(Input::HostSaid { session, frame: ToComplex::Report(report) });
         answered
