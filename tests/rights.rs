@@ -34,6 +34,17 @@ fn a_right_is_narrowed_delegated_and_taken_back() {
     let submit = ["submit", &module("spin"), "--count", "2", "--wait"];
     assert_eq!(with(&world, &wide, &submit).0, 0);
 
+    // Whoever submits sees what comes of it, and lends nothing.
+    let narrow = line(&["token", "attenuate", &wide, "--rights", "submit"]);
+    for allowed in
+        [&submit[..], &["job", "list"], &["job", "results", "last"], &["explain", "last"]]
+    {
+        let (code, error) = with(&world, &narrow, allowed);
+        assert_eq!(code, 0, "{allowed:?}: {error}");
+    }
+    let (code, error) = with(&world, &narrow, &["join", &narrow]);
+    assert_eq!((code, error.contains("it allows submit")), (2, true), "{error}");
+
     let read = line(&["token", "attenuate", &wide, "--rights", "read"]);
     assert_eq!(with(&world, &read, &["job", "list"]).0, 0);
     let (code, error) = with(&world, &read, &submit);

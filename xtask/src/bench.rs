@@ -47,9 +47,9 @@ pub(crate) struct Arguments {
     /// Take the programs from this folder, such as target/release, instead of building them.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
-    /// Tasks of each job of `real`, and of each peer.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    tasks: u32,
+    /// Tasks of each job of `real` [default: 100000], and of each peer [default: 10000].
+    #[arg(long, value_name = "N")]
+    tasks: Option<u32>,
     /// Tasks of `dispatch`, and of ours in `peers`, in hundredths of the usual ones.
     #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     scale: u32,
@@ -126,7 +126,7 @@ impl Bench {
                 let cluster = arguments.database.as_deref().map(Cluster::open).transpose()?;
                 dispatch::run(programs, arguments.scale, cluster.as_ref(), figures)
             }
-            Self::Real => real::run(programs, arguments.tasks, figures),
+            Self::Real => real::run(programs, arguments.tasks.unwrap_or(100_000), figures),
             Self::Idle => idle::run(programs, arguments.seconds, figures),
             Self::Hosts => hosts::run(programs, arguments.hosts, arguments.seconds, figures),
             Self::Overload => {
@@ -138,7 +138,7 @@ impl Bench {
             Self::Sim => sim::run(programs, arguments.hosts, figures),
             Self::Peers => peers::run(
                 programs,
-                arguments.tasks,
+                arguments.tasks.unwrap_or(10_000),
                 arguments.scale,
                 comparison.get_or_insert_default(),
             ),

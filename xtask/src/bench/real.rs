@@ -10,7 +10,7 @@ use super::world::World;
 
 const AGENTS: usize = 2;
 /// Of tasks that run once, on two cores.
-const TASKS_PER_SEC: f64 = 1_000.0;
+const TASKS_PER_SEC: f64 = 5_000.0;
 /// Enough to compile the program and to learn how fast the hosts are.
 const WARM_UP_TASKS: u32 = 200;
 
@@ -47,6 +47,7 @@ struct Measured {
     transfers: f64,
     database: f64,
     frames: f64,
+    returned: f64,
 }
 
 impl Measured {
@@ -65,6 +66,7 @@ impl Measured {
             figure("transfers", self.transfers / tasks, "/task"),
             figure("database and its log", self.database / tasks, "B/task"),
             figure("frames from hosts", self.frames / tasks, "/task"),
+            figure("given back untried", self.returned / tasks, "/task"),
         ]
     }
 }
@@ -79,6 +81,7 @@ fn measured(world: &World, verify: &str, tasks: u32) -> Result<Measured> {
     let agents_before = agents()?;
     let transfers = read("isos_transfers_total")?;
     let (database, frames) = (read("isos_database_bytes")?, read("isos_host_frames_total")?);
+    let returned = read("isos_tasks_returned_total")?;
     let machine = Machine::now()?;
     let secs = job(world, verify, tasks)?;
     let server_secs = Cpu::of(world.server.pid())?.since(server_before).total();
@@ -91,6 +94,7 @@ fn measured(world: &World, verify: &str, tasks: u32) -> Result<Measured> {
         transfers: read("isos_transfers_total")? - transfers,
         database: read("isos_database_bytes")? - database,
         frames: read("isos_host_frames_total")? - frames,
+        returned: read("isos_tasks_returned_total")? - returned,
     })
 }
 
