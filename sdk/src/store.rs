@@ -21,6 +21,7 @@ mod leases;
 mod line;
 mod look;
 mod name;
+mod patience;
 mod prove;
 mod put;
 

@@ -1,8 +1,10 @@
 //! Finding: hosts are asked who has what. There is no other directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes as Buffer;
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use isos_base::api::KeeperView;
 use isos_base::fragment::wire::FRAGMENTS_NAMED_MAX;
@@ -12,8 +14,9 @@ use isos_store::get;
 use isos_store::manifest::{Manifest, Root, Segment};
 use tokio::time::timeout;
 
+use super::patience::{self, Question};
 use super::{Store, StoreError};
-use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE, MANIFESTS_ASKED_AT_ONCE};
+use crate::limits::{ASK_TIMEOUT, MANIFESTS_ASKED_AT_ONCE};
 
 /// What one host said to a question: nothing, if it did not answer.
 type Said<T> = Option<T>;
@@ -48,7 +51,11 @@ impl Store {
 
     /// A fragment of which every host of the object has a copy, checked against its name.
     async fn find(&self, guid: &Guid, known: &[KeeperView]) -> Result<Buffer, StoreError> {
-        let questions = stream::iter(known).map(|keeper| self.fetch(keeper, *guid));
+        // Those first that have answered before: others may be gone.
+        let (near, far): (Vec<_>, Vec<_>) =
+            known.iter().partition(|keeper| self.lines.is_open(keeper.host));
+        let questions = stream::iter(near.into_iter().chain(far));
+        let questions = questions.map(|keeper| self.fetch(keeper, *guid));
         let mut answers = questions.buffer_unordered(MANIFESTS_ASKED_AT_ONCE);
         let (mut asked, mut silent) = (0, 0);
         while let Some(said) = answers.next().await {
@@ -96,20 +103,28 @@ impl Store {
         names: &[Guid],
         known: &[KeeperView],
     ) -> BTreeMap<HostId, Vec<bool>> {
-        let questions = stream::iter(known).map(|keeper| async {
-            let line = self.lines.to(keeper);
-            let question = async {
-                let connection = self.lines.open(&line).await.ok()?;
+        patience::all(self.has_questions(names, known)).await
+    }
+
+    fn has_questions(
+        &self,
+        names: &[Guid],
+        known: &[KeeperView],
+    ) -> impl Iterator<Item = Question<Vec<bool>>> {
+        let names: Arc<[Guid]> = names.into();
+        known.iter().map(move |keeper| {
+            let (lines, line) = (Arc::clone(&self.lines), self.lines.to(keeper));
+            let names = Arc::clone(&names);
+            let question = async move {
+                let connection = lines.open(&line).await.ok()?;
                 let mut has = Vec::with_capacity(names.len());
                 for names in names.chunks(FRAGMENTS_NAMED_MAX) {
                     has.extend(has_fragments(&connection, names).await.ok()?.ok()?);
                 }
                 Some(has)
             };
-            timeout(ASK_TIMEOUT, question).await.ok().flatten().map(|has| (keeper.host, has))
-        });
-        let answers = questions.buffer_unordered(ASKED_AT_ONCE);
-        answers.filter_map(std::future::ready).collect().await
+            (keeper.host, question.boxed())
+        })
     }
 
     /// Who has which fragments of these segments: a list for each of them.
@@ -118,44 +133,72 @@ impl Store {
         segments: &[&Segment],
         known: &[KeeperView],
     ) -> Vec<Vec<(u16, HostId)>> {
-        // Copies have one name for all of their fragments: it is asked for once.
-        let names_of = |segment: &Segment| match segment.code.m() {
-            1 => segment.fragments[..1].to_vec(),
-            _ => segment.fragments.clone(),
-        };
-        let names: Vec<Guid> = segments.iter().flat_map(|segment| names_of(segment)).collect();
-        let has = self.who_has(&names, known).await;
-        let mut at = 0;
-        let mut located = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let (m, n) = (segment.code.m(), segment.code.n());
-            let mut holders = Vec::new();
-            if m == 1 {
-                let with = has.iter().filter(|(_, has)| has[at]).map(|(host, _)| *host);
-                holders.extend((0..n).zip(with));
-                at += 1;
-            } else {
-                for fragment in 0..n {
-                    let with = has.iter().filter(|(_, has)| has[at]).map(|(host, _)| *host);
-                    holders.extend(with.map(|host| (fragment, host)));
-                    at += 1;
-                }
-            }
-            located.push(holders);
-        }
-        located
+        located(segments, &self.who_has(&names_of(segments), known).await)
     }
 
-    /// What the machine that gets is to be told about these segments.
+    /// What the machine that gets is to be told about these segments, by all hosts that answer.
     pub(super) async fn wanted(
         &self,
         segments: &[&Segment],
         known: &[KeeperView],
     ) -> Vec<get::Wanted> {
-        let located = self.locate(segments, known).await;
-        let wanted = segments.iter().zip(located);
-        wanted
-            .map(|(segment, holders)| get::Wanted { segment: (*segment).clone(), holders })
-            .collect()
+        told(segments, self.locate(segments, known).await)
     }
+
+    /// The same by those that answer soon: enough of it, if all goes well.
+    pub(super) async fn wanted_soon(
+        &self,
+        segments: &[&Segment],
+        known: &[KeeperView],
+    ) -> Vec<get::Wanted> {
+        let is_enough = |has: &BTreeMap<HostId, Vec<bool>>| {
+            let found = located(segments, has);
+            segments.iter().zip(found).all(|(segment, holders)| {
+                let different: BTreeSet<u16> =
+                    holders.iter().map(|(fragment, _)| *fragment).collect();
+                different.len() >= usize::from(segment.code.m())
+            })
+        };
+        let names = names_of(segments);
+        let questions = self.has_questions(&names, known);
+        let has = patience::soon(questions, is_enough).await;
+        told(segments, located(segments, &has))
+    }
+}
+
+fn told(segments: &[&Segment], located: Vec<Vec<(u16, HostId)>>) -> Vec<get::Wanted> {
+    let wanted = segments.iter().zip(located);
+    wanted.map(|(segment, holders)| get::Wanted { segment: (*segment).clone(), holders }).collect()
+}
+
+/// Copies have one name for all of their fragments: it is asked for once.
+fn names_of(segments: &[&Segment]) -> Vec<Guid> {
+    let names = |segment: &&Segment| match segment.code.m() {
+        1 => segment.fragments[..1].to_vec(),
+        _ => segment.fragments.clone(),
+    };
+    segments.iter().flat_map(names).collect()
+}
+
+/// Who has which fragments of these segments, by what each host has of their names.
+fn located(segments: &[&Segment], has: &BTreeMap<HostId, Vec<bool>>) -> Vec<Vec<(u16, HostId)>> {
+    let mut at = 0;
+    let mut located = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let (m, n) = (segment.code.m(), segment.code.n());
+        let mut holders = Vec::new();
+        if m == 1 {
+            let with = has.iter().filter(|(_, has)| has[at]).map(|(host, _)| *host);
+            holders.extend((0..n).zip(with));
+            at += 1;
+        } else {
+            for fragment in 0..n {
+                let with = has.iter().filter(|(_, has)| has[at]).map(|(host, _)| *host);
+                holders.extend(with.map(|host| (fragment, host)));
+                at += 1;
+            }
+        }
+        located.push(holders);
+    }
+    located
 }

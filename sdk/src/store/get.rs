@@ -283,9 +283,27 @@ impl Store {
         liars: &mut BTreeSet<HostId>,
         each: impl Fn(u32, Gather) -> futures_util::future::BoxFuture<'static, T>,
     ) -> Result<Vec<T>, StoreError> {
+        let all: Vec<&Segment> = segments.iter().map(|(_, segment)| *segment).collect();
+        let soon = self.wanted_soon(&all, known).await;
+        match self.gather_of(segments, soon, known, liars, &each).await {
+            // Those who took longer to say what they have may help.
+            Err(StoreError::Missing { .. }) => {
+                let wanted = self.wanted(&all, known).await;
+                self.gather_of(segments, wanted, known, liars, &each).await
+            }
+            done => done,
+        }
+    }
+
+    async fn gather_of<T: Send + 'static>(
+        &self,
+        segments: &[(u32, &Segment)],
+        wanted: Vec<isos_store::get::Wanted>,
+        known: &[KeeperView],
+        liars: &mut BTreeSet<HostId>,
+        each: impl Fn(u32, Gather) -> futures_util::future::BoxFuture<'static, T>,
+    ) -> Result<Vec<T>, StoreError> {
         let numbers: Vec<u32> = segments.iter().map(|(number, _)| *number).collect();
-        let segments: Vec<&Segment> = segments.iter().map(|(_, segment)| *segment).collect();
-        let wanted = self.wanted(&segments, known).await;
         let by_key: BTreeMap<HostId, &KeeperView> = known.iter().map(|it| (it.host, it)).collect();
         let (sender, mut answers) = mpsc::unbounded_channel::<Answer>();
         let mut asked: BTreeMap<TransferId, AbortHandle> = BTreeMap::new();

@@ -90,6 +90,14 @@ impl Lines {
         }
     }
 
+    /// Whether a host has answered, and can still be spoken to.
+    pub(super) fn is_open(&self, host: HostId) -> bool {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lines.get(&host).and_then(|line| line.state.try_lock().ok());
+        let connection = state.as_ref().and_then(|state| state.connection.as_ref());
+        connection.is_some_and(|connection| connection.is_closed().is_none())
+    }
+
     /// A connection for questions.
     pub(super) async fn open(&self, line: &Line) -> Result<Connection, LineError> {
         self.ready(line).await.map(|(connection, _)| connection)

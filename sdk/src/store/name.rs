@@ -2,10 +2,11 @@
 //! user's own leases, so that another machine finds it with the storage secret alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use isos_base::HostId;
-use isos_base::api::KeeperView;
 use isos_base::fragment::SignedHead;
 use isos_net::{get_head, set_head};
 use isos_store::capability::{ReadCapability, WriteCapability};
@@ -15,6 +16,7 @@ use isos_store::seal::Cipher;
 use tokio::time::timeout;
 
 use super::leases::Held;
+use super::patience::{self, Question};
 use super::{Store, StoreError};
 use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
 
@@ -26,7 +28,10 @@ impl Store {
     /// [`StoreError`]; that nothing was published is no error.
     pub async fn newest(&self, name: &WriteCapability) -> Result<Option<Version>, StoreError> {
         let hosts = self.name_hosts().await?;
-        let found = self.ask_heads(name, &hosts).await;
+        // More than half of them have it.
+        let enough = hosts.len() / 2 + 1;
+        let answers = patience::soon(self.head_questions(name, &hosts), |it| it.len() >= enough);
+        let found = newest(&name.signer().public(), &answers.await, &BTreeMap::new());
         Self::version_of(name, found)
     }
 
@@ -40,7 +45,8 @@ impl Store {
         title: &str,
     ) -> Result<Option<Version>, StoreError> {
         let hosts = self.name_hosts().await?;
-        let found = self.ask_heads(name, &hosts).await;
+        let answers = patience::all(self.head_questions(name, &hosts)).await;
+        let found = newest(&name.signer().public(), &answers, &BTreeMap::new());
         let all: BTreeSet<HostId> = hosts.iter().map(|held| held.keeper.host).collect();
         if !all.is_empty() && !found.is_certain(&all) {
             let (name, heard, hosts) = (title.into(), found.heard.len(), all.len());
@@ -111,20 +117,19 @@ impl Store {
         Ok(hosts)
     }
 
-    async fn ask_heads(&self, name: &WriteCapability, hosts: &[Held]) -> Newest {
+    fn head_questions(
+        &self,
+        name: &WriteCapability,
+        hosts: &[Held],
+    ) -> impl Iterator<Item = Question<Option<SignedHead>>> {
         let key = name.signer().public();
-        let ask = |keeper: KeeperView| async move {
-            let line = self.lines.to(&keeper);
-            let asked = async {
-                let connection = self.lines.open(&line).await.ok()?;
+        hosts.iter().map(move |held| {
+            let (lines, line) = (Arc::clone(&self.lines), self.lines.to(&held.keeper));
+            let question = async move {
+                let connection = lines.open(&line).await.ok()?;
                 get_head(&connection, key).await.ok()?.ok()
             };
-            timeout(ASK_TIMEOUT, asked).await.ok().flatten().map(|head| (keeper.host, head))
-        };
-        let keepers = hosts.iter().map(|held| held.keeper.clone());
-        let answers = stream::iter(keepers).map(ask).buffer_unordered(ASKED_AT_ONCE);
-        let answers: BTreeMap<HostId, Option<SignedHead>> =
-            answers.filter_map(std::future::ready).collect().await;
-        newest(&key, &answers, &BTreeMap::new())
+            (held.keeper.host, question.boxed())
+        })
     }
 }
