@@ -34,7 +34,7 @@ fn result(world: &World, job: u64) -> Value {
 #[test]
 fn a_task_of_an_agent_that_is_killed_goes_on_there_and_elsewhere_to_the_same_result() {
     let mut world = World::start(&[]);
-    let eager = || HostPlan { save_every: Some("500ms"), ..HostPlan::default() };
+    let eager = || HostPlan { save_every: Some("100ms"), ..HostPlan::default() };
     world.add_host(eager());
     world.wait_for_hosts(1);
     let job = submit(&world, "11213", "trusted");
@@ -45,7 +45,7 @@ fn a_task_of_an_agent_that_is_killed_goes_on_there_and_elsewhere_to_the_same_res
     world.hosts[0].child.wait().unwrap();
     let mut again = isos();
     again
-        .args(["join", "--in-front-in-test-world", "--save-every", "500ms", "--home"])
+        .args(["join", "--in-front-in-test-world", "--save-every", "100ms", "--home"])
         .arg(&world.hosts[0].home);
     let log = std::fs::File::create(world.folder().join("again.log")).unwrap();
     world.hosts[0].child = again.stderr(log).spawn().unwrap();
@@ -102,7 +102,7 @@ fn a_liar_is_found_by_the_segment_that_it_made_up() {
 #[test]
 fn who_makes_a_stretch_up_is_found_by_another_owners_host_that_runs_it_again() {
     let mut world = World::start(&[]);
-    let eager = || HostPlan { save_every: Some("500ms"), ..HostPlan::default() };
+    let eager = || HostPlan { save_every: Some("100ms"), ..HostPlan::default() };
     world.add_host(HostPlan { lies: true, ..eager() });
     world.wait_for_hosts(1);
     let job = submit(&world, "9689", "checkpoint=32");

@@ -43,7 +43,7 @@ fn a_right_is_narrowed_delegated_and_taken_back() {
         assert_eq!(code, 0, "{allowed:?}: {error}");
     }
     let (code, error) = with(&world, &narrow, &["join", &narrow]);
-    assert_eq!((code, error.contains("it allows submit")), (2, true), "{error}");
+    assert_eq!((code, error.contains("it allows submit")), (7, true), "{error}");
 
     let read = line(&["token", "attenuate", &wide, "--rights", "read"]);
     assert_eq!(with(&world, &read, &["job", "list"]).0, 0);

@@ -125,6 +125,12 @@ impl Refusal {
         Self { code: Code::Verification, word: "verification", message, hints: Vec::new() }
     }
 
+    /// A ticket or token does not allow it.
+    pub(crate) fn unauthorised(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code: Code::Unauthorised, word: "unauthorised", message, hints: Vec::new() }
+    }
+
     /// No complex can be asked.
     pub(crate) fn unreachable(message: impl Into<String>, hints: Vec<String>) -> Self {
         Self { code: Code::Unreachable, word: "unreachable", message: message.into(), hints }

@@ -124,7 +124,7 @@ fn lets_join(ticket: &Ticket) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     let rights: Vec<&str> = holder.rights.iter().map(|right| right.name()).collect();
-    Err(Refusal::usage(format!(
+    Err(Refusal::unauthorised(format!(
         "this ticket lets no machine join: it allows {}; ask for one with `isos ticket --rights join`",
         rights.join(", ")
     )))

@@ -72,9 +72,7 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) {
         let id = news.lease;
-        let Some(lease) = self.leases.get_mut(&id) else {
-            return;
-        };
+        let Some(lease) = self.leases.get_mut(&id) else { return };
         if lease.record.host != host {
             effects.push(Effect::Say(format!("host {} reports a lease not its own", host.short())));
             return;
@@ -443,8 +441,8 @@ impl Complex {
         effects: &mut Vec<Effect>,
     ) {
         // A program that runs nowhere is its buyer's fault.
-        let is_hosts = !matches!(fault, Fault::BadProgram(_));
-        if let Some(entry) = self.hosts.get_mut(&host).filter(|_| is_hosts) {
+        let of_host = !matches!(fault, Fault::BadProgram(_));
+        if let Some(entry) = self.hosts.get_mut(&host).filter(|_| of_host) {
             entry.record.lost += 1;
             self.dirty_hosts.insert(host);
         }

@@ -97,11 +97,11 @@ fn quorum_max(plan: &Plan, tables: &Tables, asked: &Asked, hosts: &[SimHost]) ->
 
 /// The share that each job accepts, of all of its tasks, as a mean. What gets through comes in
 /// runs, one a cheat: it lies until one of its lies is drawn, and once caught it is out. So what is
-/// allowed for luck, of one run in a million, is the tail of a sum of exponentials. A run is as long
-/// as the cheat is fast, so there are as many as would be equally long for the same variance (Welch
-/// and Satterthwaite): one that does nearly all of the cheats' work is alone. And of those half: a
-/// check that falls to an accomplice lets the lie pass, so that the runs of two hang together.
-/// Results that nobody was there to check are promised nothing, and said to be so.
+/// allowed for luck, of one run in a million, is the tail of a sum of exponentials. A run is as
+/// long as the cheat is fast, so there are as many as would be equally long for the same variance
+/// (Welch and Satterthwaite): one that does nearly all of the cheats' work is alone. And of those
+/// half: a check that falls to an accomplice lets the lie pass, so that the runs of two hang
+/// together. Results that nobody was there to check are promised nothing, and said to be so.
 fn credible_max(tables: &Tables, asked: &Asked, hosts: &[SimHost]) -> u64 {
     // More than half of the work by cheats: nobody promises anything.
     if bad_share(hosts) > 0.5 {

@@ -3,11 +3,11 @@
 //! A keeper that was not heard of for long enough is given up, but only when that is worth it: for
 //! a quarter of what somebody has leased, or when it has waited long. Each lease on it ends, unpaid
 //! since it vanished, and one on another host takes its place, with the same holder, end, and no
-//! higher price; so it costs nobody more than what was set aside. A host that is left, the *mender*,
-//! is told to make anew what was lost: it keeps manifests, which tell the names of all fragments and
-//! open nothing, so it works on ciphertext. It writes by a grant that names it in the holder's
-//! stead; what it writes is named by its hash, so it can do no harm but to fill the new lease with
-//! something else.
+//! higher price; so it costs nobody more than what was set aside. A host that is left, the
+//! *mender*, is told to make anew what was lost: it keeps manifests, which tell the names of all
+//! fragments and open nothing, so it works on ciphertext. It writes by a grant that names it in the
+//! holder's stead; what it writes is named by its hash, so it can do no harm but to fill the new
+//! lease with something else.
 //!
 //! No host has something of every object, so the order goes from one holder to the next, the
 //! steadiest first: each mends what two of those before it have not seen to. That is one at a time,
