@@ -168,7 +168,10 @@ impl Complex {
     fn order(&mut self, mut mending: Mending, effects: &mut Vec<Effect>) {
         let number = mending.order.number;
         if mending.failed.len() >= FAILED_MAX {
-            effects.push(Effect::Say(format!("nobody has mended {number}: it is given up")));
+            let (done, failed) = (mending.done.len(), mending.failed.len());
+            let text =
+                format!("order {number} to mend ends: {done} hosts did it, {failed} could not");
+            effects.push(Effect::Say(text));
             return;
         }
         let here = self.holders(&mending.owner);
