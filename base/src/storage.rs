@@ -100,7 +100,7 @@ pub struct MendPlace {
 }
 
 /// A host that keeps a part of what somebody stores is to make anew what others have lost of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MendOrder {
     /// Its number, for the report.
     pub number: u64,

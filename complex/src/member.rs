@@ -183,9 +183,7 @@ impl Member {
         self.kept = Some(kept);
         self.standing = Some(Standing::Leads(db));
     }
-}
 
-impl Member {
     /// Closes what is open between two parts.
     pub async fn close(self) {
         if let Some(kept) = self.kept {

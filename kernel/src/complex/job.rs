@@ -483,21 +483,24 @@ impl Job {
         &mut self,
         task: u32,
         host: HostId,
-        connected: usize,
+        connected: &BTreeMap<super::SessionId, HostId>,
         now: Time,
     ) -> Option<usize> {
-        let avoided = self.avoid.values().filter(|it| it.until > now).count();
         let faults = self.faults.entry(task).or_default();
         faults.push(host);
         let hosts: BTreeSet<HostId> = faults.iter().copied().collect();
         // The host is avoided before its own attempts can become many more than this.
         faults.truncate(FAULTS_KEPT_MAX);
         // Nobody else may try what is pinned to a host.
-        let connected = if self.ranks.is_some() { 1 } else { connected };
+        let others = if self.ranks.is_some() { 1 } else { connected.len() };
+        let all = hosts.len() >= others;
+        let is_avoided = |host| self.avoid.get(host).is_some_and(|it| it.until > now);
         let enough = usize::from(self.record.spec.attempts_max);
-        let all = hosts.len() >= connected;
-        let nobody_soon = self.ranks.is_none() && avoided >= connected && connected > 1;
-        let tried = hosts.len() >= enough || all && (faults.len() >= enough || nobody_soon);
+        // Looked at only where there are hardly more hosts than have tried.
+        let nobody_soon = || {
+            others > 1 && connected.values().all(|host| hosts.contains(host) && is_avoided(host))
+        };
+        let tried = hosts.len() >= enough || all && (faults.len() >= enough || nobody_soon());
         tried.then_some(faults.len())
     }
 

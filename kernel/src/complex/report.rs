@@ -473,7 +473,7 @@ impl Complex {
             self.look_at(host, until);
         }
         let job = self.jobs.get_mut(&job_id).expect("checked by the caller");
-        if let Some(attempts) = job.failed_on(task, host, self.sessions.len(), self.now) {
+        if let Some(attempts) = job.failed_on(task, host, &self.sessions, self.now) {
             job.was_lone(task, host);
             let why = format!("gave up after {attempts} attempts; the last: {last}");
             self.give_up(job_id, task, why, effects);

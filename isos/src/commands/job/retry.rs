@@ -77,14 +77,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     let old = client.job(job).await?;
     let part = args.tasks.map_or(TaskRange::new(0, u32::MAX), |TaskPart(part)| part);
     let key = args.key.map_or_else(fresh_key, Ok)?;
-    let first = client.rerun(&old, args.only.states(), part).await?;
-    if first.spec.is_none() && first.rest.is_none() {
-        return Err(no_such_tasks(&old).into());
+    let mut rerun = client.rerun(&old, args.only.states(), part).await?;
+    match (&rerun.spec, rerun.rest) {
+        (None, None) => return Err(no_such_tasks(&old).into()),
+        (_, Some(rest)) if place.is_some() => return Err(many_results(&old, rest).into()),
+        _ => {}
     }
-    if let (Some(rest), Some(_)) = (first.rest, &place) {
-        return Err(many_results(&old, rest).into());
-    }
-    let mut rerun = first;
     let mut new = Vec::new();
     loop {
         if let Some(mut spec) = rerun.spec {

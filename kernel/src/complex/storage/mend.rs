@@ -52,17 +52,24 @@ const FAILED_MAX: usize = 3;
 /// Whose leases belong together: objects of one holder and class are spread over them.
 type Owner = (AccountId, PublicKey, StorageClass);
 
-/// An order that was given and not reported.
+/// What is to be mended of one owner, by one holder after the other.
 #[derive(Debug)]
-pub(super) struct Mending {
+struct Errand {
     owner: Owner,
-    mender: HostId,
-    session: SessionId,
-    order: MendOrder,
-    since: Time,
+    number: u64,
+    places: Vec<MendPlace>,
     /// Who has mended all that it could, and who was given up.
     done: BTreeSet<HostId>,
     failed: BTreeSet<HostId>,
+}
+
+/// An order that was given and not reported.
+#[derive(Debug)]
+pub(super) struct Mending {
+    errand: Errand,
+    mender: HostId,
+    session: SessionId,
+    since: Time,
 }
 
 impl Complex {
@@ -129,13 +136,13 @@ impl Complex {
         let long = Span(self.config.mend_after.0.saturating_mul(LONG_TIMES));
         let is_long = |id: &LeaseId| self.is_silent_for(self.storage.leases[id].host, long);
         let is_worth_it = lost.len() * PART >= here.len() + lost.len() || lost.iter().any(is_long);
-        if !is_worth_it || self.storage.mending.values().any(|it| it.owner == owner) {
+        if !is_worth_it || self.storage.mending.values().any(|it| it.errand.owner == owner) {
             return;
         }
         // Nothing is given up for nothing.
-        let Some(mender) = here.iter().copied().find(|host| self.may_mend_now(*host)) else {
+        if !here.iter().any(|host| self.session_to_mend(*host).is_some()) {
             return;
-        };
+        }
         lost.truncate(MEND_PLACES_MAX);
         let mut beside = here;
         beside.truncate(STORAGE_HOSTS_MAX - MEND_PLACES_MAX);
@@ -146,74 +153,60 @@ impl Complex {
         for old in lost {
             let Some(new) = self.replace(old, &mut beside, &gone, effects) else { break };
             let keeper = self.keeper_address(new.host);
-            places.push(MendPlace { keeper, grant: deputy(&new, mender) });
+            places.push(MendPlace { keeper, grant: unsigned(&new) });
         }
         if places.is_empty() {
             return;
         }
         self.storage.mendings += 1;
-        let mending = Mending {
-            owner,
-            mender,
-            session: SessionId(0),
-            order: MendOrder { number: self.storage.mendings, places, ..MendOrder::default() },
-            since: self.now,
-            done: BTreeSet::new(),
-            failed: BTreeSet::new(),
-        };
-        self.order(mending, effects);
+        let (number, done, failed) = (self.storage.mendings, BTreeSet::new(), BTreeSet::new());
+        self.order(Errand { owner, number, places, done, failed }, effects);
     }
 
     /// Tells the next holder to mend; nobody is left when all have, or too many were given up.
-    fn order(&mut self, mut mending: Mending, effects: &mut Vec<Effect>) {
-        let number = mending.order.number;
-        if mending.failed.len() >= FAILED_MAX {
-            let (done, failed) = (mending.done.len(), mending.failed.len());
+    fn order(&mut self, mut errand: Errand, effects: &mut Vec<Effect>) {
+        let (number, account) = (errand.number, errand.owner.0);
+        if errand.failed.len() >= FAILED_MAX {
+            let (done, failed) = (errand.done.len(), errand.failed.len());
             let text =
                 format!("order {number} to mend ends: {done} hosts did it, {failed} could not");
             effects.push(Effect::Say(text));
             return;
         }
-        let here = self.holders(&mending.owner);
-        let new: BTreeSet<HostId> =
-            mending.order.places.iter().map(|place| place.keeper.host).collect();
-        let old: Vec<HostId> = here.into_iter().filter(|host| !new.contains(host)).collect();
-        let mut left = old.iter().filter(|host| {
-            let was = mending.done.contains(host) || mending.failed.contains(host);
-            !was && self.may_mend_now(**host)
-        });
-        let next = left.find_map(|host| {
-            let session = self.hosts.get(host)?.session.as_ref()?.id;
-            Some((*host, session, self.lease_at(&mending.owner, *host)?))
+        let new: BTreeSet<HostId> = errand.places.iter().map(|place| place.keeper.host).collect();
+        let mut old = self.holders(&errand.owner);
+        old.retain(|host| !new.contains(host));
+        let left = old.iter().filter(|it| !errand.done.contains(it) && !errand.failed.contains(it));
+        let next = left.copied().find_map(|host| {
+            let session = self.session_to_mend(host)?;
+            Some((host, session, self.lease_at(&errand.owner, host)?))
         });
         let Some((mender, session, lease)) = next else { return };
+        old.retain(|host| *host != mender);
         // Those that have mended come first, so that none of them is left out.
-        let (done, other): (Vec<HostId>, Vec<HostId>) = old
-            .into_iter()
-            .filter(|host| *host != mender)
-            .partition(|it| mending.done.contains(it));
-        let others = other.into_iter().map(|host| self.keeper_address(host));
-        mending.order.hosts =
-            done.iter().map(|host| self.keeper_address(*host)).chain(others).collect();
-        mending.order.hosts.truncate(STORAGE_HOSTS_MAX);
-        mending.order.mended = done.len().min(STORAGE_HOSTS_MAX) as u16;
-        mending.order.lease = lease;
-        for place in &mut mending.order.places {
+        old.sort_by_key(|host| !errand.done.contains(host));
+        old.truncate(STORAGE_HOSTS_MAX);
+        let mended = old.iter().filter(|host| errand.done.contains(host)).count() as u16;
+        let hosts = old.into_iter().map(|host| self.keeper_address(host)).collect();
+        for place in &mut errand.places {
             place.grant.grant.holder = mender.0;
         }
-        (mending.mender, mending.session, mending.since) = (mender, session, self.now);
-        let (places, account) = (mending.order.places.len(), mending.owner.0);
-        let text = format!("host {} mends {places} leases of {account}", mender.short());
-        effects.push(Effect::Say(text));
-        let order = Box::new(mending.order.clone());
+        let places = errand.places.clone();
+        effects.push(Effect::Say(format!(
+            "host {} mends {} leases of {account}",
+            mender.short(),
+            places.len()
+        )));
+        let order = Box::new(MendOrder { number, lease, places, hosts, mended });
         effects.push(Effect::Send(session, ToHost::Mend(order)));
+        let mending = Mending { errand, mender, session, since: self.now };
         self.storage.mending.insert(number, mending);
     }
 
-    /// It is here, and has told of its shelf in this session.
-    fn may_mend_now(&self, host: HostId) -> bool {
-        let has_told = self.storage.keepers.get(&host).is_some_and(|it| it.told.is_some());
-        has_told && self.is_here(host)
+    /// Its session, in which it has told of its shelf.
+    fn session_to_mend(&self, host: HostId) -> Option<SessionId> {
+        self.storage.keepers.get(&host)?.told?;
+        Some(self.hosts.get(&host)?.session.as_ref()?.id)
     }
 
     fn lease_at(&self, owner: &Owner, host: HostId) -> Option<LeaseId> {
@@ -282,11 +275,14 @@ impl Complex {
                 || mending.since + REPORT_WITHIN <= self.now
         };
         let idle: Vec<u64> =
-            self.storage.mending.values().filter(is_idle).map(|it| it.order.number).collect();
+            self.storage.mending.values().filter(is_idle).map(|it| it.errand.number).collect();
         for number in idle {
-            let Some(mut mending) = self.storage.mending.remove(&number) else { continue };
-            mending.failed.insert(mending.mender);
-            self.order(mending, effects);
+            let Some(Mending { mut errand, mender, .. }) = self.storage.mending.remove(&number)
+            else {
+                continue;
+            };
+            errand.failed.insert(mender);
+            self.order(errand, effects);
         }
     }
 
@@ -301,7 +297,7 @@ impl Complex {
         if self.storage.mending.get(&number).is_none_or(|mending| mending.mender != host) {
             return;
         }
-        let Some(mut mending) = self.storage.mending.remove(&number) else { return };
+        let Some(Mending { mut errand, .. }) = self.storage.mending.remove(&number) else { return };
         let rest = if is_whole { "" } else { "; it could not do all" };
         effects.push(Effect::Say(format!(
             "host {} has mended {objects} objects: {fragments} fragments, {moved} moved; {lost} \
@@ -309,9 +305,9 @@ impl Complex {
             host.short()
         )));
         // What it has not come to is left for the others, who have most of it too.
-        let which = if is_whole { &mut mending.done } else { &mut mending.failed };
+        let which = if is_whole { &mut errand.done } else { &mut errand.failed };
         which.insert(host);
-        self.order(mending, effects);
+        self.order(errand, effects);
     }
 }
 
@@ -326,9 +322,7 @@ fn owner(lease: &StorageRecord) -> Owner {
     (lease.account, lease.holder, lease.class)
 }
 
-/// The grant of a lease, made out to who mends, for the shell to sign.
-fn deputy(lease: &StorageRecord, mender: HostId) -> SignedGrant {
-    let mut grant = lease.grant(PublicKey([0; 32]));
-    grant.holder = mender.0;
-    SignedGrant { grant, signature: Signature([0; 64]) }
+/// The grant of a lease, to be made out to who mends, and signed by the shell.
+fn unsigned(lease: &StorageRecord) -> SignedGrant {
+    SignedGrant { grant: lease.grant(PublicKey([0; 32])), signature: Signature([0; 64]) }
 }

@@ -177,6 +177,29 @@ fn one_host_cannot_use_up_the_attempts_of_a_task() {
 }
 
 #[test]
+fn a_task_is_not_given_up_while_somebody_who_is_here_has_not_tried() {
+    let mut world = World::new();
+    let fail =
+        |world: &mut World, n| say(world, n, |_, news| news.faults.push((0, Fault::NoMemory)));
+    world.join(1);
+    let id = world.submit(JobSpec { attempts_max: 20, ..job(1) });
+    for n in 1..=2 {
+        world.join(n);
+        (0..3).for_each(|_| fail(&mut world, n));
+        world.leave(n);
+    }
+    world.come(4, "owner4", |hello| hello.offer.cores = 0);
+    world.join(3);
+    for _ in 0..3 {
+        fail(&mut world, 3);
+        assert_eq!(world.state(id), JobState::Active, "those that failed are not here");
+    }
+    world.join(4);
+    world.run();
+    assert_eq!(world.state(id), JobState::Done);
+}
+
+#[test]
 fn a_host_that_fails_now_and_then_does_not_wash_itself_clean() {
     let mut world = World::new();
     world.join(1);

@@ -5,6 +5,16 @@ use isos_base::storage::{MendOrder, MendReport};
 use super::*;
 
 impl World {
+    /// Keepers of 10 GiB, of which the first `leased` have a lease of one for two months.
+    fn with_keepers(keepers: u8, leased: u8) -> (Self, Vec<Leased>) {
+        let mut world = Self::new();
+        (1..=keepers).for_each(|n| world.keeper(n, 10));
+        let on: Vec<HostId> = (1..=leased).map(host_id).collect();
+        let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+        let leases = world.rent(wish).unwrap();
+        (world, leases)
+    }
+
     /// The order that a host was given and has not looked at.
     fn take_order(&mut self) -> Option<(u8, MendOrder)> {
         self.hosts.iter_mut().find_map(|(n, host)| Some((*n, host.orders.pop()?)))
@@ -19,11 +29,7 @@ impl World {
 
 #[test]
 fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_mend_it() {
-    let mut world = World::new();
-    (1..=8).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=6).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    let leases = world.rent(wish).unwrap();
+    let (mut world, leases) = World::with_keepers(8, 6);
     let of = |n| leases.iter().find(|it| it.record.host == host_id(n)).unwrap().record.clone();
     let held = world.quota().held;
     (1..=2).for_each(|n| world.leave(n));
@@ -57,11 +63,7 @@ fn what_lay_on_hosts_that_are_gone_is_leased_elsewhere_and_somebody_is_told_to_m
 
 #[test]
 fn each_holder_mends_what_those_before_it_had_nothing_of() {
-    let mut world = World::new();
-    (1..=5).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=4).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    world.rent(wish).unwrap();
+    let (mut world, _) = World::with_keepers(5, 4);
     world.leave(1);
     world.pass(Span::secs(100_000));
     let mut mended = BTreeSet::new();
@@ -83,11 +85,7 @@ fn each_holder_mends_what_those_before_it_had_nothing_of() {
 
 #[test]
 fn what_a_mender_could_not_do_is_left_for_the_others() {
-    let mut world = World::new();
-    (1..=5).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=4).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    world.rent(wish).unwrap();
+    let (mut world, _) = World::with_keepers(5, 4);
     world.leave(1);
     world.pass(Span::secs(100_000));
     let mut menders = BTreeSet::new();
@@ -101,11 +99,7 @@ fn what_a_mender_could_not_do_is_left_for_the_others() {
 
 #[test]
 fn few_that_are_gone_are_not_worth_it_before_a_week() {
-    let mut world = World::new();
-    (1..=11).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=10).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    world.rent(wish).unwrap();
+    let (mut world, _) = World::with_keepers(11, 10);
     world.leave(1);
     let orders = |world: &World| {
         let orders = world.hosts.values().flat_map(|host| &host.orders);
@@ -119,11 +113,7 @@ fn few_that_are_gone_are_not_worth_it_before_a_week() {
 
 #[test]
 fn a_complex_that_was_down_for_days_gives_nobody_up_at_its_start() {
-    let mut world = World::new();
-    (1..=6).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=4).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    world.rent(wish).unwrap();
+    let (mut world, _) = World::with_keepers(6, 4);
     world.restart();
     world.now += Span(DAY.0 * 5);
     for n in 1..=3 {
@@ -154,11 +144,7 @@ fn where_nobody_has_the_room_a_lease_stays_and_is_tried_again() {
 
 #[test]
 fn an_order_of_a_mender_that_goes_too_is_given_to_another() {
-    let mut world = World::new();
-    (1..=6).for_each(|n| world.keeper(n, 10));
-    let on: Vec<HostId> = (1..=4).map(host_id).collect();
-    let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
-    world.rent(wish).unwrap();
+    let (mut world, _) = World::with_keepers(6, 4);
     world.leave(1);
     world.pass(Span::secs(100_000));
     let mender = |world: &World| {
