@@ -107,9 +107,8 @@ async fn put(
     bytes: &[u8],
 ) -> Result<SignedReceipt, FragmentRefusal> {
     let mut answer = None;
-    put_fragments(near, lease, &[(Guid::of(bytes), bytes)], |_, kept| answer = Some(kept))
-        .await
-        .unwrap();
+    let named = [(Guid::of(bytes), bytes.to_vec().into())];
+    put_fragments(near, lease, &named, |_, kept| answer = Some(kept)).await.unwrap();
     answer.unwrap()
 }
 

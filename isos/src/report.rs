@@ -45,8 +45,8 @@ pub(crate) use market::{
     AskReport, FirmList, HistoryReport, PricesReport, ReservationList, ReservationReport,
 };
 pub(crate) use objects::{
-    Checked, FileList, GetReport, HealthReport, ObjectList, PutPlan, PutReport, RemovedReport,
-    ShareReport, VerifyReport,
+    Checked, FileList, GetReport, HealthReport, ObjectList, PutList, PutPlan, PutReport,
+    RemovedReport, ShareReport, VerifyReport,
 };
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};

@@ -13,6 +13,7 @@
 //! Not here: the pipeline and the machines (`isos-store`), and who remembers names
 //! ([`catalogue`]).
 
+mod asked;
 pub mod catalogue;
 mod error;
 mod find;
@@ -25,7 +26,7 @@ mod patience;
 mod prove;
 mod put;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use isos_base::api::ProblemCode;
@@ -34,6 +35,7 @@ use isos_base::price::StoragePrice;
 use isos_base::{Span, Time};
 use isos_net::{Endpoint, EndpointConfig};
 use isos_store::class::Class;
+use isos_store::get::Past;
 use isos_store::key::{Secret, StorageSecret};
 
 pub use error::StoreError;
@@ -44,6 +46,7 @@ pub use prove::{FailedProof, Proved};
 pub use put::{Broken, Feeder, Fragments, PutFile, PutProgress, Stored};
 
 use crate::client::Client;
+use asked::Asked;
 use line::Lines;
 
 /// The context under which the key that holds storage leases follows from the storage secret.
@@ -74,8 +77,8 @@ impl Default for PutOptions {
 }
 
 /// A user's storage: a client of the complex that leases, the user's secrets, and connections to
-/// hosts.
-#[derive(Debug)]
+/// hosts, which clones share.
+#[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
     root: Secret,
@@ -83,6 +86,9 @@ pub struct Store {
     /// Holds the leases; also who calls the hosts.
     key: SecretKey,
     lines: Arc<Lines>,
+    asked: Arc<Asked>,
+    /// What gets have learnt of hosts.
+    past: Arc<Mutex<Past>>,
     begun: (Time, Instant),
 }
 
@@ -97,7 +103,8 @@ impl Store {
         let endpoint = Endpoint::bind(config).await.map_err(StoreError::Socket)?;
         let lines = Arc::new(Lines::new(endpoint));
         let (secret, root) = (StorageSecret::new(root), root.clone());
-        Ok(Self { client, root, secret, key, lines, begun: (wall, Instant::now()) })
+        let (asked, past, begun) = (Arc::default(), Arc::default(), (wall, Instant::now()));
+        Ok(Self { client, root, secret, key, lines, asked, past, begun })
     }
 
     /// The user's secrets.

@@ -195,11 +195,11 @@ impl Keeper {
         }
         if any {
             let pieces = manifest.pieces();
-            let pieces: Vec<(Guid, Vec<u8>)> =
-                pieces.into_iter().map(|piece| (Guid::of(&piece), piece)).collect();
+            let named = |piece: Vec<u8>| (Guid::of(&piece), bytes::Bytes::from(piece));
+            let pieces: Vec<(Guid, bytes::Bytes)> = pieces.into_iter().map(named).collect();
             for host in round.places.keys().copied().collect::<Vec<_>>() {
                 for (name, piece) in &pieces {
-                    self.hand_over(host, *name, piece, round).await?;
+                    self.hand_over(host, *name, piece.clone(), round).await?;
                 }
             }
         }
@@ -305,7 +305,7 @@ impl Keeper {
         let mut any = false;
         for (index, host) in missing.iter().zip(free) {
             let (name, bytes) = (segment.fragments[usize::from(*index)], coded.fragment(*index));
-            let is_kept = self.hand_over(host, name, &bytes, round).await?;
+            let is_kept = self.hand_over(host, name, bytes, round).await?;
             any |= is_kept;
             round.report.missing += u64::from(!is_kept);
         }
@@ -341,7 +341,7 @@ impl Keeper {
         &self,
         host: HostId,
         name: Guid,
-        bytes: &[u8],
+        bytes: bytes::Bytes,
         round: &mut Round,
     ) -> Result<bool, Stop> {
         let size = self.may_move(bytes.len())?;

@@ -148,7 +148,7 @@ fn fragment(seed: u8) -> (Guid, Vec<u8>) {
 async fn put(near: &Connection, lease: LeaseId, seed: u8) -> Result<Guid, FragmentRefusal> {
     let (guid, bytes) = fragment(seed);
     let mut answer = None;
-    put_fragments(near, lease, &[(guid, &bytes)], |_, receipt| answer = Some(receipt))
+    put_fragments(near, lease, &[(guid, bytes.into())], |_, receipt| answer = Some(receipt))
         .await
         .unwrap();
     answer.unwrap().map(|receipt| receipt.receipt.fragment)
@@ -305,7 +305,7 @@ async fn a_cap_that_has_no_room_for_all_that_may_be_on_its_way_lets_nobody_in() 
     for seed in 0..20 {
         let (guid, bytes) = fragment(seed);
         let mut answer = None;
-        let named = [(guid, bytes.as_slice())];
+        let named = [(guid, bytes.into())];
         let put = put_fragments(&near, LEASE, &named, |_, receipt| answer = Some(receipt)).await;
         match (put, answer) {
             (Ok(()), Some(Ok(_))) => kept += 1,

@@ -41,7 +41,7 @@ impl Sink for Memory {
         let mut bytes: Vec<u8> = Vec::with_capacity(length);
         (0..code.m()).for_each(|index| bytes.extend_from_slice(&coded.fragment(index)));
         bytes.truncate(length);
-        let segment = Segment { length: length as u32, code, fragments: coded.names() };
+        let segment = Segment { length: length as u32, code, fragments: coded.names().to_vec() };
         self.segments.insert(segment.id(), bytes.into());
         Ok(())
     }

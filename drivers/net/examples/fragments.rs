@@ -44,8 +44,8 @@ async fn main() -> Outcome<()> {
                 (Guid::of(&bytes), bytes)
             })
             .collect();
-        let named: Vec<(Guid, &[u8])> =
-            fragments.iter().map(|(guid, bytes)| (*guid, bytes.as_slice())).collect();
+        let named: Vec<(Guid, bytes::Bytes)> =
+            fragments.into_iter().map(|(guid, bytes)| (guid, bytes.into())).collect();
         let wanted: Vec<Wanted> = named.iter().map(|(guid, _)| Wanted::whole(*guid)).collect();
         for _ in 0..ROUNDS {
             let (start, begun, mut kept) = (Instant::now(), cpu()?, 0);

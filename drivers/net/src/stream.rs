@@ -3,6 +3,7 @@
 //! Both halves keep what is half done in themselves, so that they can stand in a `tokio::select!`
 //! and be dropped there without losing a byte.
 
+use bytes::Bytes;
 use iroh::endpoint::{ReadError, RecvStream, SendStream, WriteError};
 use isos_base::codec::{self, DecodeError, FRAME_HEAD_BYTES};
 use isos_base::limits::FRAME_BYTES_MAX;
@@ -189,25 +190,22 @@ impl FrameSender {
     pub(crate) async fn send_with<M: Serialize>(
         &mut self,
         message: &M,
-        bytes: &[u8],
+        bytes: Bytes,
     ) -> Result<(), SendError> {
         self.flush().await?;
         self.queue(message)?;
         // Short ones go in one write; long ones are not copied.
         if bytes.len() <= limits::BUFFER_BYTES_KEPT {
-            self.buffer.extend_from_slice(bytes);
+            self.buffer.extend_from_slice(&bytes);
             return self.flush().await;
         }
         self.flush().await?;
         let mut pace = Pace::new();
-        let mut rest = bytes;
+        let mut chunks = [bytes];
+        let mut rest = &mut chunks[..];
         while !rest.is_empty() {
-            match timeout_at(pace.deadline, self.raw.stream.write(rest)).await {
-                Ok(count) => {
-                    let count = count?;
-                    pace.moved(count);
-                    rest = &rest[count..];
-                }
+            match timeout_at(pace.deadline, self.raw.stream.write_many_chunks(&mut rest)).await {
+                Ok(count) => pace.moved(count?),
                 Err(_) => {
                     self.raw.reset(code::STALLED);
                     return Err(SendError::Stalled);

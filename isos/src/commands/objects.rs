@@ -125,6 +125,11 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// Says something beside what the command is about.
+    pub(super) fn note(&self, text: &str) {
+        self.context.out.note(text);
+    }
+
     pub(crate) fn catalogue(&self) -> anyhow::Result<Catalogue> {
         catalogue(self.context)
     }

@@ -36,6 +36,10 @@ pub(crate) struct PutReport {
     pub(crate) stored: Stored,
 }
 
+/// Several things that were put.
+#[derive(Debug)]
+pub(crate) struct PutList(pub(crate) Vec<PutReport>);
+
 /// Something that was got.
 #[derive(Debug)]
 pub(crate) struct GetReport {
@@ -236,6 +240,37 @@ impl Report for PutReport {
 
     fn quiet(&self, page: &mut Page) {
         page.line(self.stored.guid.to_string());
+    }
+}
+
+impl Report for PutList {
+    fn kind(&self) -> &'static str {
+        "put_list"
+    }
+
+    fn text(&self, page: &mut Page) {
+        let mut table = Table::new(&["stored", ">size", ">files", ">hosts", ">missing", "object"]);
+        for PutReport { name, stored } in &self.0 {
+            let fragments = &stored.fragments;
+            let row = vec![
+                one_line(name),
+                stored.bytes.to_string(),
+                stored.files.to_string(),
+                fragments.hosts.to_string(),
+                fragments.missing.to_string(),
+                stored.guid.to_string(),
+            ];
+            table.row(if fragments.missing > 0 { Tone::Warn } else { Tone::Plain }, row);
+        }
+        page.table(&table);
+    }
+
+    fn json(&self) -> Value {
+        self.0.iter().map(Report::json).collect()
+    }
+
+    fn quiet(&self, page: &mut Page) {
+        self.0.iter().for_each(|report| report.quiet(page));
     }
 }
 

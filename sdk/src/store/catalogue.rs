@@ -94,7 +94,7 @@ impl Store {
             catalogue.merge(self.read_catalogue(&newest).await?);
         }
         let bytes = catalogue.to_bytes();
-        if bytes.len() as u64 > BYTES_MAX.0 || !catalogue.has_room() {
+        if bytes.len() as u64 > BYTES_MAX.0 || !catalogue.has_room_for(0) {
             return Err(StoreError::InTheWay("the list of objects is too long to publish".into()));
         }
         let (file_name, size) = (PUBLISHED.to_owned(), Bytes(bytes.len() as u64));
@@ -213,10 +213,10 @@ impl Catalogue {
         Err(StoreError::InTheWay(why))
     }
 
-    /// Whether another object can be listed.
+    /// Whether so many more objects can be listed.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.objects.len() < ENTRIES_MAX
+    pub fn has_room_for(&self, more: usize) -> bool {
+        self.objects.len().saturating_add(more) <= ENTRIES_MAX
     }
 
     /// Takes a name off the list, and remembers that its object was given up if no other name is

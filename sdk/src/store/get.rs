@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,18 +17,20 @@ use isos_base::{Bytes, Guid, HostId, Machine};
 use isos_net::{Got, Wanted, get_fragments};
 use isos_store::capability::ReadCapability;
 use isos_store::code::{Coder, Gather};
-use isos_store::get::{Effect, Fault, Get, Input, Settings};
+use isos_store::get::{Effect, Fault, Get, Input, Past, Settings};
 use isos_store::manifest::{Content, File, Manifest, Segment};
 use isos_store::object::{ReadError, Reader};
 use isos_store::put::TransferId;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{Store, StoreError};
 use crate::limits::SEGMENTS_AT_ONCE;
 
 /// The machine is stepped at least so often: its clock is not ours.
 const TICK_MAX: Duration = Duration::from_secs(1);
+/// Bytes of a file whose segments are fetched together; the next ones are while these are opened.
+const WINDOW_BYTES: u64 = SEGMENTS_AT_ONCE as u64 * (4 << 20);
 /// Bytes of a file that are opened at a time.
 const PART_BYTES: u64 = 8 << 20;
 /// Decoded segments that are kept because a later file may need them again.
@@ -58,7 +61,7 @@ pub struct Gotten {
 pub struct Opened {
     manifest: Manifest,
     reader: Reader,
-    known: Vec<KeeperView>,
+    known: Arc<[KeeperView]>,
 }
 
 type Answer = (TransferId, Result<bytes::Bytes, Fault>);
@@ -75,6 +78,24 @@ impl Opened {
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
+
+    /// Segments of a part of a file that are not here: those first that are needed at once, and as
+    /// many of the others as make a window worth its round trips.
+    fn window(
+        &self,
+        file: &File,
+        part: Range<u64>,
+        needed: &BTreeSet<u32>,
+        cache: &Cache,
+    ) -> Vec<(u32, Segment)> {
+        let wanted = self.reader.needed(file, &(part.start..part.end.min(file.size)));
+        let missing = wanted.into_iter().filter(|it| !cache.segments.contains_key(it));
+        let mut missing: Vec<u32> = missing.collect();
+        missing.sort_by_key(|number| !needed.contains(number));
+        missing.truncate(SEGMENTS_AT_ONCE.max(needed.len()));
+        let segment = |number: u32| (number, self.manifest.segments[number as usize].clone());
+        missing.into_iter().map(segment).collect()
+    }
 }
 
 impl Store {
@@ -87,7 +108,7 @@ impl Store {
         let known = self.known().await?;
         let manifest = self.manifest_at(&guid, &known).await?;
         let reader = Reader::open(&manifest, capability)?;
-        Ok(Opened { manifest, reader, known })
+        Ok(Opened { manifest, reader, known: known.into() })
     }
 
     /// Writes files of an object into a folder, or its only file to a path; `wanted` says which.
@@ -136,11 +157,12 @@ impl Store {
         let mut object = self.open_object(capability).await?;
         let files = object.content().files.clone();
         let (mut cache, mut liars) = (Cache::default(), BTreeSet::new());
-        let mut bytes = 0;
+        let (mut bytes, mut part) = (0, Vec::new());
         for file in &files {
             let mut at = 0;
             while at < file.size {
-                let part = self.read_part(&mut object, file, at, &mut cache, &mut liars).await?;
+                part.clear();
+                self.read_part(&mut object, file, at, &mut cache, &mut liars, &mut part).await?;
                 at += part.len() as u64;
             }
             bytes += file.size;
@@ -165,12 +187,13 @@ impl Store {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < file.size {
             let at = bytes.len() as u64;
-            bytes.extend(self.read_part(object, &file, at, &mut cache, &mut liars).await?);
+            self.read_part(object, &file, at, &mut cache, &mut liars, &mut bytes).await?;
         }
         Ok(bytes)
     }
 
-    /// The next bytes of a file from `at` on: at least one, if there are any.
+    /// Appends the next bytes of a file from `at` on: at least one, if there are any. Has what
+    /// follows fetched meanwhile.
     async fn read_part(
         &self,
         object: &mut Opened,
@@ -178,7 +201,8 @@ impl Store {
         at: u64,
         cache: &mut Cache,
         liars: &mut BTreeSet<HostId>,
-    ) -> Result<Vec<u8>, StoreError> {
+        plain: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
         let mut range = at..file.size.min(at + PART_BYTES);
         let mut needed = object.reader.needed(file, &range);
         // Of an object whose chunks are strewn over many segments, less at a time.
@@ -186,26 +210,44 @@ impl Store {
             range.end = range.start + (range.end - range.start) / 2;
             needed = object.reader.needed(file, &range);
         }
-        if needed.iter().any(|number| !cache.segments.contains_key(number)) {
-            // As many of those that follow as make a window worth its round trips.
-            let ahead = at..file.size.min(at + SEGMENTS_AT_ONCE as u64 * (4 << 20));
-            let window = object.reader.needed(file, &ahead);
-            let missing = window.into_iter().filter(|it| !cache.segments.contains_key(it));
-            let mut missing: Vec<u32> = missing.collect();
-            missing.sort_by_key(|number| !needed.contains(number));
-            missing.truncate(SEGMENTS_AT_ONCE.max(needed.len()));
-            let missing: Vec<(u32, &Segment)> = missing
-                .into_iter()
-                .map(|number| (number, &object.manifest.segments[number as usize]))
-                .collect();
-            let came = self.fetch_segments(&missing, &object.known, liars).await?;
+        while needed.iter().any(|number| !cache.segments.contains_key(number)) {
+            let came = match cache.ahead.take() {
+                Some(mut ahead) => {
+                    let (came, found) = (&mut ahead.0)
+                        .await
+                        .expect("what fetches does not panic, and is not ended");
+                    liars.extend(found);
+                    // What could not be had may not be what is needed now.
+                    came.unwrap_or_default()
+                }
+                None => {
+                    let window = object.window(file, at..at + WINDOW_BYTES, &needed, cache);
+                    let window: Vec<(u32, &Segment)> =
+                        window.iter().map(|(number, segment)| (*number, segment)).collect();
+                    self.fetch_segments(&window, &object.known, liars).await?
+                }
+            };
             cache.take(came, &needed);
         }
-        let mut plain = Vec::new();
+        if cache.ahead.is_none() {
+            let next = object.window(file, at..at + 2 * WINDOW_BYTES, &needed, cache);
+            if !next.is_empty() {
+                cache.ahead = Some(self.clone().fetch_ahead(next, object.known.clone()));
+            }
+        }
         let segments = &cache.segments;
         let find = |number: u32| segments.get(&number).map(|bytes| bytes.as_slice());
-        object.reader.read(file, &range, find, &mut plain)?;
-        Ok(plain)
+        Ok(object.reader.read(file, &range, find, plain)?)
+    }
+
+    /// Fetches segments behind the caller's back.
+    fn fetch_ahead(self, segments: Vec<(u32, Segment)>, known: Arc<[KeeperView]>) -> Ahead {
+        Ahead(tokio::spawn(async move {
+            let mut liars = BTreeSet::new();
+            let segments: Vec<(u32, &Segment)> =
+                segments.iter().map(|(number, segment)| (*number, segment)).collect();
+            (self.fetch_segments(&segments, &known, &mut liars).await, liars)
+        }))
     }
 
     async fn get_file(
@@ -236,10 +278,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let fail = |source| StoreError::file("write", &part.path)(source);
         let mut out = &part.file;
-        let mut at = 0;
+        let (mut at, mut plain) = (0, Vec::new());
         while at < file.size {
+            plain.clear();
             let liars = &mut gotten.liars;
-            let plain = self.read_part(object, file, at, cache, liars).await?;
+            self.read_part(object, file, at, cache, liars, &mut plain).await?;
             out.write_all(&plain).map_err(fail)?;
             at += plain.len() as u64;
             gotten.bytes.0 += plain.len() as u64;
@@ -254,7 +297,7 @@ impl Store {
         segments: &[(u32, &Segment)],
         known: &[KeeperView],
         liars: &mut BTreeSet<HostId>,
-    ) -> Result<BTreeMap<u32, Arc<Vec<u8>>>, StoreError> {
+    ) -> Result<Decoded, StoreError> {
         let mut decoded = BTreeMap::new();
         self.gather(segments, known, liars, |number, gather| {
             async move {
@@ -295,6 +338,15 @@ impl Store {
         }
     }
 
+    fn past(&self) -> Past {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Of two gets at a time the later one is believed.
+    fn learnt(&self, past: Past) {
+        *self.past.lock().unwrap_or_else(PoisonError::into_inner) = past;
+    }
+
     async fn gather_of<T: Send + 'static>(
         &self,
         segments: &[(u32, &Segment)],
@@ -307,7 +359,7 @@ impl Store {
         let by_key: BTreeMap<HostId, &KeeperView> = known.iter().map(|it| (it.host, it)).collect();
         let (sender, mut answers) = mpsc::unbounded_channel::<Answer>();
         let mut asked: BTreeMap<TransferId, AbortHandle> = BTreeMap::new();
-        let mut get = Get::new(Settings::default(), wanted);
+        let mut get = Get::new(Settings::default(), self.past(), wanted);
         let (mut done, mut input, mut is_over) = (Vec::new(), Some(Input::Started), false);
         while !is_over {
             let mut effects = Vec::new();
@@ -340,6 +392,7 @@ impl Store {
                     }
                     Effect::Missing { segment, have, need, faults: hosts } => {
                         asked.values().for_each(AbortHandle::abort);
+                        self.learnt(get.into_past());
                         let segment = numbers[segment as usize];
                         return Err(StoreError::Missing { segment, have, need, hosts });
                     }
@@ -363,6 +416,7 @@ impl Store {
                 () = tokio::time::sleep(due) => Input::TimerFired,
             });
         }
+        self.learnt(get.into_past());
         let mut all = Vec::with_capacity(done.len());
         for task in done {
             all.push(task.await.expect("what is done with fragments does not panic"));
@@ -416,11 +470,26 @@ impl BlockingReader {
 /// Segments that were decoded: those that are needed now, and a few of before.
 #[derive(Debug, Default)]
 struct Cache {
-    segments: BTreeMap<u32, Arc<Vec<u8>>>,
+    segments: Decoded,
+    /// Those that will be needed next, on their way.
+    ahead: Option<Ahead>,
+}
+
+/// Decoded segments by their numbers.
+type Decoded = BTreeMap<u32, Arc<Vec<u8>>>;
+
+/// What fetches segments; ended when nobody waits for them any more.
+#[derive(Debug)]
+struct Ahead(JoinHandle<(Result<Decoded, StoreError>, BTreeSet<HostId>)>);
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Cache {
-    fn take(&mut self, came: BTreeMap<u32, Arc<Vec<u8>>>, needed: &BTreeSet<u32>) {
+    fn take(&mut self, came: Decoded, needed: &BTreeSet<u32>) {
         let fresh: BTreeSet<u32> = came.keys().copied().collect();
         self.segments.extend(came);
         while self.segments.len() > KEPT_SEGMENTS.max(fresh.len() + needed.len()) {
@@ -442,8 +511,7 @@ async fn ask(
     let asked = get_fragments(&connection, &[Wanted::whole(name)], |_, it| got = Some(it)).await;
     match (asked, got) {
         (Ok(()), Some(Got::Piece(piece))) => Ok(piece.bytes.into()),
-        // The machine looks at the bytes, and blames.
-        (Ok(()), Some(Got::Wrong(_))) => Ok(bytes::Bytes::new()),
+        (Ok(()), Some(Got::Wrong(_))) => Err(Fault::Garbage),
         (Ok(()), Some(Got::Missing)) => Err(Fault::Absent),
         (Ok(()), Some(Got::Refused(_)) | None) => Err(Fault::Refused),
         (Err(_), _) => Err(Fault::Unreachable),

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::stream::{self, StreamExt};
 use isos_base::api::{
-    KeeperView, LeaseChange, RenewRequest, Standing, StorageLeaseView, StorageRequest,
+    KeeperView, KeepersView, LeaseChange, RenewRequest, Standing, StorageLeaseView, StorageRequest,
 };
 use isos_base::fragment::SignedGrant;
+use isos_base::price::StoragePrice;
 use isos_base::storage::{STORAGE_BYTES_MIN, STORAGE_CHANGES_MAX, STORAGE_TERM_MAX, StorageState};
 use isos_base::{Bytes, HostId, LeaseId, Span, Time};
 use isos_net::used_of_lease;
@@ -21,6 +22,7 @@ use isos_store::spread::{Block, Candidate, Relaxed, Wish, spread};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::asked::Asked;
 use super::{PutOptions, Store, StoreError};
 use crate::client::Client;
 use crate::limits::{ASK_TIMEOUT, ASKED_AT_ONCE};
@@ -64,6 +66,7 @@ pub(super) struct Held {
 pub(super) struct Place {
     held: Mutex<Option<Held>>,
     request: StorageRequest,
+    asked: Arc<Asked>,
     /// What was kept there since the lease last grew, and by how much it did.
     kept: AtomicU64,
     grown: AtomicU64,
@@ -82,11 +85,13 @@ impl Place {
             return Ok(held.clone());
         }
         let made = one(client.lease_storage(&self.request).await?)?;
+        self.asked.leases_changed();
         Ok(held.insert(made).clone())
     }
 
-    /// Something was kept there.
-    pub(super) fn kept(&self, bytes: u64) {
+    /// Something was kept there, under this lease.
+    pub(super) fn kept(&self, lease: LeaseId, bytes: u64) {
+        self.asked.kept(lease, bytes);
         self.kept.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -107,6 +112,7 @@ impl Place {
         let changes = vec![LeaseChange { lease: full.lease, bytes: Some(bytes), until: None }];
         let request = RenewRequest { changes, price_max: self.request.price_max };
         let grown = one(client.renew_storage(&request).await?)?;
+        self.asked.leases_changed();
         Ok(held.insert(grown).clone())
     }
 }
@@ -120,6 +126,9 @@ fn one(leases: Vec<StorageLeaseView>) -> Result<Held, StoreError> {
 impl Store {
     /// The account's open leases of this user. An account without the right has none.
     pub(super) async fn all_held(&self) -> Result<Vec<Held>, StoreError> {
+        if let Some(held) = self.asked.leases() {
+            return Ok(held);
+        }
         let leases = match self.client.storage_leases().await {
             Err(error) if Self::may_not_lease(&error) => return Ok(Vec::new()),
             leases => leases?,
@@ -129,7 +138,10 @@ impl Store {
                 && lease.state == StorageState::Open
                 && lease.grant.is_some()
         };
-        leases.into_iter().filter(is_ours).map(|lease| one(vec![lease])).collect()
+        let ours = leases.into_iter().filter(is_ours).map(|lease| one(vec![lease]));
+        let held: Vec<Held> = ours.collect::<Result<_, _>>()?;
+        self.asked.set_leases(held.clone());
+        Ok(held)
     }
 
     /// One of them for each host: of a class, if that is said, the oldest one.
@@ -163,7 +175,7 @@ impl Store {
         options: &PutOptions,
         held: &BTreeMap<HostId, Held>,
     ) -> Result<Planned, StoreError> {
-        let found = self.client.keepers(STORAGE_BYTES_MIN, options.price_max, KEEPERS_MAX).await?;
+        let found = self.keepers(options.price_max).await?;
         let mut known: BTreeMap<HostId, KeeperView> =
             found.hosts.into_iter().map(|keeper| (keeper.host, keeper)).collect();
         for held in held.values().filter(|held| held.keeper.standing == Standing::Here) {
@@ -182,6 +194,16 @@ impl Store {
         let hosts = chosen.hosts.into_iter().chain(spare);
         let hosts = hosts.filter_map(|host| known.remove(&host)).collect();
         Ok(Planned { plan, relaxed: chosen.relaxed, hosts })
+    }
+
+    /// Hosts that keep at this price.
+    async fn keepers(&self, price_max: Option<StoragePrice>) -> Result<KeepersView, StoreError> {
+        if let Some(keepers) = self.asked.keepers(price_max) {
+            return Ok(keepers);
+        }
+        let found = self.client.keepers(STORAGE_BYTES_MIN, price_max, KEEPERS_MAX).await?;
+        self.asked.set_keepers(price_max, found.clone());
+        Ok(found)
     }
 
     /// Makes the leases of the first n hosts large and long enough for `each` more bytes.
@@ -216,6 +238,7 @@ impl Store {
             let (changes, price_max) = (changes.to_vec(), options.price_max);
             let request = RenewRequest { changes, price_max };
             let renewed = self.client.renew_storage(&request).await?;
+            self.asked.leases_changed();
             take(renewed, &mut ready)?;
         }
         if !fresh.is_empty() {
@@ -228,6 +251,9 @@ impl Store {
     /// What hosts say lies under these leases; those that do not answer are left out.
     async fn told_used(&self, leases: impl Iterator<Item = &Held>) -> BTreeMap<LeaseId, Bytes> {
         let questions = stream::iter(leases).map(|held| async {
+            if let Some(used) = self.asked.used(held.lease) {
+                return Some((held.lease, used));
+            }
             let line = self.lines.to(&held.keeper);
             let question = async {
                 let connection = self.lines.open_with(&line, &held.grant).await.ok()?;
@@ -235,7 +261,9 @@ impl Store {
             };
             let used = timeout(ASK_TIMEOUT, question).await.ok().flatten()?;
             // Whoever says more than can be sells nothing by it.
-            Some((held.lease, used.min(held.bytes)))
+            let used = used.min(held.bytes);
+            self.asked.set_used(held.lease, used);
+            Some((held.lease, used))
         });
         let answers = questions.buffer_unordered(ASKED_AT_ONCE);
         answers.filter_map(std::future::ready).collect().await
@@ -266,6 +294,7 @@ impl Store {
             let changes = some.iter().map(change).collect();
             let together = RenewRequest { changes, price_max };
             if self.client.renew_storage(&together).await.is_ok() {
+                self.asked.leases_changed();
                 renewed += some.len();
                 continue;
             }
@@ -273,7 +302,10 @@ impl Store {
             for held in some {
                 let one = RenewRequest { changes: vec![change(held)], price_max };
                 match self.client.renew_storage(&one).await {
-                    Ok(_) => renewed += 1,
+                    Ok(_) => {
+                        self.asked.leases_changed();
+                        renewed += 1;
+                    }
                     Err(error) => {
                         tracing::debug!(host = %held.keeper.host, %error, "a lease is not renewed");
                         failed.push(held.keeper.host);
@@ -294,6 +326,7 @@ impl Store {
         let request = self.request(on, each, options)?;
         let mut made = BTreeMap::new();
         take(self.client.lease_storage(&request).await?, &mut made)?;
+        self.asked.leases_changed();
         Ok(made)
     }
 
@@ -309,7 +342,8 @@ impl Store {
             let request = self.request(vec![keeper.host], each, options)?;
             let held = Mutex::new(held.remove(&keeper.host));
             let (kept, grown) = (AtomicU64::new(0), AtomicU64::new(0));
-            Ok((keeper.host, Arc::new(Place { held, request, kept, grown })))
+            let asked = Arc::clone(&self.asked);
+            Ok((keeper.host, Arc::new(Place { held, request, asked, kept, grown })))
         };
         hosts.iter().map(place).collect()
     }

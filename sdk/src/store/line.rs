@@ -9,9 +9,13 @@ use isos_base::fragment::SignedGrant;
 use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::{HostId, LeaseId, Time};
 use isos_net::{ConnectError, Connection, Endpoint, FragmentError, PeerAddr, present_grant};
+use tokio::time::timeout;
 
 /// A host that could not be reached is left alone for so long.
 const AWAY: Duration = Duration::from_secs(30);
+/// Hosts have answered all that was asked: a goodbye is all that is left, and one on a path on which
+/// nothing was ever heard takes three seconds.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Hosts that are spoken to.
 #[derive(Debug)]
@@ -121,6 +125,6 @@ impl Lines {
 
     pub(super) async fn close(&self) {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.endpoint.close().await;
+        let _ = timeout(GOODBYE, self.endpoint.close()).await;
     }
 }

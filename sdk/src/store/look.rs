@@ -232,7 +232,8 @@ impl Store {
         let coded = Arc::new(coded);
         let mut any = false;
         for (fragment, held) in missing.iter().zip(leased.values()) {
-            match carry(&self.lines, held, coded.fragment(*fragment)).await {
+            let name = coded.names()[usize::from(*fragment)];
+            match carry(&self.lines, held, name, coded.fragment(*fragment)).await {
                 Ok(_) => {
                     any = true;
                     mended.fragments += 1;
@@ -264,8 +265,10 @@ impl Store {
         let hosts = mended.hosts.clone();
         for held in held.values().filter(|held| hosts.contains(&held.keeper.host)) {
             let Some(has) = has.get(&held.keeper.host) else { continue };
-            for (piece, _) in pieces.iter().zip(has).filter(|(_, has)| !**has) {
-                if carry(&self.lines, held, Buffer::from(piece.clone())).await.is_ok() {
+            let missing = pieces.iter().zip(&names).zip(has).filter(|(_, has)| !**has);
+            for ((piece, name), _) in missing {
+                let bytes = Buffer::from(piece.clone());
+                if carry(&self.lines, held, *name, bytes).await.is_ok() {
                     mended.fragments += 1;
                     mended.leases.entry(held.lease).or_default().0 += piece.len() as u64;
                 }
@@ -313,6 +316,7 @@ impl Store {
             async move { (held.lease, self.remove_from(held, names, sizes).await) }
         });
         let answers: Vec<_> = questions.buffer_unordered(ASKED_AT_ONCE).collect().await;
+        self.asked.removed();
         let mut removed = Removed::default();
         for (lease, answer) in answers {
             let Some((fragments, bytes)) = answer else {

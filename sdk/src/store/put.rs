@@ -272,7 +272,7 @@ impl Store {
                     match what {
                         Some(Fed::Segment(coded, so_far)) => {
                             read = so_far;
-                            let names = coded.names();
+                            let names = coded.names().to_vec();
                             let bytes = coded.fragment(0).len() as u32;
                             running.coded.insert(running.next, Arc::from(coded));
                             running.next += 1;
@@ -424,16 +424,19 @@ impl Running<'_> {
 
     /// Carries a fragment to a host, over the lease that there is or one that is made now.
     fn send(&mut self, transfer: TransferId, host: HostId, segment: u32, fragment: u16) {
-        let bytes = self.coded[&segment].fragment(fragment);
+        let coded = &self.coded[&segment];
+        let (name, bytes) = (coded.names()[usize::from(fragment)], coded.fragment(fragment));
         let place = Arc::clone(&self.places[&host]);
         let (client, lines) = (self.store.client.clone(), Arc::clone(&self.store.lines));
         let (ended, object) = (self.ended.clone(), self.object);
         let task = tokio::spawn(async move {
             let outcome = match place.lease(&client).await {
-                Ok(held) => match carry(&lines, &held, bytes.clone()).await {
+                Ok(held) => match carry(&lines, &held, name, bytes.clone()).await {
                     // More than was thought: the lease grows, once for each fragment at most.
                     Err(NotCarried::LeaseFull) => match place.grow(&client, &held).await {
-                        Ok(grown) => carry(&lines, &grown, bytes).await.map_err(NotCarried::why),
+                        Ok(grown) => {
+                            carry(&lines, &grown, name, bytes).await.map_err(NotCarried::why)
+                        }
                         Err(error) => {
                             tracing::debug!(%host, %error, "a lease cannot grow");
                             Err(Refusal::Full)
@@ -447,7 +450,7 @@ impl Running<'_> {
                 }
             };
             if let Ok(receipt) = &outcome {
-                place.kept(receipt.receipt.length.into());
+                place.kept(receipt.receipt.lease, receipt.receipt.length.into());
             }
             // The put may have ended.
             let _ = ended.send((object, transfer, outcome));
@@ -468,13 +471,14 @@ impl Running<'_> {
             }
         }
         for piece in manifest.pieces() {
-            let (piece, length) = (Buffer::from(piece.clone()), piece.len() as u64);
+            let (name, length) = (Guid::of(&piece), piece.len() as u64);
+            let piece = Buffer::from(piece);
             let kept: Vec<Result<LeaseId, (HostId, Refusal)>> = stream::iter(&held)
                 .map(|held| {
                     let piece = piece.clone();
                     async move {
                         let carried =
-                            tokio::time::timeout(MANIFEST_TIMEOUT, carry(lines, held, piece));
+                            tokio::time::timeout(MANIFEST_TIMEOUT, carry(lines, held, name, piece));
                         match carried.await {
                             Ok(Ok(_)) => Ok(held.lease),
                             Ok(Err(why)) => Err((held.keeper.host, why.why())),
@@ -493,6 +497,7 @@ impl Running<'_> {
                 return Err(StoreError::Unsafe { segment: None, stored, wanted, hosts });
             }
             for lease in kept.into_iter().flatten() {
+                self.store.asked.kept(lease, length);
                 self.stored += length;
                 self.leases.entry(lease).or_default().0 += length;
             }
@@ -511,9 +516,9 @@ impl Drop for Running<'_> {
 pub(super) async fn carry(
     lines: &Lines,
     held: &Held,
+    fragment: Guid,
     bytes: Buffer,
 ) -> Result<Box<SignedReceipt>, NotCarried> {
-    let fragment = Guid::of(&bytes);
     let line = lines.to(&held.keeper);
     let connection = lines.open_with(&line, &held.grant).await.map_err(|error| {
         tracing::debug!(host = %held.keeper.host, error = ?error, "a host cannot be used");
@@ -525,7 +530,7 @@ pub(super) async fn carry(
         }
     })?;
     let mut outcome = Err(NotCarried::Other(Refusal::Unreachable));
-    let one = [(fragment, &bytes[..])];
+    let one = [(fragment, bytes)];
     let put = put_fragments(&connection, held.lease, &one, |_, answer| {
         outcome = answer.map(Box::new).map_err(|why| refused(&why));
     });

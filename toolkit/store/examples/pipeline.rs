@@ -14,7 +14,6 @@ use isos_store::class::Class;
 use isos_store::code::{Code, Coded, Coder, Gather};
 use isos_store::key::{Secret, StorageSecret};
 use isos_store::limits::CHUNK_BYTES_MAX;
-use isos_store::manifest::Segment;
 use isos_store::object::{Reader, Settings, Writer};
 use isos_store::seal::{Cipher, LEVEL_DEFAULT, Sealer};
 
@@ -57,17 +56,13 @@ fn main() {
         let figures: Vec<String> = figures.iter().map(|rate| format!("{rate:>10.0}")).collect();
         println!("{name:<44}{}", figures.concat());
     };
-    row("code", &|code| {
+    row("code, name fragments (BLAKE3)", &|code| {
         let mut coder = Coder::new();
         measure_mut(&noise, |data| {
             for segment in data.chunks(4 << 20) {
                 black_box(coder.encode(code, with_room(segment)));
             }
         })
-    });
-    row("name fragments (BLAKE3)", &|code| {
-        let coded = coded(code, &noise);
-        measure(&noise, &|_| coded.iter().for_each(|it| drop(black_box(it.names()))))
     });
     row("check fragments, take the first m", &|code| gather(&coded(code, &noise), &noise, 0));
     row("check fragments, decode the last m", &|code| {
@@ -143,19 +138,18 @@ fn coded(code: Code, data: &[u8]) -> Vec<Coded> {
 }
 
 fn gather(coded: &[Coded], data: &[u8], from: u16) -> f64 {
-    let names: Vec<Vec<isos_base::Guid>> = coded.iter().map(Coded::names).collect();
     let mut coder = Coder::new();
     measure_mut(data, |_| {
-        for (one, names) in coded.iter().zip(&names) {
-            let gather = collect(one, names.clone(), from);
+        for one in coded {
+            let gather = collect(one, from);
             black_box(gather.decode(&mut coder).expect("there are enough"));
         }
     })
 }
 
-fn collect(coded: &Coded, names: Vec<isos_base::Guid>, from: u16) -> Gather {
+fn collect(coded: &Coded, from: u16) -> Gather {
     let code = coded.code();
-    let mut gather = Gather::new(code, coded.length(), names);
+    let mut gather = Gather::new(code, coded.length(), coded.names().to_vec());
     for index in from..from + code.m() {
         gather.offer(index, coded.fragment(index)).expect("it was coded here");
     }
@@ -192,13 +186,8 @@ fn get(code: Code, data: &[u8], from: u16) -> f64 {
     let (coded, manifest, capability) = put(code, data);
     measure(data, &|data| {
         let mut coder = Coder::new();
-        let segments = coded.iter().zip(&manifest.segments);
-        let segments: Vec<Vec<u8>> = segments
-            .map(|(coded, segment): (&Coded, &Segment)| {
-                let gather = collect(coded, segment.fragments.clone(), from);
-                gather.decode(&mut coder).expect("there are enough")
-            })
-            .collect();
+        let mut decode = |coded| collect(coded, from).decode(&mut coder).expect("there are enough");
+        let segments: Vec<Vec<u8>> = coded.iter().map(&mut decode).collect();
         let mut reader = Reader::open(&manifest, &capability).expect("it is this object's");
         let file = reader.content().files[0].clone();
         let mut plain = Vec::with_capacity(data.len());

@@ -45,6 +45,7 @@ pub struct Coded {
     fragment_bytes: usize,
     data: Bytes,
     parity: Bytes,
+    names: Vec<Guid>,
 }
 
 /// Codes and decodes; keeps its working memory from one segment to the next.
@@ -179,8 +180,14 @@ impl Coder {
         } else {
             self.parity(m, n - m, fragment_bytes, &segment)
         };
+        let names = if m == 1 {
+            vec![Guid::of(&segment); n]
+        } else {
+            let parts = [&segment, &parity];
+            parts.iter().flat_map(|part| part.chunks_exact(fragment_bytes)).map(Guid::of).collect()
+        };
         let (data, parity) = (Bytes::from(segment), Bytes::from(parity));
-        Coded { code, length, fragment_bytes, data, parity }
+        Coded { code, length, fragment_bytes, data, parity, names }
     }
 
     fn parity(&mut self, m: usize, extra: usize, fragment_bytes: usize, data: &[u8]) -> Vec<u8> {
@@ -235,14 +242,10 @@ impl Coded {
         buffer.slice(at * self.fragment_bytes..(at + 1) * self.fragment_bytes)
     }
 
-    /// The names of all fragments.
+    /// The names of all fragments, in order. Those of copies (m = 1) are the same.
     #[must_use]
-    pub fn names(&self) -> Vec<Guid> {
-        if self.code.m == 1 {
-            return vec![Guid::of(&self.data); usize::from(self.code.n)];
-        }
-        let parts = [&self.data, &self.parity];
-        parts.iter().flat_map(|part| part.chunks_exact(self.fragment_bytes)).map(Guid::of).collect()
+    pub fn names(&self) -> &[Guid] {
+        &self.names
     }
 }
 
@@ -266,8 +269,22 @@ impl Gather {
         let Some(name) = self.names.get(at) else {
             return Err(Refused::Index { index, n: self.code.n });
         };
-        let fits = bytes.len() == self.code.fragment_bytes(self.length);
-        if !fits || Guid::of(&bytes) != *name {
+        if Guid::of(&bytes) != *name {
+            return Err(Refused::Garbage { index });
+        }
+        self.put(index, bytes)
+    }
+
+    /// As [`Self::offer`], of bytes that were compared with the fragment's name before.
+    ///
+    /// # Errors
+    /// [`Refused`], with the index.
+    pub fn put(&mut self, index: u16, bytes: Bytes) -> Result<bool, Refused> {
+        let at = usize::from(index);
+        if index >= self.code.n {
+            return Err(Refused::Index { index, n: self.code.n });
+        }
+        if bytes.len() != self.code.fragment_bytes(self.length) {
             return Err(Refused::Garbage { index });
         }
         if self.fragments[at].is_none() {

@@ -1,10 +1,11 @@
 //! The machine that fetches segments: asks for slightly more fragments than are needed, and is not
 //! kept waiting by anybody.
 //!
-//! Of each segment it asks for the first m fragments, which need no decoding, and h more; when an
-//! answer is late by what was measured, for another one; at the first m valid it breaks the rest
-//! off. Each fragment is checked against its name when it arrives, and who served garbage is named
-//! and asked no more. Decoding itself is the shell's, on whatever thread it likes.
+//! Of each segment it asks for the first m fragments, which need no decoding; for some more as long
+//! as nobody knows how long answers take, and of codes with many; when an answer is late by what was
+//! measured, for another one. At the first m it breaks the rest off. Whoever carries a fragment
+//! compares it with its name; who served garbage is named and asked no more. Decoding itself is the
+//! shell's, on whatever thread it likes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,10 +28,18 @@ const HOLDERS_MAX: usize = 4;
 /// What an answer is thought to take before any was measured.
 const PACE_GUESS: Span = Span::millis(500);
 
+/// Strikes of a host that failed: after so many it is asked when nobody else is left.
+const FAILED: u32 = 8;
+/// Strikes of one that was late, as one answer in twenty is. Each that is in time takes one away.
+const LATE: u32 = 4;
+/// Of so many fragments one more is asked for at once: who needs many waits for the slowest.
+const HEDGED: u16 = 8;
+
 /// How much at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Fragments asked for beyond m at once.
+    /// Fragments asked for beyond m at once, as long as nobody knows what is late: each of them is
+    /// fetched for nothing, and makes a read decode that would not have to.
     pub hedge: u16,
     /// Segments at a time.
     pub flight: usize,
@@ -73,7 +82,8 @@ pub enum Fault {
 pub enum Input {
     /// Begin.
     Started,
-    /// An answer. Longer ones than a fragment can be are cut off by the shell.
+    /// The fragment: whoever carried it has compared its bytes with its name. What fits no name is
+    /// [`Fault::Garbage`].
     Arrived {
         /// From [`Effect::Ask`].
         transfer: TransferId,
@@ -179,17 +189,29 @@ pub struct Get {
     flights: BTreeMap<u32, Flight>,
     questions: BTreeMap<TransferId, Asked>,
     next_question: u64,
-    /// How often hosts were late or failed: such are asked last.
-    strikes: BTreeMap<HostId, u32>,
     /// Hosts that served garbage.
     liars: BTreeSet<HostId>,
+    past: Past,
+}
+
+/// What one get learns for the next: how long answers take, and who is slow.
+#[derive(Debug, Clone)]
+pub struct Past {
     pace: Pace,
+    /// How often hosts were late or failed: such are asked last.
+    strikes: BTreeMap<HostId, u32>,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { pace: Pace::new(PACE_GUESS), strikes: BTreeMap::new() }
+    }
 }
 
 impl Get {
     /// Fetches these segments, in this order; at most [`SEGMENTS_MAX`] of them.
     #[must_use]
-    pub fn new(settings: Settings, wanted: Vec<Wanted>) -> Self {
+    pub fn new(settings: Settings, past: Past, wanted: Vec<Wanted>) -> Self {
         let waiting = (0..).zip(wanted.into_iter().take(SEGMENTS_MAX)).collect();
         Self {
             settings,
@@ -200,16 +222,21 @@ impl Get {
             flights: BTreeMap::new(),
             questions: BTreeMap::new(),
             next_question: 0,
-            strikes: BTreeMap::new(),
             liars: BTreeSet::new(),
-            pace: Pace::new(PACE_GUESS),
+            past,
         }
     }
 
     /// When an answer counts as late now.
     #[must_use]
     pub const fn late(&self) -> Span {
-        self.pace.late()
+        self.past.pace.late()
+    }
+
+    /// What was learnt, for the next get.
+    #[must_use]
+    pub fn into_past(self) -> Past {
+        self.past
     }
 
     fn begin(&mut self) {
@@ -225,19 +252,33 @@ impl Get {
         }
     }
 
-    fn take(&mut self, transfer: TransferId, bytes: Bytes, effects: &mut Vec<Effect>) {
+    fn take(&mut self, transfer: TransferId, bytes: Bytes) {
         let Some(asked) = self.questions.remove(&transfer) else { return };
         let Asked { host, segment, fragment, at, .. } = asked;
         let flight = self.flights.get_mut(&segment).expect("questions are about open segments");
         flight.asked -= 1;
-        if flight.gather.offer(fragment, bytes).is_ok() {
-            self.pace.took(self.now.since(at));
-            return;
+        if flight.gather.put(fragment, bytes).is_ok() {
+            self.past.pace.took(self.now.since(at));
+            if let Some(strikes) = self.past.strikes.get_mut(&host) {
+                *strikes = strikes.saturating_sub(1);
+            }
+        } else {
+            // What is named so is none of this segment's fragments: whoever made it is to blame.
+            flight.faults.push((host, Fault::Garbage));
         }
-        flight.faults.push((host, Fault::Garbage));
-        effects.push(Effect::Blame { host, segment, fragment });
-        if self.liars.insert(host) {
-            self.abandon(host, effects);
+    }
+
+    fn failed(&mut self, transfer: TransferId, why: Fault, effects: &mut Vec<Effect>) {
+        let Some(Asked { host, segment, fragment, .. }) = self.questions.get(&transfer).copied()
+        else {
+            return;
+        };
+        self.fail(transfer, why);
+        if why == Fault::Garbage {
+            effects.push(Effect::Blame { host, segment, fragment });
+            if self.liars.insert(host) {
+                self.abandon(host, effects);
+            }
         }
     }
 
@@ -257,19 +298,19 @@ impl Get {
         let flight = flight.expect("questions are about open segments");
         flight.asked -= 1;
         flight.faults.push((asked.host, why));
-        *self.strikes.entry(asked.host).or_default() += 1;
+        *self.past.strikes.entry(asked.host).or_default() += FAILED;
     }
 
     fn find_late(&mut self, effects: &mut Vec<Effect>) {
-        let late = self.pace.late();
-        let patience = self.pace.patience(PATIENCE_TIMES, PATIENCE_LEAST);
+        let late = self.past.pace.late();
+        let patience = self.past.pace.patience(PATIENCE_TIMES, PATIENCE_LEAST);
         let mut given_up = Vec::new();
         for (transfer, asked) in &mut self.questions {
             if asked.at + patience <= self.now {
                 given_up.push(*transfer);
             } else if !asked.is_late && asked.at + late <= self.now {
                 asked.is_late = true;
-                *self.strikes.entry(asked.host).or_default() += 1;
+                *self.past.strikes.entry(asked.host).or_default() += LATE;
             }
         }
         for transfer in given_up {
@@ -295,15 +336,16 @@ impl Get {
     fn ask(&mut self, effects: &mut Vec<Effect>) {
         let mut busy: BTreeMap<HostId, u16> = BTreeMap::new();
         self.questions.values().for_each(|it| *busy.entry(it.host).or_default() += 1);
-        let Self { settings, flights, strikes, liars, questions, .. } = self;
+        let is_known = self.past.pace.is_known();
+        let Self { settings, flights, past, liars, questions, .. } = self;
         for (&segment, flight) in flights {
             // What is late counts as if it were not: another one is asked in its place.
             let in_time = questions.values().filter(|it| it.segment == segment && !it.is_late);
             let mut under_way: BTreeSet<u16> = in_time.map(|it| it.fragment).collect();
             let Flight { gather, left, .. } = &mut *flight;
             left.retain(|(fragment, host)| !liars.contains(host) && !gather.has(*fragment));
-            while under_way.len() < missing(flight, settings.hedge) {
-                let strikes_of = |host: &HostId| strikes.get(host).copied().unwrap_or(0);
+            while under_way.len() < missing(flight, if is_known { 0 } else { settings.hedge }) {
+                let strikes_of = |host: &HostId| past.strikes.get(host).map_or(0, |it| it / FAILED);
                 let free = flight.left.iter().filter(|(fragment, host)| {
                     !under_way.contains(fragment)
                         && busy.get(host).copied().unwrap_or(0) < settings.per_host
@@ -362,6 +404,7 @@ impl Get {
 /// How many answers shall be under way.
 fn missing(flight: &Flight, hedge: u16) -> usize {
     let (code, have) = (flight.gather.code(), flight.gather.have());
+    let hedge = hedge.max(code.m() / HEDGED);
     usize::from(code.m().saturating_add(hedge).min(code.n()).saturating_sub(have))
 }
 
@@ -376,8 +419,8 @@ impl Machine for Get {
         }
         match input {
             Input::Started => self.has_started = true,
-            Input::Arrived { transfer, bytes } => self.take(transfer, bytes, effects),
-            Input::Failed { transfer, why } => self.fail(transfer, why),
+            Input::Arrived { transfer, bytes } => self.take(transfer, bytes),
+            Input::Failed { transfer, why } => self.failed(transfer, why, effects),
             Input::Located { segment, fragment, host } => self.locate(segment, fragment, host),
             Input::TimerFired => {}
             Input::Cancelled => return self.stop(effects),
@@ -403,8 +446,8 @@ impl Machine for Get {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let late = self.pace.late();
-        let patience = self.pace.patience(PATIENCE_TIMES, PATIENCE_LEAST);
+        let late = self.past.pace.late();
+        let patience = self.past.pace.patience(PATIENCE_TIMES, PATIENCE_LEAST);
         let due = |asked: &Asked| asked.at + if asked.is_late { patience } else { late };
         self.questions.values().map(due).min()
     }

@@ -212,7 +212,7 @@ impl Writer {
     fn code(&mut self, number: u32, segment: Vec<u8>, ready: &mut Vec<Coded>) {
         let code = self.settings.code;
         let coded = self.coder.encode(code, segment);
-        let (length, fragments) = (coded.length() as u32, coded.names());
+        let (length, fragments) = (coded.length() as u32, coded.names().to_vec());
         keep(&mut self.segments, number, Segment { length, code, fragments });
         ready.push(coded);
     }

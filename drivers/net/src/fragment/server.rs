@@ -326,7 +326,7 @@ async fn serve<S: FragmentStore>(
                 served.refused += u64::from(matches!(answer, FragmentAnswer::Refused(_)));
                 served.sent += bytes.len() as u64;
                 let since = Instant::now();
-                sender.send_with(&answer, &bytes).await.map_err(FragmentServeError::Reply)?;
+                sender.send_with(&answer, bytes.into()).await.map_err(FragmentServeError::Reply)?;
                 idle_since = Instant::now();
                 if let Reading::Body { pace, .. } = &mut reading {
                     pace.forgive(since);

@@ -161,8 +161,8 @@ async fn serving(store: Store) -> (Pair, Arc<Store>) {
 }
 
 async fn put_all(pair: &Pair, fragments: &[Vec<u8>]) {
-    let named: Vec<(Guid, &[u8])> =
-        fragments.iter().map(|bytes| (Guid::of(bytes), bytes.as_slice())).collect();
+    let named: Vec<(Guid, bytes::Bytes)> =
+        fragments.iter().map(|bytes| (Guid::of(bytes), bytes.clone().into())).collect();
     let mut kept = 0;
     put_fragments(&pair.near, LEASE, &named, |at, receipt| {
         assert_eq!(receipt.unwrap().receipt.fragment, named[at].0);
@@ -273,7 +273,9 @@ async fn an_audit_gets_a_group_that_proves_itself() {
 async fn what_is_refused_does_not_stop_the_others() {
     let (pair, store) = serving(Store::default()).await;
     let (a, b) = (content(1, 50_000), content(2, 300_000));
-    let named = [(Guid::of(&a), &a[..]), (Guid::of(b"other"), &a[..]), (Guid::of(&b), &b[..])];
+    let name = Guid::of;
+    let named = [(name(&a), &a), (name(b"other"), &a), (name(&b), &b)];
+    let named = named.map(|(name, bytes)| (name, bytes.clone().into()));
     let mut answers = Vec::new();
     put_fragments(&pair.near, LEASE, &named, |_, answer| answers.push(answer.map(|_| ())))
         .await
@@ -302,7 +304,7 @@ async fn a_host_that_lies_is_seen_through() {
     drop(store);
 
     let (pair, _) = serving(Store { forge: true, ..Store::default() }).await;
-    let outcome = put_fragments(&pair.near, LEASE, &[(fragment, &bytes)], |_, _| {}).await;
+    let outcome = put_fragments(&pair.near, LEASE, &[(fragment, bytes.into())], |_, _| {}).await;
     let error = outcome.unwrap_err();
     assert!(matches!(error, FragmentError::Receipt { source: None, .. }), "{error}");
 }
@@ -364,12 +366,15 @@ async fn more_names_than_allowed_and_impossible_lengths_are_told() {
     let asking = async {
         // As many as the frame takes, which is more than the request may have.
         let names = vec![Guid::of(b"a"); FRAGMENTS_NAMED_MAX + 1];
-        asker.ask(&FragmentRequest::Has(names), b"").await.unwrap();
+        asker.ask(&FragmentRequest::Has(names), bytes::Bytes::new()).await.unwrap();
         let answer = hearer.hear().await.unwrap().unwrap().answer;
         let FragmentAnswer::Refused(why) = answer else { panic!("{answer:?}") };
         assert!(why.to_string().contains("1025 names, at most 1024"), "{why}");
         let (fragment, length) = (Guid::of(b"a"), FRAGMENT_BYTES_MAX + 1);
-        asker.ask(&FragmentRequest::Put { lease: LEASE, fragment, length }, b"").await.unwrap();
+        asker
+            .ask(&FragmentRequest::Put { lease: LEASE, fragment, length }, bytes::Bytes::new())
+            .await
+            .unwrap();
         let answer = hearer.hear().await.unwrap().unwrap().answer;
         assert_eq!(answer, FragmentAnswer::Refused(FragmentRefusal::Length));
         assert_eq!(hearer.hear().await.unwrap(), None);
@@ -383,14 +388,14 @@ async fn a_peer_that_does_not_send_what_it_announced_is_left() {
     let pair = Pair::new().await;
     let (mut asker, _hearer) = open_fragments(&pair.near).await.unwrap();
     let put = FragmentRequest::Put { lease: LEASE, fragment: Guid::of(b"a"), length: 1_000 };
-    asker.ask(&put, b"only a few").await.unwrap();
+    asker.ask(&put, b"only a few"[..].into()).await.unwrap();
     let start = Instant::now();
     let outcome = served(&pair).await;
     assert!(matches!(outcome, Err(FragmentServeError::Stalled)), "{outcome:?}");
     assert!(start.elapsed() < 3 * limits::STALL_TIMEOUT);
 
     let (mut asker, _hearer) = open_fragments(&pair.near).await.unwrap();
-    asker.ask(&put, b"only a few").await.unwrap();
+    asker.ask(&put, b"only a few"[..].into()).await.unwrap();
     asker.finish().await.unwrap();
     let outcome = served(&pair).await;
     assert!(matches!(outcome, Err(FragmentServeError::Short { came: 10, .. })), "{outcome:?}");
@@ -400,7 +405,7 @@ async fn a_peer_that_does_not_send_what_it_announced_is_left() {
 async fn a_stream_on_which_nothing_is_asked_ends() {
     let pair = Pair::new().await;
     let (mut asker, mut hearer) = open_fragments(&pair.near).await.unwrap();
-    asker.ask(&FragmentRequest::Has(vec![Guid::of(b"a")]), b"").await.unwrap();
+    asker.ask(&FragmentRequest::Has(vec![Guid::of(b"a")]), bytes::Bytes::new()).await.unwrap();
     let (outcome, heard) = tokio::join!(served(&pair), async {
         assert!(hearer.hear().await.unwrap().is_some());
         hearer.hear().await
@@ -419,7 +424,7 @@ async fn a_peer_that_does_not_read_its_answers_is_left() {
     let (mut asker, _hearer) = open_fragments(&pair.near).await.unwrap();
     for _ in 0..4 {
         let get = FragmentRequest::Get { fragment, first: 0, count: u32::MAX };
-        asker.ask(&get, b"").await.unwrap();
+        asker.ask(&get, bytes::Bytes::new()).await.unwrap();
     }
     let stream = pair.far.accept().await.unwrap();
     let budget = FragmentBudget::default();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use isos_base::price::StoragePrice;
 use isos_base::{Bytes, MicroCredits, Span};
 use isos_sdk::Source;
@@ -15,7 +16,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::exit::{End, Refusal};
 use crate::progress::BytesMeter;
-use crate::report::{PutPlan, PutReport};
+use crate::report::{PutList, PutPlan, PutReport};
 
 /// Folders inside each other: more is a loop of links.
 const DEPTH_MAX: usize = 64;
@@ -23,10 +24,10 @@ const DEPTH_MAX: usize = 64;
 /// What, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A file, or a folder with all that is in it
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
-    /// What to call it [default: the name of the file or folder]
+    /// Files, or folders with all that is in them: each an object of its own
+    #[arg(value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// What to call it, if it is one [default: the name of the file or folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// How safe: archive, standard, bulk, hot or small
@@ -46,6 +47,21 @@ pub(crate) struct Args {
     plan: bool,
 }
 
+/// What becomes an object.
+struct Wanted {
+    name: String,
+    is_folder: bool,
+    files: Vec<PutFile>,
+    /// What is no file and no folder.
+    skipped: Vec<PathBuf>,
+}
+
+impl Wanted {
+    fn bytes(&self) -> Bytes {
+        Bytes(self.files.iter().map(|file| file.size.0).sum())
+    }
+}
+
 fn price(most: MicroCredits) -> anyhow::Result<StoragePrice> {
     let price = u32::try_from(most.0).map(StoragePrice);
     Ok(price.map_err(|_| Refusal::usage("--max-price is 0 to 4294 credits"))?)
@@ -59,49 +75,89 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         price_max: args.max_price.map(price).transpose()?,
         ..PutOptions::default()
     };
-    let is_folder = args.path.is_dir();
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => file_name(&args.path)?,
-    };
-    Catalogue::check_name(&name)?;
-    let path = args.path.clone();
-    let (files, skipped) = tokio::task::spawn_blocking(move || files_of(&path)).await??;
+    let (name, paths) = (args.name.clone(), args.paths.clone());
+    if paths.len() > 1 && (name.is_some() || args.plan) {
+        return Err(Refusal::usage("--name and --plan are for one PATH").into());
+    }
+    let wanted = tokio::task::spawn_blocking(move || wanted(name, &paths)).await??;
     let objects = Objects::open(context, true).await?;
-    for path in &skipped {
+    for path in wanted.iter().flat_map(|it| &it.skipped) {
         context.out.note(&format!("left out: {}, which is no file and no folder", path.display()));
     }
-    let total = Bytes(files.iter().map(|file| file.size.0).sum());
     if args.plan {
-        let planned = objects.store.plan(total, &options).await?;
-        context.out.show(&PutPlan { name, files: files.len(), bytes: total, planned })?;
+        for one in wanted {
+            let (bytes, files) = (one.bytes(), one.files.len());
+            let planned = objects.store.plan(bytes, &options).await?;
+            context.out.show(&PutPlan { name: one.name, files, bytes, planned })?;
+        }
         objects.close().await;
         return Ok(End::Ok);
     }
+    // Nothing is sent before all of it can be.
     let before = objects.catalogue()?;
-    if !before.has_room() {
+    if !before.has_room_for(wanted.len()) {
         return Err(Refusal::usage("the list of your objects is full: `isos rm` some").into());
     }
-    let taken = before.objects.get(&name);
-    if taken.is_some() && !args.replace {
-        let message = format!("an object is called {name:?} already");
-        let mut refusal = Refusal::usage(message);
+    if let Some(taken) = wanted.iter().find(|it| before.objects.contains_key(&it.name))
+        && !args.replace
+    {
+        let mut refusal = Refusal::usage(format!("an object is called {:?} already", taken.name));
         refusal.hints = vec!["--replace puts this one in its place, --name NAME beside it".into()];
         return Err(refusal.into());
     }
+    let total: u64 = wanted.iter().map(|it| it.bytes().0).sum();
+    let has_left_out = wanted.iter().any(|it| !it.skipped.is_empty());
+    let (many, mut reports, mut failed) = (wanted.len() > 1, Vec::new(), None);
     let meter = BytesMeter::new(&context.out, "put");
-    let put = objects.store.put(files, &options, &before.used, |now| {
-        meter.at(now.read.0, now.total.0, &format!("{} on hosts", now.stored));
-    });
-    let stored = put.await;
+    let mut done = 0;
+    for one in wanted {
+        let bytes = one.bytes().0;
+        let told = |read: Bytes, stored: Bytes| {
+            meter.at(done + read.0, total, &format!("{stored} on hosts"));
+        };
+        match put(&objects, one, &options, told).await {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+        done += bytes;
+    }
     meter.finish();
-    let stored = stored?;
+    // What is stored is kept, whatever became of the next.
+    if !reports.is_empty() {
+        objects.renew(&options).await?;
+        objects.publish().await?;
+    }
+    let is_short = reports.iter().any(|it| it.stored.fragments.missing > 0);
+    let end = if is_short || has_left_out { End::Partial } else { End::Ok };
+    if many {
+        context.out.show(&PutList(reports))?;
+    } else if let Some(report) = reports.pop() {
+        context.out.show(&report)?;
+    }
+    objects.close().await;
+    failed.map_or(Ok(end), Err)
+}
+
+/// Puts one, and gives it its name.
+async fn put(
+    objects: &Objects<'_>,
+    wanted: Wanted,
+    options: &PutOptions,
+    progress: impl Fn(Bytes, Bytes),
+) -> anyhow::Result<PutReport> {
+    let Wanted { name, is_folder, files, .. } = wanted;
+    let used = objects.catalogue()?.used;
+    let put = objects.store.put(files, options, &used, |now| progress(now.read, now.stored));
+    let stored = put.await.with_context(|| format!("cannot put {name:?}"))?;
     objects.remember(&stored.manifest)?;
     let code = stored.fragments.planned.plan.scheme.code;
     let entry = Entry {
         capability: stored.capability.to_string(),
         guid: stored.guid,
-        class: args.class,
+        class: options.class,
         code: (code.m(), code.n()),
         files: stored.files as u64,
         bytes: stored.bytes,
@@ -121,22 +177,32 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
         let left = objects.catalogue()?;
         let is_kept = left.objects.values().any(|entry| entry.guid == old.guid);
         let guids = if is_kept { Vec::new() } else { vec![old.guid] };
-        let given_up = match super::remove::plan(&objects, &guids, &left).await {
-            Ok(plan) => super::remove::give_up(&objects, &plan).await.map(|_| ()),
+        let given_up = match super::remove::plan(objects, &guids, &left).await {
+            Ok(plan) => super::remove::give_up(objects, &plan).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = given_up {
             let note = format!("what had this name before stays on its hosts for now: {error}");
-            context.out.note(&note);
+            objects.note(&note);
         }
     }
-    objects.renew(&options).await?;
-    objects.publish().await?;
-    let end =
-        if stored.fragments.missing > 0 || !skipped.is_empty() { End::Partial } else { End::Ok };
-    context.out.show(&PutReport { name, stored })?;
-    objects.close().await;
-    Ok(end)
+    Ok(PutReport { name, stored })
+}
+
+/// What the paths become, each with a name of its own.
+fn wanted(name: Option<String>, paths: &[PathBuf]) -> anyhow::Result<Vec<Wanted>> {
+    let (mut wanted, mut names) = (Vec::with_capacity(paths.len()), BTreeSet::new());
+    for path in paths {
+        let name = name.clone().map_or_else(|| file_name(path), Ok)?;
+        Catalogue::check_name(&name)?;
+        if !names.insert(name.clone()) {
+            let why = format!("two of the paths are called {name:?}: put one of them by itself");
+            return Err(Refusal::usage(why).into());
+        }
+        let (files, skipped) = files_of(path)?;
+        wanted.push(Wanted { name, is_folder: path.is_dir(), files, skipped });
+    }
+    Ok(wanted)
 }
 
 fn file_name(path: &Path) -> anyhow::Result<String> {
@@ -150,7 +216,6 @@ fn file_name(path: &Path) -> anyhow::Result<String> {
 /// All files under a path, with their names in the object, in order; and what is neither file nor
 /// folder. Links are followed where they are named, and left out inside of folders.
 fn files_of(path: &Path) -> anyhow::Result<(Vec<PutFile>, Vec<PathBuf>)> {
-    use anyhow::Context as _;
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let metadata =
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -214,5 +279,21 @@ mod tests {
         let (one, _) = files_of(&root.join("z")).unwrap();
         assert_eq!(one[0].name, "z");
         assert!(files_of(&root.join("nothing")).is_err());
+    }
+
+    #[test]
+    fn each_path_is_an_object_of_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("b/a")).unwrap();
+        std::fs::write(root.join("a"), "first").unwrap();
+        std::fs::write(root.join("b/z"), "second").unwrap();
+        let both = wanted(None, &[root.join("a"), root.join("b")]).unwrap();
+        let told: Vec<_> = both.iter().map(|it| (it.name.as_str(), it.is_folder)).collect();
+        assert_eq!(told, [("a", false), ("b", true)]);
+        assert_eq!((both[0].bytes(), both[1].bytes()), (Bytes(5), Bytes(6)));
+        let same = wanted(None, &[root.join("a"), root.join("b/a")]);
+        assert!(same.err().unwrap().to_string().contains("are called \"a\""));
+        assert_eq!(wanted(Some("x".into()), &[root.join("a")]).unwrap()[0].name, "x");
     }
 }

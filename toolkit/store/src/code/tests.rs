@@ -16,7 +16,7 @@ fn coded(m: u16, n: u16, length: usize) -> Coded {
 }
 
 fn gather(coded: &Coded, indexes: impl IntoIterator<Item = u16>) -> Gather {
-    let mut gather = Gather::new(coded.code(), coded.length(), coded.names());
+    let mut gather = Gather::new(coded.code(), coded.length(), coded.names().to_vec());
     for index in indexes {
         gather.offer(index, coded.fragment(index)).unwrap();
     }
@@ -59,7 +59,7 @@ fn copies_are_the_segment_itself() {
 #[test]
 fn a_rebuild_finds_names_that_were_made_up() {
     let coded = coded(3, 6, 1_000);
-    let mut names = coded.names();
+    let mut names = coded.names().to_vec();
     names[5] = Guid::of(b"something else");
     let mut gather = Gather::new(coded.code(), coded.length(), names);
     for index in [0, 3, 4] {

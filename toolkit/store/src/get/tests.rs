@@ -44,11 +44,15 @@ impl World {
         let mut coder = Coder::new();
         let coded: Vec<Coded> = (0..segments).map(|it| coder.encode(code, plain(it))).collect();
         let wanted = coded.iter().map(|coded| Wanted {
-            segment: Segment { length: coded.length() as u32, code, fragments: coded.names() },
+            segment: Segment {
+                length: coded.length() as u32,
+                code,
+                fragments: coded.names().to_vec(),
+            },
             holders: (0..code.n()).map(|index| (index, host(usize::from(index)))).collect(),
         });
         let settings = Settings { hedge, ..Settings::default() };
-        let get = Get::new(settings, wanted.collect());
+        let get = Get::new(settings, Past::default(), wanted.collect());
         Self {
             get,
             now: Time(1_000_000),
@@ -86,7 +90,7 @@ impl World {
         let (millis, input) = match self.habits[index] {
             Habit::Good => (10, arrived(bytes)),
             Habit::Slow(millis) => (millis, arrived(bytes)),
-            Habit::Garbage => (10, arrived(vec![7; bytes.len()].into())),
+            Habit::Garbage => (10, Input::Failed { transfer, why: Fault::Garbage }),
             Habit::Absent => (10, Input::Failed { transfer, why: Fault::Absent }),
             Habit::Silent => return,
         };
@@ -220,6 +224,37 @@ fn a_get_that_is_cancelled_asks_nothing_more() {
     let asked = world.asked.len();
     world.tell(Input::TimerFired);
     assert_eq!((world.asked.len(), world.said.len()), (asked, 0));
+}
+
+#[test]
+fn once_answers_are_measured_nothing_more_is_asked_for_than_needed() {
+    let mut next = World::new(3, 4, &[Habit::Good; 10], 2);
+    next.get.past = measured();
+    next.run();
+    next.check();
+    assert_eq!(next.asked.len(), 12, "three of each");
+    assert!(next.decoded.values().all(|gather| (0..3).all(|index| gather.has(index))));
+    // Who waits for many has one more of eight under way.
+    let mut many = World::new(16, 1, &[Habit::Good; 32], 2);
+    many.get.past = measured();
+    many.run();
+    assert_eq!(many.asked.len(), 18);
+}
+
+#[test]
+fn who_was_late_now_and_then_is_asked_as_before() {
+    let past = Past { strikes: BTreeMap::from([(host(0), LATE), (host(1), FAILED)]), ..measured() };
+    let mut world = World::new(3, 1, &[Habit::Good; 6], 0);
+    world.get.past = past;
+    world.run();
+    assert_eq!(world.asked, [host(0), host(2), host(3)]);
+    assert_eq!(world.get.past.strikes[&host(0)], LATE - 1, "it was in time");
+}
+
+fn measured() -> Past {
+    let mut past = Past::default();
+    (0..20).for_each(|_| past.pace.took(Span::millis(20)));
+    past
 }
 
 fn habit() -> impl Strategy<Value = Habit> {

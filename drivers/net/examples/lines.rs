@@ -1,5 +1,5 @@
 //! How fast the transport is on loopback, and what it holds: `cargo run --release -p isos-net
-//! --example rate`. Both ends are in this process, so CPU and memory are those of both, unless a
+//! --example lines`. Both ends are in this process, so CPU and memory are those of both, unless a
 //! line says otherwise. Linux only: figures come from `/proc`.
 
 use std::error::Error;

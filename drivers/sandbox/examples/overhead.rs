@@ -1,4 +1,4 @@
-//! Measures what a task costs beyond its own work: `cargo run --release --example rate`.
+//! Measures what a task costs beyond its own work: `cargo run --release --example overhead`.
 //!
 //! Prints the time to open a chamber, and the rate of tasks of a trivial program, which does no
 //! more than return, and of a Rust program that prints a line (an argument names another file).
