@@ -96,6 +96,12 @@ struct Counts {
     sent: AtomicU64,
 }
 
+impl Counts {
+    fn moved(&self) -> u64 {
+        self.received.load(Ordering::Relaxed).wrapping_add(self.sent.load(Ordering::Relaxed))
+    }
+}
+
 /// What an owner sees of what is kept for others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeeperStatus {
@@ -180,6 +186,11 @@ impl Keeper {
         if !keeping.serves {
             self.peers.send_away();
         }
+    }
+
+    /// Bytes of fragments that have come and gone since the agent started.
+    pub(crate) fn moved(&self) -> u64 {
+        self.counts.moved()
     }
 
     /// What fragments take on disk, and what was promised in all.

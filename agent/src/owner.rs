@@ -47,7 +47,8 @@ pub(crate) fn watch(
     followed: Option<Followed>,
 ) {
     let standing = Standing::default();
-    let watcher = Watcher { core, shared, probe, machine, spec, followed, last: None, standing };
+    let (last, weight) = (None, Weight::default());
+    let watcher = Watcher { core, shared, probe, machine, spec, followed, last, standing, weight };
     tokio::spawn(watcher.run());
 }
 
@@ -70,6 +71,25 @@ struct Watcher {
     last: Option<(Offer, Option<Time>)>,
     /// What stands since the last look.
     standing: Standing,
+    weight: Weight,
+}
+
+/// When memory is given back: once, when nothing was done between two looks.
+#[derive(Debug, Default)]
+struct Weight {
+    /// Bytes of fragments that had been moved at the last look; nothing before the first.
+    moved: Option<u64>,
+    is_given_back: bool,
+}
+
+impl Weight {
+    /// Whether it is time, at a look.
+    fn look(&mut self, busy: bool, moved: u64) -> bool {
+        let is_quiet = !busy && self.moved == Some(moved);
+        self.moved = Some(moved);
+        let before = std::mem::replace(&mut self.is_given_back, is_quiet);
+        is_quiet && !before
+    }
 }
 
 impl Watcher {
@@ -91,6 +111,10 @@ impl Watcher {
             let next = self.look(&policy, &pids, said).await;
             if busy {
                 self.core.weigh().await;
+            }
+            if self.weight.look(busy, self.shared.keeper.moved()) {
+                // It walks over the heap: the others go on meanwhile.
+                let _ = tokio::task::spawn_blocking(isos_probe::give_back).await;
             }
             let period = if busy { READ_BUSY } else { READ_IDLE };
             let until = next.map(|at| at.since(clock::now()).to_std());
@@ -199,4 +223,19 @@ fn is_news(old: &Offer, new: &Offer) -> bool {
         || old.accept != new.accept
         || moved(old.memory, new.memory)
         || moved(old.disk, new.disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_once_after_each_time_of_work() {
+        let mut weight = Weight::default();
+        let looks =
+            [(false, 0), (false, 0), (false, 0), (true, 0), (false, 0), (false, 0), (false, 7)];
+        let given = looks.map(|(busy, moved)| weight.look(busy, moved));
+        assert_eq!(given, [false, true, false, false, true, false, false]);
+        assert!(weight.look(false, 7), "fragments were moved since");
+    }
 }

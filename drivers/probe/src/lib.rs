@@ -9,7 +9,8 @@
 //! read what people type.
 //!
 //! [`Probe::read`] is for the agent's regular look (once a second or so), [`Watch`] for the quick
-//! one that stops all work within a second of the owner's return.
+//! one that stops all work within a second of the owner's return. [`give_back`] is about the agent's
+//! own weight on the machine.
 
 #![allow(
     clippy::disallowed_methods,
@@ -28,6 +29,7 @@ mod overrides;
 mod power;
 mod probe;
 mod sources;
+mod spare;
 mod watch;
 mod zone;
 
@@ -36,4 +38,5 @@ mod tests;
 
 pub use machine::MachineFacts;
 pub use probe::{Probe, ProbeConfig};
+pub use spare::give_back;
 pub use watch::{WATCH_EVERY, Watch};

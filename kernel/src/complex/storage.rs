@@ -111,6 +111,9 @@ pub(super) struct Storage {
     mending: BTreeMap<u64, mend::Mending>,
     mendings: u64,
     mend_at: Option<Time>,
+    /// Leases that took the place of others before this machine was restored: nobody knows whether
+    /// they were filled.
+    unfilled: BTreeMap<mend::Owner, Vec<LeaseId>>,
     /// Since when this machine hears of keepers.
     hears_since: Option<Time>,
     /// Written at the end of the step.

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 /// A host that could not be reached is left alone for so long.
 const AWAY: Duration = Duration::from_secs(30);
-/// Hosts have answered all that was asked: a goodbye is all that is left, and one on a path on which
-/// nothing was ever heard takes three seconds.
+/// Hosts have answered all that was asked: a goodbye is all that is left, and one on a path on
+/// which nothing was ever heard takes three seconds.
 const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Hosts that are spoken to.

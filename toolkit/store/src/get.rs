@@ -1,11 +1,11 @@
 //! The machine that fetches segments: asks for slightly more fragments than are needed, and is not
 //! kept waiting by anybody.
 //!
-//! Of each segment it asks for the first m fragments, which need no decoding; for some more as long
-//! as nobody knows how long answers take, and of codes with many; when an answer is late by what was
-//! measured, for another one. At the first m it breaks the rest off. Whoever carries a fragment
-//! compares it with its name; who served garbage is named and asked no more. Decoding itself is the
-//! shell's, on whatever thread it likes.
+//! Of each segment it asks for the first m fragments, which need no decoding; for some more as
+//! long as nobody knows how long answers take, and of codes with many; when an answer is late by
+//! what was measured, for another one. At the first m it breaks the rest off. Whoever carries a
+//! fragment compares it with its name; who served garbage is named and asked no more. Decoding
+//! itself is the shell's, on whatever thread it likes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -28,6 +28,7 @@ impl Complex {
             }
             self.storage.put(lease);
         }
+        self.storage.unfilled = self.storage.replaced_lately(self.now);
         for hold in self.ledger.holds() {
             let Some(account) = storage_account(hold.id) else { continue };
             self.storage.purses.entry(account).or_default().hold = Some(hold.id);

@@ -15,8 +15,8 @@
 //!
 //! Patience and laziness are Total Recall's and Carbonite's; the sums behind them are in
 //! `isos_store::durability`, which this crate does not see. Orders are not kept: a server that
-//! starts again has forgotten those that were not reported yet, and their owners' `isos verify
-//! --repair` finds what is missing.
+//! starts again gives new ones for all leases that have lately taken the place of others. A mender
+//! asks first what is there, so one that was carried out costs a question.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,11 +46,13 @@ const LONG_TIMES: u64 = 7;
 const ORDERS_MAX: usize = 64;
 /// A mender that has not reported within so long is given up; others go on.
 const REPORT_WITHIN: Span = Span::secs(6 * 3_600);
+/// A lease that took the place of another so long ago was filled, or will be by nobody.
+const FILLED_WITHIN: Span = Span(REPORT_WITHIN.0 * 4);
 /// When so many were given up, the order is.
 const FAILED_MAX: usize = 3;
 
 /// Whose leases belong together: objects of one holder and class are spread over them.
-type Owner = (AccountId, PublicKey, StorageClass);
+pub(super) type Owner = (AccountId, PublicKey, StorageClass);
 
 /// What is to be mended of one owner, by one holder after the other.
 #[derive(Debug)]
@@ -94,11 +96,15 @@ impl Complex {
         if self.storage.mend_at.is_none_or(|at| at > self.now) {
             return;
         }
-        self.storage.hears_since.get_or_insert(self.now);
+        let hears_since = *self.storage.hears_since.get_or_insert(self.now);
         let every = Span(self.config.mend_after.0 / 4).clamp(LOOK_LEAST, LOOK_MOST);
         let any = !self.storage.leases.is_empty();
         self.storage.mend_at = any.then(|| self.now + every);
         self.remind_menders(effects);
+        // Not before hosts have had the time to come back.
+        if hears_since + every <= self.now {
+            self.order_again(effects);
+        }
         let mut lost: BTreeMap<Owner, Vec<LeaseId>> = BTreeMap::new();
         let keepers = self.storage.keepers.iter().filter(|(_, keeper)| keeper.open > 0);
         for (_, keeper) in keepers.filter(|(host, _)| self.is_given_up(**host)) {
@@ -158,9 +164,37 @@ impl Complex {
         if places.is_empty() {
             return;
         }
-        self.storage.mendings += 1;
+        self.begin(owner, places, effects);
+    }
+
+    fn begin(&mut self, owner: Owner, places: Vec<MendPlace>, effects: &mut Vec<Effect>) {
+        // No number of a server that ran before comes again: its menders may still report.
+        self.storage.mendings = self.now.0.max(self.storage.mendings + 1);
         let (number, done, failed) = (self.storage.mendings, BTreeSet::new(), BTreeSet::new());
         self.order(Errand { owner, number, places, done, failed }, effects);
+    }
+
+    /// Gives the orders again that a server before this one may have given.
+    fn order_again(&mut self, effects: &mut Vec<Effect>) {
+        for owner in self.storage.unfilled.keys().copied().collect::<Vec<Owner>>() {
+            let is_full = self.storage.mending.len() >= ORDERS_MAX;
+            let can_mend = |host: &HostId| self.session_to_mend(*host).is_some();
+            if is_full || !self.holders(&owner).iter().any(can_mend) {
+                continue;
+            }
+            let leases = self.storage.unfilled.remove(&owner).unwrap_or_default();
+            let leases = leases.iter().filter_map(|id| self.storage.leases.get(id));
+            let places: Vec<MendPlace> = leases
+                .filter(|lease| lease.is_open())
+                .map(|lease| {
+                    let keeper = self.keeper_address(lease.host);
+                    MendPlace { keeper, grant: unsigned(lease) }
+                })
+                .collect();
+            if !places.is_empty() {
+                self.begin(owner, places, effects);
+            }
+        }
     }
 
     /// Tells the next holder to mend; nobody is left when all have, or too many were given up.
@@ -312,6 +346,27 @@ impl Complex {
 }
 
 impl Storage {
+    /// Open leases that have lately taken the place of others. One that did has inherited whose
+    /// request it was, and began later than the others of it.
+    pub(super) fn replaced_lately(&self, now: Time) -> BTreeMap<Owner, Vec<LeaseId>> {
+        let open = || self.leases.values().filter(|lease| lease.is_open());
+        let mut begun: BTreeMap<LeaseId, Time> = BTreeMap::new();
+        for lease in open() {
+            let first = begun.entry(lease.first).or_insert(lease.begun);
+            *first = lease.begun.min(*first);
+        }
+        let mut replaced: BTreeMap<Owner, Vec<LeaseId>> = BTreeMap::new();
+        for lease in open() {
+            if lease.begun > begun[&lease.first] && now.since(lease.begun) < FILLED_WITHIN {
+                let of_owner = replaced.entry(owner(lease)).or_default();
+                if of_owner.len() < MEND_PLACES_MAX {
+                    of_owner.push(lease.id);
+                }
+            }
+        }
+        replaced
+    }
+
     /// Something may have to be mended one day.
     pub(super) fn may_mend(&mut self, from: Time) {
         self.mend_at.get_or_insert(from);

@@ -161,3 +161,36 @@ fn an_order_of_a_mender_that_goes_too_is_given_to_another() {
     assert_eq!(order.places[0].grant.grant.holder, host_id(second).0);
     assert!(order.hosts.iter().all(|it| it.host != host_id(first) && it.host != host_id(second)));
 }
+
+#[test]
+fn a_server_that_starts_again_gives_orders_again_that_nobody_has_reported() {
+    let (mut world, _) = World::with_keepers(6, 4);
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let (_, before) = world.take_order().expect("an order");
+    world.restart();
+    let come_back = |world: &mut World| {
+        for n in 2..=6 {
+            world.join(n);
+            world.shelf(n, |_| {});
+        }
+    };
+    come_back(&mut world);
+    assert!(world.take_order().is_none(), "not before all have had the time to come back");
+    world.pass(Span::secs(20_000));
+    let lease = |order: &MendOrder| order.places.iter().map(|it| it.grant.grant.lease).collect();
+    let mut leases: Vec<Vec<LeaseId>> = vec![lease(&before)];
+    while let Some((mender, order)) = world.take_order() {
+        assert!(order.number > before.number, "reports of before are for other orders");
+        leases.push(lease(&order));
+        world.mended(mender, &order, true);
+    }
+    assert_eq!(leases.len(), 4, "each of the three holders that are left, once: {leases:?}");
+    assert!(leases.iter().all(|it| *it == leases[0]));
+    // Days later it was filled, or will be by nobody.
+    world.days(3);
+    world.restart();
+    come_back(&mut world);
+    world.pass(Span::secs(20_000));
+    assert!(world.take_order().is_none());
+}
