@@ -83,10 +83,10 @@ impl QueryReport {
     fn asked(&self) -> String {
         let QueryFound { asked, hosts, waited, .. } = &self.found;
         let all = match hosts {
-            Some(hosts) => format!("of about {}", plural(hosts.round().max(0.0) as u64, "host")),
-            None => "of nobody knows yet how many hosts".into(),
+            Some(hosts) => format!(" of about {}", plural(hosts.round().max(0.0) as u64, "host")),
+            None => ", of how many nobody knows yet".into(),
         };
-        format!("{asked} {all}, in {:.1} s", waited.as_secs_f64())
+        format!("{asked}{all}, in {:.1} s", waited.as_secs_f64())
     }
 
     fn cells(row: &QueryRow) -> Vec<String> {
