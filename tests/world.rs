@@ -33,6 +33,8 @@ pub(crate) struct HostPlan {
     pub(crate) save_every: Option<&'static str>,
     /// How often it meets another, if not as usual.
     pub(crate) gossip_cycle: Option<&'static str>,
+    /// Where its owner says that it is.
+    pub(crate) country: Option<&'static str>,
     /// Whether its ticket allows nothing but to join.
     pub(crate) join_only: bool,
     /// Text instead of the policy that always allows everything.
@@ -239,6 +241,9 @@ impl World {
         }
         if let Some(time) = plan.gossip_cycle {
             command.args(["--gossip-cycle", time]);
+        }
+        if let Some(country) = plan.country {
+            command.args(["--country", country]);
         }
         if plan.relay_only {
             command.arg("--relay-only");

@@ -1,10 +1,13 @@
 //! What this host knows of all others without the complex: the gossip machine between the network,
 //! the home and the owner's readings.
 //!
-//! One task owns the machine (`run`); `serve` takes callers. Others are met only while the owner's
+//! One task owns the machine (`run`); `serve` takes callers; `query` is what this host asks all
+//! others, and answers them. Others are met only while the owner's
 //! policy lets the network be used. First peers come from the complex, and are remembered, so that
 //! an agent finds the others again while the complex is away.
 
+mod presence;
+mod query;
 mod run;
 mod serve;
 mod told;
@@ -12,6 +15,7 @@ mod told;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use isos_base::descriptor::{Access, Descriptor, Introduction};
+use isos_base::host::HostSpec;
 use isos_base::notary::Keys;
 use isos_base::sensors::Sensors;
 use isos_base::{HostId, Span, Time};
@@ -21,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
+pub use query::{QueryError, QueryFound, QueryOrder, QueryRow};
 use run::Message;
 pub(crate) use run::{Means, run};
 use told::Teller;
@@ -125,13 +130,15 @@ impl Cloud {
     }
 
     /// How this host is now.
-    pub(crate) async fn looked(&self, sensors: &Sensors, running: u32) {
-        let told = {
+    pub(crate) async fn looked(&self, spec: &HostSpec, sensors: &Sensors, running: u32) {
+        let (told, live) = {
             // A number is added up and nothing else.
             let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
-            teller.tell(clock::now(), sensors, running)
+            let told = teller.tell(clock::now(), sensors, running);
+            (told, teller.live(&told))
         };
-        self.input(Input::Looked { told }).await;
+        let looked = Message::Looked { told, spec: Box::new(spec.clone()), live };
+        let _ = self.messages.send(looked).await;
     }
 
     /// This host for the complex.

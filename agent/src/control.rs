@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::cloud::CloudStatus;
+use crate::cloud::{CloudStatus, QueryError, QueryFound, QueryOrder};
 use crate::core::Core;
 use crate::follow::PolicyStatus;
 pub use crate::keeper::KeeperStatus;
@@ -29,6 +29,8 @@ pub(crate) const SOCKET_BYTES_MAX: usize = 107;
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// An answer takes at most this long.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// What all hosts are asked for takes longer than any of it may.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(isos_gossip::query::WAIT_MAX.0 / 1_000_000 + 5);
 
 /// How often, and how many times, it is looked whether the owner's word has been obeyed.
 const OBEYED_EVERY: Duration = Duration::from_millis(20);
@@ -51,6 +53,8 @@ pub enum Order {
     Stop,
     /// Say what is known of all other hosts. Answered by a [`CloudStatus`].
     Cloud,
+    /// Ask all other hosts. Answered by a [`QueryFound`], or a [`QueryError`].
+    Query(QueryOrder),
 }
 
 /// How an agent stands.
@@ -104,7 +108,18 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`].
 pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
-    talk(home, order).await
+    talk(home, order, TIMEOUT).await
+}
+
+/// Has the agent that runs in `home` ask all hosts something.
+///
+/// # Errors
+/// [`AskError`] if the agent does not answer.
+pub async fn ask_query(
+    home: &Path,
+    order: QueryOrder,
+) -> Result<Result<QueryFound, QueryError>, AskError> {
+    talk(home, Order::Query(order), QUERY_TIMEOUT).await
 }
 
 /// Asks the agent that runs in `home` what it knows of all other hosts.
@@ -112,10 +127,14 @@ pub async fn ask(home: &Path, order: Order) -> Result<AgentStatus, AskError> {
 /// # Errors
 /// [`AskError`].
 pub async fn ask_cloud(home: &Path) -> Result<CloudStatus, AskError> {
-    talk(home, Order::Cloud).await
+    talk(home, Order::Cloud, TIMEOUT).await
 }
 
-async fn talk<A: serde::de::DeserializeOwned>(home: &Path, order: Order) -> Result<A, AskError> {
+async fn talk<A: serde::de::DeserializeOwned>(
+    home: &Path,
+    order: Order,
+    timeout: Duration,
+) -> Result<A, AskError> {
     let talk = async {
         let Ok(mut stream) = UnixStream::connect(home.join(SOCKET)).await else {
             return Err(AskError::NotRunning { home: home.display().to_string() });
@@ -127,7 +146,7 @@ async fn talk<A: serde::de::DeserializeOwned>(home: &Path, order: Order) -> Resu
         stream.take(LINE_BYTES_MAX).read_to_end(&mut answer).await.map_err(AskError::Talk)?;
         serde_json::from_slice(&answer).map_err(|error| AskError::Talk(error.into()))
     };
-    match tokio::time::timeout(TIMEOUT, talk).await {
+    match tokio::time::timeout(timeout, talk).await {
         Ok(answer) => answer,
         Err(_) => Err(AskError::Talk(io::ErrorKind::TimedOut.into())),
     }
@@ -168,8 +187,20 @@ async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io
         writer.write_all(&serde_json::to_vec(&shared.cloud.status())?).await?;
         return writer.shutdown().await;
     }
+    if let Order::Query(order) = order {
+        // Others are not kept waiting meanwhile.
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let found = tokio::time::timeout(QUERY_TIMEOUT, shared.cloud.query(order)).await;
+            let Ok(found) = found else { return };
+            let Ok(line) = serde_json::to_vec(&found) else { return };
+            _ = stream.write_all(&line).await;
+            _ = stream.shutdown().await;
+        });
+        return Ok(());
+    }
     match &order {
-        Order::Status | Order::Cloud => {}
+        Order::Status | Order::Cloud | Order::Query(_) => {}
         Order::Pause(span) => {
             let until = span.map(|span| clock::now() + span);
             obey(core, shared, Said::Paused { until }).await;
@@ -191,7 +222,7 @@ async fn answer(core: &Core, shared: &Arc<Shared>, mut stream: UnixStream) -> io
             let paused = |reason: &String| reason.starts_with("you paused");
             status.owner == Said::Auto && !status.offer.reasons.iter().any(paused)
         }
-        Order::Status | Order::Policy(_) | Order::Stop | Order::Cloud => true,
+        Order::Status | Order::Policy(_) | Order::Stop | Order::Cloud | Order::Query(_) => true,
     };
     for _ in 0..OBEYED_LOOKS {
         if obeyed(&status) {

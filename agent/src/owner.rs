@@ -177,7 +177,7 @@ impl Watcher {
         // Others are met over the same network that what is kept is served over.
         self.shared.cloud.allow(decision.allowance.keeping.serves);
         let running = self.core.status().await.map_or(0, |status| status.host_status.running);
-        self.shared.cloud.looked(&sensors, running).await;
+        self.shared.cloud.looked(&self.spec, &sensors, running).await;
         let offer = policy.offer(&decision);
         self.limit_disk(policy, offer.disk).await;
         let next = decision.next_change;

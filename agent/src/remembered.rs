@@ -9,6 +9,7 @@ use crate::owner::Said;
 use crate::{AgentError, POLICY_FILE};
 
 const NAME_FILE: &str = "name";
+const COUNTRY_FILE: &str = "country";
 pub(crate) const PAUSE_FILE: &str = "pause";
 
 /// The policy: what was given, and is remembered from now on; else what was given last.
@@ -29,6 +30,13 @@ pub(crate) fn name(home: &Home, given: Option<String>) -> Result<Option<String>,
     let Some(name) = given else { return text(home, NAME_FILE) };
     home.write(NAME_FILE, name.as_bytes())?;
     Ok(Some(name))
+}
+
+/// Where the owner says that the machine is, if that was ever told.
+pub(crate) fn country(home: &Home, given: Option<String>) -> Result<Option<String>, AgentError> {
+    let Some(country) = given else { return text(home, COUNTRY_FILE) };
+    home.write(COUNTRY_FILE, country.as_bytes())?;
+    Ok(Some(country))
 }
 
 /// What the owner said last, as far as it still holds.

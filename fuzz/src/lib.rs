@@ -352,8 +352,9 @@ pub fn route_answer(bytes: &[u8]) {
 pub fn gossip_request(bytes: &[u8]) {
     if let Ok(request) = isos_gossip::wire::Request::decode(bytes) {
         same_again(&request.encode(), &isos_gossip::wire::Request::decode(&request.encode()));
-        let isos_gossip::wire::Request::Exchange(exchange) = &request;
-        if let Some(offered) = &exchange.average {
+        if let isos_gossip::wire::Request::Exchange(exchange) = &request
+            && let Some(offered) = &exchange.average
+        {
             possible(&offered.sums);
         }
     }
@@ -364,6 +365,9 @@ pub fn gossip_answer(bytes: &[u8]) {
     use isos_gossip::wire::{Answer, Averaged};
     if let Ok(answer) = Answer::decode(bytes) {
         same_again(&answer.encode(), &Answer::decode(&answer.encode()));
+        if let Answer::Gathered(tally) = &answer {
+            added(tally);
+        }
         if let Answer::Exchanged(exchanged) = &answer
             && let Averaged::Done(sums) = &exchanged.average
         {
@@ -376,6 +380,17 @@ pub fn gossip_answer(bytes: &[u8]) {
 fn same_again<M: Serialize + Debug>(bytes: &[u8], again: &Result<M, isos_gossip::wire::WireError>) {
     let again = again.as_ref().expect("what was written can be read");
     assert_eq!(codec::encode(again), bytes);
+}
+
+/// Whatever hosts say that they found out can be added up.
+fn added(tally: &isos_gossip::query::Tally) {
+    use isos_gossip::query::{Fact, Order};
+    for fact in Fact::ALL {
+        let order = Order { fact, least: fact == Fact::Load };
+        let mut both = tally.clone();
+        both.merge(tally, order, 5);
+        assert!(both.rows.len() <= 5 && both.asked >= tally.asked);
+    }
 }
 
 /// What a host can have stays so when two are averaged.

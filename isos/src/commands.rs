@@ -18,6 +18,7 @@ pub(crate) mod market;
 pub(crate) mod objects;
 pub(crate) mod owner;
 pub(crate) mod policy;
+pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod replay;
 pub(crate) mod slice;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Status(status::Args),
     /// Tell what this machine knows of all hosts by itself, without a server
     Cloud(cloud::Args),
+    /// Ask all hosts something, without a server: which fit an expression, how many, how much
+    Query(query::Args),
     /// List objects, or the files of one
     Ls(objects::list::Args),
     /// Give objects up
@@ -130,6 +133,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
         Command::Cloud(args) => context.interruptible(cloud::run(args, context)).await,
+        Command::Query(args) => context.interruptible(query::run(args, context)).await,
         Command::Put(args) => context.interruptible(objects::put::run(args, context)).await,
         Command::Get(args) => context.interruptible(objects::get::run(args, context)).await,
         Command::Ls(args) => context.interruptible(objects::list::run(args, context)).await,

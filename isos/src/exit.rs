@@ -207,6 +207,11 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Code, &'static str) {
         {
             return (Code::NotFound, "not_found");
         }
+        match cause.downcast_ref() {
+            Some(isos_agent::QueryError::Senseless(_)) => return (Code::Usage, "usage"),
+            Some(isos_agent::QueryError::NotNow(_)) => return (Code::Temporary, "temporary"),
+            None => {}
+        }
         if cause.is::<isos_agent::control::AskError>() {
             return (Code::Unreachable, "unreachable");
         }

@@ -15,6 +15,7 @@ mod market;
 mod objects;
 mod place;
 mod policy;
+mod query;
 mod quota;
 mod replay;
 mod results;
@@ -50,6 +51,7 @@ pub(crate) use objects::{
 };
 pub(crate) use place::{PlanReport, Revoked, TicketReport};
 pub(crate) use policy::{PolicyCheck, PolicyNow, PolicyText};
+pub(crate) use query::{QueryReport, Wanted};
 pub(crate) use quota::QuotaReport;
 pub(crate) use replay::ReplayReport;
 pub(crate) use results::{SavedReport, TaskList, TaskLog};

@@ -1,8 +1,12 @@
 //! Where a job may run: a CEL expression over `host`.
 //!
-//! `host.cpus >= 4 && host.country == "FI"`. Memory and disk are numbers of bytes. Loops (`map`,
-//! `all`, ...) are refused: an expression costs no more than its length. The same language serves
-//! every question about hosts.
+//! `host.cpus >= 4 && host.country == "FI"`. Memory and disk are numbers of bytes, which may be
+//! written as sizes: `8GiB`. Loops (`map`, `all`, ...) are refused: an expression costs no more
+//! than its length. The same language serves every question about hosts; one that is put to hosts
+//! themselves may ask more of them ([`Live`]).
+
+mod live;
+mod size;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +17,8 @@ use cel::{Context, Program, Value};
 use isos_base::host::HostSpec;
 use isos_base::limits;
 use thiserror::Error;
+
+pub use live::{Live, LiveConstraint};
 
 /// Brackets inside brackets, and operators, of one constraint: the parser recurses over both, and
 /// this many were seen to fit a stack of 2 MiB without optimisation.
@@ -80,11 +86,13 @@ pub enum ConstraintError {
     /// It does not evaluate to true or false over a typical host.
     #[error(
         "{text:?} cannot be evaluated: {why} (fields: host.name, agent, os, arch, cpus, memory, \
-         disk, country, engine)"
+         disk, country, engine{})", if *live { live::FIELDS } else { "" }
     )]
     Meaning {
         /// What was given.
         text: String,
+        /// Whether hosts themselves are asked, who know more.
+        live: bool,
         /// What the evaluation says.
         why: String,
     },
@@ -96,6 +104,17 @@ impl Constraint {
     /// # Errors
     /// Why it cannot be used.
     pub fn compile(text: &str) -> Result<Self, ConstraintError> {
+        let constraint = Self::parse(text)?;
+        constraint.evaluate(describe(&example_host())).map_err(|why| ConstraintError::Meaning {
+            text: text.into(),
+            live: false,
+            why,
+        })?;
+        Ok(constraint)
+    }
+
+    /// Compiles `text`, whatever it may mean.
+    fn parse(text: &str) -> Result<Self, ConstraintError> {
         let chars = text.chars().count();
         if chars > limits::CONSTRAINT_CHARS_MAX {
             return Err(ConstraintError::TooLong { chars });
@@ -103,7 +122,7 @@ impl Constraint {
         if !is_shallow(text) {
             return Err(ConstraintError::TooDeep { text: text.into() });
         }
-        let program = Program::compile(text).map_err(|errors| {
+        let program = Program::compile(&size::as_numbers(text)).map_err(|errors| {
             let first = errors.errors.first().map_or_else(String::new, |error| error.msg.clone());
             ConstraintError::Syntax { text: text.into(), why: first }
         })?;
@@ -111,11 +130,7 @@ impl Constraint {
             return Err(ConstraintError::Loop { text: text.into() });
         }
         let names_hosts = text.contains("name");
-        let constraint = Self { text: text.into(), program, names_hosts };
-        constraint
-            .evaluate(&example_host())
-            .map_err(|why| ConstraintError::Meaning { text: text.into(), why })?;
-        Ok(constraint)
+        Ok(Self { text: text.into(), program, names_hosts })
     }
 
     /// The expression as it was written.
@@ -133,12 +148,13 @@ impl Constraint {
     /// Whether `host` fits. An expression that fails on this host does not fit it.
     #[must_use]
     pub fn fits(&self, host: &HostSpec) -> bool {
-        self.evaluate(host).unwrap_or(false)
+        self.evaluate(describe(host)).unwrap_or(false)
     }
 
-    fn evaluate(&self, host: &HostSpec) -> Result<bool, String> {
+    fn evaluate(&self, fields: Fields) -> Result<bool, String> {
         let mut context = Context::default();
-        context.add_variable_from_value("host", describe(host));
+        let host = Value::Map(Map { map: Arc::new(fields.into_iter().collect()) });
+        context.add_variable_from_value("host", host);
         match self.program.execute(&context) {
             Ok(Value::Bool(fits)) => Ok(fits),
             Ok(other) => Err(format!("it gives {:?}, not true or false", other.type_of())),
@@ -153,9 +169,15 @@ impl std::fmt::Debug for Constraint {
     }
 }
 
-fn describe(host: &HostSpec) -> Value {
+/// What an expression finds under `host`.
+type Fields = Vec<(Key, Value)>;
+
+fn number(n: u64) -> Value {
+    Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn describe(host: &HostSpec) -> Fields {
     let text = |text: &str| Value::String(Arc::new(text.to_owned()));
-    let number = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let fields = [
         ("name", text(&host.name)),
         ("agent", text(&host.agent)),
@@ -167,8 +189,7 @@ fn describe(host: &HostSpec) -> Value {
         ("country", text(host.country.as_deref().unwrap_or_default())),
         ("engine", text(&host.engine)),
     ];
-    let map = fields.into_iter().map(|(name, value)| (Key::from(name), value)).collect();
-    Value::Map(Map { map: Arc::new(map) })
+    fields.into_iter().map(|(name, value)| (Key::from(name), value)).collect()
 }
 
 fn example_host() -> HostSpec {
@@ -289,6 +310,8 @@ mod tests {
         assert!(!fits("host.os == 'macos'"));
         assert!(fits("host.arch in ['x86_64', 'aarch64']"));
         assert!(fits("host.name.startsWith('exam')"));
+        assert!(fits("host.memory >= 8GiB && host.disk > 1.5TB - 1.49TB"));
+        assert!(!fits("host.memory >= 9GiB"));
     }
 
     #[test]

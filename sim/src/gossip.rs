@@ -5,12 +5,13 @@
 //! Twice: the arithmetic of the protocols (`isos-gossip`) over plain arrays, one cycle after the
 //! other, for up to a million hosts ([`Study::Sums`] to [`Study::Rings`]); and the machine as it
 //! ships, every message through it in virtual time, with loss, churn, crashes and liars
-//! ([`Study::Machine`]).
+//! ([`Study::Machine`], [`Study::Queries`]).
 
 mod distances;
 mod flat;
 mod liar;
 mod office;
+mod queries;
 mod rings;
 mod slices;
 mod sums;
@@ -20,6 +21,7 @@ mod views;
 mod whole;
 mod world;
 
+pub use queries::{Asked, ask};
 pub use table::{Column, Drawn, Row, Table};
 pub use tally::Look;
 pub use world::{Setting, measure};
@@ -39,6 +41,8 @@ pub enum Study {
     Rings,
     /// The machine as it ships.
     Machine,
+    /// Questions to all, by the machine as it ships.
+    Queries,
 }
 
 impl Study {
@@ -52,6 +56,7 @@ impl Study {
             Self::Distances => distances::table(),
             Self::Rings => rings::table(),
             Self::Machine => whole::table(),
+            Self::Queries => queries::table(),
         }
     }
 
@@ -65,6 +70,7 @@ impl Study {
             Self::Distances => distances::study(seed, hosts, tell),
             Self::Rings => rings::study(seed, hosts, tell),
             Self::Machine => whole::study(seed, hosts, tell),
+            Self::Queries => queries::study(seed, hosts, tell),
         }
     }
 }

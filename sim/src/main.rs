@@ -146,6 +146,8 @@ enum GossipStudy {
     Rings,
     /// The machine as it ships; up to some ten thousand hosts.
     Machine,
+    /// How many of all hosts a question reaches, and how soon.
+    Queries,
 }
 
 /// Prints line by line with what each took of this machine, since some take minutes; then writes
@@ -158,6 +160,7 @@ fn whisper(args: &Gossip) -> ExitCode {
         GossipStudy::Distances => (gossip::Study::Distances, 4_000_000),
         GossipStudy::Rings => (gossip::Study::Rings, 4_000_000),
         GossipStudy::Machine => (gossip::Study::Machine, 20_000),
+        GossipStudy::Queries => (gossip::Study::Queries, 100_000),
     };
     let hosts: Vec<u32> = args.hosts.iter().map(|&hosts| hosts.clamp(50, hosts_max)).collect();
     let table = study.table();

@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isos_base::descriptor::Descriptor;
+use isos_base::descriptor::{Access, Descriptor};
+use isos_base::host::HostSpec;
 use isos_base::notary::Keys;
-use isos_base::{HostId, Machine, Span, codec};
+use isos_base::{HostId, Machine, Span, Time, codec};
 use isos_disk::Home;
 use isos_gossip::machine::{CallId, MET_MAX, RequestId};
+use isos_gossip::query::{Found, QueryId, Unasked, Wonder, Wondered};
 use isos_gossip::wire::{ALPN, Answer, Request};
-use isos_gossip::{Effect, Gossip, Input};
+use isos_gossip::{Effect, Gossip, Input, Told};
+use isos_kernel::constraint::Live;
 use isos_net::{BriefAnswer, BriefAsker, BriefError, PeerAddr};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{CloudStatus, serve};
+use super::presence::Presence;
+use super::{CloudStatus, query, serve};
 use crate::clock;
 use crate::door::Door;
 use crate::traffic::Traffic;
 
 /// Peers of the last time, as they described themselves.
 const PEERS_FILE: &str = "cloud";
+/// How reliably this host was there.
+const PRESENCE_FILE: &str = "presence";
+/// How often that is written down.
+const PRESENT_EVERY: Span = Span::secs(300);
 /// The complex hears again how this host describes itself after so many cycles.
 const DESCRIBED_CYCLES: u64 = 30;
 /// Where this host can be called is looked at this often.
@@ -40,6 +48,10 @@ pub(crate) enum Message {
     Ended { input: Input, dialled: bool, bytes: usize },
     /// Somebody asks.
     Asked { peer: HostId, request: Box<Request>, answer: oneshot::Sender<Answer> },
+    /// How this host is now.
+    Looked { told: Told, spec: Box<HostSpec>, live: Live },
+    /// The owner asks all hosts.
+    Wondered { wondered: Box<Wondered>, answer: oneshot::Sender<Result<Found, Unasked>> },
     /// How this host describes itself.
     Describe(oneshot::Sender<Descriptor>),
 }
@@ -62,10 +74,16 @@ struct Task {
     asker: Arc<BriefAsker>,
     calls: BTreeMap<CallId, oneshot::Sender<Answer>>,
     asking: BTreeMap<RequestId, AbortHandle>,
+    wonders: BTreeMap<Wonder, oneshot::Sender<Result<Found, Unasked>>>,
     last_call: u64,
+    last_wonder: u64,
+    /// This host, as it found itself last.
+    itself: Option<(Box<HostSpec>, Live)>,
+    presence: Presence,
+    presence_kept: Time,
     dialled: u64,
     /// Cycles are counted by the descriptors that were made.
-    told: Option<isos_base::Time>,
+    told: Option<Time>,
 }
 
 /// Gossips for as long as the agent lives.
@@ -73,10 +91,24 @@ pub(crate) async fn run(means: Means, home: Arc<Home>, door: Arc<Door>, traffic:
     let callers = door.callers(ALPN);
     tokio::spawn(serve::accept(callers, means.messages.clone()));
     let asker = Arc::new(BriefAsker::new(door.endpoint().clone(), ALPN));
-    let (calls, asking) = (BTreeMap::new(), BTreeMap::new());
-    let (last_call, dialled, told) = (0, 0, None);
-    let mut task =
-        Task { means, home, door, traffic, asker, calls, asking, last_call, dialled, told };
+    let now = clock::now();
+    let mut task = Task {
+        means,
+        presence: presence(&home, now),
+        presence_kept: now,
+        home,
+        door,
+        traffic,
+        asker,
+        calls: BTreeMap::new(),
+        asking: BTreeMap::new(),
+        wonders: BTreeMap::new(),
+        last_call: 0,
+        last_wonder: 0,
+        itself: None,
+        dialled: 0,
+        told: None,
+    };
     task.remembered();
     task.run().await;
 }
@@ -123,6 +155,8 @@ impl Task {
             self.asking.values().for_each(AbortHandle::abort);
             self.asking.clear();
             self.asker.close();
+            // Nobody can answer them any more.
+            self.wonders.clear();
         }
     }
 
@@ -145,10 +179,53 @@ impl Task {
                 self.step(Input::Asked { call, peer, request });
                 self.calls.remove(&call);
             }
+            Message::Looked { told, spec, live } => {
+                self.itself = Some((spec, live));
+                self.is_here();
+                self.step(Input::Looked { told });
+            }
+            Message::Wondered { wondered, answer } => {
+                self.last_wonder += 1;
+                let wonder = Wonder(self.last_wonder);
+                self.wonders.insert(wonder, answer);
+                self.step(Input::Wondered(Box::new(Wondered { wonder, ..*wondered })));
+            }
             Message::Describe(answer) => {
                 self.place();
                 _ = answer.send(self.means.machine.introduce(clock::now()));
             }
+        }
+    }
+
+    /// Time has passed in which this host was there.
+    fn is_here(&mut self) {
+        let now = clock::now();
+        self.presence.passed(now, true);
+        if now.since(self.presence_kept) < PRESENT_EVERY {
+            return;
+        }
+        self.presence_kept = now;
+        let (home, bytes) = (self.home.clone(), codec::encode(&self.presence));
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = home.write(PRESENCE_FILE, &bytes) {
+                tracing::warn!("how reliable this host is is not written down: {error}");
+            }
+        });
+    }
+
+    /// Whether this host fits; nobody knows before it was looked at for the first time.
+    fn weigh(&mut self, query: QueryId, text: &str) {
+        let Some((spec, live)) = &self.itself else { return };
+        let public = self.means.machine.access() == Access::Public;
+        let live = Live { reliability: self.presence.share(), public, ..*live };
+        let weighed = Box::new(query::weigh(text, spec, &live));
+        self.step(Input::Weighed { query, weighed });
+    }
+
+    fn found(&mut self, wonder: Wonder, found: Result<Found, Unasked>) {
+        if let Some(waiting) = self.wonders.remove(&wonder) {
+            // Whoever asked may have left.
+            _ = waiting.send(found);
         }
     }
 
@@ -186,6 +263,9 @@ impl Task {
                     tracing::debug!("what is known of all others is doubtful: {doubt}");
                 }
             }
+            Effect::Weigh { query, text } => self.weigh(query, &text),
+            Effect::Found(found) => self.found(found.wonder, Ok(*found)),
+            Effect::Unfound { wonder, why } => self.found(wonder, Err(why)),
             Effect::Remember { peers } => self.remember(peers),
             Effect::Gone { host } => tracing::debug!(host = %host.short(), "it seems to be gone"),
             Effect::Caught { first, .. } => {
@@ -269,7 +349,7 @@ impl Task {
         let allowed = *self.means.allowed.borrow();
         let dialled = self.dialled;
         self.means.status.send_modify(|status| {
-            status.public = machine.access() == isos_base::descriptor::Access::Public;
+            status.public = machine.access() == Access::Public;
             status.admitted_until = machine.admitted_until();
             status.allowed = allowed;
             status.known_public = machine.public().count() as u64;
@@ -287,8 +367,20 @@ impl Task {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Known {
     certificate: Option<isos_base::certificate::Certificate>,
-    access: isos_base::descriptor::Access,
+    access: Access,
     peers: Vec<Descriptor>,
+}
+
+/// How reliably this host was there, up to now.
+fn presence(home: &Home, now: Time) -> Presence {
+    let bytes = home.read(PRESENCE_FILE).ok().flatten().unwrap_or_default();
+    match codec::decode::<Presence>(&bytes) {
+        Ok(mut presence) => {
+            presence.passed(now, false);
+            presence
+        }
+        Err(_) => Presence::begin(now),
+    }
 }
 
 fn to_short(peer: &PeerAddr) -> String {

@@ -22,6 +22,20 @@ fn complex() -> SecretKey {
     SecretKey::from_bytes(&[9; 32])
 }
 
+fn spec(cpus: u16) -> HostSpec {
+    HostSpec {
+        name: format!("host-{cpus}"),
+        agent: "0.1.0".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpus,
+        memory: isos_base::Bytes::gib(8),
+        disk: isos_base::Bytes::gib(100),
+        country: Some("FI".into()),
+        engine: "wasmtime-48".into(),
+    }
+}
+
 struct Rig {
     folder: tempfile::TempDir,
     cloud: Cloud,
@@ -51,7 +65,7 @@ impl Rig {
         let (cloud, means) = Cloud::new(host, keys, CYCLE, n.into());
         let task = tokio::spawn(run(means, home, door.clone(), traffic));
         cloud.allow(true);
-        cloud.looked(&Sensors::idle_machine(), 0).await;
+        cloud.looked(&spec(n.into()), &Sensors::idle_machine(), 0).await;
         Self { folder, cloud, door, host, task }
     }
 
@@ -132,4 +146,31 @@ async fn a_host_whose_owner_wants_no_network_meets_nobody() {
     let status = second.cloud.status();
     assert!(status.begun > 0 && status.answered == 0, "{status:?}");
     assert_eq!(first.cloud.status().served, 0);
+}
+
+fn order(text: &str) -> QueryOrder {
+    let by = isos_gossip::query::Fact::Cores;
+    QueryOrder { text: text.into(), by, least: false, limit: 5, hosts: None, wait: None }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_are_asked_without_a_complex_and_answer_for_themselves() {
+    let (first, second, third) = (Rig::new(1).await, Rig::new(2).await, Rig::new(4).await);
+    first.introduced(Vec::new()).await;
+    let known = vec![first.descriptor().await];
+    second.introduced(known.clone()).await;
+    third.introduced(known).await;
+    for rig in [&first, &second, &third] {
+        rig.hosts(3.0).await;
+    }
+    let found = second.cloud.query(order("host.cpus >= 2 && host.country == 'FI'")).await.unwrap();
+    assert_eq!((found.asked, found.matched, found.lost), (3, 2, 0), "{found:?}");
+    let names: Vec<&str> = found.rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["host-4", "host-2"]);
+    assert_eq!(found.sums[0], 6.0);
+    let refused = second.cloud.query(order("host.cpu >= 2")).await.unwrap_err();
+    assert!(matches!(&refused, QueryError::Senseless(why) if why.contains("memory_free")));
+    second.cloud.allow(false);
+    let refused = second.cloud.query(order("true")).await.unwrap_err();
+    assert!(matches!(refused, QueryError::NotNow(_)), "{refused}");
 }

@@ -1,9 +1,10 @@
 //! What this host tells of itself in numbers.
 
-use isos_base::Time;
 use isos_base::sensors::Sensors;
+use isos_base::{Bytes, Time};
 use isos_gossip::Attribute;
 use isos_gossip::attribute::{ATTRIBUTES, Told};
+use isos_kernel::constraint::Live;
 
 /// Readings become numbers; what is added up since the start is added up here.
 #[derive(Debug)]
@@ -20,6 +21,21 @@ impl Teller {
         Self { cpus, started: now, last: now, running: 0, core_seconds: 0.0 }
     }
 
+    /// The same for questions that are put to this host; what only the gossip knows is left open.
+    pub(super) fn live(&self, told: &Told) -> Live {
+        let of = |attribute: Attribute| told[attribute.at()];
+        Live {
+            memory_free: Bytes(of(Attribute::MemoryFree) as u64),
+            disk_free: Bytes(of(Attribute::DiskFree) as u64),
+            load: of(Attribute::Load),
+            busy: self.running > 0,
+            uptime: self.last.since(self.started),
+            core_hours: of(Attribute::CoreHours),
+            reliability: 0.0,
+            public: false,
+        }
+    }
+
     /// What there is to tell, `running` tasks of a core each being at work. What cannot be read is
     /// told as nothing: it is claimed nowhere.
     pub(super) fn tell(&mut self, now: Time, sensors: &Sensors, running: u32) -> Told {
@@ -27,7 +43,7 @@ impl Teller {
         let cores = f64::from(self.running.min(u32::from(self.cpus)));
         self.core_seconds += cores * now.since(self.last).as_secs_f64();
         (self.last, self.running) = (now, running);
-        let known = |bytes: Option<&isos_base::Bytes>| bytes.map_or(0.0, |bytes| bytes.0 as f64);
+        let known = |bytes: Option<&Bytes>| bytes.map_or(0.0, |bytes| bytes.0 as f64);
         let load = sensors.other_load.known().copied().unwrap_or(0.0);
         let mut told = [0.0; ATTRIBUTES];
         told[Attribute::Cores.at()] = f64::from(self.cpus);

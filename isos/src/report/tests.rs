@@ -415,6 +415,39 @@ fn cloud() {
 }
 
 #[test]
+fn what_hosts_answered() {
+    use isos_gossip::query::Fact;
+    let row = |n: u8, name: &str| isos_agent::QueryRow {
+        host: HostId(PublicKey([n; 32])),
+        name: name.into(),
+        country: if n == 7 { "FI".into() } else { String::new() },
+        facts: [4.0, 8e9, 1e11, 0.25, 1.0, 7_200.0, 1.5, 0.875],
+    };
+    let found = isos_agent::QueryFound {
+        asked: 16,
+        matched: 7,
+        lost: 0,
+        hosts: Some(16.2),
+        waited: Span::millis(20_500),
+        sums: vec![28.0, 5.6e10, 7e11, 1.75, 7.0, 50_400.0, 10.5, 6.125],
+        rows: vec![row(7, "a"), row(9, "\u{7}b")],
+    };
+    let report =
+        |found, wanted| three_forms(&QueryReport { text: "host.load < 1".into(), wanted, found });
+    let text = report(found.clone(), Wanted::Rows(Fact::Reliability));
+    let says = ["7 of 16 hosts that were asked: host.load < 1", "16 of about 16 hosts", "87.5 %"];
+    assert!(says.iter().all(|it| text.contains(it)), "{text}");
+    let text = report(found.clone(), Wanted::Sum(Fact::CoreHours));
+    assert!(
+        text.contains("10.5 core hours, over 7 of 16 hosts") && text.contains("\n10.5\n"),
+        "{text}"
+    );
+    let some = isos_agent::QueryFound { asked: 9, lost: 2, ..found };
+    let text = report(some, Wanted::Count);
+    assert!(text.contains("2 hosts took the question on and fell silent"), "{text}");
+}
+
+#[test]
 fn settings() {
     let env = |name: &str| match name {
         "ISOS_HOME" => Some("/h".to_owned()),

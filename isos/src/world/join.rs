@@ -32,6 +32,10 @@ pub(crate) struct JoinArgs {
     /// A name for this machine.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// The country where this machine is, for those who want their work done there: two letters,
+    /// such as FI.
+    #[arg(long, value_name = "CODE", value_parser = country)]
+    pub(crate) country: Option<String>,
     /// Reach others through the relay alone.
     #[arg(long)]
     pub(crate) relay_only: bool,
@@ -61,6 +65,12 @@ pub(crate) struct JoinArgs {
     pub(crate) alter_results_in_test_world: bool,
 }
 
+fn country(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.chars().all(|c| c.is_ascii_alphabetic());
+    let wanted = || format!("{text:?} is no country: two letters, such as FI");
+    is_code.then(|| text.to_ascii_uppercase()).ok_or_else(wanted)
+}
+
 /// A shorter cycle would leave no time for an answer.
 const GOSSIP_CYCLE_MIN: isos_base::Span = isos_base::Span::millis(200);
 
@@ -79,6 +89,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     let config = AgentConfig {
         policy: policy.as_ref().map(|policy| policy.text.clone()),
         name: args.name,
+        country: args.country,
         policy_file: Some(paths.policy_file()),
         sensors_file: args.sensors_file,
         sensors_root: args.sensors_root,

@@ -83,6 +83,17 @@ fn a_crash_of_most_is_survived() {
     assert!(look.dead < 0.05, "{look:?}");
 }
 
+#[test]
+fn questions_reach_all_and_who_drops_answers_hides_some() {
+    let quiet = ask(&Setting { public: 0.5, ..Setting::quiet(4, 150) });
+    assert!(quiet.worst > 0.97 && quiet.best > 0.95 && quiet.cycles < 3.0, "{quiet:?}");
+    assert!(quiet.bytes < 60_000.0, "{quiet:?}");
+    let dropped = ask(&Setting { droppers: 0.2, ..Setting::quiet(4, 150) });
+    assert!(dropped.asked < 0.9 && dropped.asked > 0.2, "{dropped:?}");
+    let lossy = ask(&Setting { loss: 0.05, ..Setting::quiet(4, 150) });
+    assert!(lossy.asked > 0.8, "{lossy:?}");
+}
+
 /// What liars of all kinds at once can do is no small thing; hosts must at least know of it.
 #[test]
 fn what_liars_spoil_is_doubted_by_most() {
@@ -92,7 +103,9 @@ fn what_liars_spoil_is_doubted_by_most() {
 
 #[test]
 fn every_table_has_a_value_for_each_column() {
-    for study in [Study::Sums, Study::Views, Study::Slices, Study::Distances, Study::Rings] {
+    for study in
+        [Study::Sums, Study::Views, Study::Slices, Study::Distances, Study::Rings, Study::Queries]
+    {
         let (table, rows) = (study.table(), rows(study, 200));
         for row in &rows {
             assert_eq!(row.values.len(), table.columns.len(), "{}", row.name);

@@ -10,6 +10,7 @@ use isos_base::random::Random;
 use isos_base::time::{Span, Time};
 use isos_base::{HostId, Machine};
 use isos_gossip::machine::{CallId, RequestId};
+use isos_gossip::query::{Fact, Found, Weighed};
 use isos_gossip::wire::{Answer, Request};
 use isos_gossip::{Attribute, Effect, Gossip, Input, Told, Tuning};
 
@@ -42,6 +43,8 @@ pub struct Setting {
     pub crash: f64,
     /// The share of hosts that lies.
     pub liars: f64,
+    /// The share of hosts that tell nothing of what they have gathered for a question.
+    pub droppers: f64,
     /// Epochs until it is looked; the crash is two before.
     pub epochs: u32,
 }
@@ -50,8 +53,8 @@ impl Setting {
     /// A quiet world of so many.
     #[must_use]
     pub fn quiet(seed: u64, hosts: u32) -> Self {
-        let (loss, churn, crash, liars) = (0.0, 0.0, 0.0, 0.0);
-        Self { seed, hosts, public: 1.0, loss, churn, crash, liars, epochs: 4 }
+        let (loss, churn, crash, liars, droppers) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        Self { seed, hosts, public: 1.0, loss, churn, crash, liars, droppers, epochs: 4 }
     }
 }
 
@@ -93,6 +96,7 @@ pub(super) struct Host {
     pub(super) told: Told,
     pub(super) is_liar: bool,
     pub(super) is_public: bool,
+    is_dropper: bool,
     timer: Option<Time>,
     /// Whom it has a connection to, since when unused.
     connected: BTreeMap<u32, Time>,
@@ -102,18 +106,20 @@ pub(super) struct Host {
 
 pub(super) struct World {
     setting: Setting,
-    tuning: Tuning,
+    pub(super) tuning: Tuning,
     pub(super) now: Time,
-    random: Random,
+    pub(super) random: Random,
     /// By number; nothing for those who have died.
     pub(super) hosts: Vec<Option<Box<Host>>>,
     by_key: BTreeMap<HostId, u32>,
-    living: Vec<u32>,
+    pub(super) living: Vec<u32>,
     /// What liars say of themselves now.
     lying: Vec<Arc<Descriptor>>,
     queue: BinaryHeap<Reverse<Due>>,
     last: u64,
     pub(super) seen: Seen,
+    /// What questions have led to.
+    pub(super) found: Vec<Found>,
     effects: Vec<Effect>,
 }
 
@@ -142,7 +148,7 @@ pub fn measure(setting: &Setting) -> Look {
 }
 
 impl World {
-    fn new(setting: Setting) -> Self {
+    pub(super) fn new(setting: Setting) -> Self {
         let tuning = Tuning::default();
         // A bit behind the beginning of an epoch: everybody waits for the next.
         let begin = Time(tuning.epoch().0 * 1_000_000 + 1_000_000);
@@ -158,6 +164,7 @@ impl World {
             queue: BinaryHeap::new(),
             last: 0,
             seen: Seen::default(),
+            found: Vec::new(),
             effects: Vec::new(),
         };
         for _ in 0..setting.hosts {
@@ -195,6 +202,7 @@ impl World {
         // The first is always public, or there is nobody to call.
         let is_public = n == 0 || random.unit() < self.setting.public;
         let is_liar = random.unit() < self.setting.liars;
+        let is_dropper = self.setting.droppers > 0.0 && random.unit() < self.setting.droppers;
         let told = honest(random);
         let mut machine = Gossip::new(self.now, host, desk, self.tuning, random.next_u64());
         let access = if is_public { Access::Public } else { Access::Private };
@@ -210,7 +218,8 @@ impl World {
         self.effects.clear();
         let (spot, connected) = (Spot::anywhere(&mut self.random), BTreeMap::new());
         let (timer, bytes) = (None, 0);
-        let host_now = Host { machine, spot, told, is_liar, is_public, timer, connected, bytes };
+        let host_now =
+            Host { machine, spot, told, is_liar, is_public, is_dropper, timer, connected, bytes };
         self.hosts.push(Some(Box::new(host_now)));
         self.by_key.insert(host, n);
         self.living.push(n);
@@ -276,7 +285,7 @@ impl World {
         self.queue.push(Reverse(Due(at, self.last, event)));
     }
 
-    fn run(&mut self, until: Time) {
+    pub(super) fn run(&mut self, until: Time) {
         while let Some(Reverse(Due(at, ..))) = self.queue.peek()
             && *at <= until
         {
@@ -348,11 +357,16 @@ impl World {
         {
             liar::answer(it, &self.lying, &mut self.random);
         }
+        if self.host(n).is_some_and(|host| host.is_dropper)
+            && matches!(*answer, Answer::Gathered(_))
+        {
+            *answer = Answer::Gathered(Box::default());
+        }
         answer
     }
 
     /// Gives a host an input, and does what it wants; an answer is the caller's.
-    fn input(&mut self, n: u32, input: Input) -> Option<Box<Answer>> {
+    pub(super) fn input(&mut self, n: u32, input: Input) -> Option<Box<Answer>> {
         let now = self.now;
         self.last += 1;
         let checks = self.last.is_multiple_of(CHECK_EVERY);
@@ -363,7 +377,7 @@ impl World {
                 host.machine.check_invariants();
             }
         }
-        let mut said = None;
+        let (mut said, mut weighs) = (None, Vec::new());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Ask { request, to, ask } => self.ask(n, request, to.host, ask),
@@ -372,13 +386,22 @@ impl World {
                     self.seen.gone += 1;
                     self.seen.gone_wrongly += u64::from(self.number(host).is_some());
                 }
-                Effect::Caught { .. }
+                Effect::Weigh { query, .. } => weighs.push(query),
+                Effect::Found(found) => self.found.push(*found),
+                Effect::Unfound { .. }
+                | Effect::Caught { .. }
                 | Effect::Estimated(_)
                 | Effect::Remember { .. }
                 | Effect::Forget { .. } => {}
             }
         }
         self.effects = effects;
+        for query in weighs {
+            if let Some(host) = self.host(n) {
+                let weighed = Box::new(fits(&host.told));
+                self.input(n, Input::Weighed { query, weighed });
+            }
+        }
         self.wind(n);
         said
     }
@@ -386,8 +409,9 @@ impl World {
     fn ask(&mut self, n: u32, request: RequestId, to: HostId, mut ask: Box<Request>) {
         if self.host(n).is_some_and(|host| host.is_liar) {
             self.learn_liar(n);
-            let Request::Exchange(it) = &mut *ask;
-            liar::ask(it, &self.lying, &mut self.random);
+            if let Request::Exchange(it) = &mut *ask {
+                liar::ask(it, &self.lying, &mut self.random);
+            }
         }
         if self.is_lost() {
             self.push(self.now + SILENCE, Event::Failed { to: n, request, sent: true });
@@ -442,6 +466,14 @@ impl World {
             host.bytes += cost;
         }
     }
+}
+
+/// Whether a host has at least four cores, as questions here want it.
+fn fits(told: &Told) -> Weighed {
+    let facts = Fact::ALL
+        .map(|fact| fact.clamp(fact.attribute().map_or(0.5, |attribute| told[attribute.at()])));
+    let fits = told[Attribute::Cores.at()] >= 4.0;
+    Weighed { fits, name: "a host of a world".into(), country: String::new(), facts }
 }
 
 /// What a host has that does not lie.

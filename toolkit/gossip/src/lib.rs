@@ -20,6 +20,7 @@
 //! * [`suspicion`]: who is gone
 //! * [`witness`]: a count that nobody can forge, to doubt the other by
 //! * [`estimate`]: what comes of it
+//! * [`query`]: questions to all hosts, and what comes back
 //! * [`wire`]: the requests and answers of `isos/gossip/1`
 //! * [`tuning`]: the numbers, and why
 //! * [`machine`]: all of it together, between inputs and effects
@@ -32,6 +33,7 @@ pub mod average;
 pub mod epoch;
 pub mod estimate;
 pub mod machine;
+pub mod query;
 pub mod ratio;
 pub mod ring;
 pub mod sampler;

@@ -4,6 +4,7 @@
 //! * `cycle`: the beginning of a cycle: whom to meet, and with what
 //! * `meet`: the exchange itself, from both sides
 //! * `know`: which descriptors are believed, and where they go
+//! * `query`: questions to all hosts
 //!
 //! A *public* host can be called by anybody, and only such are called; the complex says at each
 //! introduction whether a host calls from where it says it is. Until a host has the complex's
@@ -16,6 +17,7 @@ mod cycle;
 mod invariants;
 mod know;
 mod meet;
+mod query;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use isos_base::{HostId, Machine};
 use crate::attribute::{ATTRIBUTES, Attribute, Told};
 use crate::epoch::Epochs;
 use crate::estimate::Estimate;
+use crate::query::{Found, QueryId, Unasked, Weighed, Wonder, Wondered};
 use crate::ratio::Ratio;
 use crate::sampler::Samplers;
 use crate::slicing::Window;
@@ -116,6 +119,15 @@ pub enum Input {
         /// Whether it may have been heard all the same.
         sent: bool,
     },
+    /// Somebody here wants to know something of all hosts.
+    Wondered(Box<Wondered>),
+    /// This host has asked itself, as [`Effect::Weigh`] wants it.
+    Weighed {
+        /// Which question.
+        query: QueryId,
+        /// What it found.
+        weighed: Box<Weighed>,
+    },
     /// [`Machine::deadline`] has come.
     TimerFired,
 }
@@ -155,6 +167,22 @@ pub enum Effect {
     Gone {
         /// Which.
         host: HostId,
+    },
+    /// Look whether this host fits an expression, and say so by `Weighed`.
+    Weigh {
+        /// Which question.
+        query: QueryId,
+        /// The expression. It may be anything.
+        text: String,
+    },
+    /// A question of this host's own is answered.
+    Found(Box<Found>),
+    /// A question of this host's own was not asked.
+    Unfound {
+        /// Which.
+        wonder: Wonder,
+        /// Why.
+        why: Unasked,
     },
     /// A host has signed two descriptors for one cycle: these prove it.
     Caught {
@@ -248,6 +276,7 @@ pub struct Gossip<N> {
     estimate: Option<Box<Estimate>>,
     askers: Rates<HostId>,
     pending: Option<Pending>,
+    queries: query::Queries,
     last_request: u64,
     next_cycle: Time,
     /// The slot of the start: what this host may have signed in that one before it was started
@@ -296,6 +325,7 @@ impl<N: Notary> Gossip<N> {
             estimate: None,
             askers: Rates::new(ASKS, ASKERS_MAX),
             pending: None,
+            queries: query::Queries::default(),
             last_request: 0,
             next_cycle,
             started,
@@ -414,9 +444,12 @@ impl<N: Notary> Machine for Gossip<N> {
                 self.hear(request, *answer, round_trip, effects);
             }
             Input::Failed { request, sent } => self.fail(request, sent, effects),
+            Input::Wondered(wondered) => self.wonder(&wondered, effects),
+            Input::Weighed { query, weighed } => self.weighed(query, *weighed, effects),
             Input::TimerFired => {}
         }
         self.time_out(effects);
+        self.query_on(effects);
         if self.next_cycle <= self.now {
             self.cycle(effects);
         }
@@ -424,7 +457,8 @@ impl<N: Notary> Machine for Gossip<N> {
 
     fn deadline(&self) -> Option<Time> {
         let due = self.pending.as_ref().map(|pending| pending.due);
-        [due, Some(self.next_cycle)].into_iter().flatten().min()
+        let query = self.queries.deadline(self.tuning.step());
+        [due, query, Some(self.next_cycle)].into_iter().flatten().min()
     }
 
     fn check_invariants(&self) {

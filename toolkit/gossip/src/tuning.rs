@@ -23,6 +23,9 @@ pub struct Tuning {
     pub window: usize,
     /// Who was not heard of for so many cycles is not told of any more.
     pub forgotten_after: u64,
+    /// Hosts to which a question is handed on. 3: with two tries more it comes to nearly all hosts
+    /// that can be called before anybody's next cycle, and the others pick it up.
+    pub fanout: usize,
     /// Observers that must have found a host gone before it is believed.
     pub observers: usize,
 }
@@ -37,12 +40,42 @@ impl Default for Tuning {
             samplers: 24,
             window: 256,
             forgotten_after: 90,
+            fanout: 3,
             observers: 3,
         }
     }
 }
 
+/// What is gathered is carried up one step in an eighth of a cycle,
+const STEP_PARTS: u64 = 8;
+/// but not in less than a busy machine needs for two round trips.
+const STEP_LEAST: Span = Span::millis(600);
+
 impl Tuning {
+    /// By how much earlier a host has gathered all than the one that asked it.
+    #[must_use]
+    pub fn step(&self) -> Span {
+        Span(self.cycle.0 / STEP_PARTS).max(STEP_LEAST)
+    }
+
+    /// What a question and its answer may take between two hosts that are far from each other.
+    #[must_use]
+    pub fn round_trip(&self) -> Span {
+        Span(self.step().0 / 4)
+    }
+
+    /// How long a host that was handed a question may take to say so.
+    #[must_use]
+    pub fn patience(&self) -> Span {
+        Span(self.step().0.saturating_mul(2))
+    }
+
+    /// How long it may take to say what it has found, so that there is time to ask it again.
+    #[must_use]
+    pub fn gathered_in(&self) -> Span {
+        Span(self.step().0 / 2)
+    }
+
     /// When the cycle of the clock began that is now: one descriptor is signed in each.
     #[must_use]
     pub fn slot(&self, now: Time) -> Time {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::average::Sums;
+use crate::query::{Ask, QueryId, Row, Tally};
 use crate::suspicion::ACCUSED_MAX;
 use crate::witness::WITNESSES_TOLD;
 
@@ -20,14 +21,38 @@ use crate::witness::WITNESSES_TOLD;
 pub const ALPN: &[u8] = b"isos/gossip/1";
 /// Descriptors that are given in one exchange.
 pub const OFFERS_MAX: usize = 8;
-/// A message: room for all descriptors with the longest hints, and all sums.
-pub const MESSAGE_BYTES_MAX: usize = 12 << 10;
+/// Questions that are told of in one answer.
+pub const QUESTIONS_MAX: usize = 4;
+/// Questions that a host says it has heard of.
+pub const HEARD_MAX: usize = 32;
+/// A message: room for all descriptors with the longest hints, and all sums; or for all rows.
+pub const MESSAGE_BYTES_MAX: usize = 15 << 10;
 
 /// What may be asked of a host. New kinds are added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// To exchange what both know.
     Exchange(Box<Exchange>),
+    /// To answer a question, to ask others, and to keep what they say until it is gathered.
+    Query(Box<Ask>),
+    /// To tell what was found out.
+    Gather(QueryId),
+    /// To tell of questions that the caller has not heard of.
+    Pending {
+        /// Those that it has.
+        heard: Vec<QueryId>,
+    },
+    /// To take the answer of the caller itself.
+    Report(Box<Report>),
+}
+
+/// What a host answers that has picked a question up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Which question.
+    pub query: QueryId,
+    /// Its answer.
+    pub row: Arc<Row>,
 }
 
 /// One side of an exchange.
@@ -65,6 +90,16 @@ pub enum Answer {
     Busy,
     /// What was asked cannot be believed.
     Refused,
+    /// It is done, or will be.
+    Taken,
+    /// Somebody else has asked this before.
+    Already,
+    /// It is not known yet: a little later.
+    NotYet,
+    /// What was found out.
+    Gathered(Box<Tally>),
+    /// Questions.
+    Questions(Vec<Ask>),
 }
 
 /// The other side of an exchange.
@@ -143,6 +178,10 @@ impl Request {
     pub fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Exchange(it) => lists(&it.offers, &it.witnesses, &it.accused),
+            Self::Query(ask) => ask.check(),
+            Self::Gather(_) => Ok(()),
+            Self::Pending { heard } => at_most("questions heard of", heard.len(), HEARD_MAX),
+            Self::Report(report) => report.row.check(),
         }
     }
 }
@@ -171,7 +210,12 @@ impl Answer {
     pub fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Exchanged(it) => lists(&it.offers, &it.witnesses, &it.accused),
-            Self::Busy | Self::Refused => Ok(()),
+            Self::Gathered(tally) => tally.check(),
+            Self::Questions(asks) => {
+                at_most("questions", asks.len(), QUESTIONS_MAX)?;
+                asks.iter().try_for_each(Ask::check)
+            }
+            Self::Busy | Self::Refused | Self::Taken | Self::Already | Self::NotYet => Ok(()),
         }
     }
 }

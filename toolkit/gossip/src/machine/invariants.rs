@@ -33,5 +33,6 @@ impl<N: Notary> Gossip<N> {
         self.filter.check();
         self.suspicion.check();
         self.epochs.check();
+        self.queries.check();
     }
 }

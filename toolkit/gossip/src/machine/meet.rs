@@ -19,11 +19,19 @@ impl<N: Notary> Gossip<N> {
         request: Request,
         effects: &mut Vec<Effect>,
     ) -> Answer {
-        if self.askers.take(self.now, peer, 1).is_err() {
+        let may = match &request {
+            Request::Exchange(_) => self.askers.take(self.now, peer, 1).is_ok(),
+            _ => self.queries.may_call(self.now, peer),
+        };
+        if !may {
             return Answer::Busy;
         }
         match request {
             Request::Exchange(exchange) => self.exchange(peer, *exchange, effects),
+            Request::Query(ask) => self.queried(peer, *ask, effects),
+            Request::Gather(query) => self.gathered(peer, query),
+            Request::Pending { heard } => self.pending(peer, &heard),
+            Request::Report(report) => self.reported(&report, effects),
         }
     }
 
@@ -94,6 +102,7 @@ impl<N: Notary> Gossip<N> {
         effects: &mut Vec<Effect>,
     ) {
         if self.pending.as_ref().is_none_or(|pending| pending.request != request) {
+            self.query_heard(request, Some(answer), effects);
             return;
         }
         let Some(Pending { to, given, seq, .. }) = self.pending.take() else { return };
@@ -101,7 +110,7 @@ impl<N: Notary> Gossip<N> {
         let it = match answer {
             Answer::Exchanged(it) if it.from.host == to.host => *it,
             // It is there, but takes part in nothing now.
-            Answer::Busy | Answer::Refused | Answer::Exchanged(_) => {
+            _ => {
                 self.suspicion.answered(to.host);
                 self.close(seq, None, before);
                 return;
@@ -130,6 +139,7 @@ impl<N: Notary> Gossip<N> {
             let over = self.epochs.hear(self.now, epoch, host, &told);
             self.estimated(over, effects);
         }
+        self.look_for_questions(&to, effects);
     }
 
     /// How many hosts there may be, to tell names that are made up. By those who stand for all,
@@ -155,6 +165,9 @@ impl<N: Notary> Gossip<N> {
     /// A request was not answered. If it may have been heard, it is sent once more as it is: the
     /// other may have taken the average, and answers the same again.
     pub(super) fn fail(&mut self, request: RequestId, sent: bool, effects: &mut Vec<Effect>) {
+        if self.query_heard(request, None, effects) {
+            return;
+        }
         let again = self.patience();
         let Some(pending) = &mut self.pending else { return };
         if pending.request != request {

@@ -1,6 +1,7 @@
 //! Stories of one machine, and of many over a network that loses and cuts.
 
 mod net;
+mod queries;
 mod stories;
 
 use isos_base::codec;
@@ -41,10 +42,10 @@ fn settled(n: u32, peers: std::ops::Range<u32>) -> Gossip<Keys> {
 
 fn asks(effects: &[Effect]) -> Vec<(RequestId, HostId, Exchange)> {
     let asks = effects.iter().filter_map(|effect| match effect {
-        Effect::Ask { request, to, ask } => {
-            let Request::Exchange(exchange) = (**ask).clone();
-            Some((*request, to.host, *exchange))
-        }
+        Effect::Ask { request, to, ask } => match (**ask).clone() {
+            Request::Exchange(exchange) => Some((*request, to.host, *exchange)),
+            _ => None,
+        },
         _ => None,
     });
     asks.collect()

@@ -18,6 +18,10 @@ pub(super) struct Net {
     pub(super) bytes: u64,
     pub(super) messages: u64,
     pub(super) gone: Vec<(HostId, HostId)>,
+    /// What hosts have found out by questions.
+    pub(super) found: Vec<Found>,
+    /// Those that say of what they gathered that it was nothing.
+    pub(super) droppers: BTreeSet<HostId>,
 }
 
 impl Net {
@@ -38,6 +42,8 @@ impl Net {
             bytes: 0,
             messages: 0,
             gone: Vec::new(),
+            found: Vec::new(),
+            droppers: BTreeSet::new(),
         };
         for n in 0..hosts {
             let (host, seed) = (testing::host(n), u64::from(n) + 1);
@@ -95,6 +101,20 @@ impl Net {
         self.now = until;
     }
 
+    /// A host asks all: whoever has more than four cores fits.
+    pub(super) fn wonder(&mut self, n: u32, wondered: Wondered) {
+        let id = testing::host(n);
+        let effects = self.step(id, Input::Wondered(Box::new(wondered)));
+        self.carry_out(id, effects);
+    }
+
+    fn weigh(&self, id: HostId) -> Weighed {
+        let told = self.hosts[&id].own.told;
+        let facts = crate::query::Fact::ALL
+            .map(|fact| fact.attribute().map_or(0.5, |it| told[it.at()] as f32));
+        Weighed { fits: facts[0] > 4.0, name: id.short(), country: "FI".into(), facts }
+    }
+
     fn step(&mut self, id: HostId, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         let machine = self.hosts.get_mut(&id).expect("it is there");
@@ -121,6 +141,12 @@ impl Net {
                     self.carry_out(from, effects);
                 }
                 Effect::Gone { host } => self.gone.push((from, host)),
+                Effect::Weigh { query, .. } => {
+                    let weighed = Box::new(self.weigh(from));
+                    let effects = self.step(from, Input::Weighed { query, weighed });
+                    self.carry_out(from, effects);
+                }
+                Effect::Found(found) => self.found.push(*found),
                 _ => {}
             }
         }
@@ -133,7 +159,10 @@ impl Net {
         let request_again = Request::decode(&ask.encode()).expect("within the limits");
         let asked = Input::Asked { call: CallId(0), peer: from, request: Box::new(request_again) };
         let effects = self.step(to, asked);
-        let answer = answer_of(&effects);
+        let mut answer = answer_of(&effects);
+        if self.droppers.contains(&to) && matches!(answer, Answer::Gathered(_)) {
+            answer = Answer::Gathered(Box::default());
+        }
         let rest = effects.into_iter().filter(|it| !matches!(it, Effect::Answer { .. })).collect();
         self.carry_out(to, rest);
         self.count(answer.encode().len());
