@@ -9,8 +9,8 @@
 //! read what people type.
 //!
 //! [`Probe::read`] is for the agent's regular look (once a second or so), [`Watch`] for the quick
-//! one that stops all work within a second of the owner's return. [`give_back`] is about the agent's
-//! own weight on the machine.
+//! one that stops all work within a second of the owner's return. [`give_back`] is about how much
+//! the agent itself weighs.
 
 #![allow(
     clippy::disallowed_methods,

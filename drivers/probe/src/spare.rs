@@ -1,9 +1,9 @@
 //! Memory that a program has used and does not use: given back, so that an agent that waits weighs
 //! little.
 //!
-//! While a program starts, it touches much of its own code once; and what a burst of work took from
-//! the allocator stays with it. Both are the machine's owner's meanwhile. What is needed again comes
-//! back by itself: code from the page cache, at the price of a fault a page.
+//! While a program starts, it touches much of its own code once; and what a burst of work took
+//! from the allocator stays with it. The owner could use both. What is needed again comes back by
+//! itself: code from the page cache, at the price of a fault a page.
 
 use std::path::Path;
 
