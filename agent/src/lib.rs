@@ -65,6 +65,8 @@ pub struct AgentConfig {
     pub policy_file: Option<PathBuf>,
     /// The owner's name for the machine, remembered in the home; without any, the machine's own.
     pub name: Option<String>,
+    /// The two-letter country that the owner tells, remembered in the home; none tells none.
+    pub country: Option<String>,
     /// How to start a sandboxed child: this program, with the arguments that make it one.
     pub child: (PathBuf, Vec<std::ffi::OsString>),
     /// A file that overrides sensors: how tests play the owner.
@@ -101,6 +103,7 @@ impl AgentConfig {
             policy: None,
             policy_file: None,
             name: None,
+            country: None,
             child,
             sensors_file: None,
             sensors_root: None,
@@ -240,6 +243,7 @@ impl Agent {
         }
         let policy = remembered::policy(&home, config.policy.as_deref())?;
         let name = remembered::name(&home, config.name)?;
+        let country = remembered::country(&home, config.country)?;
         let said = remembered::said(&home, clock::now())?;
         let key = SecretKey::from_bytes(&home.key(key::KEY_FILE)?);
         let shelf_limits = ShelfLimits { quota: SHELF_MAX, free_floor: DISK_FREE_LEAST };
@@ -291,7 +295,7 @@ impl Agent {
             cpus: caps.cpus,
             memory: caps.memory,
             disk: caps.disk,
-            country: None,
+            country,
             engine: Sandbox::engine().into(),
         };
         let spec = owner::at_best(&spec, &policy, &caps);

@@ -9,6 +9,7 @@ use crate::owner::Said;
 use crate::{AgentError, POLICY_FILE};
 
 const NAME_FILE: &str = "name";
+const COUNTRY_FILE: &str = "country";
 pub(crate) const PAUSE_FILE: &str = "pause";
 
 /// The policy: what was given, and is remembered from now on; else what was given last.
@@ -26,9 +27,18 @@ pub(crate) fn policy(home: &Home, given: Option<&str>) -> Result<Policy, AgentEr
 
 /// The owner's name for the machine, if it was ever given one.
 pub(crate) fn name(home: &Home, given: Option<String>) -> Result<Option<String>, AgentError> {
-    let Some(name) = given else { return text(home, NAME_FILE) };
-    home.write(NAME_FILE, name.as_bytes())?;
-    Ok(Some(name))
+    word(home, NAME_FILE, given)
+}
+
+/// The country that the owner told, if any.
+pub(crate) fn country(home: &Home, given: Option<String>) -> Result<Option<String>, AgentError> {
+    word(home, COUNTRY_FILE, given)
+}
+
+fn word(home: &Home, file: &str, given: Option<String>) -> Result<Option<String>, AgentError> {
+    let Some(word) = given else { return text(home, file) };
+    home.write(file, word.as_bytes())?;
+    Ok(Some(word))
 }
 
 /// What the owner said last, as far as it still holds.
@@ -74,6 +84,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("agent")).unwrap();
         (dir, home)
+    }
+
+    #[test]
+    fn what_the_owner_told_once_is_known_at_the_next_start() {
+        let (_dir, home) = home();
+        assert_eq!((name(&home, None).unwrap(), country(&home, None).unwrap()), (None, None));
+        country(&home, Some("FI".into())).unwrap();
+        name(&home, Some("nas".into())).unwrap();
+        assert_eq!(country(&home, None).unwrap().as_deref(), Some("FI"));
+        assert_eq!(name(&home, None).unwrap().as_deref(), Some("nas"));
     }
 
     #[test]

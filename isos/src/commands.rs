@@ -24,6 +24,7 @@ pub(crate) mod slice;
 pub(crate) mod status;
 pub(crate) mod ticket;
 pub(crate) mod token;
+pub(crate) mod top;
 
 use crate::context::Context;
 use crate::exit::End;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Status(status::Args),
     /// Tell what this machine knows of all hosts by itself, without a server
     Cloud(cloud::Args),
+    /// Watch hosts on a map, load, prices and jobs, on a screen that renews itself
+    Top(top::Args),
     /// List objects, or the files of one
     Ls(objects::list::Args),
     /// Give objects up
@@ -130,6 +133,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Submit(args) => context.interruptible(job::submit::run(*args, context)).await,
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
         Command::Cloud(args) => context.interruptible(cloud::run(args, context)).await,
+        // Its screen is left before anything else is said, also when it is interrupted.
+        Command::Top(args) => top::run(args, context).await,
         Command::Put(args) => context.interruptible(objects::put::run(args, context)).await,
         Command::Get(args) => context.interruptible(objects::get::run(args, context)).await,
         Command::Ls(args) => context.interruptible(objects::list::run(args, context)).await,

@@ -11,7 +11,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Money", &["account", "market", "bank"]),
     (
         "A complex",
-        &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host", "cloud"],
+        &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host", "cloud", "top"],
     ),
     ("This program", &["config", "completions", "man", "help"]),
 ];

@@ -32,6 +32,10 @@ pub(crate) struct JoinArgs {
     /// A name for this machine.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// The country that this machine is in, such as FI: for buyers who ask for one, and for maps.
+    /// Told to nobody unless you say it.
+    #[arg(long, value_name = "CC", value_parser = country)]
+    pub(crate) country: Option<String>,
     /// Reach others through the relay alone.
     #[arg(long)]
     pub(crate) relay_only: bool,
@@ -61,6 +65,14 @@ pub(crate) struct JoinArgs {
     pub(crate) alter_results_in_test_world: bool,
 }
 
+/// Two letters, in capitals.
+fn country(text: &str) -> Result<String, String> {
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Ok(text.to_ascii_uppercase());
+    }
+    Err("is not a country in two letters, such as FI".into())
+}
+
 /// A shorter cycle would leave no time for an answer.
 const GOSSIP_CYCLE_MIN: isos_base::Span = isos_base::Span::millis(200);
 
@@ -79,6 +91,7 @@ pub(crate) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<End
     let config = AgentConfig {
         policy: policy.as_ref().map(|policy| policy.text.clone()),
         name: args.name,
+        country: args.country,
         policy_file: Some(paths.policy_file()),
         sensors_file: args.sensors_file,
         sensors_root: args.sensors_root,
