@@ -3,8 +3,8 @@
 //! all, against the truth: while the cable between the continents is cut, after it is mended, and
 //! when the complex and some hosts are gone.
 //!
-//! A small one runs by default. With `ISOS_NAMESPACE_AGENTS=64` it has so many agents, and at its end
-//! the cable is cut without the complex for so long that each half has forgotten the other;
+//! A small one runs by default. With `ISOS_NAMESPACE_AGENTS=64` it has so many agents, and at its
+//! end the cable is cut without the complex for so long that each half has forgotten the other;
 //! `--nocapture` prints a table.
 
 mod internet;
@@ -106,7 +106,8 @@ struct Scene {
     table: Vec<String>,
 }
 
-/// How many, and whether the story has its long end. None, loudly, where there can be no namespaces; never in CI.
+/// How many, and whether the story has its long end. None, loudly, where there can be no
+/// namespaces; never in CI.
 #[expect(clippy::print_stderr, reason = "a test that did not test says so")]
 fn agents_wanted() -> Option<(usize, bool)> {
     if let Some(why) = Internet::missing() {

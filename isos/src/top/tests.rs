@@ -26,8 +26,9 @@ fn status() -> ComplexStatus {
 
 fn host(n: u8, country: Option<&str>, state: HostState, tasks: u32) -> HostView {
     let cores = if state == HostState::Quiet { 0 } else { 4 };
+    let id = isos_base::HostId(isos_base::key::PublicKey([n; 32]));
     serde_json::from_value(json!({
-        "id": isos_base::HostId(isos_base::key::PublicKey([n; 32])), "account": AccountId(1), "state": state,
+        "id": id, "account": AccountId(1), "state": state,
         "spec": {
             "name": format!("host-{n}"), "agent": "0.1.0", "os": "linux", "arch": "x86_64",
             "cpus": 8, "memory": Bytes::gib(8), "disk": Bytes::gib(64), "country": country,

@@ -157,9 +157,9 @@ impl<N: Notary> Gossip<N> {
         Span(self.tuning.cycle.0 / PATIENCE_PARTS)
     }
 
-    /// Somebody who was called in vain, now and then: a part of all that was cut off for so long that
-    /// everybody here has forgotten it is found again by this, or not at all. Only when nothing is
-    /// summed up, since most of them are gone for good.
+    /// Somebody who was called in vain, now and then: a part of all that was cut off for so long
+    /// that everybody here has forgotten it is found again by this, or not at all. Only when
+    /// nothing is summed up, since most of them are gone for good.
     fn look_for_lost(&mut self) -> Option<Arc<Descriptor>> {
         if self.lost.is_empty() || self.epochs.offers() || !self.random.one_in(LOST_ONE_IN) {
             return None;
