@@ -111,8 +111,7 @@ struct Scene {
 #[expect(clippy::print_stderr, reason = "a test that did not test says so")]
 fn agents_wanted() -> Option<(usize, bool)> {
     if let Some(why) = Internet::missing() {
-        let ci = std::env::var("CI").is_ok_and(|text| text == "true");
-        assert!(!ci, "CI tests network namespaces: {why}");
+        assert!(std::env::var_os("CI").is_none(), "CI tests network namespaces: {why}");
         eprintln!("NOT TESTED in network namespaces: {why}");
         return None;
     }
