@@ -22,6 +22,8 @@ fn every_exit_code_means_what_the_documentation_says() {
     expect(0, &["submit", &spin, "--wait"]);
     expect(1, &["submit", &trap, "--count", "3", "--wait"]);
     expect(2, &["submit", &spin, "--memory", "lots"]);
+    // A screen where there is no terminal.
+    expect(2, &["top"]);
     expect(4, &["job", "show", "999"]);
     expect(4, &["explain", "999"]);
     expect(6, &["submit", &spin, "--count", "1000000", "--fuel", "1000G"]);

@@ -21,6 +21,7 @@ mod keepers;
 mod keys;
 mod market;
 mod money;
+mod namespaces;
 mod objects;
 mod owner;
 mod rights;

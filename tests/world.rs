@@ -403,7 +403,7 @@ fn spawn_server(
     (child, first["data"].clone())
 }
 
-fn first_line(child: &mut Child) -> String {
+pub(crate) fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     let stdout = child.stdout.take().expect("its output is a pipe");
     // A process that ends closes the pipe, so this does not wait for ever.

@@ -65,7 +65,7 @@ pub struct AgentConfig {
     pub policy_file: Option<PathBuf>,
     /// The owner's name for the machine, remembered in the home; without any, the machine's own.
     pub name: Option<String>,
-    /// Where the machine is, as its owner tells it: two letters, remembered in the home.
+    /// The two-letter country that the owner tells, remembered in the home; none tells none.
     pub country: Option<String>,
     /// How to start a sandboxed child: this program, with the arguments that make it one.
     pub child: (PathBuf, Vec<std::ffi::OsString>),

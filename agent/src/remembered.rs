@@ -27,16 +27,18 @@ pub(crate) fn policy(home: &Home, given: Option<&str>) -> Result<Policy, AgentEr
 
 /// The owner's name for the machine, if it was ever given one.
 pub(crate) fn name(home: &Home, given: Option<String>) -> Result<Option<String>, AgentError> {
-    let Some(name) = given else { return text(home, NAME_FILE) };
-    home.write(NAME_FILE, name.as_bytes())?;
-    Ok(Some(name))
+    word(home, NAME_FILE, given)
 }
 
-/// Where the owner says that the machine is, if that was ever told.
+/// The country that the owner told, if any.
 pub(crate) fn country(home: &Home, given: Option<String>) -> Result<Option<String>, AgentError> {
-    let Some(country) = given else { return text(home, COUNTRY_FILE) };
-    home.write(COUNTRY_FILE, country.as_bytes())?;
-    Ok(Some(country))
+    word(home, COUNTRY_FILE, given)
+}
+
+fn word(home: &Home, file: &str, given: Option<String>) -> Result<Option<String>, AgentError> {
+    let Some(word) = given else { return text(home, file) };
+    home.write(file, word.as_bytes())?;
+    Ok(Some(word))
 }
 
 /// What the owner said last, as far as it still holds.
@@ -82,6 +84,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("agent")).unwrap();
         (dir, home)
+    }
+
+    #[test]
+    fn what_the_owner_told_once_is_known_at_the_next_start() {
+        let (_dir, home) = home();
+        assert_eq!((name(&home, None).unwrap(), country(&home, None).unwrap()), (None, None));
+        country(&home, Some("FI".into())).unwrap();
+        name(&home, Some("nas".into())).unwrap();
+        assert_eq!(country(&home, None).unwrap().as_deref(), Some("FI"));
+        assert_eq!(name(&home, None).unwrap().as_deref(), Some("nas"));
     }
 
     #[test]

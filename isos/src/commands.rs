@@ -25,6 +25,7 @@ pub(crate) mod slice;
 pub(crate) mod status;
 pub(crate) mod ticket;
 pub(crate) mod token;
+pub(crate) mod top;
 
 use crate::context::Context;
 use crate::exit::End;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Cloud(cloud::Args),
     /// Ask all hosts something, without a server: which fit an expression, how many, how much
     Query(query::Args),
+    /// Watch hosts on a map, load, prices and jobs, on a screen that renews itself
+    Top(top::Args),
     /// List objects, or the files of one
     Ls(objects::list::Args),
     /// Give objects up
@@ -134,6 +137,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<E
         Command::Status(args) => context.interruptible(status::run(args, context)).await,
         Command::Cloud(args) => context.interruptible(cloud::run(args, context)).await,
         Command::Query(args) => context.interruptible(query::run(args, context)).await,
+        // Its screen is left before anything else is said, also when it is interrupted.
+        Command::Top(args) => top::run(args, context).await,
         Command::Put(args) => context.interruptible(objects::put::run(args, context)).await,
         Command::Get(args) => context.interruptible(objects::get::run(args, context)).await,
         Command::Ls(args) => context.interruptible(objects::list::run(args, context)).await,

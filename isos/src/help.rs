@@ -11,7 +11,10 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Money", &["account", "market", "bank"]),
     (
         "A complex",
-        &["tour", "dev", "server", "replay", "ticket", "token", "audit", "host", "cloud", "query"],
+        &[
+            "tour", "dev", "server", "replay", "ticket", "token", "audit", "host", "cloud",
+            "query", "top",
+        ],
     ),
     ("This program", &["config", "completions", "man", "help"]),
 ];

@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod selector;
 mod text;
+mod top;
 mod world;
 
 use std::process::ExitCode;

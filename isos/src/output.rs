@@ -122,6 +122,11 @@ impl Output {
         self.mode == Mode::Text && io::stderr().is_terminal()
     }
 
+    /// Whether answers have colours.
+    pub(crate) fn has_color(&self) -> bool {
+        self.stdout_color
+    }
+
     /// Prints an answer.
     pub(crate) fn show(&self, report: &dyn Report) -> io::Result<()> {
         let text = self.render(report, self.stdout_color);

@@ -197,6 +197,11 @@ impl Client {
         self.pages("/v1/hosts", |host: &HostView| host.id.to_string()).await
     }
 
+    /// The first hosts, in the order of their keys: at most `limit`.
+    pub async fn first_hosts(&self, limit: u32) -> Result<Vec<HostView>, ClientError> {
+        self.json(Call::get(format!("/v1/hosts?limit={limit}"))).await
+    }
+
     /// Everything on a list; `place` is where a row stands in its order.
     async fn pages<T: DeserializeOwned>(
         &self,

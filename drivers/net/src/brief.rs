@@ -5,6 +5,7 @@
 //! asked is the shell's business.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::stream::{RecvError, SendError, Stream};
 pub struct BriefAsker {
     endpoint: Endpoint,
     alpn: &'static [u8],
+    /// Whether peers can be reached without a relay from here: the last who was dialled has
+    /// answered so.
+    straight: AtomicBool,
     /// The one that was used last is the last.
     kept: Mutex<VecDeque<(Connection, Instant)>>,
 }
@@ -71,7 +75,7 @@ impl BriefAsker {
     /// Asks in this protocol.
     #[must_use]
     pub fn new(endpoint: Endpoint, alpn: &'static [u8]) -> Self {
-        Self { endpoint, alpn, kept: Mutex::default() }
+        Self { endpoint, alpn, straight: AtomicBool::new(false), kept: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(Connection, Instant)>> {
@@ -105,12 +109,14 @@ impl BriefAsker {
         let dialled = known.is_none();
         let connection = match known {
             Some(connection) => connection,
-            None => self.endpoint.connect(peer, self.alpn).await?,
+            None => self.dial(peer).await?,
         };
         let asked = timeout(limits::BRIEF_TIMEOUT, ask_on(&connection, question)).await;
         let answer = asked.map_err(|_| BriefError::Silent).flatten();
         match answer {
             Ok(answer) => {
+                let is_direct = connection.remote_address().is_some();
+                self.straight.fetch_or(is_direct, Ordering::Relaxed);
                 let round_trip = connection.round_trip();
                 self.keep(connection);
                 Ok(BriefAnswer { answer, round_trip, dialled })
@@ -120,6 +126,18 @@ impl BriefAsker {
                 Err(error)
             }
         }
+    }
+
+    /// Dials a peer. Where the last one was reached straight, this one is tried so too: through a
+    /// relay, each handshake costs as much once more. If that fails, or nobody waits for its end,
+    /// the next one is dialled both ways again.
+    async fn dial(&self, peer: &PeerAddr) -> Result<Connection, ConnectError> {
+        let is_straight = self.straight.swap(false, Ordering::Relaxed);
+        if !is_straight || peer.addresses.is_empty() {
+            return self.endpoint.connect_briefly(peer, self.alpn).await;
+        }
+        let peer = PeerAddr { relay: None, ..peer.clone() };
+        self.endpoint.connect_briefly(&peer, self.alpn).await
     }
 
     fn take(&self, key: PublicKey) -> Option<Connection> {

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use iroh::dns::DnsResolver;
-use iroh::endpoint::{NetReportConfig, PortmapperConfig, presets};
+use iroh::endpoint::{
+    ConnectOptions, NetReportConfig, PortmapperConfig, QuicTransportConfig, presets,
+};
 use iroh::{EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl, Watcher};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::rate::Rate;
@@ -242,6 +244,27 @@ impl Endpoint {
     /// # Errors
     /// [`ConnectError`], which says what was tried and what to do.
     pub async fn connect(&self, peer: &PeerAddr, alpn: &[u8]) -> Result<Connection, ConnectError> {
+        self.dial(peer, alpn, transport::config()).await
+    }
+
+    /// The same for one question or a few: fewer bytes are moved beside them.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub(crate) async fn connect_briefly(
+        &self,
+        peer: &PeerAddr,
+        alpn: &[u8],
+    ) -> Result<Connection, ConnectError> {
+        self.dial(peer, alpn, transport::brief()).await
+    }
+
+    async fn dial(
+        &self,
+        peer: &PeerAddr,
+        alpn: &[u8],
+        transport: QuicTransportConfig,
+    ) -> Result<Connection, ConnectError> {
         let bad = |why| ConnectError::BadKey { peer: peer.clone(), why };
         let id = iroh::PublicKey::from_bytes(&peer.key.0)
             .map_err(|_| bad("its key is no Ed25519 key"))?;
@@ -264,7 +287,8 @@ impl Endpoint {
         let dial = async {
             let mut attempt = 1;
             loop {
-                let error = match self.inner.iroh.connect(address.clone(), alpn).await {
+                let options = ConnectOptions::new().with_transport_config(transport.clone());
+                let error = match self.try_once(address.clone(), alpn, options).await {
                     Ok(connection) => {
                         let connection = Connection::new(connection, None);
                         connection.widen();
@@ -283,6 +307,15 @@ impl Endpoint {
         };
         let late = || Err(ConnectError::Unreachable { peer: peer.clone() });
         timeout(limits::CONNECT_TIMEOUT, dial).await.unwrap_or_else(|_| late())
+    }
+
+    async fn try_once(
+        &self,
+        address: EndpointAddr,
+        alpn: &[u8],
+        options: ConnectOptions,
+    ) -> Result<iroh::endpoint::Connection, iroh::endpoint::ConnectError> {
+        Ok(self.inner.iroh.connect_with_opts(address, alpn, options).await?.await?)
     }
 
     /// Dials peers of which any will do: the first at once, the next when one has failed or none

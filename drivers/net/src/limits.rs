@@ -63,6 +63,10 @@ pub const ADDRESS_HANDSHAKES_MAX: usize = 128;
 pub const RELAYED_HANDSHAKES_MAX: usize = HANDSHAKES_MAX / 2;
 /// Those of them whose address is not proven; others cannot fill the places with forged packets.
 pub const ADDRESS_HANDSHAKES_UNPROVEN_MAX: usize = ADDRESS_HANDSHAKES_MAX / 2;
+/// How exactly it is found out which packets a path carries, of at most 1,452 bytes: the largest
+/// are tried at once, and in between once. Every try is a padded packet on every path of every
+/// connection, which is most of what a short one moves.
+pub const PACKET_STEP_BYTES: u16 = 127;
 /// Addresses that are tried for one peer, and that [`crate::Endpoint::addresses`] gives.
 pub const ADDRESSES_MAX: usize = 16;
 /// Attempts to reach a peer when another key answers at one of several addresses.

@@ -1,12 +1,25 @@
 //! How a QUIC connection is set up: windows, timeouts, streams. The figures are in
 //! [`crate::limits`].
 
-use iroh::endpoint::{IdleTimeout, QuicTransportConfig, VarInt};
+use iroh::endpoint::{
+    IdleTimeout, MtuDiscoveryConfig, QuicTransportConfig, QuicTransportConfigBuilder, VarInt,
+};
 
 use crate::limits;
 
 /// The settings of every connection, whoever opened it.
 pub(crate) fn config() -> QuicTransportConfig {
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.minimum_change(limits::PACKET_STEP_BYTES);
+    common().mtu_discovery_config(Some(packets)).build()
+}
+
+/// The same for one question or a few: the size of packets is not worth finding out.
+pub(crate) fn brief() -> QuicTransportConfig {
+    common().mtu_discovery_config(None).build()
+}
+
+fn common() -> QuicTransportConfigBuilder {
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT)
         .expect("the idle timeout is a few seconds and fits 62 bits of milliseconds");
     QuicTransportConfig::builder()
@@ -21,5 +34,4 @@ pub(crate) fn config() -> QuicTransportConfig {
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(limits::HOST_WINDOW_BYTES))
         .send_window(limits::SEND_WINDOW_BYTES)
-        .build()
 }

@@ -32,9 +32,9 @@ pub(crate) struct JoinArgs {
     /// A name for this machine.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The country where this machine is, for those who want their work done there: two letters,
-    /// such as FI.
-    #[arg(long, value_name = "CODE", value_parser = country)]
+    /// The country that this machine is in, such as FI: for buyers who ask for one, and for maps.
+    /// Told to nobody unless you say it.
+    #[arg(long, value_name = "CC", value_parser = country)]
     pub(crate) country: Option<String>,
     /// Reach others through the relay alone.
     #[arg(long)]
@@ -65,10 +65,12 @@ pub(crate) struct JoinArgs {
     pub(crate) alter_results_in_test_world: bool,
 }
 
+/// Two letters, in capitals.
 fn country(text: &str) -> Result<String, String> {
-    let is_code = text.len() == 2 && text.chars().all(|c| c.is_ascii_alphabetic());
-    let wanted = || format!("{text:?} is no country: two letters, such as FI");
-    is_code.then(|| text.to_ascii_uppercase()).ok_or_else(wanted)
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Ok(text.to_ascii_uppercase());
+    }
+    Err("is not a country in two letters, such as FI".into())
 }
 
 /// A shorter cycle would leave no time for an answer.

@@ -112,6 +112,12 @@ impl Epochs {
         over
     }
 
+    /// Whether the next cycle has something to offer.
+    #[must_use]
+    pub fn offers(&self) -> bool {
+        self.sums.is_some() && self.cycles < OFFERED_CYCLES
+    }
+
     /// A cycle begins: what to offer to somebody. No other offer is taken until that is over.
     pub fn offer(&mut self) -> Option<Offered> {
         let sums = self.sums.clone()?;

@@ -54,6 +54,8 @@ const ASKS: Rate = Rate { per_second: 4, burst: 32 };
 const ASKERS_MAX: usize = 1_024;
 /// Hosts from a file or the complex that are asked when nobody else is known.
 pub const MET_MAX: usize = 16;
+/// Public hosts that were called in vain and not heard of since.
+const LOST_MAX: usize = 16;
 /// Hosts that have contradicted themselves and are not heard any more.
 const BANNED_MAX: usize = 64;
 /// Cycles for which an observation of another host counts.
@@ -233,6 +235,8 @@ struct Pending {
     /// Of the offer to average, if there was one.
     seq: Option<u64>,
     due: Time,
+    /// It was lost, and is looked for.
+    sought: bool,
     /// It was asked twice.
     again: bool,
 }
@@ -265,6 +269,9 @@ pub struct Gossip<N> {
     /// Who cannot.
     private: View<Known>,
     met: Vec<Arc<Descriptor>>,
+    /// Any of those who were called in vain: what cut them off may end, and then nobody else knows
+    /// of them here.
+    lost: Vec<Arc<Descriptor>>,
     samplers: Samplers<Arc<Descriptor>>,
     window: Window<[u8; MARKS]>,
     witnesses: Witnesses,
@@ -314,6 +321,7 @@ impl<N: Notary> Gossip<N> {
             public: View::new(tuning.view),
             private: View::new(tuning.view),
             met: Vec::new(),
+            lost: Vec::new(),
             samplers,
             window: Window::new(tuning.window),
             witnesses: Witnesses::default(),

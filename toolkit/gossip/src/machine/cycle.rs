@@ -24,6 +24,8 @@ const QUIET_CYCLES: u64 = 60;
 const ADDRESSES_TOLD: usize = 3;
 /// Somebody who is not in the view is met once in so many cycles.
 const ELSEWHERE_ONE_IN: u64 = 12;
+/// Of the cycles in which nothing is summed up, one in so many is for somebody who is lost.
+const LOST_ONE_IN: u64 = 5;
 /// Peers are remembered once in so many cycles.
 const REMEMBER_EVERY: u64 = 30;
 
@@ -116,7 +118,9 @@ impl<N: Notary> Gossip<N> {
     /// Meets the public host that was not heard of for longest, as a rule.
     fn begin(&mut self, effects: &mut Vec<Effect>) {
         let Some(from) = self.own.descriptor.clone() else { return };
-        let Some(to) = self.partner() else { return };
+        let lost = self.look_for_lost();
+        let sought = lost.is_some();
+        let Some(to) = lost.or_else(|| self.partner()) else { return };
         let offers = self.give(to.host, true);
         let given = offers.iter().map(|it| it.host).collect();
         let average = self.epochs.offer();
@@ -138,6 +142,7 @@ impl<N: Notary> Gossip<N> {
             given,
             seq,
             due,
+            sought,
             again: false,
         });
         effects.push(Effect::Ask { request, to, ask: Box::new(ask) });
@@ -150,6 +155,17 @@ impl<N: Notary> Gossip<N> {
 
     pub(super) fn patience(&self) -> Span {
         Span(self.tuning.cycle.0 / PATIENCE_PARTS)
+    }
+
+    /// Somebody who was called in vain, now and then: a part of all that was cut off for so long
+    /// that everybody here has forgotten it is found again by this, or not at all. Only when
+    /// nothing is summed up, since most of them are gone for good.
+    fn look_for_lost(&mut self) -> Option<Arc<Descriptor>> {
+        if self.lost.is_empty() || self.epochs.offers() || !self.random.one_in(LOST_ONE_IN) {
+            return None;
+        }
+        let at = self.random.below(self.lost.len() as u64) as usize;
+        self.lost.get(at).cloned()
     }
 
     fn partner(&mut self) -> Option<Arc<Descriptor>> {

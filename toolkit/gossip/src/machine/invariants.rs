@@ -1,11 +1,12 @@
 //! What always holds. Slow; for tests and the simulator.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use isos_base::descriptor::Access;
+use isos_base::descriptor::{Access, Descriptor};
 use isos_base::notary::Notary;
 
-use super::{BANNED_MAX, Gossip, Known, MET_MAX};
+use super::{BANNED_MAX, Gossip, Known, LOST_MAX, MET_MAX};
 use crate::view::{Slots, View};
 
 impl<N: Notary> Gossip<N> {
@@ -23,6 +24,9 @@ impl<N: Notary> Gossip<N> {
         let each: BTreeSet<_> = all.iter().collect();
         assert_eq!(each.len(), all.len(), "a host is known twice");
         assert!(self.met.len() <= MET_MAX, "met too many");
+        assert!(self.lost.len() <= LOST_MAX, "too many are lost");
+        let is_own = |it: &Arc<Descriptor>| it.host == self.own.host;
+        assert!(!self.lost.iter().any(is_own), "a host looks for itself");
         assert!(self.banned.len() <= BANNED_MAX, "too many are banned");
         assert!(self.window.len() <= self.tuning.window, "the window is too large");
         if let Some(descriptor) = &self.own.descriptor {

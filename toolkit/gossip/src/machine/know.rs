@@ -8,7 +8,7 @@ use isos_base::descriptor::{Access, Descriptor};
 use isos_base::notary::Notary;
 use isos_base::time::Span;
 
-use super::{BANNED_MAX, Effect, Gossip, Known, MET_MAX};
+use super::{BANNED_MAX, Effect, Gossip, Known, LOST_MAX, MET_MAX};
 use crate::view::{self, Slots, View};
 
 impl<N: Notary> Gossip<N> {
@@ -69,6 +69,7 @@ impl<N: Notary> Gossip<N> {
             return false;
         }
         let Some(certificate) = who.certificate() else { return false };
+        self.lost.retain(|it| it.host != who.host || it.issued >= who.issued);
         let place = certificate.place();
         let name = place.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         self.samplers.offer(name, who, |known| known.issued < who.issued);
@@ -111,8 +112,21 @@ impl<N: Notary> Gossip<N> {
         if self.banned.len() >= BANNED_MAX {
             self.banned.pop_first();
         }
+        self.lost.retain(|it| it.host != host);
         self.banned.insert(host, self.now);
         effects.push(Effect::Caught { first, second });
+    }
+
+    /// A host was called in vain. Which of all such are remembered is left to chance: each host
+    /// remembers others.
+    pub(super) fn lose(&mut self, who: Arc<Descriptor>) {
+        self.lost.retain(|it| it.host != who.host);
+        if self.lost.len() < LOST_MAX {
+            self.lost.push(who);
+        } else {
+            let at = self.random.below(LOST_MAX as u64) as usize;
+            self.lost[at] = who;
+        }
     }
 
     /// A host is not known any more.

@@ -185,8 +185,13 @@ impl<N: Notary> Gossip<N> {
             });
             return;
         }
-        let Some(Pending { to, seq, .. }) = self.pending.take() else { return };
+        let Some(Pending { to, seq, sought, .. }) = self.pending.take() else { return };
         self.close(seq, None, None);
+        if sought {
+            // That it is gone is no news.
+            return;
+        }
+        self.lose(to.clone());
         if self.suspicion.failed(self.now, self.own.host, to.host) {
             self.drop_host(to.host);
             effects.push(Effect::Gone { host: to.host });

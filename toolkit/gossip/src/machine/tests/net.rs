@@ -12,6 +12,8 @@ pub(super) struct Net {
     ids: Vec<HostId>,
     pub(super) dead: BTreeSet<HostId>,
     pub(super) private: BTreeSet<HostId>,
+    /// Hosts from this one on and those before it do not hear each other.
+    pub(super) cut: Option<u32>,
     /// One message in so many is lost; 0 for none.
     pub(super) loss: u64,
     random: Random,
@@ -37,6 +39,7 @@ impl Net {
             ids: (0..hosts).map(testing::host).collect(),
             dead: BTreeSet::new(),
             private: BTreeSet::new(),
+            cut: None,
             loss: 0,
             random: Random::new(seed),
             bytes: 0,
@@ -82,6 +85,11 @@ impl Net {
     pub(super) fn living(&self) -> impl Iterator<Item = &Gossip<Quick>> {
         let living = self.ids.iter().filter(|id| !self.dead.contains(id));
         living.map(|id| &self.hosts[id])
+    }
+
+    fn is_cut(&self, from: HostId, to: HostId) -> bool {
+        let is_beyond = |id, cut: u32| !self.ids[..cut as usize].contains(&id);
+        self.cut.is_some_and(|cut| is_beyond(from, cut) != is_beyond(to, cut))
     }
 
     fn is_lost(&mut self) -> bool {
@@ -153,7 +161,11 @@ impl Net {
     }
 
     fn deliver(&mut self, from: HostId, to: HostId, request: RequestId, ask: &Request) -> Input {
-        if self.dead.contains(&to) || self.private.contains(&to) || self.is_lost() {
+        if self.is_cut(from, to)
+            || self.dead.contains(&to)
+            || self.private.contains(&to)
+            || self.is_lost()
+        {
             return Input::Failed { request, sent: false };
         }
         let request_again = Request::decode(&ask.encode()).expect("within the limits");

@@ -96,6 +96,24 @@ fn who_is_cut_off_finds_back_and_says_that_it_was() {
 }
 
 #[test]
+fn two_halves_that_were_cut_for_long_find_each_other_without_the_complex() {
+    let mut net = Net::new(40, 7);
+    net.run(65);
+    net.cut = Some(25);
+    // Nobody is told of any more who was not heard of for ninety cycles.
+    net.run(400);
+    for n in 0..40 {
+        let (half, it) = (if n < 25 { 25.0 } else { 15.0 }, net.host(n));
+        assert!((it.estimate().unwrap().hosts - half).abs() < 0.5, "{:?}", it.estimate());
+    }
+    net.cut = None;
+    net.run(100);
+    for it in estimates(&net) {
+        assert!((it.hosts - 40.0).abs() < 0.5, "{}", it.hosts);
+    }
+}
+
+#[test]
 fn one_seed_is_one_story() {
     let run = || {
         let mut net = Net::new(20, 6);
