@@ -325,7 +325,7 @@ fn a_host_whose_cores_do_twice_as_much_offers_twice_as_many_units() {
     world.tick();
     let class = world.complex.prices().classes.remove(0);
     assert_eq!((class.hosts, class.supply), (3, 8), "two, two, and two that count as four");
-    let told = world.complex.explain_host(host_id(3)).unwrap();
+    let told = world.complex.explain_host(host_id(3), true).unwrap();
     let speed = told.reasons.iter().find(|reason| reason.about == "speed").unwrap();
     assert!(speed.why.contains("2 of them count as 4 of the reference"), "{}", speed.why);
 }
