@@ -43,10 +43,9 @@ fn kind_of(reason: &str) -> Option<&'static str> {
     (!kind.is_empty() && !lends).then_some(*kind)
 }
 
-/// Whether a window stops work. Its name stands between, and can say anything.
+/// Whether a window stops work. Its name stands before that, quoted.
 fn forbids(reason: &str) -> bool {
-    let said = reason.rfind('"').map_or("", |end| &reason[end..]);
-    said.starts_with("\" forbids work") || said.starts_with("\" gives 0%")
+    ["\" forbids work", "\" gives 0%"].iter().any(|said| reason.contains(said))
 }
 
 /// Until when the price of a host stands, if its policy has windows.
