@@ -328,7 +328,7 @@ proptest! {
             }
         }
         world.pass(Span::secs(900));
-        prop_assert!(world.tables.snapshot().promises.0 >= 0);
+        prop_assert!(world.tables.snapshot().brought.iter().all(|(_, left)| left.0 >= 0));
         for record in world.tables.reservations.values() {
             let bonds: Vec<_> =
                 world.tables.bonds.values().filter(|it| it.reservation == record.id).collect();

@@ -250,7 +250,8 @@ fn a_promise_that_is_broken_is_compensated_and_one_that_is_cancelled_costs_nothi
     let owed = record.penalty.0 * record.wanted as i64;
     assert_eq!(record.compensated.0, owed.min(brought));
     assert_eq!(fees(&world), of_work + brought - record.compensated.0);
-    assert_eq!(world.tables.snapshot().promises.0, brought - record.compensated.0);
+    let left = MicroCredits(brought - record.compensated.0);
+    assert_eq!(world.tables.snapshot().brought, [(one, left)]);
 }
 
 #[test]
