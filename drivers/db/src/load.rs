@@ -38,8 +38,8 @@ const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FRO
 const BONDS_OF_USE: &str = "WHERE reservation IN (SELECT id FROM reservations \
      WHERE state IN ('booked', 'active')) ORDER BY reservation, nth";
 
-/// What the reservations of each account have brought: as `ReservationRecord::brought` has it. In two halves, so that
-/// no sum of theirs can leave an integer of the database.
+/// What the reservations of each account have brought: as `ReservationRecord::brought` has it. In
+/// two halves, so that no sum of theirs can leave an integer of the database.
 const BROUGHT: &str = "SELECT account, \
      CAST(SUM(paid / 1048576 - compensated / 1048576 + forfeited / 1048576) AS BIGINT), \
      CAST(SUM(paid % 1048576 - compensated % 1048576 + forfeited % 1048576) AS BIGINT) \

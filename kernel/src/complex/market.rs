@@ -71,8 +71,8 @@ pub(super) struct Market {
     turns: BTreeMap<AccountId, u64>,
     reservations: BTreeMap<ReservationId, Reserved>,
     last_reservation: ReservationId,
-    /// What the reservations of each account have brought the complex, less what it has been paid for
-    /// those that were not kept.
+    /// What the reservations of each account have brought the complex, less what it has been paid
+    /// for those that were not kept.
     promises: BTreeMap<AccountId, MicroCredits>,
     bonds: Bonds,
     /// Fuel that the middle one of the hosts does in a second of one core.

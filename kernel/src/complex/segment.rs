@@ -196,8 +196,8 @@ fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
     let first = ballot.votes.first()?;
     let other = ballot.votes.iter().find(|vote| vote.digest != first.digest)?;
     let (one, other) = (run(first)?, run(other)?);
-    // A referee has found a third state: then only whole runs tell anything. What was found of a run
-    // that is in question no more is another matter.
+    // A referee has found a third state: then only whole runs tell anything. What was found of a
+    // run that is in question no more is another matter.
     let of = ballot.whole().map(|whole| whole.lease);
     let is_of_this =
         |run: &&SavedRecord| of.is_none_or(|whole| !chains.is_of_another(run.lease, task, whole));

@@ -1,10 +1,10 @@
-//! What others than the owner of a host are told of why it lends what it lends: which kind of reason
-//! it is, and until when its price stands. The owner's words, the names of windows and all numbers
-//! are the owner's own.
+//! What others than the owner of a host are told of why it lends what it lends: which kind of
+//! reason it is, and until when its price stands. The owner's words, the names of windows and all
+//! numbers are the owner's own.
 //!
 //! Hosts send their reasons as text, made by `policy::Reason`. So a kind is known by how the text
-//! begins, and a text that is not known is of no kind: then others learn that the owner wants quiet,
-//! and nothing else. A test goes through all reasons.
+//! begins, and a text that is not known is of no kind: then others learn that the owner wants
+//! quiet, and nothing else. A test goes through the reasons that stop all work.
 
 use isos_base::api::HostView;
 use isos_base::host::Offer;

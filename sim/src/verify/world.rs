@@ -249,8 +249,8 @@ impl World {
         self.chains.clear();
     }
 
-    /// Hosts that are there, in the order in which they speak this time. In a fixed one, cheats that
-    /// came back together would stand next to each other, and be given the same tasks.
+    /// Hosts that are there, in the order in which they speak this time. In a fixed one, cheats
+    /// that came back together would stand next to each other, and be given the same tasks.
     fn by_lot(&mut self) -> Vec<usize> {
         let here = |n: &usize| self.hosts[*n].session.is_some();
         let mut order: Vec<usize> = (0..self.hosts.len()).filter(here).collect();

@@ -13,8 +13,8 @@ use crate::complex::told::to_others;
 const BONDS_NAMED_MAX: usize = 20;
 
 impl Complex {
-    /// Why a host does or does not work. Only who may know all of it is told the owner's reasons, and
-    /// what becomes of its pay; others, of what kind the reasons are.
+    /// Why a host does or does not work. Only who may know all of it is told the owner's reasons,
+    /// and what becomes of its pay; others, of what kind the reasons are.
     #[must_use]
     pub fn explain_host(&self, id: HostId, knows_all: bool) -> Option<Explanation> {
         let host = self.hosts.get(&id)?;

@@ -25,8 +25,8 @@ impl World {
 }
 
 /// The task is made up from the second segment on, a liar accuses the first, and while that cannot
-/// be settled a third host runs all of it, honestly. The referee finds the first segment right: that
-/// is no word against the third host, which differs from the second segment on.
+/// be settled a third host runs all of it, honestly. The referee finds the first segment right:
+/// that is no word against the third host, which differs from the second segment on.
 #[test]
 fn who_has_run_a_task_honestly_is_not_barred_because_another_segment_was_found_right() {
     for restarts in [false, true] {
