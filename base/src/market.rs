@@ -1,5 +1,7 @@
 //! What a market remembers and shows: ticks, hours, classes, reservations. Plain data.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, HostId, ReservationId, TransferId};
@@ -201,6 +203,17 @@ pub struct BondRecord {
     pub lost: MicroCredits,
     /// What it was paid for standing there.
     pub paid: MicroCredits,
+}
+
+/// What each account has to its name, of sums that are never negative in the end.
+pub fn by_account(
+    sums: impl IntoIterator<Item = (AccountId, i128)>,
+) -> Vec<(AccountId, MicroCredits)> {
+    let mut all: BTreeMap<AccountId, i128> = BTreeMap::new();
+    for (account, sum) in sums {
+        *all.entry(account).or_default() += sum;
+    }
+    all.into_iter().map(|(account, sum)| (account, MicroCredits::clamped(sum))).collect()
 }
 
 impl ReservationRecord {

@@ -520,10 +520,10 @@ pub struct Snapshot {
     /// Bonds of reservations that are not over.
     #[serde(default)]
     pub bonds: Vec<BondRecord>,
-    /// What reservations that are over have brought the complex, less what it has paid for those
-    /// that were not kept: what there is to pay for the next.
+    /// What reservations that are over have brought the complex, by who made them, less what it has
+    /// paid each for those that were not kept: what there is to pay each for the next.
     #[serde(default)]
-    pub promises: MicroCredits,
+    pub brought: Vec<(AccountId, MicroCredits)>,
     /// What accounts earned in the last months, where there is demurrage.
     #[serde(default)]
     pub earned: Vec<EarnedRecord>,

@@ -38,6 +38,7 @@ mod stretch;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trust;
 mod unsure;
 mod view;
@@ -50,6 +51,7 @@ pub use market::{Pricing, Wish};
 pub use restore::RestoreError;
 pub use slice::SliceCall;
 pub use storage::{Leased, StorageCall, StorageReply};
+pub use told::view_for_others;
 pub use view::TasksOut;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -37,10 +37,6 @@ fn breaks(setting: &Setting, outcome: &Outcome) -> Option<String> {
             let names = u64::from(hosts).max(1) as f64 * bad;
             luck::in_runs(mean, (names.ceil() as u64).max(outcome.caught))
         }
-        // It knows no names, and promises nothing against those who come back under new ones.
-        Verify::Quorum { .. } if matches!(strategy, Strategy::Rejoining { .. }) => {
-            return None;
-        }
         _ => luck::singly(mean),
     };
     if outcome.wrong > most {
@@ -71,8 +67,8 @@ mod tests {
             let bad = broken(&[row(policy, turns, 2 * wrong)]);
             assert!(bad.len() == 1 && bad[0].contains("at the most"), "{bad:?}");
         }
-        assert!(broken(&[row(quorum, back, 1_000), row(Policy::Adaptive, back, 1_000)]).is_empty());
-        assert_eq!(broken(&[row(credibility, back, 1_000)]).len(), 1);
+        assert!(broken(&[row(Policy::Adaptive, back, 1_000)]).is_empty(), "it promises nothing");
+        assert_eq!(broken(&[row(credibility, back, 1_000), row(quorum, back, 1_000)]).len(), 2);
     }
 
     #[test]

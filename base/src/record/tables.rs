@@ -14,10 +14,11 @@ use crate::ids::{
     TransferId,
 };
 use crate::key::PublicKey;
-use crate::market::{BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState};
+use crate::market::{
+    BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState, by_account,
+};
 use crate::slice::SliceState;
 use crate::time::Time;
-use crate::units::MicroCredits;
 
 /// Every table, keyed as the database keys it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,12 +170,15 @@ impl Tables {
                 let bonds = self.bonds.iter().filter(|((id, _), _)| of_open(id));
                 bonds.map(|(_, bond)| bond.clone()).collect()
             },
-            promises: {
+            brought: {
                 let over =
                     self.reservations.values().filter(|it| it.state == ReservationState::Over);
-                let brought = over.map(ReservationRecord::brought).sum::<i128>();
-                let shared = self.bonds.values().map(|bond| i128::from(bond.paid.0)).sum::<i128>();
-                MicroCredits::clamped(brought - shared)
+                let brought = over.map(|it| (it.account, it.brought()));
+                let shared = self.bonds.values().filter_map(|bond| {
+                    let of = self.reservations.get(&bond.reservation)?;
+                    Some((of.account, -i128::from(bond.paid.0)))
+                });
+                by_account(brought.chain(shared))
             },
             earned: {
                 let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);

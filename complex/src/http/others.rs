@@ -9,7 +9,7 @@ use isos_base::api::{
 use isos_base::capability::Right;
 use isos_base::statement::SignedHead;
 use isos_base::{AccountId, Fuel, HostId, JobId, MicroCredits, ReservationId, TaskId, Time};
-use isos_kernel::complex::{Call, Complex};
+use isos_kernel::complex::{Call, Complex, view_for_others};
 use serde::Deserialize;
 
 use super::extract::{Json, Path, Query};
@@ -85,9 +85,17 @@ pub(super) async fn hosts(
 ) -> Answer<Json<Vec<HostView>>> {
     who.needs(Right::Read)?;
     let limit = page(query.limit) as usize;
-    let look =
-        move |complex: &mut Complex, _| complex.host_views(query.after).take(limit).collect();
+    let (mine, operator) = (who.0.account, who.is_operator());
+    let look = move |complex: &mut Complex, _| {
+        let hosts = complex.host_views(query.after).take(limit);
+        hosts.map(|host| shown(host, mine, operator)).collect()
+    };
     Ok(Json(shared.core.query(look).await?))
+}
+
+/// A host as this account may see it: an owner's reasons are the owner's.
+fn shown(host: HostView, mine: AccountId, operator: bool) -> HostView {
+    if operator || host.account == mine { host } else { view_for_others(host) }
 }
 
 /// The one host with this key, key prefix or name.
@@ -121,9 +129,11 @@ pub(super) async fn host(
     Path(text): Path<String>,
 ) -> Answer<Json<HostView>> {
     who.needs(Right::Read)?;
+    let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let id = host_id(complex, &text)?;
-        complex.host_view(id).ok_or_else(|| not_found(format!("host {text}")))
+        let host = complex.host_view(id).ok_or_else(|| not_found(format!("host {text}")))?;
+        Ok::<_, super::Failure>(shown(host, mine, operator))
     };
     Ok(Json(shared.core.query(look).await??))
 }
@@ -385,11 +395,27 @@ pub(super) async fn explain(
     if let Ok(job) = what.parse::<JobId>() {
         return explain_job(&shared, &who, job).await.map(Json);
     }
+    if let Some(name) = what.strip_prefix("service:").or((what == "service").then_some("")) {
+        return Err(no_services(name));
+    }
+    let (mine, operator) = (who.0.account, who.is_operator());
     let look = move |complex: &mut Complex, _| {
         let id = host_id(complex, &what)?;
-        complex.explain_host(id).ok_or_else(|| not_found(format!("host {what}")))
+        let is_own = complex.host_view(id).is_some_and(|host| host.account == mine);
+        complex
+            .explain_host(id, is_own || operator)
+            .ok_or_else(|| not_found(format!("host {what}")))
     };
     Ok(Json(shared.core.query(look).await??))
+}
+
+/// What is asked of a service: this complex has none.
+fn no_services(name: &str) -> super::Failure {
+    let which = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+    not_found(format!(
+        "service{which}: this complex runs jobs, and no services yet; what can be explained: a job \
+         (42), a task (42@7), a host (its name or key), account, account:NAME, reservation:3, price"
+    ))
 }
 
 async fn explain_reservation(shared: &App, who: &Who, number: &str) -> Answer<Explanation> {

@@ -4,12 +4,12 @@ use isos_base::ids::{
     AccountId, BillId, JobId, LeaseId, PayoutId, ProposalId, ReservationId, SliceId,
 };
 use isos_base::market::ReservationRecord;
+use isos_base::market::by_account;
 use isos_base::record::{
     AccountRecord, BillRecord, JobRecord, LeaseRecord, PayoutRecord, ProposalRecord, SliceRecord,
     Snapshot, StorageRecord,
 };
 use isos_base::time::Time;
-use isos_base::units::MicroCredits;
 use sqlx::AssertSqlSafe;
 
 use crate::error::ReadError;
@@ -38,16 +38,18 @@ const PROPOSALS_OF_USE: &str = "WHERE state = 'open' OR id = (SELECT max(id) FRO
 const BONDS_OF_USE: &str = "WHERE reservation IN (SELECT id FROM reservations \
      WHERE state IN ('booked', 'active')) ORDER BY reservation, nth";
 
-/// What reservations have brought: as `ReservationRecord::brought` has it. In two halves, so that
-/// no sum of theirs can leave an integer of the database.
-const PROMISES: &str = "SELECT \
-     CAST(COALESCE(SUM(paid / 1048576 - compensated / 1048576 + forfeited / 1048576), 0) AS BIGINT), \
-     CAST(COALESCE(SUM(paid % 1048576 - compensated % 1048576 + forfeited % 1048576), 0) AS BIGINT) \
-     FROM reservations WHERE state = 'over'";
+/// What the reservations of each account have brought: as `ReservationRecord::brought` has it. In
+/// two halves, so that no sum of theirs can leave an integer of the database.
+const BROUGHT: &str = "SELECT account, \
+     CAST(SUM(paid / 1048576 - compensated / 1048576 + forfeited / 1048576) AS BIGINT), \
+     CAST(SUM(paid % 1048576 - compensated % 1048576 + forfeited % 1048576) AS BIGINT) \
+     FROM reservations WHERE state = 'over' GROUP BY account ORDER BY account";
 
 /// What of their premiums went to hosts.
-const SHARED: &str = "SELECT CAST(COALESCE(SUM(paid / 1048576), 0) AS BIGINT), \
-     CAST(COALESCE(SUM(paid % 1048576), 0) AS BIGINT) FROM bonds";
+const SHARED: &str = "SELECT reservations.account, \
+     CAST(SUM(bonds.paid / 1048576) AS BIGINT), CAST(SUM(bonds.paid % 1048576) AS BIGINT) \
+     FROM bonds JOIN reservations ON reservations.id = bonds.reservation \
+     GROUP BY reservations.account ORDER BY reservations.account";
 
 /// What was earned in the last months: as `EarnedRecord::is_of_use` has it.
 const EARNED_OF_USE: &str = "WHERE month <= 1 OR month + 3 >= (SELECT max(month) FROM earned) \
@@ -87,10 +89,11 @@ pub(crate) async fn load(readers: &Readers, place: &Place) -> Result<Snapshot, R
         reservations: from.all("WHERE state IN ('booked', 'active') ORDER BY id").await?,
         firm: from.all("WHERE cores > 0 ORDER BY host").await?,
         bonds: from.all(BONDS_OF_USE).await?,
-        promises: {
-            let brought = from.rows(PROMISES, Lookup::default(), halves).await?;
+        brought: {
+            let brought = from.rows(BROUGHT, Lookup::default(), halves).await?;
             let shared = from.rows(SHARED, Lookup::default(), halves).await?;
-            MicroCredits::clamped(brought.iter().sum::<i128>() - shared.iter().sum::<i128>())
+            let shared = shared.into_iter().map(|(account, sum)| (account, -sum));
+            by_account(brought.into_iter().chain(shared))
         },
         earned: from.all(EARNED_OF_USE).await?,
         ledger_head: {

@@ -586,11 +586,12 @@ pub(crate) fn last_batch(row: &Row) -> Result<(JobId, Option<u64>), BadRow> {
     Ok((JobId(from.number()?), from.maybe_number()?))
 }
 
-/// A sum whose parts are told by how many times 2^20 and what is left of it.
-pub(crate) fn halves(row: &Row) -> Result<i128, BadRow> {
-    const SUM: Table = Table { columns: &["high", "low"], ..ReservationRecord::TABLE };
+/// An account's sum, whose parts are told by how many times 2^20 and what is left of it.
+pub(crate) fn halves(row: &Row) -> Result<(AccountId, i128), BadRow> {
+    const SUM: Table = Table { columns: &["account", "high", "low"], ..ReservationRecord::TABLE };
     let mut from = Reader::new(SUM, row);
-    Ok((i128::from(from.signed()?) << 20) + i128::from(from.signed()?))
+    let account = AccountId(from.number()?);
+    Ok((account, (i128::from(from.signed()?) << 20) + i128::from(from.signed()?)))
 }
 
 /// The highest number in a table, 0 if it is empty.

@@ -15,6 +15,7 @@ use super::job::Job;
 use super::market::GoodId;
 use super::place::Seen;
 use super::session::Block;
+use super::told::to_others;
 use super::{Complex, Host};
 use crate::constraint::{ClassId, Constraint};
 
@@ -92,14 +93,8 @@ impl Kind {
 
 /// An offer as far as it matters for whether a job can run.
 fn terms(offer: &Offer) -> Offer {
-    let lends = offer.cores > 0;
-    let mut reasons = offer.reasons.clone();
-    if lends {
-        // The window of its policy that makes its price.
-        reasons.retain(|reason| reason.contains("until"));
-        reasons.truncate(1);
-    }
-    Offer { cores: lends.into(), disk: Bytes::ZERO, reasons, ..offer.clone() }
+    let (cores, reasons) = (u16::from(offer.cores > 0), to_others(offer));
+    Offer { cores, disk: Bytes::ZERO, reasons, ..offer.clone() }
 }
 
 /// The hosts of one kind.
@@ -144,11 +139,7 @@ impl Counted {
 
 /// Whether an offer is on these terms.
 fn is_on(terms: &Offer, offer: &Offer) -> bool {
-    let reasons = match offer.cores {
-        0 => terms.reasons == offer.reasons,
-        _ => terms.reasons.first() == offer.reasons.iter().find(|it| it.contains("until")),
-    };
-    reasons
+    terms.reasons == to_others(offer)
         && (terms.cores > 0) == (offer.cores > 0)
         && (terms.memory, terms.price_min) == (offer.memory, offer.price_min)
         && terms.accept == offer.accept

@@ -333,7 +333,7 @@ pub(super) fn describe(about: &str, reason: &Unfit, job: &Job, wakes: Time) -> R
         Unfit::Quiet(why) if why.is_empty() => ("its owner wants quiet".to_owned(), None),
         Unfit::Quiet(why) => (
             format!("its owner wants quiet: {}", why.join("; ")),
-            Some("wait, or ask its owner: `isos policy explain` there".to_owned()),
+            Some("wait, or ask its owner, whom `isos policy explain` tells all of it".to_owned()),
         ),
         Unfit::Constraint => {
             let text = spec.constraint.as_deref().unwrap_or_default();

@@ -6,6 +6,7 @@ use isos_base::{HostId, Time};
 use super::Host;
 use super::job::Job;
 use super::market::{GoodId, Market};
+use super::told::to_others;
 use crate::constraint::ClassId;
 
 /// Classes of hosts for which a job remembers whether they fit.
@@ -108,15 +109,13 @@ pub(super) fn unfits(
             }
         }
         Some(offer) => {
-            if offer.cores == 0 && add(Unfit::Quiet(offer.reasons.clone())) {
+            if offer.cores == 0 && add(Unfit::Quiet(to_others(offer))) {
                 return reasons;
             }
             if let Err(no) = market.deal(job, host.good, offer.price_min) {
                 let no = match no {
-                    // The window of its policy that says so, and until when.
                     Unfit::Price { wants, pays, .. } => {
-                        let until = offer.reasons.iter().find(|reason| reason.contains("until"));
-                        Unfit::Price { wants, pays, until: until.cloned() }
+                        Unfit::Price { wants, pays, until: to_others(offer).pop() }
                     }
                     other => other,
                 };

@@ -71,9 +71,9 @@ pub(super) struct Market {
     turns: BTreeMap<AccountId, u64>,
     reservations: BTreeMap<ReservationId, Reserved>,
     last_reservation: ReservationId,
-    /// What reservations have brought the complex, less what it has paid for those that were not
-    /// kept.
-    promises: MicroCredits,
+    /// What the reservations of each account have brought the complex, less what it has been paid
+    /// for those that were not kept.
+    promises: BTreeMap<AccountId, MicroCredits>,
     bonds: Bonds,
     /// Fuel that the middle one of the hosts does in a second of one core.
     core_rate: u64,
@@ -148,7 +148,7 @@ impl Market {
             turns: BTreeMap::new(),
             reservations: BTreeMap::new(),
             last_reservation: ReservationId(0),
-            promises: MicroCredits::ZERO,
+            promises: BTreeMap::new(),
             bonds: Bonds::default(),
             core_rate: CORE_RATE,
         }
@@ -265,7 +265,11 @@ impl Market {
     pub(super) fn restore(
         &mut self,
         markets: Vec<MarketRecord>,
-        (reservations, last, promises): (Vec<ReservationRecord>, ReservationId, MicroCredits),
+        (reservations, last, brought): (
+            Vec<ReservationRecord>,
+            ReservationId,
+            Vec<(AccountId, MicroCredits)>,
+        ),
         bonds: Bonds,
     ) {
         let Some(band) = self.band() else { return };
@@ -279,7 +283,7 @@ impl Market {
         }
         let open = reservations.into_iter().map(|record| (record.id, Reserved { record, left: 0 }));
         self.reservations = open.collect();
-        (self.last_reservation, self.promises) = (last, promises);
+        (self.last_reservation, self.promises) = (last, brought.into_iter().collect());
         self.bonds = bonds;
     }
 }

@@ -69,7 +69,7 @@ impl Complex {
         complex.back_by = now + waits.into_iter().max().unwrap_or(RETURN_TIME_MIN);
         let last = snapshot.last_reservation;
         let bonds = Bonds::restore(snapshot.firm, snapshot.bonds);
-        let reservations = (snapshot.reservations, last, snapshot.promises);
+        let reservations = (snapshot.reservations, last, snapshot.brought);
         complex.market.restore(snapshot.markets, reservations, bonds);
         complex.demurrage = Demurrage::restore(snapshot.earned);
         for record in snapshot.hosts {

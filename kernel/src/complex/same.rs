@@ -6,7 +6,7 @@
 
 use isos_base::Fuel;
 use isos_base::checkpoint::segment_fuel;
-use isos_base::record::SavedRecord;
+use isos_base::record::{Referee, SavedRecord};
 
 use crate::verify::segments::first_difference;
 
@@ -37,6 +37,26 @@ pub(super) fn parting(one: &SavedRecord, other: &SavedRecord) -> Option<u32> {
     let ends = told(one).chain(told(other)).filter_map(|(segments, _)| segments.checked_sub(1));
     let fuel = ends.filter(|&segment| are_same(one, other, segment) == Some(false)).min();
     root.into_iter().chain(fuel).min()
+}
+
+/// Whether a part was run from before the place at which two runs part to behind it. Where it began
+/// is told by the fuel used there, as the whole run has it that is in question.
+pub(super) fn covers(
+    part: &SavedRecord,
+    [one, other]: [&SavedRecord; 2],
+    of: &SavedRecord,
+) -> bool {
+    let Some(Referee { segment, fuel, .. }) = part.referee else { return false };
+    let begins = [of, one, other].into_iter().flat_map(told).find(|(_, at)| *at == fuel);
+    let begins = if fuel == Fuel(0) { Some(0) } else { begins.map(|(segments, _)| segments) };
+    let Some(begins) = begins else { return false };
+    match parting(one, other) {
+        Some(parted) => (begins..=segment).contains(&parted),
+        None => {
+            let common = one.roots.len().min(other.roots.len());
+            segment == Referee::TO_END && begins as usize <= common
+        }
+    }
 }
 
 /// The most that can have been used up to the end of a segment, by what a run has told of its way

@@ -196,8 +196,12 @@ fn dispute(chains: &Chains, ballot: &Ballot, task: u32) -> Option<Dispute> {
     let first = ballot.votes.first()?;
     let other = ballot.votes.iter().find(|vote| vote.digest != first.digest)?;
     let (one, other) = (run(first)?, run(other)?);
-    // A referee has found a third state: then only whole runs tell anything.
-    if chains.runs(task).iter().any(|run| finds_neither(chains, ballot, run)) {
+    // A referee has found a third state: then only whole runs tell anything. What was found of a
+    // run that is in question no more is another matter.
+    let of = ballot.whole().map(|whole| whole.lease);
+    let is_of_this =
+        |run: &&SavedRecord| of.is_none_or(|whole| !chains.is_of_another(run.lease, task, whole));
+    if chains.runs(task).iter().filter(is_of_this).any(|run| finds_neither(chains, ballot, run)) {
         return None;
     }
     // Where one list is the beginning of the other, its run may have ended there, or there was no

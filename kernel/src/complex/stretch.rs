@@ -17,7 +17,7 @@ use isos_base::{Fuel, Guid, HostId, JobId, LeaseId, Span, TaskRange, TaskSet};
 
 use super::job::Job;
 use super::place::HOST_FAULTS_MAX;
-use super::same::are_same;
+use super::same::{are_same, covers};
 use super::segment::{Chains, found_right};
 use super::{Complex, Effect};
 use crate::verify::segments::choose;
@@ -312,7 +312,7 @@ impl Complex {
         let decides = wholes >= 2 || (wholes == 1 && ballot.is_of_one_mind());
         let first = ballot.whole().map(|whole| whole.lease);
         let found = ballot.votes.iter().find(|vote| vote.digest == digest).cloned();
-        let mut dismissed = Vec::new();
+        let (mut dismissed, mut sure) = (Vec::new(), sure);
         for vote in votes {
             // Of several whole runs a ballot says what is right, as of any others.
             if !vote.part && (decides || vote.digest == digest) {
@@ -323,9 +323,21 @@ impl Complex {
             if winner.is_none() && !vote.part && !is_first {
                 continue;
             }
+            if let Some(winner) = &winner
+                && vote.digest != digest
+                && (clears || !vote.part)
+            {
+                // What was found right of a run says nothing about who differs from it elsewhere:
+                // that vote stays, and the next referee looks there.
+                if let Some(is_sure) = self.is_refuted(job_id, winner, &vote) {
+                    sure &= is_sure;
+                    dismissed.push((vote, Some(false)));
+                }
+                continue;
+            }
             let right = match &winner {
                 None if vote.part && vote.digest != digest => {
-                    found.as_ref().and_then(|found| self.has_same_root(job_id, found, &vote))
+                    found.as_ref().and_then(|found| self.has_found(job_id, found, &vote))
                 }
                 // Who went on with what another had made up may be right about that.
                 Some(winner) if vote.part && vote.digest != digest && !clears => {
@@ -369,6 +381,36 @@ impl Complex {
         let (chains, task) = (&self.jobs.get(&job)?.chains, part.result.task);
         let (run, whole) = (chains.run(part.lease, task)?, chains.run(whole.lease, task)?);
         are_same(run, whole, run.referee?.segment)
+    }
+
+    /// The same of two parts. Of one who began behind where they part nothing can be told: both may
+    /// have gone on with what a third has made up.
+    fn has_found(&self, job_id: JobId, found: &Vote, part: &Vote) -> Option<bool> {
+        let (job, task) = (self.jobs.get(&job_id)?, part.result.task);
+        let run = |vote: &Vote| job.chains.run(vote.lease, task);
+        let whole = run(job.ballots.get(&task)?.whole()?)?;
+        let (other, found_run) = (run(part)?, run(found)?);
+        let same = self.has_same_root(job_id, found, part)?;
+        (same || covers(found_run, [found_run, other], whole)).then_some(same)
+    }
+
+    /// Whether somebody who finds a whole run right has run the very place at which another vote
+    /// differs from it; and if so, whether that is sure enough to bar who cast that.
+    fn is_refuted(&self, job_id: JobId, winner: &Vote, vote: &Vote) -> Option<bool> {
+        let (job, task) = (self.jobs.get(&job_id)?, vote.result.task);
+        let run = |vote: &Vote| job.chains.run(vote.lease, task);
+        let (whole, other) = (run(winner)?, run(vote)?);
+        let refutes = |it: &&Vote| {
+            let part = run(it).filter(|_| it.part && it.digest == winner.digest);
+            part.is_some_and(|part| covers(part, [whole, other], whole))
+        };
+        let mut about = Ballot::default();
+        about.votes.extend(job.ballots.get(&task)?.votes.iter().filter(refutes).cloned());
+        if about.votes.is_empty() {
+            return None;
+        }
+        about.votes.extend([winner.clone(), vote.clone()]);
+        Some(about.is_sure(winner.digest, self.config.bad_share))
     }
 
     /// Takes votes out of a ballot: those that were right are paid for their part, the others'

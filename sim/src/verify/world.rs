@@ -240,13 +240,24 @@ impl World {
                 self.step(Input::TimerFired);
             }
             let mut moved = false;
-            for n in 0..self.hosts.len() {
+            for n in self.by_lot() {
                 moved |= self.work(n);
             }
             self.come_back();
             still = if moved { 0 } else { still + 1 };
         }
         self.chains.clear();
+    }
+
+    /// Hosts that are there, in the order in which they speak this time. In a fixed one, cheats
+    /// that came back together would stand next to each other, and be given the same tasks.
+    fn by_lot(&mut self) -> Vec<usize> {
+        let here = |n: &usize| self.hosts[*n].session.is_some();
+        let mut order: Vec<usize> = (0..self.hosts.len()).filter(here).collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, self.random.below(last as u64 + 1) as usize);
+        }
+        order
     }
 
     /// A host answers what it has time for. Says whether it answered anything.

@@ -8,7 +8,7 @@ use isos_base::ids::{
 };
 use isos_base::key::PublicKey;
 use isos_base::market::{
-    BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState,
+    BondRecord, FirmRecord, MarketRecord, ReservationRecord, ReservationState, by_account,
 };
 use isos_base::record::{
     AccountRecord, AuditRecord, BillRecord, Change, EarnedRecord, HoldRecord, HostRecord,
@@ -18,7 +18,6 @@ use isos_base::record::{
 };
 use isos_base::slice::SliceState;
 use isos_base::time::Time;
-use isos_base::units::MicroCredits;
 
 use crate::Db;
 use crate::read::Source;
@@ -148,12 +147,15 @@ impl Model {
                 let bonds = self.bonds.values().filter(|bond| open(&bond.reservation));
                 bonds.cloned().collect()
             },
-            promises: {
+            brought: {
                 let over =
                     self.reservations.values().filter(|it| it.state == ReservationState::Over);
-                let brought = over.map(ReservationRecord::brought).sum::<i128>();
-                let shared = self.bonds.values().map(|bond| i128::from(bond.paid.0)).sum::<i128>();
-                MicroCredits::clamped(brought - shared)
+                let brought = over.map(|it| (it.account, it.brought()));
+                let shared = self.bonds.values().filter_map(|bond| {
+                    let of = self.reservations.get(&bond.reservation)?;
+                    Some((of.account, -i128::from(bond.paid.0)))
+                });
+                by_account(brought.chain(shared))
             },
             earned: {
                 let newest = self.earned.keys().map(|&(_, month)| month).max().unwrap_or(0);

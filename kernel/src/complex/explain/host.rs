@@ -7,14 +7,16 @@ use isos_base::{Fuel, HostId};
 use super::account::lost_text;
 use super::counted;
 use crate::complex::Complex;
+use crate::complex::told::to_others;
 
 /// Bonds that an explanation names one by one.
 const BONDS_NAMED_MAX: usize = 20;
 
 impl Complex {
-    /// Why a host does or does not work.
+    /// Why a host does or does not work. Only who may know all of it is told the owner's reasons,
+    /// and what becomes of its pay; others, of what kind the reasons are.
     #[must_use]
-    pub fn explain_host(&self, id: HostId) -> Option<Explanation> {
+    pub fn explain_host(&self, id: HostId, knows_all: bool) -> Option<Explanation> {
         let host = self.hosts.get(&id)?;
         let view = self.host_view(id)?;
         let mut reasons = Vec::new();
@@ -38,8 +40,22 @@ impl Complex {
             add("engine", why, Some("update isos on it"));
         }
         if let Some(session) = &host.session {
-            for reason in &session.offer.reasons {
-                add("policy", reason.clone(), None); // Its remedy is part of it.
+            let told = to_others(&session.offer);
+            match session.offer.cores {
+                _ if knows_all => {
+                    for reason in &session.offer.reasons {
+                        add("policy", reason.clone(), None); // Its remedy is part of it.
+                    }
+                }
+                0 => {
+                    let quiet = "its owner wants quiet";
+                    let why = match told.is_empty() {
+                        true => quiet.to_owned(),
+                        false => format!("{quiet}: {}", told.join("; ")),
+                    };
+                    add("policy", why, Some("wait, or use other hosts: it is the owner's to say"));
+                }
+                _ => told.iter().for_each(|it| add("policy", format!("so it is {it}"), None)),
             }
             let (wants, pays) = (session.offer.price_min, self.price_of(host.good));
             if wants > pays {
@@ -48,7 +64,11 @@ impl Complex {
                     "it works from {} micro-credits per gigafuel on, {who} {}",
                     wants.0, pays.0
                 );
-                add("price", why, Some("lower price_min in its policy, or wait"));
+                let remedy = match knows_all {
+                    true => "lower price_min in its policy, or wait",
+                    false => "wait, or bid more: `isos explain price`",
+                };
+                add("price", why, Some(remedy));
             }
             if let Some(rate) = host.core_rate.filter(|_| self.is_auctioned()) {
                 let (cores, units) = (session.cores(), self.units_of(host));
@@ -82,9 +102,11 @@ impl Complex {
                 "it may be called to stand behind reservations, with {} cores and a bond",
                 firm.cores
             );
-            add("firm", why, Some("`isos market firm HOST --leave` ends that"));
+            let remedy = knows_all.then_some("`isos market firm HOST --leave` ends that");
+            add("firm", why, remedy);
         }
-        for bond in self.bonds_of(id).take(BONDS_NAMED_MAX) {
+        let bonds_shown = if knows_all { BONDS_NAMED_MAX } else { 0 };
+        for bond in self.bonds_of(id).take(bonds_shown) {
             let (cores, until, amount) = (bond.cores, bond.until, bond.amount);
             let lost = lost_text(bond);
             let why = match bond.state {
@@ -100,7 +122,7 @@ impl Complex {
         }
         if host.record.barred.is_none() {
             add("trust", self.trust_text(host), None);
-            if let Some(why) = self.held_text(host) {
+            if let Some(why) = self.held_text(host).filter(|_| knows_all) {
                 add("held pay", why, Some("it is paid by itself: checks come with work"));
             }
         }

@@ -43,8 +43,7 @@ impl Complex {
             let lent = asks.entry(Ask { price, too_much }).or_default();
             lent.hosts += group.hosts;
             lent.cores += group.cores;
-            let until = || offer.reasons.iter().find(|reason| reason.contains("until"));
-            lent.window = lent.window.or_else(until);
+            lent.until = lent.until.or_else(|| offer.reasons.first());
         }
         let more = asks.len().saturating_sub(PRICES_SHOWN_MAX);
         reasons.extend(asks.iter().take(PRICES_SHOWN_MAX).map(|(ask, lent)| self.asked(ask, lent)));
@@ -63,7 +62,10 @@ impl Complex {
             reasons.push(ReasonView {
                 about: format!("{quiet} connected"),
                 why: "lend nothing now, at no price".into(),
-                remedy: Some("`isos explain HOST` says why".into()),
+                remedy: Some(
+                    "`isos explain HOST` says what kind of reason it is, and its owner all of it"
+                        .into(),
+                ),
             });
         }
         let verdict = format!(
@@ -134,9 +136,9 @@ impl Complex {
     }
 
     fn asked(&self, ask: &Ask, lent: &Lent<'_>) -> ReasonView {
-        let Lent { hosts, cores, window } = lent;
+        let Lent { hosts, cores, until } = lent;
         let s = if *hosts == 1 { "" } else { "s" };
-        let why = window.map_or_else(String::new, |why| format!(" ({why})"));
+        let why = until.map_or_else(String::new, |why| format!(" ({why})"));
         let pays = if self.is_auctioned() { "what their class is at" } else { "what new jobs pay" };
         ReasonView {
             about: format!("{hosts} host{s}"),
@@ -164,6 +166,6 @@ struct Ask {
 struct Lent<'a> {
     hosts: u32,
     cores: u32,
-    /// The window of a policy that makes the price, and until when.
-    window: Option<&'a String>,
+    /// Until when that price stands.
+    until: Option<&'a String>,
 }

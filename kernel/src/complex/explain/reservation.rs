@@ -75,7 +75,8 @@ impl Complex {
                 let whole = owed_in_all(record);
                 let short = if record.compensated < whole {
                     format!(
-                        "; {whole} were owed, and the complex had no premiums left for the rest"
+                        "; {whole} were owed, and of the account's premiums the complex had nothing left \
+                         for the rest"
                     )
                 } else {
                     String::new()

@@ -337,7 +337,8 @@ impl Complex {
     }
 
     /// Settles a reservation: what was not short is paid for, the rest goes back, and what was
-    /// short is compensated, from bonds and then as far as promises have brought something.
+    /// short is compensated, from bonds and then as far as the account's promises have brought
+    /// something.
     fn end_reservation(
         &mut self,
         id: ReservationId,
@@ -368,15 +369,17 @@ impl Complex {
         let standby = self.share_premium(&record, kept, effects);
         let shared: i64 = standby.iter().map(|it| it.amount().map_or(0, |it| it.0)).sum();
         postings.extend(standby);
-        // What bonds have not paid of it comes from what promises have brought, as far as that is
-        // still there; never from other fees: a class may be one owner's, who can leave it at will.
+        // What bonds have not paid of it comes from what the promises to this account have
+        // brought, as far as that is still there; never from others' or from other fees: a class
+        // may be one owner's, who can reserve it under another name and leave at will.
         let fees = self.ledger.account_view(system::FEES).map_or(0, |view| view.available.0);
         let brought = record.paid.0 - shared;
         let fees = fees.saturating_add(brought);
-        let there = self.market.promises.0.saturating_add(brought).min(fees).max(0);
+        let mine = self.market.promises.get(&record.account).map_or(0, |mine| mine.0);
+        let mine = mine.saturating_add(brought);
+        let there = mine.min(fees).max(0);
         let owed = (times(record.penalty, short) - record.forfeited.0).clamp(0, there);
-        let promises = self.market.promises.0.saturating_add(brought);
-        self.market.promises = MicroCredits(promises.saturating_sub(owed));
+        self.market.promises.insert(record.account, MicroCredits(mine.saturating_sub(owed)));
         record.compensated = MicroCredits(record.forfeited.0 + owed);
         if owed > 0 {
             postings.push(Posting::Direct {

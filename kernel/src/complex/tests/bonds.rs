@@ -122,6 +122,48 @@ fn who_is_not_there_when_it_is_wanted_loses_of_its_bond_to_whom_the_promise_was_
     assert!(lapse.lost > 0, "and it counts as less reliable");
 }
 
+/// The owner of a whole class reserves it under another name, and leaves: what he loses of bonds
+/// goes to himself, and what others have paid for promises is not his to have.
+#[test]
+fn who_reserves_his_own_class_and_leaves_gains_nothing_of_what_others_have_paid() {
+    let (mut world, honest) = world(1..=20);
+    world.promise(honest);
+    world.pass(WINDOW + Span::secs(90));
+    let left = world.tables.snapshot().brought;
+    assert!(left.len() == 1 && left[0].0 == honest && left[0].1 > MicroCredits::ZERO, "{left:?}");
+    let shill = world.open("shill");
+    let fees = |world: &World| world.complex.account_view(system::FEES).unwrap().available.0;
+    let his = |world: &World| {
+        let owned: i64 = (1..=20).map(|n| world.balance(&format!("owner{n}"))).sum();
+        owned + world.balance("shill")
+    };
+    let (had, fees_before) = (his(&world), fees(&world));
+    let mut made = Vec::new();
+    for restarts in [false, true] {
+        let away: Vec<u8> = (1..=20).filter(|n| world.hosts[n].session.is_none()).collect();
+        away.into_iter().for_each(|n| world.join_at(n, 30));
+        (0..3).for_each(|_| world.tick());
+        made.push(world.promise(shill));
+        world.pass(Span::secs(90));
+        (1..=20).for_each(|n| world.leave(n));
+        let wanted = world.bid(shill, job(10), 5_000);
+        if restarts {
+            world.restart();
+        }
+        world.pass(WINDOW + TICK);
+        world.call(Call::Cancel { job: wanted }).unwrap();
+    }
+    world.pass(Span::secs(60));
+    assert_eq!(world.complex.ledger.holds().count(), 0, "nothing is left aside");
+    for made in made {
+        let record = &world.tables.reservations[&made.id];
+        assert!(record.wanted > 0 && record.given == 0, "{record:?}");
+    }
+    assert!(his(&world) <= had, "{} of {had}", his(&world));
+    assert_eq!(his(&world) - had, fees_before - fees(&world), "and nobody else has lost anything");
+    assert_eq!(world.tables.snapshot().brought[0], left[0], "it is there for who has paid it");
+}
+
 #[test]
 fn nobody_loses_for_what_nobody_missed() {
     let (mut world, one) = world(1..=3);
@@ -328,7 +370,7 @@ proptest! {
             }
         }
         world.pass(Span::secs(900));
-        prop_assert!(world.tables.snapshot().promises.0 >= 0);
+        prop_assert!(world.tables.snapshot().brought.iter().all(|(_, left)| left.0 >= 0));
         for record in world.tables.reservations.values() {
             let bonds: Vec<_> =
                 world.tables.bonds.values().filter(|it| it.reservation == record.id).collect();

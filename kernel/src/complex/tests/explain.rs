@@ -35,7 +35,12 @@ fn why(world: &mut World, job: JobId, expected: &Expect) {
 }
 
 fn why_host(world: &World, n: u8, expected: &Expect) {
-    told(&world.complex.explain_host(host_id(n)).expect("a host that is known"), expected);
+    told(&world.complex.explain_host(host_id(n), true).expect("a host that is known"), expected);
+}
+
+/// The same for who is neither its owner nor an operator.
+fn why_anothers_host(world: &World, n: u8, expected: &Expect) {
+    told(&world.complex.explain_host(host_id(n), false).expect("a host that is known"), expected);
 }
 
 fn why_account(world: &World, name: &str, expected: &Expect) {
@@ -134,19 +139,32 @@ fn the_price_is_too_low_until_six_in_the_evening() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: the only host cannot run it now
-          1 host (linux x86_64, 2 cores, 4 GiB): its owner wants 2000 micro-credits per gigafuel (window "office" applies until Tue 18:00), the job pays 100
-            -> wait for its cheaper hours, or for hosts that ask less: `isos explain price`
-    "#]],
+            job 1: waiting: the only host cannot run it now
+              1 host (linux x86_64, 2 cores, 4 GiB): its owner wants 2000 micro-credits per gigafuel (until Tue 18:00), the job pays 100
+                -> wait for its cheaper hours, or for hosts that ask less: `isos explain price`
+        "#]],
     );
     told(
         &world.complex.explain_price(),
         &expect![[r#"
-        price: 100 micro-credits per gigafuel: 0 of 1 host lending something now would work for it, with 0 cores
-          posted price: new jobs pay 100 micro-credits per gigafuel, by the operator's --price; what was submitted keeps the price of then
-          fee: 2.00 % of what a host earns is the complex's
-          1 host: lends 2 cores from 2000 micro-credits per gigafuel on (window "office" applies until Tue 18:00)
-            -> not for what new jobs pay: wait for cheaper hours of their policies
+            price: 100 micro-credits per gigafuel: 0 of 1 host lending something now would work for it, with 0 cores
+              posted price: new jobs pay 100 micro-credits per gigafuel, by the operator's --price; what was submitted keeps the price of then
+              fee: 2.00 % of what a host earns is the complex's
+              1 host: lends 2 cores from 2000 micro-credits per gigafuel on (until Tue 18:00)
+                -> not for what new jobs pay: wait for cheaper hours of their policies
+        "#]],
+    );
+    why_anothers_host(
+        &world,
+        1,
+        &expect![[r#"
+        host aeaqcaibae: idle
+          policy: so it is until Tue 18:00
+          price: it works from 2000 micro-credits per gigafuel on, new jobs pay 100
+            -> wait, or bid more: `isos explain price`
+          work: no task at hand
+          trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
+          history: 0 results accepted, 0 rejected, 0 tasks lost
     "#]],
     );
     why_host(
@@ -176,10 +194,10 @@ fn the_owner_is_present() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: the only host cannot run it now
-          1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: in use: idle for 12s, must be 5m; until then 0% of the CPU; leave the machine alone, or raise cpu.share_in_use
-            -> wait, or ask its owner: `isos policy explain` there
-    "#]],
+            job 1: waiting: the only host cannot run it now
+              1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: somebody uses the machine
+                -> wait, or ask its owner, whom `isos policy explain` tells all of it
+        "#]],
     );
 }
 
@@ -198,10 +216,10 @@ fn the_owner_has_paused_it_the_battery_is_low_and_the_disk_is_full() {
         &mut world,
         id,
         &expect![[r#"
-        job 1: waiting: the only host cannot run it now
-          1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: you paused it until Tue 14:00; `isos resume` ends the pause; on battery (42%); plug in, or set power.on_battery = true; too little disk: 3 GiB are free, 5 GiB must stay free, the limit is 10 GiB; free some disk, lower disk.free_floor, or raise disk.max; idle for 60m
-            -> wait, or ask its owner: `isos policy explain` there
-    "#]],
+            job 1: waiting: the only host cannot run it now
+              1 host (linux x86_64, 2 cores, 4 GiB): its owner wants quiet: paused; short of power; too little disk is free
+                -> wait, or ask its owner, whom `isos policy explain` tells all of it
+        "#]],
     );
     why_host(
         &world,
@@ -217,6 +235,25 @@ fn the_owner_has_paused_it_the_battery_is_low_and_the_disk_is_full() {
               history: 0 results accepted, 0 rejected, 0 tasks lost
         "#]],
     );
+    why_anothers_host(
+        &world,
+        1,
+        &expect![[r#"
+        host aeaqcaibae: quiet
+          policy: its owner wants quiet: paused; short of power; too little disk is free
+            -> wait, or use other hosts: it is the owner's to say
+          work: no task at hand
+          trust: 0 checks passed, 0 results accepted under verification; 100 % of its results are checked now for an error rate of 1e-2
+          history: 0 results accepted, 0 rejected, 0 tasks lost
+    "#]],
+    );
+    assert_eq!(
+        world.complex.host_view(host_id(1)).map(|view| view.offer.unwrap().reasons.len()),
+        Some(4)
+    );
+    let seen = view_for_others(world.complex.host_view(host_id(1)).unwrap());
+    expect!["paused; short of power; too little disk is free"]
+        .assert_eq(&seen.offer.unwrap().reasons.join("; "));
 }
 
 #[test]

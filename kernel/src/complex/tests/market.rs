@@ -250,7 +250,8 @@ fn a_promise_that_is_broken_is_compensated_and_one_that_is_cancelled_costs_nothi
     let owed = record.penalty.0 * record.wanted as i64;
     assert_eq!(record.compensated.0, owed.min(brought));
     assert_eq!(fees(&world), of_work + brought - record.compensated.0);
-    assert_eq!(world.tables.snapshot().promises.0, brought - record.compensated.0);
+    let left = MicroCredits(brought - record.compensated.0);
+    assert_eq!(world.tables.snapshot().brought, [(one, left)]);
 }
 
 #[test]
@@ -325,7 +326,7 @@ fn a_host_whose_cores_do_twice_as_much_offers_twice_as_many_units() {
     world.tick();
     let class = world.complex.prices().classes.remove(0);
     assert_eq!((class.hosts, class.supply), (3, 8), "two, two, and two that count as four");
-    let told = world.complex.explain_host(host_id(3)).unwrap();
+    let told = world.complex.explain_host(host_id(3), true).unwrap();
     let speed = told.reasons.iter().find(|reason| reason.about == "speed").unwrap();
     assert!(speed.why.contains("2 of them count as 4 of the reference"), "{}", speed.why);
 }

@@ -292,7 +292,7 @@ fn a_host_with_another_key_keeps_its_account_and_history_and_the_old_one_is_nobo
     let (old, new) = (&world.tables.hosts[&host_id(1)], &world.tables.hosts[&host_id(9)]);
     assert_eq!((new.account, new.good >= good, old.successor), (account, true, Some(host_id(9))));
     assert!(world.complex.host_views(None).all(|view| view.id != host_id(1)));
-    let why = world.complex.explain_host(host_id(1)).unwrap();
+    let why = world.complex.explain_host(host_id(1), true).unwrap();
     assert!(why.reasons.iter().any(|reason| reason.why.contains("replaced")), "{why:?}");
     world.join(1);
     assert!(world.hosts[&1].barred, "the old key is refused, with any ticket");

@@ -375,7 +375,7 @@ fn no_task_is_begun_whose_check_the_hold_cannot_pay() {
 fn a_host_says_what_it_has_shown_and_what_is_held() {
     let mut world = settled_world(3);
     let text = |world: &World, about: &str| {
-        let why = world.complex.explain_host(host_id(1)).unwrap();
+        let why = world.complex.explain_host(host_id(1), true).unwrap();
         why.reasons.into_iter().find(|reason| reason.about == about).map(|reason| reason.why)
     };
     world.submit(credible(300, 10_000));

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod refuted;
+
 /// Jobs that have so many stretches checked that these are all of a task.
 const ALL: u8 = 32;
 
