@@ -1,3 +1,5 @@
+//! Stories of questions and answers on the wire: what is signed, and what is believed.
+
 use isos_base::notary::Keys;
 use proptest::prelude::*;
 
