@@ -91,7 +91,7 @@ fn questions_reach_all_and_who_drops_answers_hides_some() {
     let dropped = ask(&Setting { droppers: 0.2, ..Setting::quiet(4, 150) });
     assert!(dropped.asked < 0.9 && dropped.asked > 0.2, "{dropped:?}");
     let lossy = ask(&Setting { loss: 0.05, ..Setting::quiet(4, 150) });
-    assert!(lossy.asked > 0.8, "{lossy:?}");
+    assert!(lossy.asked > 0.7, "{lossy:?}");
 }
 
 /// What liars of all kinds at once can do is no small thing; hosts must at least know of it.

@@ -291,7 +291,7 @@ fn a_host_that_is_there_and_takes_nothing_is_not_waited_for_for_ever() {
     world.step(Input::HostSaid { session, frame: ToComplex::Offer(offer) });
     let job = world.submit(on("lab", 2));
     world.run();
-    assert!(world.reasons(job).contains("its owner wants quiet: at work"));
+    assert!(world.reasons(job).contains("its owner wants quiet"));
     world.pass(Span::secs(3_590));
     assert_eq!(world.state(job), JobState::Active);
     world.pass(Span::secs(20));
