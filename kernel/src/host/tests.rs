@@ -359,6 +359,12 @@ fn describe(effect: &Effect) -> String {
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
             ToComplex::Described(_) => "send a description".into(),
+            ToComplex::Reach(reach) => {
+                format!(
+                    "send reach: job {}, run {}, begun {}",
+                    reach.job, reach.place.run, reach.begun
+                )
+            }
             ToComplex::Shelf(report) => {
                 format!("send shelf: {} offered, heard {}", report.offer.bytes, report.heard.0)
             }
