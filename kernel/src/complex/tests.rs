@@ -32,6 +32,7 @@ mod explain;
 mod faults;
 mod market;
 mod parts;
+mod peers;
 mod rights;
 mod segment;
 mod slice;

@@ -76,14 +76,14 @@ impl Outgoing {
         self.unheard.is_empty()
     }
 
-    /// Whether a call is to be made now. What was heard and not taken is called for as well: its
-    /// room comes back by that call.
+    /// Whether a call is to be made now. Who has been spoken to is called again even when there is
+    /// nothing to say: room comes back by that call, and silence would mean that this one is gone.
     pub(crate) fn wants_call(&self, now: Time, over: bool) -> bool {
         self.wants_link(over) && matches!(self.link, Link::None(from) if from <= now)
     }
 
     fn wants_link(&self, over: bool) -> bool {
-        if over { !self.unheard.is_empty() } else { self.weight > 0 }
+        if over { !self.unheard.is_empty() } else { self.last > 0 }
     }
 
     pub(crate) fn calls(&mut self, call: CallId) {
@@ -130,9 +130,7 @@ impl Outgoing {
         if !matches!(self.link, Link::Calling(it) | Link::Up(it) if it == call) {
             return;
         }
-        if self.wants_link(false) {
-            self.failing.get_or_insert(now);
-        }
+        self.failing.get_or_insert(now);
         let wait = Span((RETRY_FIRST.0 << self.failures.min(8)).min(RETRY_MAX.0));
         self.failures += 1;
         self.link = Link::None(now + wait);

@@ -79,6 +79,14 @@ impl Speaking {
     }
 }
 
+#[cfg(test)]
+impl super::Slices {
+    /// Jobs whose programs address their peers.
+    pub(in crate::complex) fn speaking_len(&self) -> usize {
+        self.speaking.len()
+    }
+}
+
 impl Complex {
     /// The program of a job is ready on a host, or runs there.
     pub(in crate::complex) fn reach_told(
