@@ -126,7 +126,7 @@ fn a_program_runs_on_every_host_of_a_slice_which_mends_itself_grows_shrinks_and_
 
 #[test]
 fn programs_of_a_slice_address_each_other_and_hear_who_is_gone() {
-    let mut world = World::start(&["--lost-after", "2s"]);
+    let mut world = World::start(&[]);
     for _ in 0..4 {
         world.add_host(HostPlan::default());
     }
