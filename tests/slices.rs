@@ -123,3 +123,23 @@ fn a_program_runs_on_every_host_of_a_slice_which_mends_itself_grows_shrinks_and_
     });
     world.assert_money_adds_up();
 }
+
+#[test]
+fn programs_of_a_slice_address_each_other() {
+    let mut world = World::start(&[]);
+    for _ in 0..4 {
+        world.add_host(HostPlan::default());
+    }
+    world.wait_for_hosts(4);
+    let ring = module("ring");
+    let slice = world.json(&["slice", "create", "lab", "--hosts", "4"]);
+    let first = hosts(&slice);
+
+    // Each rank has the sum of what all have brought.
+    let run = world.json(&["slice", "run", "lab", &ring, "--", "20000", "3"]);
+    let total: u64 = (1..=20_000).map(|n| 10 * n + 4 * 2).sum();
+    for (rank, (host, line)) in told(&run).into_iter().enumerate() {
+        let expected = format!("rank {rank} of 4: 3 x 20000 numbers added up to {total}");
+        assert_eq!((&host, line), (&first[rank], expected), "{run}");
+    }
+}

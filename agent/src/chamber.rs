@@ -8,6 +8,7 @@ use std::time::Duration;
 use isos_base::causes::report;
 use isos_base::checkpoint::{Checkpoint, Resume};
 use isos_base::job::{FileList, Mount};
+use isos_base::peers::{Answer, Problem};
 use isos_base::task::{Execution, Fault, OutputAt, TaskResult};
 use isos_base::trace::Step;
 use isos_base::wire::JobOffer;
@@ -20,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::Core;
 use crate::objects::Trouble;
+use crate::peers::{self, Party};
 use crate::trace::{Seen, Timed, timed};
 use crate::{CHAMBERS_DIR, Shared};
 
@@ -136,6 +138,8 @@ pub(crate) fn start(
         worked: BTreeMap::new(),
         handing: JoinSet::new(),
         handed_over: BTreeSet::new(),
+        party: None,
+        asking: 0,
     };
     let task = tokio::spawn(async move {
         if let Err(fault) = life.run(threads, tasks).await {
@@ -173,6 +177,10 @@ struct Life {
     /// Checkpoints on their way to the complex, and of which tasks.
     handing: JoinSet<u32>,
     handed_over: BTreeSet<u32>,
+    /// Of a program that addresses its peers.
+    party: Option<Party>,
+    /// Its task that waits for an answer: there is one on a host.
+    asking: u32,
 }
 
 impl Life {
@@ -185,18 +193,35 @@ impl Life {
         let child = self.child.clone();
         let chamber = child.get().expect("just opened");
         obey(chamber, &mut self.frozen);
+        if chamber.speaks() {
+            let party = self.shared.peers.join(self.offer.job, self.offer.spec.count);
+            let reach = Box::new(party.reach());
+            self.party = Some(party);
+            self.core.input(Input::JobSpeaks { chamber: self.id, reach }).await;
+        }
         self.core.input(Input::JobPrepared { chamber: self.id }).await;
         loop {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Event::Finished(executions)) => self.finished(executions).await,
                     Some(Event::Saved(saved)) => self.saved(saved).await,
+                    Some(Event::Asked { task, ask }) => match &self.party {
+                        Some(party) => {
+                            self.asking = task;
+                            party.ask(ask).await;
+                        }
+                        // Only one that was taken over asks.
+                        None => _ = chamber.answer(task, Answer::Problem(Problem::NoRank)).await,
+                    },
                     Some(Event::Died { reason, .. }) => {
                         self.core.input(Input::ChamberDied { chamber: self.id, why: reason }).await;
                         return Ok(());
                     }
                     None => return Ok(()),
                 },
+                Some(answer) = peers::answer_of(&mut self.party) => {
+                    _ = chamber.answer(self.asking, answer).await;
+                }
                 batch = tasks.recv() => match batch {
                     Some(Orders::Start(batch)) => self.feed(chamber, batch).await,
                     Some(Orders::GoOn(from)) => {
@@ -435,6 +460,10 @@ impl Life {
 
     async fn finished(&mut self, executions: Vec<Execution>) {
         let received = monotonic();
+        if let Some(party) = self.party.take() {
+            // The complex tells the others that this one is gone: what it said comes before.
+            party.flush().await;
+        }
         let mut ended = Vec::with_capacity(executions.len());
         for execution in executions {
             let (task, wall, marks) = (execution.task, execution.wall, execution.marks);

@@ -3,8 +3,8 @@
 //!
 //! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
 //! report; the modules here do it. The agent calls out, and takes its owner's words on a socket in
-//! its own folder; it lets others call for gossip, and for fragments where its owner offers them
-//! room on the disk.
+//! its own folder; it lets others call for gossip, for fragments where its owner offers them room on
+//! the disk, and to bring a program what its peers say.
 
 mod chamber;
 mod clock;
@@ -17,6 +17,7 @@ mod keeper;
 mod key;
 mod objects;
 mod owner;
+mod peers;
 mod remembered;
 mod resting;
 mod saves;
@@ -32,6 +33,7 @@ use isos_base::fragment::wire::FRAGMENT_ALPN;
 use isos_base::host::{HostSpec, Offer};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::notary::Keys;
+use isos_base::peers::PEERS_ALPN;
 use isos_base::rate::Rate;
 use isos_base::ticket::Ticket;
 use isos_base::wire::Refusal;
@@ -201,6 +203,7 @@ pub(crate) struct Shared {
     pub(crate) traffic: Arc<traffic::Traffic>,
     pub(crate) keeper: Arc<keeper::Keeper>,
     pub(crate) cloud: cloud::Cloud,
+    pub(crate) peers: Arc<peers::Peers>,
     pub(crate) tracer: trace::Tracer,
     pub(crate) alter_results: bool,
     /// Whether work runs beside all else.
@@ -266,7 +269,11 @@ impl Agent {
         let endpoint = Endpoint::bind(EndpointConfig {
             relay,
             direct: config.direct,
-            alpns: vec![FRAGMENT_ALPN.to_vec(), isos_gossip::wire::ALPN.to_vec()],
+            alpns: vec![
+                FRAGMENT_ALPN.to_vec(),
+                isos_gossip::wire::ALPN.to_vec(),
+                PEERS_ALPN.to_vec(),
+            ],
             handshakes: HANDSHAKES,
             ..EndpointConfig::new(key.clone())
         })
@@ -307,6 +314,7 @@ impl Agent {
         let (cloud, means) = cloud::Cloud::new(host, keys, config.gossip_cycle, spec.cpus);
         let keeper =
             keeper::Keeper::new(home.clone(), key, ticket.complex, door.clone(), traffic.clone());
+        let peers = peers::Peers::new(host, door.clone(), traffic.clone());
         let gossip = cloud::run(means, home.clone(), door.clone(), traffic.clone());
         let shared = Arc::new(Shared {
             shelf,
@@ -318,6 +326,7 @@ impl Agent {
             traffic,
             keeper: Arc::new(keeper),
             cloud,
+            peers: peers.clone(),
             home,
             policy: watch::channel(policy).0,
             policy_file: config.policy_file.clone(),
@@ -333,6 +342,7 @@ impl Agent {
         let (core, end) = core::Core::start(machine, shared.clone(), said);
         tokio::spawn(keeper::run(shared.keeper.clone(), core.clone()));
         tokio::spawn(gossip);
+        tokio::spawn(peers.accept());
         tokio::spawn(door.run());
         let followed = config.policy_file.map(follow::Followed::new);
         owner::watch(core.clone(), shared.clone(), (probe, caps), spec, followed);

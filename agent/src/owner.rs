@@ -176,6 +176,7 @@ impl Watcher {
         self.shared.keeper.tell(&self.core).await;
         // Others are met over the same network that what is kept is served over.
         self.shared.cloud.allow(decision.allowance.keeping.serves);
+        self.shared.peers.allow(decision.allowance.keeping.serves);
         let running = self.core.status().await.map_or(0, |status| status.host_status.running);
         self.shared.cloud.looked(&self.spec, &sensors, running).await;
         let offer = policy.offer(&decision);

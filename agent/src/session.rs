@@ -94,6 +94,8 @@ async fn listen(
                         shared.cloud.introduced(*introduction).await;
                         continue;
                     }
+                    // Before the machine lets the program begin that asks for them.
+                    ToHost::Peers(ref peers) => shared.peers.told(peers).await,
                     _ => {}
                 }
                 shared.tracer.frame(&frame);

@@ -27,6 +27,7 @@ pub mod market;
 pub mod notary;
 #[cfg(feature = "openapi")]
 mod openapi;
+pub mod peers;
 pub mod price;
 pub mod random;
 pub mod ranges;

@@ -12,6 +12,7 @@ use crate::guid::Guid;
 use crate::host::{HostSpec, Offer};
 use crate::ids::{AccountId, JobId, LeaseId};
 use crate::job::JobSpec;
+use crate::peers::{Peers, Reach};
 use crate::price::Price;
 use crate::ranges::TaskRange;
 use crate::storage::{LeaseNews, MendOrder, MendReport, ShelfReport};
@@ -54,6 +55,8 @@ pub enum ToComplex {
     /// How others reach this host, and what it is like, under its signature: answered by
     /// [`ToHost::Introduced`]. Nothing is decided by it.
     Described(Box<Descriptor>),
+    /// A program that addresses its peers is ready, and where they can call: told in each session.
+    Reach(Box<Reach>),
 }
 
 /// Who calls.
@@ -161,6 +164,8 @@ pub enum ToHost {
     Mend(Box<MendOrder>),
     /// By what others take this host in, and some of them: to a host that has described itself.
     Introduced(Box<Introduction>),
+    /// Who the peers of a program are that runs here: with the first of these it begins.
+    Peers(Box<Peers>),
 }
 
 /// Why an agent is turned away.

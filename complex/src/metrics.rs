@@ -265,7 +265,8 @@ impl Metrics {
                     | ToComplex::Shelf(_)
                     | ToComplex::Proved(_)
                     | ToComplex::Mended(_)
-                    | ToComplex::Described(_),
+                    | ToComplex::Described(_)
+                    | ToComplex::Reach(_),
                 ..
             } => {}
             Input::Requested { .. } => self.add(Requests, 1),
@@ -392,7 +393,8 @@ impl Metrics {
             | ToHost::Servers(_)
             | ToHost::Resume(_)
             | ToHost::Storage(_)
-            | ToHost::Introduced(_) => {}
+            | ToHost::Introduced(_)
+            | ToHost::Peers(_) => {}
         }
     }
 

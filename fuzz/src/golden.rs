@@ -20,6 +20,9 @@ use isos_base::ids::{AccountId, HostId, JobId, LeaseId};
 use isos_base::job::{FileList, JobSpec, Mount, Verify};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::keyring::{Claim, SignedClaim, Want};
+use isos_base::peers::{
+    Answer as PeersAnswer, Ask as PeersAsk, Greeting, Hearing, Peer, Peers, Place, Reach, Said,
+};
 use isos_base::price::{Price, StoragePrice};
 use isos_base::ranges::TaskRange;
 use isos_base::record::{Accepted, HostRecord, Trust};
@@ -96,10 +99,15 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
             let one = Order { task: 1, file: Some(mount()), part: Part::default() };
             let chain = Some(Guid::of(b"chain"));
             let part = Part { from: Some((Guid::of(b"saved"), Bytes(9))), until: Some(3), chain };
-            vec![fuzz::orders(vec![one, Order { task: 2, file: None, part }])]
+            let answer = PeersAnswer::Received(Some((2, b"hello".to_vec())));
+            let orders = fuzz::orders(vec![one, Order { task: 2, file: None, part }]);
+            vec![orders, fuzz::answer(1, answer)]
         }
         "checkpoint" => vec![fuzz::a_checkpoint()],
-        "pipe_from_child" => vec![fuzz::finished(vec![execution()])],
+        "pipe_from_child" => {
+            let ask = PeersAsk::Send { to: 2, message: b"hello".to_vec() };
+            vec![fuzz::finished(vec![execution()]), fuzz::asked(1, ask)]
+        }
         // Functions by their numbers, and what they take: see the program that reads this.
         "preview_1" => vec![
             (0..46).flat_map(|function| [function, 3, 0x61, 0, 0x65, 4, 0x60, 0x60]).collect(),
@@ -114,6 +122,16 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
                 .to_vec(),
             b"\0asm\x0d\0\x01\0".to_vec(),
         ],
+        "peers_greeting" => {
+            let greeting =
+                Greeting { job: JobId(42), from: 300, from_run: u64::MAX, to: 1, to_run: 7 };
+            let hearing = Hearing { heard: 300, taken: 2 };
+            [both(&greeting), both(&hearing)].concat()
+        }
+        "peers_said" => {
+            let said = |message| Said { number: 300, message };
+            [said(Vec::new()), said(vec![7; 200])].iter().flat_map(both).collect()
+        }
         "output" => vec![output().encode(), encode(&FileList { files: vec![mount()] })],
         "result_entry" => both(&entry()),
         "record" => records(),
@@ -141,6 +159,11 @@ pub fn inputs(target: &str) -> Vec<Vec<u8>> {
         "request" => vec![json(&submit()), json(&ticket_request())],
         _ => Vec::new(),
     }
+}
+
+fn place() -> Place {
+    let addresses = vec!["127.0.0.1:7071".parse().expect("an address")];
+    Place { addresses, relay: Some("http://127.0.0.1:1".into()), run: 7 }
 }
 
 fn grant() -> SignedGrant {
@@ -409,6 +432,7 @@ fn to_complex() -> Vec<ToComplex> {
             }),
         })),
         ToComplex::Described(Box::new(described(1))),
+        ToComplex::Reach(Box::new(Reach { job: JobId(42), place: place(), begun: true })),
     ]
 }
 
@@ -457,6 +481,14 @@ fn to_host() -> Vec<ToHost> {
             length: 300,
             drawn: 7,
         }),
+        ToHost::Peers(Box::new(Peers {
+            job: JobId(42),
+            until: Some(Time(300)),
+            peers: vec![
+                Peer { rank: 0, host: HostId(PublicKey([1; 32])), place: Some(place()) },
+                Peer { rank: 1, host: HostId(PublicKey([2; 32])), place: None },
+            ],
+        })),
         ToHost::Introduced(Box::new(Introduction {
             certificate: router(1).certificate().clone(),
             direct: true,

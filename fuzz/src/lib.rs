@@ -30,6 +30,7 @@ use isos_base::ids::{AccountId, HostId, JobId, LeaseId, TaskId};
 use isos_base::job::{FileList, JobSpec, Verify};
 use isos_base::key::{PublicKey, SecretKey};
 use isos_base::keyring::{Claim, SignedClaim, Want};
+use isos_base::peers::{Greeting, Hearing, Said};
 use isos_base::record::{
     Accepted, AccountRecord, AuditRecord, HoldRecord, HostRecord, JobRecord, KeyRecord,
     KeyringRecord, LeaseRecord, StateChunk, TransferRecord,
@@ -55,7 +56,7 @@ pub struct Target {
 }
 
 /// All of them, for tests that walk over all.
-pub static TARGETS: [Target; 35] = [
+pub static TARGETS: [Target; 37] = [
     Target { name: "ticket", run: ticket },
     Target { name: "token", run: token },
     Target { name: "to_complex", run: to_complex },
@@ -85,6 +86,8 @@ pub static TARGETS: [Target; 35] = [
     Target { name: "route_answer", run: route_answer },
     Target { name: "gossip_request", run: gossip_request },
     Target { name: "gossip_answer", run: gossip_answer },
+    Target { name: "peers_greeting", run: peers_greeting },
+    Target { name: "peers_said", run: peers_said },
     Target { name: "manifest", run: store::manifest },
     Target { name: "store_text", run: store::store_text },
     Target { name: "store_answer", run: store::store_answer },
@@ -135,6 +138,17 @@ pub fn to_host(bytes: &[u8]) {
     if let Ok(ToHost::Job(offer)) = codec::decode(bytes) {
         job(&offer.spec);
     }
+}
+
+/// The first words of a host whose program addresses another's, and what is answered.
+pub fn peers_greeting(bytes: &[u8]) {
+    frame::<Greeting>(bytes);
+    frame::<Hearing>(bytes);
+}
+
+/// A message of a program to another one.
+pub fn peers_said(bytes: &[u8]) {
+    frame::<Said>(bytes);
 }
 
 /// A request for an object.

@@ -529,6 +529,7 @@ impl Complex {
 
     /// Writes what the step changed, each record once.
     fn write_dirty(&mut self, effects: &mut Vec<Effect>) {
+        self.note_peers();
         for id in std::mem::take(&mut self.dirty_jobs) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.write_dirty(effects);

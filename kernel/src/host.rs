@@ -13,6 +13,7 @@
 //! * `chamber`: opening, feeding and closing sandboxes; what their deaths mean
 //! * `owner`: the owner returns; deadlines pass
 //! * `shelf`: what the complex is told of what is kept for others
+//! * `peers`: programs that address others begin when those are there
 //! * `saved`: how far tasks have come that save their state, and where granted ones go on
 //! * `outbox`: news until the complex has acknowledged it
 //!
@@ -25,6 +26,7 @@ mod grant;
 mod invariants;
 mod outbox;
 mod owner;
+mod peers;
 mod plan;
 mod saved;
 mod session;
@@ -39,6 +41,7 @@ mod tests;
 use isos_base::checkpoint::Resume;
 use isos_base::fragment::{Proof, ProofAsked};
 use isos_base::host::{HostSpec, Offer};
+use isos_base::peers::Reach;
 use isos_base::storage::{LeaseNews, MendOrder, MendReport, ShelfReport};
 use isos_base::task::{Fault, TaskResult};
 use isos_base::time::{Span, Time};
@@ -103,6 +106,13 @@ pub enum Input {
     JobPrepared {
         /// From [`Effect::Prepare`].
         chamber: ChamberId,
+    },
+    /// The program that a chamber is opened for addresses its peers. Told before `JobPrepared`.
+    JobSpeaks {
+        /// From [`Effect::Prepare`].
+        chamber: ChamberId,
+        /// Where they can call; the complex is told.
+        reach: Box<Reach>,
     },
     /// The chamber could not be opened and holds nothing any more.
     JobUnpreparable {
@@ -337,6 +347,7 @@ impl Host {
             Input::Disconnected { session, why } => self.disconnected(session, why, effects),
             Input::FrameArrived { session, frame } => self.frame_arrived(session, frame, effects),
             Input::JobPrepared { chamber } => self.work.prepared(self.now, chamber),
+            Input::JobSpeaks { chamber, reach } => self.speaks(chamber, *reach, effects),
             Input::JobUnpreparable { chamber, fault } => {
                 self.unpreparable(chamber, fault, effects);
             }

@@ -27,7 +27,8 @@ use anyhow::{Context, Result, bail, ensure};
 use manifest::{Manifest, Module};
 
 /// The example programs: packages of the workspace in `guest/` that have a `main`.
-const PROGRAMS: [&str; 6] = ["genematch", "mersenne", "montecarlo", "raytrace", "rollcall", "spin"];
+const PROGRAMS: [&str; 7] =
+    ["genematch", "mersenne", "montecarlo", "raytrace", "ring", "rollcall", "spin"];
 /// The compiler that the committed modules are built with.
 const RUST: &str = "1.95.0";
 const TARGET: &str = "wasm32-wasip1";

@@ -12,6 +12,7 @@ use crate::host::Accept;
 use crate::ids::HostId;
 use crate::job::Verify;
 use crate::key::{PublicKey, SecretKey};
+use crate::peers::{Peer, Place};
 use crate::price::StoragePrice;
 use crate::storage::{KeeperAddress, ShelfOffer};
 use crate::task::{Exit, OutputAt};
@@ -248,6 +249,30 @@ fn orders_to_hosts() {
         &ToHost::Mend(Box::new(order)),
         expect![
             "0bac02070001010101010101010101010101010101010101010101010101010101010101010101007f0000019f370001"
+        ],
+    );
+}
+
+#[test]
+fn peers() {
+    let place = Place {
+        addresses: vec!["127.0.0.1:7071".parse().unwrap()],
+        relay: Some("r".into()),
+        run: 7,
+    };
+    let reach = Reach { job: JobId(42), place: place.clone(), begun: true };
+    golden(&ToComplex::Reach(Box::new(reach)), expect!["0a2a01007f0000019f370101720701"]);
+    let host = HostId(PublicKey([1; 32]));
+    let here = Peer { rank: 0, host, place: Some(place) };
+    let peers = Peers {
+        job: JobId(42),
+        until: Some(Time(300)),
+        peers: vec![here, Peer { rank: 300, host, place: None }],
+    };
+    golden(
+        &ToHost::Peers(Box::new(peers)),
+        expect![
+            "0d2a01ac02020001010101010101010101010101010101010101010101010101010101010101010101007f0000019f3701017207ac02010101010101010101010101010101010101010101010101010101010101010100"
         ],
     );
 }

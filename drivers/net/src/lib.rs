@@ -1,5 +1,5 @@
 //! The transport driver: connections between keys, frames on streams, objects, fragments, short
-//! questions, and a relay of our own.
+//! questions, what programs say to each other, and a relay of our own.
 //!
 //! A peer is dialled by its public key over QUIC (iroh), straight where the network allows, else
 //! through a relay that some complex runs; both ends are authenticated before a byte of ours moves.
@@ -17,6 +17,7 @@ mod fragment;
 pub mod limits;
 mod object;
 mod pace;
+mod peers;
 mod raw;
 mod relay;
 mod stream;
@@ -37,6 +38,9 @@ pub use fragment::{
 pub use object::{
     Admission, GetError, ObjectStore, PutError, ServeError, Served, get_object, put_object,
     serve_object, serve_objects,
+};
+pub use peers::{
+    PeerCall, PeerCaller, PeerError, PeerLine, PeerReceiver, PeerSender, call_peer, hear_peer,
 };
 pub use raw::{RawReceiver, RawSender, RawStream};
 pub use relay::{Guest, Relay, RelaySpawnError};

@@ -113,6 +113,9 @@ pub const BRIEF_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else
 /// A peer that asks nothing for so long is left, and calls again.
 pub const BRIEF_IDLE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 
+/// How long a peer that calls, or is called, may take for its first words.
+pub const PEERS_GREETING_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
 /// First size of a receiver's buffer; idle sessions hold no more.
 pub const BUFFER_BYTES_FIRST: usize = 4 << 10;
 /// Size that a buffer keeps after a long frame.

@@ -13,6 +13,7 @@ use isos_base::Guid;
 use isos_base::checkpoint::{SEGMENTS_MAX, object_bytes_max};
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
 use isos_base::job::{JobSpec, is_plain_path};
+use isos_base::peers::{Answer, Ask, MESSAGE_BYTES_MAX};
 use isos_base::task::Execution;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use thiserror::Error;
@@ -71,6 +72,13 @@ pub enum Event {
     Finished(Vec<Execution>),
     /// A task that goes on has come so far.
     Saved(Saved),
+    /// A task addresses its peers, and waits for [`Chamber::answer`].
+    Asked {
+        /// The task.
+        task: u32,
+        /// What it asks.
+        ask: Ask,
+    },
     /// The child is no more, and why. Its unfinished tasks, in rising order, have no result.
     /// The last event.
     Died {
@@ -95,9 +103,10 @@ impl Events {
 /// A handle to the running child. Dropping it kills the child.
 #[derive(Debug)]
 pub struct Chamber {
-    orders: mpsc::Sender<Vec<Order>>,
+    orders: mpsc::Sender<Batch>,
     process: Arc<Process>,
     walls: Vec<Wall>,
+    speaks: bool,
     /// The thread that started the child must outlive it.
     _spawner: Arc<Spawner>,
 }
@@ -109,7 +118,21 @@ impl Chamber {
     /// # Errors
     /// [`ChamberGone`] when the child has ended.
     pub async fn send(&self, orders: Vec<Order>) -> Result<(), ChamberGone> {
-        self.orders.send(orders).await.map_err(|_| ChamberGone)
+        self.orders.send(Batch::Orders(orders)).await.map_err(|_| ChamberGone)
+    }
+
+    /// Answers what a task asked by [`Event::Asked`].
+    ///
+    /// # Errors
+    /// [`ChamberGone`] when the child has ended.
+    pub async fn answer(&self, task: u32, answer: Answer) -> Result<(), ChamberGone> {
+        self.orders.send(Batch::Answer(task, answer)).await.map_err(|_| ChamberGone)
+    }
+
+    /// Whether the program addresses the other ranks of its slice.
+    #[must_use]
+    pub const fn speaks(&self) -> bool {
+        self.speaks
     }
 
     /// Stops all work of this chamber at once, in the kernel. What runs goes on from there at
@@ -177,7 +200,21 @@ impl Process {
 }
 
 /// Tasks that were ordered and have not been reported.
-type Open = Arc<Mutex<BTreeSet<u32>>>;
+type Open = Arc<Mutex<Table>>;
+
+#[derive(Debug, Default)]
+struct Table {
+    open: BTreeSet<u32>,
+    /// Those of them that wait for an answer.
+    asking: BTreeSet<u32>,
+}
+
+/// What goes to the child.
+#[derive(Debug)]
+enum Batch {
+    Orders(Vec<Order>),
+    Answer(u32, Answer),
+}
 
 /// Starts a child and waits for its first word.
 pub(crate) async fn open(
@@ -209,11 +246,15 @@ pub(crate) async fn open(
         read_frame(&mut stdout, 64 << 10).await
     };
     let first = tokio::time::timeout(START_MAX, greet).await;
-    let walls = match first {
-        Ok(Ok(Some(FromChild::Ready(walls)))) => walls,
+    let (walls, speaks) = match first {
+        Ok(Ok(Some(FromChild::Ready { walls, speaks }))) => (walls, speaks),
+        Ok(Ok(Some(FromChild::Unfit(reason)))) => {
+            let program = prepared.program();
+            return Err(PrepareError::BadProgram { program, reason }.into());
+        }
         Ok(Ok(Some(FromChild::Stale(why)))) => return Err(OpenError::Stale { why }),
         Ok(Ok(Some(FromChild::Failed(why)))) => return Err(OpenError::Child { why }),
-        Ok(Ok(Some(FromChild::Finished(_) | FromChild::Saved(_)))) => {
+        Ok(Ok(Some(FromChild::Finished(_) | FromChild::Saved(_) | FromChild::Asked { .. }))) => {
             return Err(OpenError::Child { why: "results before the first order".into() });
         }
         Ok(Ok(None) | Err(_)) => {
@@ -230,25 +271,38 @@ pub(crate) async fn open(
     tokio::spawn(write_orders(stdin, batches, open.clone()));
     let spec = Arc::new(setup.spec.clone());
     tokio::spawn(read_results(child, (stdout, stderr), process.clone(), open, spec, events));
-    let chamber = Chamber { orders, process, walls, _spawner: spawner.clone() };
+    let chamber = Chamber { orders, process, walls, speaks, _spawner: spawner.clone() };
     Ok((chamber, Events(received)))
 }
 
-async fn write_orders(mut stdin: ChildStdin, mut batches: mpsc::Receiver<Vec<Order>>, open: Open) {
+async fn write_orders(mut stdin: ChildStdin, mut batches: mpsc::Receiver<Batch>, open: Open) {
     let mut frame = Vec::new();
     while let Some(batch) = batches.recv().await {
-        let fresh: Vec<Order> = {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.into_iter().filter(|order| open.insert(order.task)).collect()
-        };
-        for part in fresh.chunks(ORDERS_MAX) {
+        for message in messages_of(batch, &open) {
             frame.clear();
-            codec::put_frame(&ToChild::Orders(part.to_vec()), &mut frame);
+            codec::put_frame(&message, &mut frame);
             if stdin.write_all(&frame).await.is_err() {
                 // The other task sees the child end and says so.
                 return;
             }
         }
+    }
+}
+
+/// What of a batch is new to the child.
+fn messages_of(batch: Batch, open: &Open) -> Vec<ToChild> {
+    let mut table = open.lock().unwrap_or_else(PoisonError::into_inner);
+    match batch {
+        Batch::Orders(orders) => {
+            let fresh: Vec<Order> =
+                orders.into_iter().filter(|order| table.open.insert(order.task)).collect();
+            fresh.chunks(ORDERS_MAX).map(|part| ToChild::Orders(part.to_vec())).collect()
+        }
+        // Who has ended meanwhile waits for nothing.
+        Batch::Answer(task, answer) if table.asking.remove(&task) => {
+            vec![ToChild::Answer { task, answer }]
+        }
+        Batch::Answer(..) => Vec::new(),
     }
 }
 
@@ -267,12 +321,25 @@ async fn read_results(
             Ok(Some(FromChild::Saved(saved))) => {
                 let asked = {
                     let open = open.lock().unwrap_or_else(PoisonError::into_inner);
-                    open.contains(&saved.task)
+                    open.open.contains(&saved.task)
                 };
                 if !asked || !can_be_saved(&saved, &spec) {
                     break "it sent an impossible checkpoint";
                 }
                 if events.send(Event::Saved(saved)).await.is_err() {
+                    break "nobody listens to it";
+                }
+                continue;
+            }
+            Ok(Some(FromChild::Asked { task, ask })) => {
+                let is_its_turn = {
+                    let mut table = open.lock().unwrap_or_else(PoisonError::into_inner);
+                    table.open.contains(&task) && table.asking.insert(task)
+                };
+                if !is_its_turn || !can_be_asked(&ask, &spec) {
+                    break "it asked out of turn";
+                }
+                if events.send(Event::Asked { task, ask }).await.is_err() {
                     break "nobody listens to it";
                 }
                 continue;
@@ -285,8 +352,11 @@ async fn read_results(
             break "it sent an impossible result";
         }
         let asked = {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.iter().all(|execution| open.remove(&execution.task))
+            let mut table = open.lock().unwrap_or_else(PoisonError::into_inner);
+            batch.iter().all(|execution| {
+                table.asking.remove(&execution.task);
+                table.open.remove(&execution.task)
+            })
         };
         if !asked {
             break "it sent a result that nobody asked for";
@@ -298,7 +368,7 @@ async fn read_results(
     let reason = last_words(child, stderr, &process, ending).await;
     let unfinished = {
         let open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter().copied().collect()
+        open.open.iter().copied().collect()
     };
     // Without a listener there is nobody to tell.
     let _gone = events.send(Event::Died { reason, unfinished }).await;
@@ -323,6 +393,15 @@ fn can_be_saved(saved: &Saved, spec: &JobSpec) -> bool {
             && saved.roots.last().is_some_and(|root| *root == Guid::of(bytes))
     });
     fits && saved.fuel <= spec.fuel && (1..=SEGMENTS_MAX as usize).contains(&saved.roots.len())
+}
+
+/// Whether an honest child could have asked it.
+fn can_be_asked(ask: &Ask, spec: &JobSpec) -> bool {
+    let bytes = match ask {
+        Ask::Send { message, .. } | Ask::Multicast(message) => message.len(),
+        Ask::Receive { .. } => 0,
+    };
+    spec.slice.is_some() && bytes <= MESSAGE_BYTES_MAX
 }
 
 /// Reads one frame; the body is taken in as it comes, not as it is announced.

@@ -8,6 +8,7 @@ use std::thread;
 
 use isos_base::checkpoint::object_bytes_max;
 use isos_base::codec;
+use isos_base::peers::Ask;
 use isos_base::task::{Execution, Output};
 use rustix::process::Resource;
 use wasmtime::component::Component;
@@ -16,6 +17,7 @@ use wasmtime::{Engine, Module};
 use crate::engine;
 use crate::link;
 use crate::p1::Descriptors;
+use crate::peers::{self, Mouth};
 use crate::protocol::{
     BATCH_BYTES, BATCH_MAX, FromChild, Saved, Setup, Start, TO_CHILD_MAX, ToChild, read_frame,
     write_frame,
@@ -39,6 +41,7 @@ const CHECKPOINTS_QUEUED_MAX: u32 = 2;
 enum Told {
     Done(Execution),
     Saved(Saved),
+    Asked(u32, Ask),
 }
 
 /// What tasks have to tell, on its way to the pipe.
@@ -65,6 +68,7 @@ impl Outlet {
 /// Why the child says goodbye.
 enum Refusal {
     Stale(String),
+    Unfit(String),
     Failed(String),
 }
 
@@ -81,11 +85,18 @@ pub(crate) fn main() -> ExitCode {
     let orders = Arc::new(Queue::new(ORDERS_QUEUED_MAX));
     let queue = Queue::new(EXECUTIONS_QUEUED_MAX.min(threads * 256));
     let done = Arc::new(Outlet { queue, checkpoints: AtomicU32::new(0) });
-    let job = match prepare(*start, &mut walls) {
-        Ok(job) => Arc::new(job),
+    let ask = done.clone();
+    let mouth =
+        Arc::new(Mouth::new(Box::new(move |task, asked| ask.queue.push(Told::Asked(task, asked)))));
+    let (job, speaks) = match prepare(*start, &mut walls) {
+        Ok((mut job, speaks)) => {
+            job.peers = speaks.then(|| mouth.clone());
+            (Arc::new(job), speaks)
+        }
         Err(refusal) => {
             let message = match refusal {
                 Refusal::Stale(why) => FromChild::Stale(why),
+                Refusal::Unfit(why) => FromChild::Unfit(why),
                 Refusal::Failed(why) => FromChild::Failed(why),
             };
             return match write_frame(&mut io::stdout().lock(), &message) {
@@ -132,21 +143,29 @@ pub(crate) fn main() -> ExitCode {
     }
     gate.wait();
     walls.seccomp(Duty::Run);
-    if write_frame(&mut io::stdout().lock(), &FromChild::Ready(walls.0)).is_err() {
+    let ready = FromChild::Ready { walls: walls.0, speaks };
+    if write_frame(&mut io::stdout().lock(), &ready).is_err() {
         return ExitCode::from(3);
     }
     gate.wait();
-    while let Ok(Some(ToChild::Orders(batch))) = read_frame(&mut input, TO_CHILD_MAX) {
-        for order in batch {
-            orders.push(order);
+    loop {
+        match read_frame(&mut input, TO_CHILD_MAX) {
+            Ok(Some(ToChild::Orders(batch))) => {
+                for order in batch {
+                    orders.push(order);
+                }
+            }
+            Ok(Some(ToChild::Answer { task, answer })) => mouth.hear(task, answer),
+            _ => break,
         }
     }
     // The agent closed the pipe or died: nobody wants what is still being worked on.
     std::process::exit(0)
 }
 
-/// Everything that needs rights which the walls then take away.
-fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
+/// Everything that needs rights which the walls then take away. Also whether the program addresses
+/// its peers.
+fn prepare(start: Start, walls: &mut Walls) -> Result<(Job, bool), Refusal> {
     let Start { code, component, setup, .. } = start;
     let failed =
         |what: &str, error: &dyn std::fmt::Display| Refusal::Failed(format!("{what}: {error}"));
@@ -155,11 +174,12 @@ fn prepare(start: Start, walls: &mut Walls) -> Result<Job, Refusal> {
     if setup.idle {
         walls.be_idle();
     }
-    let program = load(&code, component, &setup)?;
+    let (program, speaks) = load(&code, component, &setup)?;
+    peers::check_slice(speaks, &setup.spec).map_err(Refusal::Unfit)?;
     walls.limit(&limits_of(&setup));
     walls.no_new_privileges();
     walls.landlock(source.folders());
-    Ok(Job::new(program, setup, source))
+    Ok((Job::new(program, setup, source), speaks))
 }
 
 /// What the kernel gives a running child at the most.
@@ -182,13 +202,19 @@ pub(crate) fn limits_of(setup: &Setup) -> [(Resource, u64); 5] {
 }
 
 /// Loads compiled code: into an engine with ready places where there can be one.
-fn load(code: &std::path::Path, component: bool, setup: &Setup) -> Result<Program, Refusal> {
+fn load(
+    code: &std::path::Path,
+    component: bool,
+    setup: &Setup,
+) -> Result<(Program, bool), Refusal> {
     let stale = |error: wasmtime::Error| Refusal::Stale(format!("{error:#}"));
     let failed = |error: wasmtime::Error| Refusal::Failed(format!("{error:#}"));
     if component {
         let engine = engine::on_demand().map_err(failed)?;
         let component = trusted::component(&engine, code).map_err(stale)?;
-        return Ok(Program::Component(link::component(&engine, &component).map_err(failed)?));
+        let speaks = peers::is_component(&engine, &component);
+        let command = link::component(&engine, &component).map_err(failed)?;
+        return Ok((Program::Component(command), speaks));
     }
     let threads = u32::from(setup.threads.max(1));
     let memory = setup.spec.memory.as_usize();
@@ -202,7 +228,8 @@ fn load(code: &std::path::Path, component: bool, setup: &Setup) -> Result<Progra
             (trusted::module(&engine, code).map_err(stale)?, engine)
         }
     };
-    Ok(Program::Module(link::module(&engine, &module).map_err(failed)?))
+    let speaks = peers::is_module(&module);
+    Ok((Program::Module(link::module(&engine, &module).map_err(failed)?), speaks))
 }
 
 /// Sends what is done as soon as there is something, and as much at once as there is.
@@ -220,6 +247,10 @@ fn write_results(done: &Outlet) {
                 }
                 continue;
             }
+            Told::Asked(task, ask) => {
+                send(&mut buffer, FromChild::Asked { task, ask });
+                continue;
+            }
         };
         let mut bytes = weight(&first.output);
         let mut batch = vec![first];
@@ -229,8 +260,8 @@ fn write_results(done: &Outlet) {
         {
             let next = match next {
                 Told::Done(next) => next,
-                saved @ Told::Saved(_) => {
-                    ahead = Some(saved);
+                other @ (Told::Saved(_) | Told::Asked(..)) => {
+                    ahead = Some(other);
                     break;
                 }
             };

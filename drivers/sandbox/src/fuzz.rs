@@ -8,6 +8,7 @@ use std::sync::Arc;
 use isos_base::checkpoint::SEGMENT_FUEL_MIN;
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
 use isos_base::job::JobSpec;
+use isos_base::peers::{Answer, Ask};
 use isos_base::task::Execution;
 use isos_base::units::Fuel;
 use isos_base::{Bytes, Guid, JobId, Span};
@@ -47,6 +48,22 @@ pub fn finished(executions: Vec<Execution>) -> Vec<u8> {
 pub fn orders(orders: Vec<Order>) -> Vec<u8> {
     let mut frame = Vec::new();
     codec::put_frame(&ToChild::Orders(orders), &mut frame);
+    frame
+}
+
+/// A frame to a child that answers a task.
+#[must_use]
+pub fn answer(task: u32, answer: Answer) -> Vec<u8> {
+    let mut frame = Vec::new();
+    codec::put_frame(&ToChild::Answer { task, answer }, &mut frame);
+    frame
+}
+
+/// A frame from a child whose task asks this of its peers.
+#[must_use]
+pub fn asked(task: u32, ask: Ask) -> Vec<u8> {
+    let mut frame = Vec::new();
+    codec::put_frame(&FromChild::Asked { task, ask }, &mut frame);
     frame
 }
 

@@ -11,6 +11,7 @@ use wasmtime::{Memory, StoreContextMut};
 
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::p1::Descriptors;
+use crate::peers::Party;
 use crate::stop::Stop;
 use crate::vfs::{self, Vfs};
 
@@ -80,6 +81,8 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     pub(crate) meter: Meter,
     pub(crate) saving: Saving,
+    /// The other ranks, for a program that addresses them.
+    pub(crate) peers: Option<Party>,
     random: blake3::OutputReader,
     /// What sleeping and looking at the clock have added to it.
     slept_ns: u64,
@@ -131,6 +134,7 @@ impl Host {
             watch,
             meter,
             saving: Saving::default(),
+            peers: None,
             random,
             slept_ns: 0,
             fuel_budget,

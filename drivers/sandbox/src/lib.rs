@@ -27,6 +27,7 @@ mod host;
 mod link;
 mod p1;
 mod p2;
+mod peers;
 mod probe;
 mod protocol;
 mod queue;

@@ -4,7 +4,7 @@ use wasmtime::component::{self, Component};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, UnknownImportError};
 
 use crate::host::Host;
-use crate::{p1, p2, step};
+use crate::{p1, p2, peers, step};
 
 /// Links a core module with preview 1.
 pub(crate) fn module(engine: &Engine, module: &Module) -> wasmtime::Result<InstancePre<Host>> {
@@ -34,6 +34,7 @@ pub(crate) fn check_module(engine: &Engine, program: &Module) -> Result<(), Stri
             None => one_line(&error),
         }
     })?;
+    peers::check_module(program, step::is_stepped(program))?;
     match program.get_export("_start") {
         None if step::is_stepped(program) => step::check(program)?,
         Some(ExternType::Func(start))
@@ -56,7 +57,8 @@ pub(crate) fn check_module(engine: &Engine, program: &Module) -> Result<(), Stri
 
 /// Why a component cannot be a program here.
 pub(crate) fn check_component(engine: &Engine, program: &Component) -> Result<(), String> {
-    component(engine, program).map(drop).map_err(|error| one_line(&error))
+    component(engine, program).map(drop).map_err(|error| one_line(&error))?;
+    peers::check_component(engine, program)
 }
 
 /// An error and its causes on one line.

@@ -1,5 +1,5 @@
 //! WASI preview 1 (`wasi_snapshot_preview1`) for core modules, over the virtual file system; and
-//! `isos:host/checkpoint`.
+//! `isos:host/checkpoint` and `isos:host/peers`.
 //!
 //! All 46 functions of the witx file are here; sockets answer that the descriptor is no socket.
 //! Field offsets are those of `typenames.witx`. A pointer that is out of bounds is `EFAULT`.
@@ -9,6 +9,7 @@ mod descriptors;
 mod files;
 mod guest;
 mod paths;
+mod peers;
 mod process;
 
 use wasmtime::{Caller, Extern, Linker};
@@ -55,6 +56,7 @@ type Ctx<'a> = Caller<'a, Host>;
 /// Gives the linker every function of the interface.
 pub(crate) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     checkpoint::add_to_linker(linker)?;
+    peers::add_to_linker(linker)?;
     add_process(linker)?;
     add_files(linker)?;
     add_paths(linker)?;

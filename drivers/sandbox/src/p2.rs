@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod files;
+mod peers;
 mod streams;
 mod system;
 

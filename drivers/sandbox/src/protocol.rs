@@ -10,6 +10,7 @@ use isos_base::checkpoint::{SEGMENTS_MAX, object_bytes_max};
 use isos_base::codec::{self, FRAME_HEAD_BYTES};
 use isos_base::job::{JobSpec, Mount};
 use isos_base::limits;
+use isos_base::peers::{Answer, Ask, PEERS_FRAME_BYTES_MAX};
 use isos_base::task::Execution;
 use isos_base::{Bytes, Fuel, Guid, JobId, Span};
 use serde::de::DeserializeOwned;
@@ -86,6 +87,13 @@ pub(crate) enum ToChild {
     Start(Box<Start>),
     /// Tasks.
     Orders(Vec<Order>),
+    /// What a task asked of its peers is answered.
+    Answer {
+        /// The task.
+        task: u32,
+        /// The answer.
+        answer: Answer,
+    },
 }
 
 /// What the child needs before it walls itself in.
@@ -102,8 +110,15 @@ pub(crate) struct Start {
 /// From the child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromChild {
-    /// Ready for orders, behind these walls.
-    Ready(Vec<Wall>),
+    /// Ready for orders.
+    Ready {
+        /// Behind these walls.
+        walls: Vec<Wall>,
+        /// The program addresses its peers.
+        speaks: bool,
+    },
+    /// The program cannot run in such a job, on any host.
+    Unfit(String),
     /// The compiled code is not for this machine or engine.
     Stale(String),
     /// It cannot start.
@@ -112,6 +127,13 @@ pub(crate) enum FromChild {
     Finished(Vec<Execution>),
     /// How far a task has come; its result is still to come.
     Saved(Saved),
+    /// A task addresses its peers, and waits for the answer.
+    Asked {
+        /// The task.
+        task: u32,
+        /// What it asks.
+        ask: Ask,
+    },
 }
 
 /// One protection around a running program, and whether it stands here.
@@ -128,7 +150,7 @@ pub(crate) fn from_child_max(spec: &JobSpec) -> usize {
     let paths = limits::OUTPUT_FILES_MAX * (1_024 + 16);
     let result = spec.output_max.as_usize().saturating_add(paths + 2 * BATCH_BYTES);
     let roots = SEGMENTS_MAX as usize * 32;
-    result.max(object_bytes_max().as_usize() + roots + BATCH_BYTES)
+    result.max(PEERS_FRAME_BYTES_MAX).max(object_bytes_max().as_usize() + roots + BATCH_BYTES)
 }
 
 /// Reads one frame. `None` at the end of the stream.
@@ -201,7 +223,12 @@ mod tests {
             Order { task: 1, file: Some(own), part: Part::default() },
             Order { task: 2, file: None, part },
         ];
-        let to_child = frames(&[ToChild::Start(Box::new(start)), ToChild::Orders(orders)]);
+        let answer = Answer::Received(Some((2, b"hello".to_vec())));
+        let to_child = frames(&[
+            ToChild::Start(Box::new(start)),
+            ToChild::Orders(orders),
+            ToChild::Answer { task: 1, answer },
+        ]);
         let execution = Execution {
             task: 1,
             end: Ok(Exit::Code(0)),
@@ -218,7 +245,9 @@ mod tests {
         };
         let walls = vec![Wall { name: "landlock".into(), missing: Some("no".into()) }];
         let from_child = frames(&[
-            FromChild::Ready(walls),
+            FromChild::Ready { walls, speaks: true },
+            FromChild::Unfit("why".into()),
+            FromChild::Asked { task: 1, ask: Ask::Send { to: 2, message: b"hello".to_vec() } },
             FromChild::Stale("why".into()),
             FromChild::Failed("why".into()),
             FromChild::Finished(vec![execution]),

@@ -16,6 +16,7 @@ use wasmtime::{InstancePre, Store};
 
 use crate::checkpoint::{Checkpoint, identity};
 use crate::host::{Host, Meter, WATCH_FUEL, Watch, random_of};
+use crate::peers::{Mouth, Party};
 use crate::protocol::{Order, Saved, Setup};
 use crate::stop::Stop;
 use crate::vfs::Vfs;
@@ -38,6 +39,8 @@ pub(crate) enum Program {
 pub(crate) struct Job {
     pub(crate) program: Program,
     pub(crate) setup: Setup,
+    /// The way to the other ranks, for a program that addresses them.
+    pub(crate) peers: Option<Arc<Mouth>>,
     inputs: Arc<InDir>,
     source: Arc<Source>,
 }
@@ -63,7 +66,7 @@ impl Job {
     /// With a source that others use, too.
     pub(crate) fn shared(program: Program, setup: Setup, source: Arc<Source>) -> Self {
         let inputs = Arc::new(InDir::of(&setup.spec.inputs));
-        Self { program, setup, inputs, source }
+        Self { program, setup, peers: None, inputs, source }
     }
 
     /// Runs one task to its end, and says from time to time how far it has come. `tell` says
@@ -224,6 +227,7 @@ impl Job {
         let vfs = Vfs::new(inputs, self.source.clone(), memory);
         let meter = Meter::new(spec.memory.as_usize());
         let mut host = Host::new(args, env, vfs, random, spec.fuel.0, meter, watch);
+        host.peers = self.peers.as_ref().map(|mouth| Party::new(mouth, order.task, spec));
         host.begin_segment(from);
         Ok(host)
     }
@@ -324,7 +328,8 @@ fn watched<'a, P>(
     loop {
         match run.as_mut().poll(&mut context) {
             Poll::Ready(result) => return result,
-            // The engine yields on fuel and for nothing else: host functions do not wait.
+            // The engine yields on fuel and for nothing else: host functions that wait do so in
+            // this thread, and look at the clock themselves.
             Poll::Pending if watch.is_over() => return Err(Stop::TimedOut.into()),
             Poll::Pending => {}
         }

@@ -342,6 +342,7 @@ async fn run_alone(home: &Path, submission: &Submission) -> anyhow::Result<BTree
                 outputs.extend(executions.into_iter().map(|done| (done.task, done.output)));
             }
             Some(Event::Saved(_)) => {}
+            Some(Event::Asked { .. }) => bail!("the local run asks for peers"),
             Some(Event::Died { reason, .. }) => bail!("the local run died: {reason}"),
             None => bail!("the local run ended early"),
         }

@@ -46,7 +46,7 @@ const DECLINED_JOBS_MAX: usize = 1_024;
 /// A host that was passed over in favour of better ones looks again after this time.
 const PASSED_OVER_FOR: Span = Span::secs(5);
 /// Time that a lease has beyond what its work should take.
-const LEASE_SLACK: Span = Span::secs(60);
+pub(super) const LEASE_SLACK: Span = Span::secs(60);
 /// A host on which a job failed this often in a row gets no more of it for a while.
 pub(super) const HOST_FAULTS_MAX: u32 = 3;
 

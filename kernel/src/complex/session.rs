@@ -420,6 +420,7 @@ impl Complex {
             ToComplex::Saved(saved) => self.task_saved(id, *saved, effects),
             // For those who watch, and for other hosts; nothing follows from it.
             ToComplex::Traced(_) | ToComplex::Described(_) => {}
+            ToComplex::Reach(reach) => self.reach_told(id, *reach, effects),
             ToComplex::Shelf(report) => self.shelf_told(id, *report, effects),
             ToComplex::Mended(report) => self.host_mended(id, &report, effects),
             ToComplex::Proved(proof) => self.host_proved(id, &proof, effects),

@@ -7,10 +7,12 @@
 //! what had been pinned to the first is given up, with the reason. When a slice ends, so do the
 //! jobs on it.
 //!
-//! Not here: how programs of one slice speak with each other.
+//! Programs of one slice can address each other: `peers` says who they are and when they begin.
+//! What they say goes from host to host.
 
 mod check;
 mod choose;
+mod peers;
 mod view;
 mod watch;
 
@@ -79,6 +81,8 @@ pub(super) struct Slices {
     jobs: BTreeSet<JobId>,
     /// When they are looked at again.
     look: Option<Time>,
+    /// Jobs whose programs address their peers.
+    speaking: BTreeMap<JobId, peers::Speaking>,
     /// Nobody was there before the server began: who is away has been so since then at most.
     begun: Time,
 }

@@ -8,6 +8,7 @@ use isos_base::fragment::ProofAsked;
 use isos_base::host::{Accept, HostSpec, Offer};
 use isos_base::job::{JobSpec, Verify};
 use isos_base::key::PublicKey;
+use isos_base::peers::Peers;
 use isos_base::price::Price;
 use isos_base::random::Random;
 use isos_base::record::{JobState, Tables, system};
@@ -31,6 +32,7 @@ mod explain;
 mod faults;
 mod market;
 mod parts;
+mod peers;
 mod rights;
 mod segment;
 mod slice;
@@ -43,6 +45,7 @@ struct TestHost {
     session: Option<SessionId>,
     grants: Vec<Grant>,
     resumes: Vec<Resume>,
+    peers: Vec<Peers>,
     news: Vec<LeaseNews>,
     asked: Vec<ProofAsked>,
     orders: Vec<MendOrder>,
@@ -145,6 +148,7 @@ impl World {
                         ToHost::Mend(order) => host.orders.push(*order),
                         ToHost::Introduced(_) => panic!("the machine introduces nobody"),
                         ToHost::Resume(resumes) => host.resumes.extend(resumes),
+                        ToHost::Peers(peers) => host.peers.push(*peers),
                     }
                 }
                 Effect::Close(session) => {

@@ -190,6 +190,10 @@ impl Host {
         effects: &mut Vec<Effect>,
     ) {
         let Some(id) = job_of(&self.work, chamber) else { return };
+        // Another run is another one to its peers.
+        if let Some(chamber) = self.work.jobs.get_mut(&id).and_then(|job| job.chamber.as_mut()) {
+            chamber.closing |= chamber.speaking.is_some();
+        }
         let mut strangers = 0usize;
         for Ended { task, wall, outcome } in ended {
             let Ok(lease) = self.work.unfeed(id, task, self.now) else {

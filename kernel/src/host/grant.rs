@@ -78,6 +78,7 @@ impl Host {
             match verdict {
                 Ok(tasks) => {
                     let partly = self.work.take_up(grant, &tasks, deadline);
+                    self.tell_reach_of(job, effects);
                     if !partly.is_empty() {
                         self.give_back(id, &partly);
                         let why = TurnDown::HeldAlready;

@@ -81,16 +81,20 @@ impl Job {
 
 impl Work {
     /// Jobs with work, most urgent first. Jobs whose last tasks run come first: they hold what they
-    /// hold.
+    /// hold. Then those whose peers wait for them elsewhere.
     pub(super) fn by_urgency(&self) -> Vec<JobId> {
         let mut order: Vec<_> = self
             .jobs
             .iter()
             .filter(|(_, job)| job.queued > 0 || job.chamber.as_ref().is_some_and(|c| c.used() > 0))
-            .map(|(&id, job)| (job.queue.first().map_or(Time(0), |&(at, _)| at), id))
+            .map(|(&id, job)| match (job.queue.first(), job.turn()) {
+                (None, _) => (Time(0), 0, id),
+                (_, Some(turn)) => (Time(0), turn, id),
+                (Some(&(at, _)), None) => (at, 0, id),
+            })
             .collect();
         order.sort_unstable();
-        order.into_iter().map(|(_, id)| id).collect()
+        order.into_iter().map(|(_, _, id)| id).collect()
     }
 
     /// Cores for each job, in the order given.
@@ -113,8 +117,9 @@ impl Work {
     /// How much work is at hand, as the complex is told.
     pub(super) fn room(&self, offer: &Offer, now: Time) -> Room {
         let order = self.by_urgency();
-        let planned: u16 =
-            self.plan(&order, offer, |_| true).fold(0, |sum, (_, width)| sum.saturating_add(width));
+        let planned: u16 = self
+            .plan(&order, offer, |job| !job.waits_for_peers())
+            .fold(0, |sum, (_, width)| sum.saturating_add(width));
         let work: u64 = self.jobs.values().fold(0, |sum, job| sum.saturating_add(job.work(now).0));
         Room {
             cores_idle: offer.cores.saturating_sub(planned),
@@ -142,7 +147,8 @@ impl Job {
 }
 
 fn feedable(job: &Job) -> bool {
-    job.chamber.as_ref().is_some_and(|chamber| chamber.open && !chamber.closing)
+    let is_open = |chamber: &Chamber| chamber.open && !chamber.closing;
+    job.chamber.as_ref().is_some_and(|it| is_open(it) && !it.waits_for_peers())
 }
 
 impl Host {

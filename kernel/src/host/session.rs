@@ -329,6 +329,7 @@ impl Host {
                     self.session.link = Link::Online { since: self.now };
                     effects.push(Effect::Say(HostEvent::Welcomed { account }));
                     self.tell_saved(effects);
+                    self.tell_reaches(effects);
                 }
             }
             // Whoever dials has heard it.
@@ -358,6 +359,7 @@ impl Host {
             ToHost::Storage(news) => self.storage_told(news, effects),
             ToHost::Mend(order) => self.mend_ordered(order, effects),
             ToHost::Prove(asked) => self.proof_asked(asked, effects),
+            ToHost::Peers(peers) => self.peers_told(&peers),
             // The shell keeps it from here: who else there is decides nothing.
             ToHost::Introduced(_) => {}
         }

@@ -3,6 +3,7 @@
 mod hostile;
 mod limits;
 mod owner;
+mod peers;
 mod saved;
 mod shelf;
 mod stories;
@@ -312,7 +313,8 @@ impl Rig {
             let job = &jobs[&room.job];
             let closing = job.chamber.as_ref().is_some_and(|chamber| chamber.closing);
             let alone = job.chamber.as_ref().is_some_and(|chamber| chamber.alone);
-            if closing || alone || job.queued == 0 || room.running() == room.threads {
+            let waits = job.waits_for_peers();
+            if closing || alone || waits || job.queued == 0 || room.running() == room.threads {
                 continue;
             }
             let one_by_one = job.one_by_one() && room.running() > 0;
@@ -359,6 +361,12 @@ fn describe(effect: &Effect) -> String {
             ToComplex::Goodbye => "send goodbye".into(),
             ToComplex::Traced(trace) => format!("send {trace:?}"),
             ToComplex::Described(_) => "send a description".into(),
+            ToComplex::Reach(reach) => {
+                format!(
+                    "send reach: job {}, run {}, begun {}",
+                    reach.job, reach.place.run, reach.begun
+                )
+            }
             ToComplex::Shelf(report) => {
                 format!("send shelf: {} offered, heard {}", report.offer.bytes, report.heard.0)
             }

@@ -10,6 +10,7 @@ use isos_base::wire::JobOffer;
 use isos_base::{JobId, LeaseId};
 
 use super::ChamberId;
+use super::peers::Speaking;
 use super::saved::Chains;
 use super::tuning::{CHAMBER_GRACE, TURN_DOWN_EVERY};
 
@@ -33,6 +34,8 @@ pub(super) struct Work {
     pub(super) last_granted: LeaseId,
     /// What tasks have saved.
     pub(super) chains: Chains,
+    /// Jobs that were let begin with their peers.
+    pub(super) turns: u64,
 }
 
 /// A right to work on tasks of one job, until the complex has acknowledged news about the last.
@@ -91,6 +94,8 @@ pub(super) struct Chamber {
     pub(super) orphans: u32,
     /// The one task in it is a suspect and stays alone.
     pub(super) alone: bool,
+    /// Its program addresses its peers.
+    pub(super) speaking: Option<Speaking>,
     /// To be dropped as soon as it is empty.
     pub(super) closing: bool,
     /// When the last work left it.
@@ -120,6 +125,7 @@ impl Chamber {
             fed: BTreeMap::new(),
             orphans: 0,
             alone: false,
+            speaking: None,
             closing: false,
             idle_since: now,
             weight: Bytes::ZERO,
@@ -220,6 +226,23 @@ impl Work {
             self.tidy(id);
         }
         true
+    }
+
+    /// A job's leases end then, and no earlier.
+    pub(super) fn lease_until(&mut self, id: JobId, until: Time) {
+        let of_job = |lease: &&mut Lease| lease.job == id && lease.deadline < until;
+        for (&lease_id, lease) in &mut self.leases {
+            let Some(lease) = Some(lease).filter(of_job) else { continue };
+            let before = std::mem::replace(&mut lease.deadline, until);
+            if self.expiry.remove(&(before, lease_id)) {
+                self.expiry.insert((until, lease_id));
+            }
+            if let Some(job) = self.jobs.get_mut(&id)
+                && job.queue.remove(&(before, lease_id))
+            {
+                job.queue.insert((until, lease_id));
+            }
+        }
     }
 
     /// A lease's tasks in the chamber become orphans: they run on, but nobody waits for them.

@@ -32,21 +32,23 @@ const fn room(package: &'static str, may: &'static [&'static str]) -> Room {
     Room { package, may: May::Only(may), pure: false }
 }
 
-const AGENT: [&str; 8] = [
+const AGENT: [&str; 9] = [
     "isos-base",
     "isos-disk",
     "isos-gossip",
     "isos-kernel",
     "isos-net",
+    "isos-peers",
     "isos-probe",
     "isos-sandbox",
     "isos-store",
 ];
 
-const ROOMS: [Room; 18] = [
+const ROOMS: [Room; 19] = [
     pure("isos-base", &[]),
     pure("isos-kernel", &["isos-base"]),
     pure("isos-gossip", &["isos-base"]),
+    pure("isos-peers", &["isos-base"]),
     pure("isos-route", &["isos-base"]),
     pure("isos-sim", &["isos-base", "isos-gossip", "isos-kernel", "isos-route", "isos-store"]),
     pure("isos-store", &["isos-base"]),

@@ -6,6 +6,7 @@ mod components;
 mod escape;
 mod files;
 mod guests;
+mod peers;
 mod programs;
 mod world;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         checkpoints::TESTS,
         components::TESTS,
         guests::TESTS,
+        peers::TESTS,
     ]
     .concat();
     let tests: Vec<Trial> = tests

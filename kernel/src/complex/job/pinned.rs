@@ -13,7 +13,7 @@ impl Job {
     }
 
     /// Which task is pinned to this host.
-    fn rank_of(&self, host: HostId) -> Option<u32> {
+    pub(in crate::complex) fn rank_of(&self, host: HostId) -> Option<u32> {
         self.ranks.as_ref().and_then(|ranks| ranks.get(&host).copied())
     }
 

@@ -69,6 +69,7 @@ impl Complex {
             self.slices.look_at(until);
             self.mend_slice(id, &mut mends, effects);
         }
+        self.peers_due(effects);
         let jobs = &self.jobs;
         self.slices.jobs.retain(|id| jobs.contains_key(id));
         for job in self.slices.jobs.iter().copied().collect::<Vec<_>>() {
@@ -125,6 +126,11 @@ impl Complex {
         let pinned = job.record.pinned.as_ref()?;
         let host = *pinned.hosts.get(task as usize)?;
         let short = host.short();
+        if self.is_lost_to_peers(id, task) {
+            let why =
+                format!("host {short} was lost after the ranks had begun to address each other");
+            return Some((Time(0), why));
+        }
         let Some(slice) = self.slices.open.get(&pinned.slice) else {
             return Some((Time(0), "its slice is over".into()));
         };
