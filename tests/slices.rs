@@ -125,7 +125,8 @@ fn a_program_runs_on_every_host_of_a_slice_which_mends_itself_grows_shrinks_and_
 }
 
 #[test]
-fn programs_of_a_slice_address_each_other() {
+#[expect(clippy::disallowed_methods, reason = "nobody tells when the ranks have begun")]
+fn programs_of_a_slice_address_each_other_and_hear_who_is_gone() {
     let mut world = World::start(&[]);
     for _ in 0..4 {
         world.add_host(HostPlan::default());
@@ -141,5 +142,40 @@ fn programs_of_a_slice_address_each_other() {
     for (rank, (host, line)) in told(&run).into_iter().enumerate() {
         let expected = format!("rank {rank} of 4: 3 x 20000 numbers added up to {total}");
         assert_eq!((&host, line), (&first[rank], expected), "{run}");
+    }
+
+    // Away from a slice there is nobody to address.
+    let submit = ["submit", &ring, "--count", "1", "--wait"];
+    let output = world.run(&submit);
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!output.status.success() && said.contains("isos slice run"), "{said}");
+
+    // A host is lost in the middle of a long run: the others are told so, and end.
+    let gone = world.hosts[index(&first[2])].child.id();
+    let output = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            world.run(&["--json", "slice", "run", "lab", &ring, "--", "1000", "100000", "20"])
+        });
+        world.wait("all ranks to run", || {
+            let jobs = world.json(&["job", "list"]);
+            let all = jobs.as_array().expect("a list of jobs");
+            all.iter().any(|job| job["state"] == "active" && job["tasks"]["running"] == 4)
+        });
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        let kill = std::process::Command::new("kill").args(["-9", &gone.to_string()]).status();
+        assert!(kill.expect("kill").success());
+        run.join().expect("a run that ends")
+    });
+    assert_eq!(output.status.code(), Some(1), "it failed on every host");
+    let run: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let ranks = run["data"]["hosts"].as_array().expect("hosts");
+    let said = ranks.iter().map(Value::to_string).collect::<Vec<_>>();
+    assert!(said[2].contains("after the ranks had begun to address each other"), "{said:?}");
+    for rank in [0, 1, 3] {
+        assert!(said[rank].contains("the rank is gone"), "{said:?}");
     }
 }

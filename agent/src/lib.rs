@@ -3,8 +3,8 @@
 //!
 //! This is a shell: the kernel's host machine decides what to connect, fetch, start, freeze and
 //! report; the modules here do it. The agent calls out, and takes its owner's words on a socket in
-//! its own folder; it lets others call for gossip, for fragments where its owner offers them room on
-//! the disk, and to bring a program what its peers say.
+//! its own folder; it lets others call for gossip, for fragments where its owner offers them room
+//! on the disk, and to bring a program what its peers say.
 
 mod chamber;
 mod clock;

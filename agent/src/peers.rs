@@ -2,8 +2,8 @@
 //! them, and the way to their peers.
 //!
 //! A program has a [`Party`] for as long as its chamber is open. `talk` runs its machine, `line`
-//! carries what it says and hears. Who the peers are says the complex; callers are let in whose key is
-//! one of them, and nobody else.
+//! carries what it says and hears. Who the peers are says the complex; callers are let in whose key
+//! is one of them, and nobody else.
 
 mod line;
 mod talk;
@@ -34,7 +34,8 @@ const MESSAGES_MAX: usize = 64;
 const OF_KEY_MAX: u32 = 16;
 /// Connections of all: 256 hosts of a slice, and some such slices. About 100 KiB each.
 const CALLERS_MAX: usize = 1_024;
-/// What a program said last is waited for so long at the most: who has not heard it is gone by then.
+/// What a program said last is waited for so long at the most: who has not heard it is gone by
+/// then.
 const FLUSH_MAX: Duration = Duration::from_secs(75);
 
 /// All of them.

@@ -3,9 +3,9 @@
 //!
 //! The complex tells each host of a job who its peers are and where, by [`Peers`]; it carries none
 //! of what they say. A host that has something for another one calls it, opens one stream, and
-//! greets by [`Greeting`]; the other answers by [`Hearing`], and again whenever more has come or was
-//! taken. A stream carries one direction of one pair, so two hosts that speak with each other have
-//! two. How it is designed: docs/internals/peers.md.
+//! greets by [`Greeting`]; the other answers by [`Hearing`], and again whenever more has come or
+//! was taken. A stream carries one direction of one pair, so two hosts that speak with each other
+//! have two. How it is designed: docs/internals/peers.md.
 
 use std::net::SocketAddr;
 

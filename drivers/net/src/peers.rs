@@ -1,9 +1,9 @@
 //! `isos/peers/1`: what one rank of a slice says to another, on a stream of its own.
 //!
-//! Whoever has something to say calls, opens one stream and greets; whoever is called answers how far
-//! it has heard, or closes. Then messages go one way, and how far the other is comes back. Nothing is
-//! believed here but the shape: whose rank a key is, what follows on what and how much may be on its
-//! way is decided above (`isos-peers`).
+//! Whoever has something to say calls, opens one stream and greets; whoever is called answers how
+//! far it has heard, or closes. Then messages go one way, and how far the other is comes back.
+//! Nothing is believed here but the shape: whose rank a key is, what follows on what and how much
+//! may be on its way is decided above (`isos-peers`).
 
 use std::marker::PhantomData;
 
@@ -33,7 +33,8 @@ pub enum PeerError {
     /// The first words did not come, or were none.
     #[error("a peer has not greeted")]
     Receive(#[from] RecvError),
-    /// The peer has said nothing within [`limits::PEERS_GREETING_TIMEOUT`], or has ended the stream.
+    /// The peer has said nothing within [`limits::PEERS_GREETING_TIMEOUT`], or has ended the
+    /// stream.
     #[error("the peer does not answer")]
     Silent,
 }

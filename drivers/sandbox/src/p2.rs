@@ -24,7 +24,7 @@ use bindings::wasi;
 mod bindings {
     wasmtime::component::bindgen!({
         path: "wit",
-        world: "isos:sandbox/command",
+        world: "isos:sandbox/speaker",
         imports: { default: trappable },
         trappable_error_type: {
             "wasi:io/streams.stream-error" => super::streams::StreamNo,
@@ -100,7 +100,7 @@ pub(crate) fn add_to_linker(
     linker: &mut Linker<Host>,
     program: &Component,
 ) -> wasmtime::Result<()> {
-    bindings::Command::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    bindings::Speaker::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     refuse_sockets(linker, program)
 }
 

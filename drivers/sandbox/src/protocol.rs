@@ -117,8 +117,6 @@ pub(crate) enum FromChild {
         /// The program addresses its peers.
         speaks: bool,
     },
-    /// The program cannot run in such a job, on any host.
-    Unfit(String),
     /// The compiled code is not for this machine or engine.
     Stale(String),
     /// It cannot start.
@@ -127,6 +125,8 @@ pub(crate) enum FromChild {
     Finished(Vec<Execution>),
     /// How far a task has come; its result is still to come.
     Saved(Saved),
+    /// The program cannot run in such a job, on any host.
+    Unfit(String),
     /// A task addresses its peers, and waits for the answer.
     Asked {
         /// The task.

@@ -4,8 +4,8 @@
 //! The program of docs/slices.md that addresses its peers, by the all-reduce that trains neural
 //! networks: the vector is cut into as many parts as there are ranks; in each step a rank sends one
 //! part to the next rank and takes one of the rank before. After size - 1 steps each rank has one
-//! part's whole sum, after as many again each has all of them. So every rank sends twice the vector,
-//! however many there are.
+//! part's whole sum, after as many again each has all of them. So every rank sends twice the
+//! vector, however many there are.
 //!
 //! `ring [LENGTH [ROUNDS [PAUSE]]]`: numbers in the vector, how often it is done, and for how many
 //! milliseconds each round waits (for tests that want to be in the middle of it).

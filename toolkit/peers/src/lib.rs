@@ -1,13 +1,13 @@
 //! What programs of one slice say to each other, seen from the host of one of them: queues, order,
 //! credit, and who is gone.
 //!
-//! A [`Talk`] is the machine of one task. It knows no sockets and no keys of its own: its shell makes
-//! the calls that it wants, shows it who calls, and carries messages. Between two ranks they arrive
-//! in order, each at most once, and none is lost while both run, through any number of connections:
-//! each side numbers what it says, keeps it until the other has heard it, and begins again there.
-//! What was heard and not taken is bounded by a window that both know
-//! ([`isos_base::peers::window`]), so nobody can fill the memory of another, and a rank that does not
-//! listen to one keeps nobody else waiting.
+//! A [`Talk`] is the machine of one task. It knows no sockets and no keys of its own: its shell
+//! makes the calls that it wants, shows it who calls, and carries messages. Between two ranks they
+//! arrive in order, each at most once, and none is lost while both run, through any number of
+//! connections: each side numbers what it says, keeps it until the other has heard it, and begins
+//! again there. What was heard and not taken is bounded by a window that both know
+//! ([`isos_base::peers::window`]), so nobody can fill the memory of another, and a rank that does
+//! not listen to one keeps nobody else waiting.
 //!
 //! Not here: who the ranks are, and where. The complex says that.
 //!

@@ -6,8 +6,8 @@
 //! * `receive(from, wait, who) -> i32`: waits so many milliseconds (i64) for a message of the rank
 //!   `from`, or of any when that is -1; gives its length, with the sender's rank at `who`, or less
 //!   than 0.
-//! * `message(at, length) -> i32`: puts what was received last to `at`, once; 0 when it has `length`
-//!   bytes.
+//! * `message(at, length) -> i32`: puts what was received last to `at`, once; 0 when it has
+//! `length`   bytes.
 //!
 //! Less than 0 are: -1 gone, -2 too large, -3 no such rank, -4 not within memory, -5 nothing came
 //! in time.

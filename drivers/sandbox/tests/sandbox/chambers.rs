@@ -75,7 +75,9 @@ fn taken_over() {
         ("", "exit 3", "no chamber"),
         // And these come behind the first word of an honest child.
         (READY, r"printf '\377\377\377\177'", "it sent what is no result"),
-        (READY, r"printf '\002\000\000\000\000\000'", "it spoke out of turn"),
+        (READY, r"printf '\003\000\000\000\000\000\000'", "it spoke out of turn"),
+        // A task asks its peers that nobody has ordered.
+        (READY, r"printf '\004\000\000\000\006\000\001\000'", "it asked out of turn"),
         (READY, r"printf '\003\000\000\000\003\001\000'", "it sent what is no result"),
         (READY, UNASKED, "it sent a result that nobody asked for"),
         (READY, IMPOSSIBLE, "it sent an impossible result"),
@@ -109,7 +111,7 @@ fn taken_over() {
 }
 
 /// `Ready` without walls.
-const READY: &str = r"\002\000\000\000\000\000";
+const READY: &str = r"\003\000\000\000\000\000\000";
 /// Task 0 left with code 0.
 const UNASKED: &str = r"printf '\014\000\000\000\003\001\000\000\000\000\000\000\000\000\000\000'";
 /// Task 9 of one.
