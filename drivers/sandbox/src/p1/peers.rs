@@ -7,7 +7,7 @@
 //!   `from`, or of any when that is -1; gives its length, with the sender's rank at `who`, or less
 //!   than 0.
 //! * `message(at, length) -> i32`: puts what was received last to `at`, once; 0 when it has
-//! `length`   bytes.
+//!   `length` bytes.
 //!
 //! Less than 0 are: -1 gone, -2 too large, -3 no such rank, -4 not within memory, -5 nothing came
 //! in time.
