@@ -154,8 +154,12 @@ impl Complex {
         };
         found.ok_or_else(|| {
             let names: Vec<_> = goods.iter().map(|good| good.name.as_str()).collect();
-            let what = class.unwrap_or("any class");
-            let message = format!("there are no hosts of {what}; there are: {}", names.join(", "));
+            let message = match class {
+                Some(class) if !names.is_empty() => {
+                    format!("there are no hosts of {class}; there are: {}", names.join(", "))
+                }
+                _ => "no hosts have joined yet, so there is nothing to reserve".into(),
+            };
             Problem::new(ProblemCode::NotFound, message)
         })
     }
