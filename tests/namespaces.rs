@@ -303,7 +303,7 @@ impl Scene {
         time: f64,
     ) -> f64 {
         let of = self.of(home);
-        let all = of.iter().map(|agent| moved(&agent.space) - before[&agent.space]);
+        let all = of.iter().map(|agent| moved(&agent.space).saturating_sub(before[&agent.space]));
         all.sum::<u64>() as f64 / of.len() as f64 / time
     }
 
@@ -380,7 +380,8 @@ fn hosts_behind_routers_count_all_while_cables_are_cut_and_the_complex_is_gone()
     let (before, since) = (scene.traffic_until_now(), Instant::now());
     for agent in &scene.agents {
         let is_public = matches!(agent.home, Home::Public(_));
-        assert_eq!(cloud(agent)["public"], is_public, "{} {:?}", agent.name, agent.home);
+        let knows = wait_until(scene.epoch(), || cloud(agent)["public"] == is_public);
+        assert!(knows, "{} {:?}", agent.name, agent.home);
     }
 
     scene.internet.cable(false);

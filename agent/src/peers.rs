@@ -31,8 +31,9 @@ use talk::{Message, Task};
 /// What waits for a machine: who has more to say waits, and with it the connection it came by.
 const MESSAGES_MAX: usize = 64;
 /// Connections of one key: one for each job that two hosts have in common, and one that has failed.
-const OF_KEY_MAX: u32 = 16;
-/// Connections of all: 256 hosts of a slice, and some such slices. About 100 KiB each.
+const OF_KEY_MAX: u32 = 8;
+/// Connections of all: 256 hosts of a slice, and some such slices. About 100 KiB each, and a window of
+/// 512 KiB if a peer sends and we do not read.
 const CALLERS_MAX: usize = 1_024;
 /// What a program said last is waited for so long at the most: who has not heard it is gone by
 /// then.

@@ -28,6 +28,8 @@ use crate::traffic::Traffic;
 const PEERS_FILE: &str = "cloud";
 /// How reliably this host was there.
 const PRESENCE_FILE: &str = "presence";
+/// The owner's side looks every few seconds; after a longer time the machine was asleep.
+const AWAKE_WITHIN: Span = Span::secs(60);
 /// How often that is written down.
 const PRESENT_EVERY: Span = Span::secs(300);
 /// The complex hears again how this host describes itself after so many cycles.
@@ -81,6 +83,8 @@ struct Task {
     itself: Option<(Box<HostSpec>, Live)>,
     presence: Presence,
     presence_kept: Time,
+    /// When the owner's side looked last.
+    looked: Time,
     dialled: u64,
     /// Cycles are counted by the descriptors that were made.
     told: Option<Time>,
@@ -96,6 +100,7 @@ pub(crate) async fn run(means: Means, home: Arc<Home>, door: Arc<Door>, traffic:
         means,
         presence: presence(&home, now),
         presence_kept: now,
+        looked: now,
         home,
         door,
         traffic,
@@ -200,7 +205,10 @@ impl Task {
     /// Time has passed in which this host was there.
     fn is_here(&mut self) {
         let now = clock::now();
-        self.presence.passed(now, true);
+        // A machine that slept was not there.
+        let was_awake = now.since(self.looked) < AWAKE_WITHIN;
+        self.looked = now;
+        self.presence.passed(now, was_awake);
         if now.since(self.presence_kept) < PRESENT_EVERY {
             return;
         }

@@ -1,6 +1,7 @@
 //! Connections between ranks: one carries what one of them says, and how far the other is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use isos_base::peers::{Greeting, Place, Said};
@@ -52,17 +53,25 @@ async fn called(
     moves(peers, Way::Up, 0).await;
     let reached = call_peer(peers.door.endpoint(), &address, greeting).await;
     let (line, hearing) = reached.map_err(|error| isos_base::causes::report(&error))?;
+    // What was given to the connection: nobody has heard more, whatever he says. So what waits here
+    // is no more than the window of the pair.
+    let given = AtomicU64::new(hearing.heard);
     let _ = machine.send(Message::Input(Input::Reached { rank, call, hearing })).await;
     let (mut sender, mut receiver) = (line.sender, line.receiver);
     let says = async {
         while let Some(said) = said.recv().await {
             moves(peers, Way::Up, said.message.len()).await;
+            given.store(said.number, Ordering::Relaxed);
             sender.send(&said).await.map_err(|error| error.to_string())?;
         }
         Ok::<(), String>(())
     };
     let hears = async {
         while let Some(hearing) = receiver.recv().await.map_err(|error| error.to_string())? {
+            if hearing.heard > given.load(Ordering::Relaxed) {
+                return Err("it says that it has heard what was not said yet".into());
+            }
+            moves(peers, Way::Down, 0).await;
             let _ = machine.send(Message::Input(Input::Heard { rank, call, hearing })).await;
         }
         Ok(())
@@ -88,6 +97,7 @@ pub(super) async fn heard(peers: &Peers, connection: Connection, line: LineId) {
     let tells = async {
         loop {
             let now = *hearing.borrow_and_update();
+            moves(peers, Way::Up, 0).await;
             // Whoever ends the watch ends this line.
             if sender.send(&now).await.is_err() || hearing.changed().await.is_err() {
                 return;

@@ -200,6 +200,44 @@ async fn a_peer_that_says_more_than_there_is_room_for_is_gone() {
 }
 
 #[tokio::test]
+async fn a_peer_that_has_heard_what_was_not_said_makes_nobody_keep_more() {
+    let (host, liar) = (Host::new(1).await, endpoint(3).await);
+    let mut party = Some(host.peers.join(JOB, 3));
+    let own = party.as_ref().unwrap().reach().place;
+    let place = Place { addresses: liar.addresses(), relay: None, run: 33 };
+    let peers = vec![
+        Peer { rank: 0, host: host.peers.own, place: Some(own) },
+        Peer { rank: 1, host: HostId(key(2).public()), place: None },
+        Peer { rank: 2, host: HostId(key(3).public()), place: Some(place) },
+    ];
+    host.peers.told(&PeersTold { job: JOB, until: None, peers }).await;
+    // It reads nothing, and says in each call that it has heard more and more.
+    tokio::spawn(async move {
+        while let Some(incoming) = liar.accept().await {
+            let connection = incoming.accept();
+            let Ok((mut caller, _)) = isos_net::hear_peer(connection.clone()).await else {
+                continue;
+            };
+            let mut heard = 0;
+            while caller.sender.send(&Hearing { heard, taken: heard }).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                heard += 1;
+            }
+        }
+    });
+    let mut sent = 0;
+    while sent < 400 {
+        let asked = ask(&mut party, send(2, &[7; MESSAGE_BYTES_MAX]));
+        match tokio::time::timeout(Duration::from_secs(3), asked).await {
+            Ok(Answer::Sent(_)) => sent += 1,
+            _ => break,
+        }
+    }
+    // What the connection takes, and a window.
+    assert!(sent < 200, "{sent} messages of 64 KiB wait here");
+}
+
+#[tokio::test]
 async fn a_peer_whose_frames_are_none_is_left_and_may_call_again() {
     let (hosts, [mut first, _second]) = pair().await;
     let (mut line, _) = call(3, &hosts[0], words(&first)).await.unwrap();

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isos_base::key::PublicKey;
+use isos_base::peers::PEERS_ALPN;
 use isos_base::rate::Rate;
 use isos_base::wire::HOST_ALPN;
 use isos_base::{Span, Time};
@@ -193,7 +194,7 @@ async fn greet(
         return;
     };
     let connection = Connection::new(connection, Some(permit));
-    if connection.alpn() != HOST_ALPN {
+    if connection.alpn() != HOST_ALPN && connection.alpn() != PEERS_ALPN {
         connection.widen();
     }
     // Waits while the shell is behind: the place stays taken, so that callers are refused.

@@ -28,6 +28,8 @@ pub struct BriefAsker {
     /// Whether peers can be reached without a relay from here: the last who was dialled has
     /// answered so.
     straight: AtomicBool,
+    /// Those who have not answered when they were dialled so, the last ones.
+    not_straight: Mutex<VecDeque<PublicKey>>,
     /// The one that was used last is the last.
     kept: Mutex<VecDeque<(Connection, Instant)>>,
 }
@@ -75,7 +77,8 @@ impl BriefAsker {
     /// Asks in this protocol.
     #[must_use]
     pub fn new(endpoint: Endpoint, alpn: &'static [u8]) -> Self {
-        Self { endpoint, alpn, straight: AtomicBool::new(false), kept: Mutex::default() }
+        let (straight, not_straight) = (AtomicBool::new(false), Mutex::default());
+        Self { endpoint, alpn, straight, not_straight, kept: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(Connection, Instant)>> {
@@ -130,14 +133,29 @@ impl BriefAsker {
 
     /// Dials a peer. Where the last one was reached straight, this one is tried so too: through a
     /// relay, each handshake costs as much once more. If that fails, or nobody waits for its end,
-    /// the next one is dialled both ways again.
+    /// it and the next one are dialled both ways again.
     async fn dial(&self, peer: &PeerAddr) -> Result<Connection, ConnectError> {
         let is_straight = self.straight.swap(false, Ordering::Relaxed);
-        if !is_straight || peer.addresses.is_empty() {
+        if !is_straight || peer.addresses.is_empty() || self.not_straight().contains(&peer.key) {
             return self.endpoint.connect_briefly(peer, self.alpn).await;
         }
-        let peer = PeerAddr { relay: None, ..peer.clone() };
-        self.endpoint.connect_briefly(&peer, self.alpn).await
+        // Until it has answered: who gives up before that tells nothing.
+        {
+            let mut failed = self.not_straight();
+            while failed.len() >= limits::BRIEF_FAILED_MAX {
+                failed.pop_front();
+            }
+            failed.push_back(peer.key);
+        }
+        let direct = PeerAddr { relay: None, ..peer.clone() };
+        let connection = self.endpoint.connect_briefly(&direct, self.alpn).await?;
+        self.not_straight().retain(|key| *key != peer.key);
+        Ok(connection)
+    }
+
+    fn not_straight(&self) -> MutexGuard<'_, VecDeque<PublicKey>> {
+        // Keys come and go one by one.
+        self.not_straight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, key: PublicKey) -> Option<Connection> {

@@ -15,6 +15,7 @@ use iroh::endpoint::{
 };
 use iroh::{EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl, Watcher};
 use isos_base::key::{PublicKey, SecretKey};
+use isos_base::peers::PEERS_ALPN;
 use isos_base::rate::Rate;
 use isos_base::ticket::ServerAddr;
 use tokio::sync::{Mutex, mpsc};
@@ -291,7 +292,10 @@ impl Endpoint {
                 let error = match self.try_once(address.clone(), alpn, options).await {
                     Ok(connection) => {
                         let connection = Connection::new(connection, None);
-                        connection.widen();
+                        // Of a rank that is called, one stream is read, and short words on it.
+                        if alpn != PEERS_ALPN {
+                            connection.widen();
+                        }
                         return Ok(connection);
                     }
                     Err(error) => errors::connect_error(peer, alpn, error),

@@ -104,6 +104,8 @@ pub const FRAGMENT_IDLE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 
 
 /// Connections that whoever asks many peers keeps: each costs a ping in [`KEEP_ALIVE`].
 pub const BRIEF_CONNECTIONS_MAX: usize = 5;
+/// Peers that are remembered not to answer without a relay.
+pub const BRIEF_FAILED_MAX: usize = 256;
 /// For so long without use.
 pub const BRIEF_KEPT: Duration = Duration::from_secs(45);
 /// A short question, or its answer.

@@ -11,15 +11,15 @@ use crate::limits;
 pub(crate) fn config() -> QuicTransportConfig {
     let mut packets = MtuDiscoveryConfig::default();
     packets.minimum_change(limits::PACKET_STEP_BYTES);
-    common().mtu_discovery_config(Some(packets)).build()
+    shared().mtu_discovery_config(Some(packets)).build()
 }
 
 /// The same for one question or a few: the size of packets is not worth finding out.
 pub(crate) fn brief() -> QuicTransportConfig {
-    common().mtu_discovery_config(None).build()
+    shared().mtu_discovery_config(None).build()
 }
 
-fn common() -> QuicTransportConfigBuilder {
+fn shared() -> QuicTransportConfigBuilder {
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT)
         .expect("the idle timeout is a few seconds and fits 62 bits of milliseconds");
     QuicTransportConfig::builder()

@@ -53,8 +53,8 @@ pub(super) fn covers(
     match parting(one, other) {
         Some(parted) => (begins..=segment).contains(&parted),
         None => {
-            let common = one.roots.len().min(other.roots.len());
-            segment == Referee::TO_END && begins as usize <= common
+            let both = one.roots.len().min(other.roots.len());
+            segment == Referee::TO_END && begins as usize <= both
         }
     }
 }

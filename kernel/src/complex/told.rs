@@ -4,7 +4,7 @@
 //!
 //! Hosts send their reasons as text, made by `policy::Reason`. So a kind is known by how the text
 //! begins, and a text that is not known is of no kind: then others learn that the owner wants
-//! quiet, and nothing else. A test goes through the reasons that stop all work.
+//! quiet, and nothing else. A test goes through reasons that stop all work.
 
 use isos_base::api::HostView;
 use isos_base::host::Offer;
@@ -52,7 +52,9 @@ fn forbids(reason: &str) -> bool {
 fn price_until(offer: &Offer) -> Option<String> {
     let until = offer.reasons.iter().filter_map(|reason| {
         let begins = reason.starts_with("window ") || reason.starts_with("until ");
-        begins.then(|| reason.rfind("until ").map(|at| reason[at..].to_owned()))?
+        // The name of a window, which is quoted, may say anything.
+        let said = reason.rsplit('"').next().unwrap_or_default();
+        begins.then(|| said.rfind("until ").map(|at| said[at..].to_owned()))?
     });
     until.take(1).next()
 }
@@ -131,6 +133,8 @@ mod tests {
             Reason::DiskShort { free, floor, limit, promised: given },
             Reason::DiskUnknown { why: why(), given },
         ];
+        let small = Reason::ShareTooSmall { share: none, cpus: 2, parts: false };
+        assert_eq!((small.blocks(), kind_of(&small.to_string())), (true, None), "no kind is told");
         for reason in stop {
             assert!(reason.blocks(), "{reason}");
             let kind = kind_of(&reason.to_string()).unwrap_or_else(|| panic!("{reason}"));
@@ -146,7 +150,8 @@ mod tests {
         let window = "window \"until I die\" applies until Tue 18:00";
         assert_eq!(to_others(&offer(2, &["idle for 60m", window])), ["until Tue 18:00"]);
         assert_eq!(to_others(&offer(2, &["until Tue 18:00"])), ["until Tue 18:00"]);
-        assert_eq!(to_others(&offer(2, &["window \"mine\" applies"])), Vec::<String>::new());
+        let always = "window \"closed until my divorce\" applies";
+        assert_eq!(to_others(&offer(2, &[always])), Vec::<String>::new());
         assert_eq!(to_others(&offer(0, &[window])), Vec::<String>::new(), "it stops nothing");
     }
 }

@@ -153,6 +153,8 @@ impl Host {
             if let Some(job) = self.work.jobs.get_mut(id)
                 && let Some(chamber) = &mut job.chamber
                 && chamber.open
+                // Others wait for one that waits for them.
+                && chamber.speaking.is_none()
                 && chamber.since + CHAMBER_STAY <= self.now
             {
                 chamber.closing = true;

@@ -52,7 +52,8 @@ impl Asked {
         self.leases.set(leases);
     }
 
-    /// Leases were made or changed.
+    /// Leases are about to be made or changed: said before it is asked for, since the answer may be
+    /// lost. Who lists them meanwhile does so again a moment later.
     pub(super) fn leases_changed(&self) {
         *lock(&self.leases.0) = None;
     }

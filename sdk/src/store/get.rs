@@ -358,7 +358,7 @@ impl Store {
         let numbers: Vec<u32> = segments.iter().map(|(number, _)| *number).collect();
         let by_key: BTreeMap<HostId, &KeeperView> = known.iter().map(|it| (it.host, it)).collect();
         let (sender, mut answers) = mpsc::unbounded_channel::<Answer>();
-        let mut asked: BTreeMap<TransferId, AbortHandle> = BTreeMap::new();
+        let mut asked = Asking::default();
         let mut get = Get::new(Settings::default(), self.past(), wanted);
         let (mut done, mut input, mut is_over) = (Vec::new(), Some(Input::Started), false);
         while !is_over {
@@ -376,10 +376,10 @@ impl Store {
                             // The get may have ended.
                             let _ = sender.send((transfer, outcome));
                         });
-                        asked.insert(transfer, task.abort_handle());
+                        asked.0.insert(transfer, task.abort_handle());
                     }
                     Effect::Stop { transfer } => {
-                        if let Some(task) = asked.remove(&transfer) {
+                        if let Some(task) = asked.0.remove(&transfer) {
                             task.abort();
                         }
                     }
@@ -391,7 +391,6 @@ impl Store {
                         done.push(tokio::spawn(each(numbers[segment as usize], *gather)));
                     }
                     Effect::Missing { segment, have, need, faults: hosts } => {
-                        asked.values().for_each(AbortHandle::abort);
                         self.learnt(get.into_past());
                         let segment = numbers[segment as usize];
                         return Err(StoreError::Missing { segment, have, need, hosts });
@@ -407,7 +406,7 @@ impl Store {
                 .map_or(TICK_MAX, |at| Duration::from_micros(at.since(self.now()).0).min(TICK_MAX));
             input = Some(tokio::select! {
                 Some((transfer, outcome)) = answers.recv() => {
-                    asked.remove(&transfer);
+                    asked.0.remove(&transfer);
                     match outcome {
                         Ok(bytes) => Input::Arrived { transfer, bytes },
                         Err(why) => Input::Failed { transfer, why },
@@ -477,6 +476,16 @@ struct Cache {
 
 /// Decoded segments by their numbers.
 type Decoded = BTreeMap<u32, Arc<Vec<u8>>>;
+
+/// Transfers that are under way; they end with whoever waits for them.
+#[derive(Debug, Default)]
+struct Asking(BTreeMap<TransferId, AbortHandle>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.values().for_each(AbortHandle::abort);
+    }
+}
 
 /// What fetches segments; ended when nobody waits for them any more.
 #[derive(Debug)]

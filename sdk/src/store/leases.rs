@@ -84,8 +84,9 @@ impl Place {
         if let Some(held) = &*held {
             return Ok(held.clone());
         }
-        let made = one(client.lease_storage(&self.request).await?)?;
+        // Before: whether the answer comes or not, they may have changed.
         self.asked.leases_changed();
+        let made = one(client.lease_storage(&self.request).await?)?;
         Ok(held.insert(made).clone())
     }
 
@@ -111,8 +112,8 @@ impl Place {
         self.grown.store(growth, Ordering::Relaxed);
         let changes = vec![LeaseChange { lease: full.lease, bytes: Some(bytes), until: None }];
         let request = RenewRequest { changes, price_max: self.request.price_max };
-        let grown = one(client.renew_storage(&request).await?)?;
         self.asked.leases_changed();
+        let grown = one(client.renew_storage(&request).await?)?;
         Ok(held.insert(grown).clone())
     }
 }
@@ -237,8 +238,8 @@ impl Store {
         for changes in changes.chunks(STORAGE_CHANGES_MAX) {
             let (changes, price_max) = (changes.to_vec(), options.price_max);
             let request = RenewRequest { changes, price_max };
-            let renewed = self.client.renew_storage(&request).await?;
             self.asked.leases_changed();
+            let renewed = self.client.renew_storage(&request).await?;
             take(renewed, &mut ready)?;
         }
         if !fresh.is_empty() {
@@ -293,8 +294,8 @@ impl Store {
         for some in short.chunks(STORAGE_CHANGES_MAX) {
             let changes = some.iter().map(change).collect();
             let together = RenewRequest { changes, price_max };
+            self.asked.leases_changed();
             if self.client.renew_storage(&together).await.is_ok() {
-                self.asked.leases_changed();
                 renewed += some.len();
                 continue;
             }
@@ -302,10 +303,7 @@ impl Store {
             for held in some {
                 let one = RenewRequest { changes: vec![change(held)], price_max };
                 match self.client.renew_storage(&one).await {
-                    Ok(_) => {
-                        self.asked.leases_changed();
-                        renewed += 1;
-                    }
+                    Ok(_) => renewed += 1,
                     Err(error) => {
                         tracing::debug!(host = %held.keeper.host, %error, "a lease is not renewed");
                         failed.push(held.keeper.host);
@@ -325,8 +323,8 @@ impl Store {
     ) -> Result<BTreeMap<HostId, Held>, StoreError> {
         let request = self.request(on, each, options)?;
         let mut made = BTreeMap::new();
-        take(self.client.lease_storage(&request).await?, &mut made)?;
         self.asked.leases_changed();
+        take(self.client.lease_storage(&request).await?, &mut made)?;
         Ok(made)
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use isos_base::price::StoragePrice;
-use isos_base::{Bytes, MicroCredits, Span};
+use isos_base::{Bytes, Guid, MicroCredits, Span};
 use isos_sdk::Source;
 use isos_sdk::store::catalogue::{Catalogue, Entry};
 use isos_sdk::store::{PutFile, PutOptions};
@@ -107,7 +107,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     }
     let total: u64 = wanted.iter().map(|it| it.bytes().0).sum();
     let has_left_out = wanted.iter().any(|it| !it.skipped.is_empty());
-    let (many, mut reports, mut failed) = (wanted.len() > 1, Vec::new(), None);
+    let (many, mut reports, mut replaced) = (wanted.len() > 1, Vec::new(), Vec::new());
+    let mut failed = None;
     let meter = BytesMeter::new(&context.out, "put");
     let mut done = 0;
     for one in wanted {
@@ -116,7 +117,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
             meter.at(done + read.0, total, &format!("{stored} on hosts"));
         };
         match put(&objects, one, &options, told).await {
-            Ok(report) => reports.push(report),
+            Ok((report, old)) => {
+                reports.push(report);
+                replaced.extend(old);
+            }
             Err(error) => {
                 failed = Some(error);
                 break;
@@ -127,12 +131,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     meter.finish();
     // What is stored is kept, whatever became of the next.
     if !reports.is_empty() {
-        objects.renew(&options).await?;
-        objects.publish().await?;
+        if let Err(error) = objects.renew(&options).await {
+            failed.get_or_insert(error);
+        }
+        if let Err(error) = objects.publish().await {
+            failed.get_or_insert(error);
+        }
+        // Not before the list of another machine names what is there now.
+        give_up(&objects, replaced).await;
     }
     let is_short = reports.iter().any(|it| it.stored.fragments.missing > 0);
     let end = if is_short || has_left_out { End::Partial } else { End::Ok };
-    if many {
+    if many && !reports.is_empty() {
         context.out.show(&PutList(reports))?;
     } else if let Some(report) = reports.pop() {
         context.out.show(&report)?;
@@ -141,13 +151,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<End> {
     failed.map_or(Ok(end), Err)
 }
 
-/// Puts one, and gives it its name.
+/// Puts one, and gives it its name; what had that before is to be given up.
 async fn put(
     objects: &Objects<'_>,
     wanted: Wanted,
     options: &PutOptions,
     progress: impl Fn(Bytes, Bytes),
-) -> anyhow::Result<PutReport> {
+) -> anyhow::Result<(PutReport, Option<Guid>)> {
     let Wanted { name, is_folder, files, .. } = wanted;
     let used = objects.catalogue()?.used;
     let put = objects.store.put(files, options, &used, |now| progress(now.read, now.stored));
@@ -173,20 +183,24 @@ async fn put(
         catalogue.removed.remove(&stored.guid);
         replaced
     })?;
-    if let Some(old) = replaced.filter(|old| old.guid != stored.guid) {
-        let left = objects.catalogue()?;
-        let is_kept = left.objects.values().any(|entry| entry.guid == old.guid);
-        let guids = if is_kept { Vec::new() } else { vec![old.guid] };
-        let given_up = match super::remove::plan(objects, &guids, &left).await {
-            Ok(plan) => super::remove::give_up(objects, &plan).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = given_up {
-            let note = format!("what had this name before stays on its hosts for now: {error}");
-            objects.note(&note);
-        }
+    let old = replaced.map(|old| old.guid).filter(|old| *old != stored.guid);
+    Ok((PutReport { name, stored }, old))
+}
+
+/// Has hosts remove what has no name any more.
+async fn give_up(objects: &Objects<'_>, mut old: Vec<Guid>) {
+    if old.is_empty() {
+        return;
     }
-    Ok(PutReport { name, stored })
+    let given_up = async {
+        let left = objects.catalogue()?;
+        old.retain(|old| left.objects.values().all(|entry| entry.guid != *old));
+        let plan = super::remove::plan(objects, &old, &left).await?;
+        super::remove::give_up(objects, &plan).await.map(|_| ())
+    };
+    if let Err(error) = given_up.await {
+        objects.note(&format!("what had these names before stays on its hosts for now: {error}"));
+    }
 }
 
 /// What the paths become, each with a name of its own.

@@ -179,7 +179,7 @@ impl Complex {
                 MicroCredits(lost)
             ),
             remedy: Some(format!(
-                "nothing: it is paid at {}, the rest of it from premiums that the complex has, as far \
+                "nothing: it is paid at {}, the rest of it from what your own premiums have left there, as far \
                  as there are any",
                 it.until
             )),

@@ -201,7 +201,7 @@ fn owed(record: &ReservationRecord, lost: MicroCredits) -> Option<ReasonView> {
             owed_in_all(record)
         ),
         remedy: Some(format!(
-            "nothing: it is paid at {}, the rest of it from premiums that the complex has, as far as \
+            "nothing: it is paid at {}, the rest of it from what your own premiums have left there, as far as \
              there are any",
             record.until
         )),

@@ -375,13 +375,15 @@ impl Complex {
         postings.extend(standby);
         // What bonds have not paid of it comes from what the promises to this account have
         // brought, as far as that is still there; never from others' or from other fees: a class
-        // may be one owner's, who can reserve it under another name and leave at will.
+        // may be one owner's, who can reserve it under another name and leave at will. Accounts
+        // that were paid more, when all shared, leave the less to the others.
         let fees = self.ledger.account_view(system::FEES).map_or(0, |view| view.available.0);
         let brought = record.paid.0 - shared;
         let fees = fees.saturating_add(brought);
         let mine = self.market.promises.get(&record.account).map_or(0, |mine| mine.0);
         let mine = mine.saturating_add(brought);
-        let there = mine.min(fees).max(0);
+        let all = self.market.promises.values().fold(brought, |sum, it| sum.saturating_add(it.0));
+        let there = mine.min(all).min(fees).max(0);
         let owed = (times(record.penalty, short) - record.forfeited.0).clamp(0, there);
         self.market.promises.insert(record.account, MicroCredits(mine.saturating_sub(owed)));
         record.compensated = MicroCredits(record.forfeited.0 + owed);

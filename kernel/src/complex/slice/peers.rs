@@ -13,7 +13,7 @@ use isos_base::{HostId, JobId, LeaseId, Time};
 
 use super::super::job::Job;
 use super::super::place::LEASE_SLACK;
-use super::super::{Complex, Effect};
+use super::super::{Complex, Effect, SessionId};
 use super::SLICES_SEEN_AFTER;
 
 /// A job whose program addresses its peers.
@@ -25,6 +25,8 @@ pub(super) struct Speaking {
     ranks: BTreeMap<u32, Standing>,
     /// Tasks of it have changed since it was looked at.
     changed: bool,
+    /// In which session each rank was answered, once they had begun: once is enough.
+    answered: BTreeMap<u32, SessionId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,9 +99,14 @@ impl Complex {
     ) {
         let Reach { job: id, mut place, begun } = reach;
         place.addresses.truncate(REACH_ADDRESSES_MAX);
-        place.relay = place.relay.filter(|relay| relay.chars().count() <= REACH_RELAY_CHARS_MAX);
+        place.relay = place.relay.filter(|relay| relay.len() <= REACH_RELAY_CHARS_MAX);
         let Some(job) = self.jobs.get(&id) else { return };
         let Some(rank) = job.rank_of(host).filter(|rank| job.is_at_work(*rank)) else { return };
+        let session = self.hosts.get(&host).and_then(|it| it.session.as_ref()).map(|it| it.id);
+        // What a server before this one has told is known by those who were told, and by nobody
+        // else; of younger jobs this one knows better than any host.
+        let is_older = job.record.submitted < self.slices.begun;
+        let begun = begun && is_older;
         let speaking = self.slices.speaking.entry(id).or_default();
         let known = match speaking.ranks.get(&rank) {
             Some(Standing::Here(known)) => Some(known.run),
@@ -107,7 +114,7 @@ impl Complex {
         };
         let was_gone = speaking.ranks.get(&rank) == Some(&Standing::Gone);
         let is_other_run = known.is_some_and(|run| run != place.run);
-        let is_late = speaking.begun && !begun && known.is_none();
+        let is_late = speaking.begun && !begun && known.is_none() && !is_older;
         if speaking.begun && (was_gone || is_other_run || is_late) {
             // The others do not speak with it, so there is nobody for it either.
             speaking.ranks.insert(rank, Standing::Gone);
@@ -122,11 +129,21 @@ impl Complex {
             return;
         }
         speaking.ranks.insert(rank, Standing::Here(place));
+        let had_begun = speaking.begun;
         speaking.begun |= begun;
         if speaking.begun {
-            // It may have missed what the others were told while it had no session.
+            // It may have missed what the others were told while it had no session; and they, what
+            // a server told that is no more.
             let peers = speaking.peers(job);
-            self.tell_peers(id, &[rank], None, peers, effects);
+            let is_first = session.is_some_and(|it| speaking.answered.insert(rank, it) != Some(it));
+            let here: Vec<u32> = match had_begun {
+                true => Some(rank).filter(|_| is_first).into_iter().collect(),
+                false => speaking.here().collect(),
+            };
+            let leases = job.leases.iter().filter_map(|lease| self.leases.get(lease));
+            let of_host = leases.filter(|lease| lease.record.host == host);
+            let until = of_host.map(|lease| lease.record.deadline).max();
+            self.tell_peers(id, &here, until, peers, effects);
         }
         self.look_at_peers(id, effects);
     }
@@ -151,7 +168,8 @@ impl Complex {
         speaking.begun = true;
         speaking.note_gone(job);
         let (peers, here) = (speaking.peers(job), speaking.here().collect::<Vec<_>>());
-        let until = self.now + job.record.spec.timeout + LEASE_SLACK;
+        // Whoever has ended is waited for until the others have heard its last words.
+        let until = self.now + job.record.spec.timeout + LEASE_SLACK + LEASE_SLACK;
         self.lease_until(id, until);
         self.tell_peers(id, &here, Some(until), peers, effects);
     }

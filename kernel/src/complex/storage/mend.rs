@@ -177,13 +177,8 @@ impl Complex {
     /// Gives the orders again that a server before this one may have given.
     fn order_again(&mut self, effects: &mut Vec<Effect>) {
         for owner in self.storage.unfilled.keys().copied().collect::<Vec<Owner>>() {
-            let is_full = self.storage.mending.len() >= ORDERS_MAX;
-            let can_mend = |host: &HostId| self.session_to_mend(*host).is_some();
-            if is_full || !self.holders(&owner).iter().any(can_mend) {
-                continue;
-            }
-            let leases = self.storage.unfilled.remove(&owner).unwrap_or_default();
-            let leases = leases.iter().filter_map(|id| self.storage.leases.get(id));
+            let leases = self.storage.unfilled[&owner].iter();
+            let leases = leases.filter_map(|id| self.storage.leases.get(id));
             let places: Vec<MendPlace> = leases
                 .filter(|lease| lease.is_open())
                 .map(|lease| {
@@ -191,6 +186,15 @@ impl Complex {
                     MendPlace { keeper, grant: unsigned(lease) }
                 })
                 .collect();
+            // A new place has nothing to mend from: somebody else must be back.
+            let new: BTreeSet<HostId> = places.iter().map(|place| place.keeper.host).collect();
+            let can_mend =
+                |host: &HostId| !new.contains(host) && self.session_to_mend(*host).is_some();
+            let is_full = self.storage.mending.len() >= ORDERS_MAX;
+            if !places.is_empty() && (is_full || !self.holders(&owner).iter().any(can_mend)) {
+                continue;
+            }
+            self.storage.unfilled.remove(&owner);
             if !places.is_empty() {
                 self.begin(owner, places, effects);
             }
@@ -346,8 +350,9 @@ impl Complex {
 }
 
 impl Storage {
-    /// Open leases that have lately taken the place of others. One that did has inherited whose
-    /// request it was, and began later than the others of it.
+    /// Open leases that have lately taken the place of others, as far as that can be told: one that
+    /// did has inherited whose request it was, and began later than the others of it. If none of
+    /// those is left, one more is taken for one that did, which costs a question.
     pub(super) fn replaced_lately(&self, now: Time) -> BTreeMap<Owner, Vec<LeaseId>> {
         let open = || self.leases.values().filter(|lease| lease.is_open());
         let mut begun: BTreeMap<LeaseId, Time> = BTreeMap::new();
@@ -357,7 +362,10 @@ impl Storage {
         }
         let mut replaced: BTreeMap<Owner, Vec<LeaseId>> = BTreeMap::new();
         for lease in open() {
-            if lease.begun > begun[&lease.first] && now.since(lease.begun) < FILLED_WITHIN {
+            let is_later = lease.begun > begun[&lease.first];
+            let is_first_gone = !self.leases.get(&lease.first).is_some_and(StorageRecord::is_open);
+            let is_replaced = is_later || (lease.id != lease.first && is_first_gone);
+            if is_replaced && now.since(lease.begun) < FILLED_WITHIN {
                 let of_owner = replaced.entry(owner(lease)).or_default();
                 if of_owner.len() < MEND_PLACES_MAX {
                     of_owner.push(lease.id);

@@ -119,7 +119,7 @@ fn a_reservation_is_not_kept_and_a_bond_is_forfeited() {
               reservation 1: 2.608200 credits are held for the premium of 3 cores of x86_64-2g, until 2026-11-17T12:11:30Z
                 -> what is not used comes back then; before 2026-11-17T12:01:30Z `isos market reserve --cancel 1` gives it up
               reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there; 0.271200 credits are owed for them, 0.026400 of these from bonds of hosts
-                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from premiums that the complex has, as far as there are any
+                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from what your own premiums have left there, as far as there are any
               jobs: 1 are not over, of 1000 at the most
               hosts: 0 have joined, of 10000 at the most
         "#]],
@@ -225,15 +225,15 @@ fn a_reservation_says_what_was_promised_who_stands_behind_it_and_what_became_of_
         &world,
         1,
         &expect![[r#"
-        reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there
-          promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
-          firm hosts: 2 firm hosts behind it, with 4 cores and bonds of 0.501600 credits; for 3 more nobody stands: no other firm host of x86_64-2g is there, asks 88 or less, and has the credits for a bond; any other host of the class serves it as well, and owes nothing for leaving
-            -> owners: `isos market firm HOST --cores 4`
-          premium: 2.608200 credits are held: 0.041400 for each core and half minute, but for those that are wanted and not there
-            -> what is not used comes back at 2026-11-17T12:11:30Z
-          compensation: 0.271200 credits are owed for what was not there, 0.026400 of these from bonds of hosts
-            -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from premiums that the complex has, as far as there are any
-    "#]],
+            reservation 1: not kept: 4 of 12 core-ticks that were wanted were not there
+              promise: 3 cores of x86_64-2g from 2026-11-17T12:01:30Z until 2026-11-17T12:11:30Z, with a chance of 90 %, at 88 micro-credits per gigafuel: 7 are reckoned with for that
+              firm hosts: 2 firm hosts behind it, with 4 cores and bonds of 0.501600 credits; for 3 more nobody stands: no other firm host of x86_64-2g is there, asks 88 or less, and has the credits for a bond; any other host of the class serves it as well, and owes nothing for leaving
+                -> owners: `isos market firm HOST --cores 4`
+              premium: 2.608200 credits are held: 0.041400 for each core and half minute, but for those that are wanted and not there
+                -> what is not used comes back at 2026-11-17T12:11:30Z
+              compensation: 0.271200 credits are owed for what was not there, 0.026400 of these from bonds of hosts
+                -> nothing: it is paid at 2026-11-17T12:11:30Z, the rest of it from what your own premiums have left there, as far as there are any
+        "#]],
     );
     world.pass(Span::secs(600));
     let record = &world.tables.reservations[&ReservationId(1)];

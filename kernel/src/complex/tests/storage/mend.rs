@@ -194,3 +194,29 @@ fn a_server_that_starts_again_gives_orders_again_that_nobody_has_reported() {
     world.pass(Span::secs(20_000));
     assert!(world.take_order().is_none());
 }
+
+#[test]
+fn orders_are_given_again_for_leases_of_a_request_of_their_own_once_an_old_holder_is_back() {
+    let mut world = World::new();
+    (1..=5).for_each(|n| world.keeper(n, 10));
+    for n in 1..=3 {
+        let on = vec![host_id(n)];
+        let wish = StorageRequest { on, hosts: 0, ..world.wish(0, 1, Span(MONTH.0 * 2)) };
+        world.rent(wish).unwrap();
+    }
+    world.leave(1);
+    world.pass(Span::secs(100_000));
+    let (_, before) = world.take_order().expect("an order");
+    let new = before.places[0].keeper.host;
+    world.restart();
+    let n = (4..=5).find(|n| host_id(*n) == new).expect("one that had nothing");
+    world.join(n);
+    world.shelf(n, |_| {});
+    world.pass(Span::secs(30_000));
+    assert!(world.take_order().is_none(), "a new place has nothing to mend from");
+    world.join(2);
+    world.shelf(2, |_| {});
+    world.pass(Span::secs(30_000));
+    let (mender, order) = world.take_order().expect("the order again");
+    assert_eq!((mender, order.places[0].keeper.host), (2, new));
+}

@@ -119,8 +119,9 @@ impl<N: Notary> Gossip<N> {
         let queries = &mut self.queries;
         queries.open.len() < OPEN_MAX
             && queries.seen.len() < SEEN_MAX
-            && queries.of_all.take(self.now, (), OF_ALL_EACH).is_ok()
+            // In this order: who asks too often takes nothing from the others.
             && queries.of_asker.take(self.now, asker, OF_ASKER_EACH).is_ok()
+            && queries.of_all.take(self.now, (), OF_ALL_EACH).is_ok()
     }
 
     /// Hands it on to as many as shall have it, as long as there is time.
