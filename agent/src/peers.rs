@@ -32,8 +32,8 @@ use talk::{Message, Task};
 const MESSAGES_MAX: usize = 64;
 /// Connections of one key: one for each job that two hosts have in common, and one that has failed.
 const OF_KEY_MAX: u32 = 8;
-/// Connections of all: 256 hosts of a slice, and some such slices. About 100 KiB each, and a window of
-/// 512 KiB if a peer sends and we do not read.
+/// Connections of all: 256 hosts of a slice, and some such slices. About 100 KiB each, and a window
+/// of 512 KiB if a peer sends and we do not read.
 const CALLERS_MAX: usize = 1_024;
 /// What a program said last is waited for so long at the most: who has not heard it is gone by
 /// then.

@@ -22,6 +22,7 @@ mod leases;
 mod line;
 mod look;
 mod name;
+mod part;
 mod patience;
 mod prove;
 mod put;
